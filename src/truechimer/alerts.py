@@ -1,0 +1,59 @@
+"""Alerts: what a monitor says when something is not as it should be.
+
+An alert is a value. It does not act: acting is an order, or a rule of the fold itself. `AlertKind` is the one list of class names that
+anyone (a drill, a dashboard, a test) may expect.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class AlertKind(StrEnum):
+    """Every class of alert, by its stable name."""
+
+    CLOCK_STEP = "clock-step"
+    CLOCK_RATE = "clock-rate"
+    CLOCK_FROZEN = "clock-frozen"
+    CLOCK_MISSING = "clock-missing"
+    CLOCK_RETURNED = "clock-returned"
+    CLASS_DIVIDED = "class-divided"
+    CLOSURE = "closure"
+    LINK_OUTVOTED = "link-outvoted"
+    LINK_MISSING = "link-missing"
+    NO_MAJORITY = "no-majority"
+    STEER_REFUSED = "steer-refused"
+    ENVELOPE_EXPIRING = "envelope-expiring"
+    ENVELOPE_EXPIRED = "envelope-expired"
+    BOUND_EXCEEDED = "bound-exceeded"
+    LEAP_TABLE_EXPIRING = "leap-table-expiring"
+    LEAP_TABLE_EXPIRED = "leap-table-expired"
+    READING_REJECTED = "reading-rejected"
+    HOST_CLOCK_STEP = "host-clock-step"
+    SCALE_EMPTY = "scale-empty"
+
+
+class AlertSeverity(StrEnum):
+    """`critical`: the time itself may be wrong or is about to be; `warning`: look today; `notice`: for the log."""
+
+    CRITICAL = "critical"
+    WARNING = "warning"
+    NOTICE = "notice"
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One alert.
+
+    `component` is the room that speaks (`scale`, `compare`, `steer`, `serve`), `subject` the clock, link or listener concerned, `says`
+    one sentence for the operator, `because` the figures or record hashes for the auditor, `seen_at_tai_ns` the epoch at which it was
+    seen (ns since 1970-01-01T00:00:00 TAI), `do_next` what the operator should do.
+    """
+
+    kind: AlertKind
+    component: str
+    subject: str
+    severity: AlertSeverity
+    says: str
+    because: tuple[str, ...]
+    seen_at_tai_ns: int
+    do_next: str
