@@ -1,0 +1,78 @@
+"""The IERS file Leap_Second.dat: bytes to (LeapTable, findings).
+
+It does not fetch and does not write: the file carries no hash, so `formats.leap_seconds_list` is what we hand on.
+Source: the file's own header (columns MJD, day, month, year, TAI-UTC in s), IERS Earth orientation centre; expiry from
+its line "File expires on 28 June 2027".
+
+A leap table with one bad row is not used at all: a wrong whole second is worse than an expired list.
+"""
+
+from truechimer.formats.finding import Finding, has_errors
+from truechimer.formats.leap_rows import MONTHS, check_entries, decode_lines
+from truechimer.instants import LeapEntry, LeapTable, NotADateRejected, UtcLabel
+from truechimer.instants.mjd import MJD_LAST, from_calendar
+
+_EXPIRES = "file expires on"
+_UPDATED = "updated through iers"
+
+
+def read(data: bytes) -> tuple[LeapTable | None, list[Finding]]:
+    """Return the leap table of a Leap_Second.dat, or None with the reasons. `updated` is None: the file names a month,
+    not a day.
+    """
+    lines, findings = decode_lines(data)
+    entries: list[tuple[int, LeapEntry]] = []
+    expires: UtcLabel | None = None
+    source = "IERS Leap_Second.dat"
+    for number, line in lines:
+        text = line.strip()
+        if text.startswith("#"):
+            words = text.lstrip("# \t").rstrip()
+            if words.lower().startswith(_EXPIRES):
+                expires = _expiry(words[len(_EXPIRES) :], number, findings) or expires
+            elif words.lower().startswith(_UPDATED):
+                source = f"IERS Leap_Second.dat, {words[0].lower()}{words[1:]}"
+        elif text:
+            entry = _row(text, number, findings)
+            if entry is not None:
+                entries.append((number, entry))
+    if expires is None and not any(finding.rule.startswith("expiry") for finding in findings):
+        findings.append(Finding("expiry-missing", 'no line "File expires on": the list may be cut off; fetch it again'))
+    table = check_entries(entries, expires=expires, updated=None, source=source, findings=findings)
+    return (None if has_errors(findings) else table), findings
+
+
+def _expiry(words: str, number: int, findings: list[Finding]) -> UtcLabel | None:
+    parts = words.split()
+    try:
+        day, month, year = int(parts[0]), MONTHS.index(parts[1][:3].lower()) + 1, int(parts[2])
+        return UtcLabel(from_calendar(year, month, day), 0)
+    except (ValueError, IndexError, NotADateRejected):
+        says = f"the expiry {words.strip()!r} is not a date such as '28 June 2027': fetch the list again"
+        findings.append(Finding("expiry-not-a-date", says, line=number))
+        return None
+
+
+def _row(text: str, number: int, findings: list[Finding]) -> LeapEntry | None:
+    parts = text.split()
+    if len(parts) != 5:
+        says = f"{len(parts)} columns instead of 5 (MJD, day, month, year, TAI-UTC): fetch the list again"
+        findings.append(Finding("columns", says, line=number))
+        return None
+    mjd_text = parts[0].removesuffix(".0")
+    if not all(part.isdigit() and len(part) <= 10 for part in (mjd_text, *parts[1:])):
+        findings.append(
+            Finding("not-a-number", "a column is not a plain whole number: fetch the list again", line=number)
+        )
+        return None
+    mjd, day, month, year, tai_minus_utc_s = (int(part) for part in (mjd_text, *parts[1:]))
+    try:
+        mjd_of_date = from_calendar(year, month, day)
+    except NotADateRejected as fault:
+        findings.append(Finding("date", f"{fault}; fetch the list again", line=number))
+        return None
+    if mjd != mjd_of_date or mjd > MJD_LAST:
+        says = f"MJD {mjd} and the date {year}-{month:02d}-{day:02d} (MJD {mjd_of_date}) disagree: fetch the list again"
+        findings.append(Finding("date-disagrees", says, line=number))
+        return None
+    return LeapEntry(mjd, tai_minus_utc_s)
