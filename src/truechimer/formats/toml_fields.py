@@ -139,6 +139,11 @@ def is_enum(hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(hint, Enum)
 
 
+def is_number(hint: Any) -> bool:
+    """Return True for a type that a whole or any other number may have, alone or in a union."""
+    return any(member in (int, float) for member in members_of(hint))
+
+
 def members_of(hint: Any) -> tuple[Any, ...]:
     """Return what a value may be: the members of a union without None, or the one type itself."""
     if typing.get_origin(hint) in (Union, types.UnionType):

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, Literal
 
 from truechimer.errors import Misuse
-from truechimer.formats.toml_fields import TomlField, fields_of, is_enum, is_table, item_of, members_of
+from truechimer.formats.toml_fields import TomlField, fields_of, is_enum, is_number, is_table, item_of, members_of
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -56,7 +56,9 @@ def _shape(hint: Any, item: TomlField, definitions: dict[str, Any]) -> dict[str,
     (member,) = members
     inner = item_of(member)
     if inner is not None:
-        return {"type": "array", "items": _shape(inner, item, definitions)}
+        limits = {} if is_number(inner) else {"minItems": item.minimum, "maxItems": item.maximum}
+        found = {name: limit for name, limit in limits.items() if limit is not None}
+        return {"type": "array", "items": _shape(inner, item, definitions), **found}
     if is_table(member):
         if member.__name__ not in definitions:
             definitions[member.__name__] = {}  # stands while the class is read: a class may hold itself

@@ -24,6 +24,7 @@ from truechimer.formats.toml_fields import (
     choices_of,
     fields_of,
     is_enum,
+    is_number,
     is_table,
     item_of,
     members_of,
@@ -246,7 +247,7 @@ class _Reader:
             says = f"[{item.key}] is one table; write [[{item.key}]] with double brackets, once for each"
         elif isinstance(value, list) and is_table(hint):
             says = f"[[{item.key}]] is a list; there is only one, write [{item.key}] with single brackets"
-        elif isinstance(value, str) and _wants_number(hint) and _QUANTITY_TEXT.fullmatch(value) and value.strip():
+        elif isinstance(value, str) and is_number(hint) and _QUANTITY_TEXT.fullmatch(value) and value.strip():
             without = "without quotation marks" + ("" if _is_number(value) else " or unit")
             says = f"{place} is text{_write(item, hint)}, {without}"
         else:
@@ -301,11 +302,7 @@ def _fits(value: Any, member: Any) -> bool:
 
 def _counts_items(item: TomlField) -> bool:
     """Return True if min and max of this field count items: those of a list of numbers limit the numbers themselves."""
-    return not any(_wants_number(item_of(member)) for member in members_of(item.hint))
-
-
-def _wants_number(hint: Any) -> bool:
-    return any(member in (int, float) for member in members_of(hint))
+    return not any(is_number(item_of(member)) for member in members_of(item.hint))
 
 
 def _is_number(text: str) -> bool:
