@@ -214,6 +214,30 @@ def test_lines_serve_the_faults_that_need_two_keys() -> None:
     assert result.lines.of("clock", 1, "kind") == 13
 
 
+def test_what_could_be_read_is_there_for_further_checks_but_is_not_the_value() -> None:
+    data = VALID.replace(b'"H1"', b"1").replace(b"days = 30", b"days = 0\nzzz = 1")
+    result = read_with_lines(data, Root)
+    assert result.value is None
+    assert result.partial is not None
+    run, (second,) = result.partial.run, result.partial.clock
+    assert (run.interval_s, run.days, second.name) == (10.0, 1, "H2")
+    assert result.line_of(second) == 14
+    assert result.line_of(second, "name") == 15
+    assert result.line_of(second.noise, "white_fm_1s") == 17
+    assert result.line_of(second, "kind") == 14
+    assert not result.is_sound(run, "interval_s", "days")
+    assert result.is_sound(run, "interval_s", "quiet")
+
+
+@pytest.mark.parametrize("text", [b"", b"[run]\n", b"run = 1\n", b"[run]\ninterval_s = 'x'\n"])
+def test_a_broken_required_key_does_not_hide_the_faults_of_other_tables(text: bytes) -> None:
+    result = read_with_lines(text + b"[[clock]]\nname = 'H1'\n[[clock]]\nname = 'H1'\n", Root)
+    assert result.value is None
+    assert result.partial is not None
+    assert [clock.name for clock in result.partial.clock] == ["H1", "H1"]
+    assert not result.is_sound(result.partial, "run") or not result.is_sound(result.partial.run, "interval_s")
+
+
 def test_a_class_that_cannot_be_read_is_our_own_mistake() -> None:
     @dataclass(frozen=True)
     class Bad:

@@ -12,6 +12,7 @@ import math
 import re
 import tomllib
 import typing
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, Literal, TypeVar
@@ -32,7 +33,7 @@ from truechimer.formats.toml_fields import (
 from truechimer.formats.toml_lines import Lines, Path, find_lines
 from truechimer.formats.toml_schema import json_schema
 
-__all__ = ["TreeRead", "json_schema", "read", "read_with_lines"]
+__all__ = ["TreeRead", "by_line", "json_schema", "read", "read_with_lines"]
 
 T = TypeVar("T")
 
@@ -51,11 +52,30 @@ class _Invalid(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TreeRead(Generic[T]):
-    """What was read: `value` is None where any finding is an error; `lines` says where each key stands."""
+    """What was read: `value` is None where any finding is an error.
+
+    `partial` is what could be read all the same, so that faults between keys can be reported together with faults of
+    single keys. Never run on it: a broken optional key has its default there, an entry of a list with a broken required
+    key is absent, and elsewhere a broken required key has a stand-in (empty text, the smallest number). `line_of` and
+    `is_sound` take a dataclass of `partial` (by identity) and its TOML keys.
+    """
 
     value: T | None
     findings: list[Finding]
+    partial: T | None
     lines: Lines
+    _path_by_node: Mapping[int, tuple[object, Path]]
+    _faulty: frozenset[Path]
+
+    def line_of(self, node: object, key: str = "") -> int | None:
+        """Return the line of a key of this table, or of the table where the key is absent; None if never written."""
+        _, path = self._path_by_node.get(id(node), (None, None))
+        return None if path is None else self.lines.of(*path, *([key] if key else []))
+
+    def is_sound(self, node: object, *keys: str) -> bool:
+        """Return True if none of these keys of this table had a fault of its own (a default stands in for those)."""
+        _, path = self._path_by_node.get(id(node), (None, None))
+        return path is None or not any((*path, key) in self._faulty for key in keys)
 
 
 def read(data: bytes, cls: type[T]) -> tuple[T | None, list[Finding]]:
@@ -65,34 +85,45 @@ def read(data: bytes, cls: type[T]) -> tuple[T | None, list[Finding]]:
 
 
 def read_with_lines(data: bytes, cls: type[T]) -> TreeRead[T]:
-    """Read as `read` does, and return the lines of all keys too, for faults that need more than one key to see."""
-    nothing = Lines({})
+    """Read as `read` does, and return what else is needed to report faults that take more than one key to see."""
     if len(data) > MAX_BYTES:
-        return TreeRead(
-            None, [Finding("too-large", f"the file has {len(data)} bytes; at most {MAX_BYTES} are read")], nothing
-        )
+        return _nothing(Finding("too-large", f"the file has {len(data)} bytes; at most {MAX_BYTES} are read"))
     try:
         # A byte order mark is tolerated as TOML 1.1 does; it counts for no line.
         text = data.decode("utf-8").removeprefix("\ufeff").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         says = f"byte 0x{data[error.start]:02x} is not UTF-8 text; save the file as UTF-8"
-        return TreeRead(None, [Finding("not-utf8", says, line)], nothing)
+        return _nothing(Finding("not-utf8", says, line))
     try:
         tree = tomllib.loads(text)
         lines = find_lines(text)
     except tomllib.TOMLDecodeError as error:
-        return TreeRead(None, [_syntax_fault(str(error), text)], nothing)
+        return _nothing(_syntax_fault(str(error), text))
     except RecursionError:
-        return TreeRead(
-            None, [Finding("toml-syntax", "brackets are nested too deeply; no such value is expected here")], nothing
-        )
+        return _nothing(Finding("toml-syntax", "brackets are nested too deeply; no such value is expected here"))
     except ValueError as error:  # a number with thousands of digits
-        return TreeRead(None, [Finding("toml-syntax", f"a value cannot be read: {error}")], nothing)
+        return _nothing(Finding("toml-syntax", f"a value cannot be read: {error}"))
     reader = _Reader(tree, lines)
-    value = reader.table(tree, cls, ())
-    findings = sorted(reader.findings, key=lambda finding: (finding.line is not None, finding.line or 0))
-    return TreeRead(None if isinstance(value, _Invalid) or findings else value, findings, lines)
+    root = reader.table(tree, cls, ())
+    partial = None if isinstance(root, _Invalid) else root
+    return TreeRead(
+        None if reader.findings else partial,
+        by_line(reader.findings),
+        partial,
+        lines,
+        reader.path_by_node,
+        frozenset(reader.faulty),
+    )
+
+
+def by_line(findings: Iterable[Finding]) -> list[Finding]:
+    """Return findings in the order of the text; those of the whole text first."""
+    return sorted(findings, key=lambda finding: (finding.line is not None, finding.line or 0))
+
+
+def _nothing(finding: Finding) -> TreeRead[Any]:
+    return TreeRead(None, [finding], None, Lines({}), {}, frozenset())
 
 
 def _syntax_fault(message: str, text: str) -> Finding:
@@ -107,34 +138,47 @@ def _syntax_fault(message: str, text: str) -> Finding:
 
 
 class _Reader:
-    """One pass over a parsed tree. Invariant: whatever returns INVALID has added at least one finding."""
+    """One pass over a parsed tree. Invariant: whatever returns INVALID has added a finding and a faulty path."""
 
     def __init__(self, tree: dict[str, Any], lines: Lines) -> None:
         self._tree = tree
         self._lines = lines
         self.findings: list[Finding] = []
+        self.faulty: set[Path] = set()
+        # The node stands beside its path so that its id stays its own for as long as anyone may ask.
+        self.path_by_node: dict[int, tuple[object, Path]] = {}
 
     def table(self, table: dict[str, Any], cls: type[T], path: Path) -> T | _Invalid:
-        """Read one table into `cls`."""
+        """Read one table into `cls`; INVALID where a required key is missing or broken."""
         kind: type = cls
         fields = fields_of(kind)
         by_key = {item.key: item for item in fields}
-        count_before = len(self.findings)
         meant = {self._unknown_key(key, by_key, path, table[key]) for key in table if key not in by_key}
         values: dict[str, Any] = {}
+        complete = True
         for item in fields:
+            read_value: Any = _Invalid.INVALID
             if item.key in table:
-                values[item.attribute] = self.value(table[item.key], item.hint, item, (*path, item.key))
+                read_value = self.value(table[item.key], item.hint, item, (*path, item.key))
             elif item.required and item.key not in meant:
                 self._missing(item, path)
-        if len(self.findings) > count_before:
+            if read_value is not _Invalid.INVALID:
+                values[item.attribute] = read_value
+            elif item.required:
+                complete = False
+                values[item.attribute] = _stand_in(item.hint)
+        if not complete and any(isinstance(part, int) for part in path):
             return _Invalid.INVALID
         try:
-            return cls(**values)
+            node = cls(**values)
         except Misuse:
             raise
         except (ValueError, TruechimerError) as error:
+            if not complete:
+                return _Invalid.INVALID
             return self._fault("refused", f"{self._place(path) or 'the file'}: {error}", path)
+        self.path_by_node[id(node)] = (node, path)
+        return node
 
     def value(self, value: Any, hint: Any, item: TomlField, path: Path) -> Any:
         """Read one value as `hint` says; INVALID where it is not that."""
@@ -156,23 +200,19 @@ class _Reader:
         if isinstance(value, dict):
             inner = typing.get_args(member)[1]
             read_values = {key: self.value(each, inner, item, (*path, key)) for key, each in value.items()}
-            return _Invalid.INVALID if _Invalid.INVALID in read_values.values() else read_values
+            return {key: each for key, each in read_values.items() if each is not _Invalid.INVALID}
         return self._scalar(value, member, item, path)
 
-    def _items(self, values: list[Any], inner: Any, item: TomlField, path: Path) -> Any:
-        count_before = len(self.findings)
-        items = tuple(self.value(each, inner, item, (*path, index)) for index, each in enumerate(values))
-        if item.minimum is not None and len(items) < item.minimum and _counts_items(item):
+    def _items(self, values: list[Any], inner: Any, item: TomlField, path: Path) -> tuple[Any, ...]:
+        if not is_number(inner) and item.minimum is not None and len(values) < item.minimum:
+            says = f"{self._place(path)} has {len(values)} items; at least {item.minimum:g} are needed"
+            self._fault("out-of-range", says, path)
+        if not is_number(inner) and item.maximum is not None and len(values) > item.maximum:
             self._fault(
-                "out-of-range",
-                f"{self._place(path)} has {len(items)} items; at least {item.minimum:g} are needed",
-                path,
+                "out-of-range", f"{self._place(path)} has {len(values)} items; at most {item.maximum:g} can be", path
             )
-        if item.maximum is not None and len(items) > item.maximum and _counts_items(item):
-            self._fault(
-                "out-of-range", f"{self._place(path)} has {len(items)} items; at most {item.maximum:g} can be", path
-            )
-        return items if len(self.findings) == count_before else _Invalid.INVALID
+        items = (self.value(each, inner, item, (*path, index)) for index, each in enumerate(values))
+        return tuple(each for each in items if each is not _Invalid.INVALID)
 
     def _scalar(self, value: Any, member: Any, item: TomlField, path: Path) -> Any:
         if isinstance(value, str):
@@ -240,6 +280,7 @@ class _Reader:
         unit = f" ({item.unit_words})" if item.unit else ""
         example = f", for example {item.key} = {item.example}" if item.example else ""
         self._fault("missing-key", f"{place or 'the file'} needs the {name}{doc}{unit}{example}", path)
+        self.faulty.add((*path, item.key))
 
     def _wrong_type(self, value: Any, hint: Any, item: TomlField, path: Path) -> _Invalid:
         place = self._place(path)
@@ -256,6 +297,7 @@ class _Reader:
 
     def _fault(self, rule: str, says: str, path: Path) -> _Invalid:
         self.findings.append(Finding(rule, says, self._lines.of(*path)))
+        self.faulty.add(path)
         return _Invalid.INVALID
 
     def _place(self, path: Path) -> str:
@@ -280,6 +322,20 @@ class _Reader:
         return " ".join([*words, ".".join(inner)]).strip()
 
 
+def _stand_in(hint: Any) -> Any:
+    """Return something of this type for `partial`, where a required key could not be read."""
+    member = members_of(hint)[0]
+    if is_table(member):
+        return member(**{item.attribute: _stand_in(item.hint) for item in fields_of(member) if item.required})
+    if item_of(member) is not None:
+        return ()
+    if is_enum(member):
+        return next(iter(member))
+    if typing.get_origin(member) is Literal:
+        return typing.get_args(member)[0]
+    return member() if member in (str, int, float, bool) else {}
+
+
 def _fits(value: Any, member: Any) -> bool:
     """Return True if the TOML value has the shape of this type; ranges and choices are judged later."""
     origin = typing.get_origin(member)
@@ -298,11 +354,6 @@ def _fits(value: Any, member: Any) -> bool:
     if member is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     raise Misuse(f"a TOML value cannot be read into {member!r}")
-
-
-def _counts_items(item: TomlField) -> bool:
-    """Return True if min and max of this field count items: those of a list of numbers limit the numbers themselves."""
-    return not any(is_number(item_of(member)) for member in members_of(item.hint))
 
 
 def _is_number(text: str) -> bool:
