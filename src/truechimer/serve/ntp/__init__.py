@@ -1,0 +1,47 @@
+"""NTP as pure cores: packet, server and client; bytes in, bytes out."""
+
+from truechimer.serve.ntp.client import (
+    AnswerDoubt,
+    NtpAnswer,
+    NtpRequestMisuse,
+    ReplyRejected,
+    WhyRejected,
+    make_request,
+    read_reply,
+    refid_text,
+)
+from truechimer.serve.ntp.packet import Mode, NtpHeader, NtpLeap, decode, walk_tail
+from truechimer.serve.ntp.server import (
+    SIMULATED_ANCHOR_DOUBT_S,
+    Client,
+    Ignore,
+    IgnoreReason,
+    Reply,
+    ReplyKind,
+    respond,
+    transmit_stamp,
+)
+
+__all__ = [
+    "SIMULATED_ANCHOR_DOUBT_S",
+    "AnswerDoubt",
+    "Client",
+    "Ignore",
+    "IgnoreReason",
+    "Mode",
+    "NtpAnswer",
+    "NtpHeader",
+    "NtpLeap",
+    "NtpRequestMisuse",
+    "Reply",
+    "ReplyKind",
+    "ReplyRejected",
+    "WhyRejected",
+    "decode",
+    "make_request",
+    "read_reply",
+    "refid_text",
+    "respond",
+    "transmit_stamp",
+    "walk_tail",
+]
