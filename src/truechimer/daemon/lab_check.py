@@ -1,0 +1,226 @@
+"""LAB.toml against this machine: unreadable files, taken ports, keys that others can read, old leap tables.
+
+It starts nothing and changes nothing: each port is bound and given back at once. All faults of the file (`toml_tree`),
+between its keys (`lab_rules`) and of the machine come out together, so that an operator corrects them in one go.
+"""
+
+import errno
+import ipaddress
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from truechimer.daemon.lab_file import TRANSPORTS, LabFile, Listener, SourceKind
+from truechimer.daemon.lab_rules import InsecureFlags, faults_between_keys
+from truechimer.errors import Rejected
+from truechimer.formats import leap_seconds_list
+from truechimer.formats.finding import Finding, Severity, has_errors
+from truechimer.formats.toml_tree import MAX_BYTES, TreeRead, by_line, read_with_lines
+from truechimer.instants import Instant, LeapTable, Span, builtin_leap_table
+
+LEAP_EXPIRY_WARNING = Span.from_ns(28 * 86_400 * 10**9)
+"""A table that expires within four weeks is said: IERS announces half a year ahead, so a newer one is out by then."""
+
+_MOST_BYTES_OF_A_LEAP_TABLE = 1024 * 1024
+
+
+class LabFileUnreadableRejected(Rejected):
+    """The configuration itself cannot be opened."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"{path} cannot be read: {reason}; `truechimer init DIR` writes a laboratory file to start from"
+        )
+        self.path = path
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedLab:
+    """A judged configuration: `lab` is None where any finding is an error; relative paths of it are under `folder`."""
+
+    path: Path
+    folder: Path
+    data: bytes
+    lab: LabFile | None
+    leap_table: LeapTable | None
+    findings: tuple[Finding, ...]
+
+
+def check_lab(path: Path, *, now: Instant, flags: InsecureFlags | None = None) -> CheckedLab:
+    """Read and judge a laboratory's file; raise LabFileUnreadableRejected where the file itself cannot be opened.
+
+    `now` is a label good to a day: it is only compared with the leap table's expiry.
+    """
+    flags = flags or InsecureFlags()
+    data = _read_at_most(path, MAX_BYTES + 1)
+    folder = path.absolute().parent
+    read = read_with_lines(data, LabFile)
+    findings = [*read.findings, *faults_between_keys(read, flags)]
+    leap_table = None
+    if read.partial is not None:
+        leap_table, faults = load_leap_table(read, folder, now)
+        findings += faults
+        findings += _files(read, read.partial, folder)
+        findings += _folders(read, read.partial, folder)
+        findings += _ports(read, read.partial)
+    lab = None if has_errors(findings) else read.value
+    return CheckedLab(
+        path=path, folder=folder, data=data, lab=lab, leap_table=leap_table, findings=tuple(by_line(findings))
+    )
+
+
+def _read_at_most(path: Path, size: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(size)
+    except OSError as error:
+        raise LabFileUnreadableRejected(path, _reason(error)) from None
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+def load_leap_table(read: TreeRead[LabFile], folder: Path, now: Instant) -> tuple[LeapTable | None, list[Finding]]:
+    """Return the leap table of the laboratory (its own file or the built-in one) and what is wrong with it."""
+    assert read.partial is not None
+    name = read.partial.lab.leap_seconds_file
+    line = read.line_of(read.partial.lab, "leap_seconds_file") if name is not None else None
+    if name is None:
+        table = builtin_leap_table()
+        where = "the built-in leap table"
+    else:
+        where = f"[lab] leap_seconds_file {name}"
+        try:
+            with (folder / name).open("rb") as file:
+                data = file.read(_MOST_BYTES_OF_A_LEAP_TABLE)
+        except OSError as error:
+            return None, [Finding("unreadable-file", f"{where} cannot be read: {_reason(error)}", line)]
+        read_table, faults = leap_seconds_list.read(data)
+        if read_table is None:
+            says = "; ".join(fault.at(name) for fault in faults[:5])
+            return None, [Finding("bad-leap-table", f"{where} is refused: {says}", line)]
+        table = read_table
+    advice = "set [lab] leap_seconds_file to a newer leap-seconds.list (IERS or NIST publish it)"
+    if table.is_expired(now):
+        says = f"{where} expired on {table.expires}; {advice}"
+        return table, [Finding("leap-table-expired", says, line)]
+    if table.is_expired(now + LEAP_EXPIRY_WARNING):
+        says = f"{where} expires on {table.expires}, in less than four weeks; {advice}"
+        return table, [Finding("leap-table-expiring", says, line, severity=Severity.WARNING)]
+    return table, []
+
+
+def why_unreadable(path: Path) -> str | None:
+    """Return why this file cannot be read as an ordinary file, or None where it can."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            return "it is a folder"
+        if not stat.S_ISREG(mode):
+            return "it is not an ordinary file"
+        with path.open("rb"):
+            return None
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        return _reason(error) if isinstance(error, OSError) else str(error)
+
+
+def _files(read: TreeRead[LabFile], lab: LabFile, folder: Path) -> Iterator[Finding]:
+    for source in lab.sources:
+        for key, name in (("path", source.path), ("scenario", source.scenario)):
+            if name is None or source.kind in {SourceKind.NTP, SourceKind.NTS, SourceKind.CHRONY}:
+                continue
+            reason = why_unreadable(folder / name)
+            if reason is not None:
+                says = f"[[source]] {source.name} {key} {name} cannot be read: {reason}"
+                yield Finding("unreadable-file", says, read.line_of(source, key))
+    yield from _keys(read, lab, folder)
+
+
+def _keys(read: TreeRead[LabFile], lab: LabFile, folder: Path) -> Iterator[Finding]:
+    """Judge the key files of the policy's folder; the folder itself may still be absent, the first `up` makes it."""
+    policy_folder = folder / lab.policy.folder
+    line = read.line_of(lab.policy, "folder")
+    if not policy_folder.is_dir():
+        return
+    for path in sorted(policy_folder.glob("*.key")):
+        shown = path.relative_to(policy_folder.parent)
+        reason = why_unreadable(path)
+        if reason is not None:
+            yield Finding("unreadable-key", f"the key {shown} cannot be read: {reason}", line)
+            continue
+        found = path.stat()
+        if found.st_mode & 0o077:
+            says = (
+                f"the key {shown} has mode {stat.S_IMODE(found.st_mode):04o}: others can use it to order steers in "
+                f"your name; run: chmod 600 {shown}"
+            )
+            yield Finding("key-permissions", says, line)
+        if found.st_uid not in {os.geteuid(), 0}:
+            says = f"the key {shown} belongs to user {found.st_uid}, who can change it; make it your own (chown)"
+            yield Finding("key-owner", says, line)
+
+
+def _folders(read: TreeRead[LabFile], lab: LabFile, folder: Path) -> Iterator[Finding]:
+    for table, name in ((lab.evidence, lab.evidence.folder), (lab.policy, lab.policy.folder), (lab, "run")):
+        nearest = folder / name
+        while not nearest.exists() and nearest != nearest.parent:
+            nearest = nearest.parent
+        line = read.line_of(table, "folder")
+        if not nearest.is_dir():
+            yield Finding("not-a-folder", f"{nearest} must be a folder, but is a file; move it or name another", line)
+        elif not os.access(nearest, os.W_OK | os.X_OK):
+            says = f"nothing can be written to {nearest}, where {name} belongs; change its owner or name another folder"
+            yield Finding("folder-not-writable", says, line)
+
+
+def _ports(read: TreeRead[LabFile], lab: LabFile) -> Iterator[Finding]:
+    for listener in lab.listeners:
+        if not read.is_sound(listener, "address", "port", "protocol"):
+            continue
+        try:
+            ipaddress.ip_address(listener.address)
+        except ValueError:
+            continue  # said by lab_rules
+        for transport in sorted(TRANSPORTS[listener.protocol]):
+            fault = _try_bind(listener, transport)
+            if fault is not None:
+                rule, says = fault
+                door = f"[[listener]] {listener.protocol} on {listener.address} port {listener.port_number}/{transport}"
+                yield Finding(rule, f"{door}: {says}", read.line_of(listener, "port"))
+
+
+def _try_bind(listener: Listener, transport: str) -> tuple[str, str] | None:
+    """Bind the door's port and give it back; return (rule, why it cannot be had), or None."""
+    address = ipaddress.ip_address(listener.address)
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
+    try:
+        with socket.socket(family, kind) as door:
+            if transport == "tcp":
+                # A connection that has just ended does not make the port taken; a listening socket still does.
+                door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                door.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            door.bind((listener.address, listener.port_number))
+            if transport == "tcp":
+                door.listen(1)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return (
+                "port-in-use",
+                "another program has this port (or this laboratory runs already); stop it or give another port",
+            )
+        if error.errno == errno.EACCES:
+            return (
+                "port-privileged",
+                "ports below 1024 need root or CAP_NET_BIND_SERVICE; use a port above 1024 or run it so",
+            )
+        if error.errno == errno.EADDRNOTAVAIL:
+            return "address-not-here", "this machine does not have this address; `ip address` lists what it has"
+        return "cannot-bind", f"{_reason(error)}; give another address or port"
+    return None

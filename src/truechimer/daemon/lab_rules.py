@@ -1,0 +1,259 @@
+"""What no single key of LAB.toml shows: clashing names, keys of another kind, doors on one port, simulated beside real.
+
+It opens nothing: the machine is judged in `lab_check`. Rules follow the contract ("Files": LAB.toml, reserved clock
+names) and house rule 4.6 (a simulated laboratory says so everywhere).
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from truechimer.clocks.clock import RESERVED_NAMES, Clock, ClockKind
+from truechimer.daemon.lab_file import (
+    DEFAULT_PORTS,
+    NAME_PATTERN,
+    NAME_WORDS,
+    NOT_BUILT_ALGORITHMS,
+    NOT_BUILT_PROTOCOLS,
+    NOT_BUILT_SOURCES,
+    TRANSPORTS,
+    LabFile,
+    Listener,
+    Source,
+    SourceKind,
+    split_address,
+)
+from truechimer.formats.finding import Finding, Severity
+from truechimer.formats.toml_tree import TreeRead
+
+NOT_BUILT = "is not built yet in this version"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InsecureFlags:
+    """The two dangerous modes of a laboratory with simulated sources, each asked for by its own ugly word."""
+
+    mix_simulated: bool = False
+    serve_simulated_time: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _KindKeys:
+    """Keys of one kind of source: all of `needs`, at least one of `one_of`, any of `may`."""
+
+    needs: tuple[str, ...] = ()
+    one_of: tuple[str, ...] = ()
+    may: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> frozenset[str]:
+        return frozenset((*self.needs, *self.one_of, *self.may))
+
+
+KEYS_OF_KIND = {
+    SourceKind.SIMULATED: _KindKeys(needs=("scenario",)),
+    SourceKind.NTP: _KindKeys(needs=("address",), may=("operator", "poll_s")),
+    SourceKind.NTS: _KindKeys(needs=("address",), may=("operator", "poll_s")),
+    SourceKind.CHRONY: _KindKeys(one_of=("logdir", "socket"), may=("operator",)),
+    SourceKind.READINGS: _KindKeys(needs=("path",), may=("max_age_s",)),
+    SourceKind.LINK: _KindKeys(needs=("to", "path"), may=("operator", "max_age_s", "u_s", "limit_s")),
+}
+_KIND_KEYS = tuple(dict.fromkeys(key for keys in KEYS_OF_KIND.values() for key in sorted(keys.all)))
+
+
+def faults_between_keys(read: TreeRead[LabFile], flags: InsecureFlags) -> list[Finding]:
+    """Return the faults that take more than one key to see; `read.partial` may be of a file with other faults."""
+    lab = read.partial
+    if lab is None:
+        return []
+    rules = (
+        _clock_names(read, lab),
+        _source_names(read, lab),
+        *(_keys_of_source(read, source) for source in lab.sources),
+        _scale(read, lab),
+        _listeners(read, lab),
+        _simulated(read, lab, flags),
+        _use(read, lab),
+    )
+    return [finding for rule in rules for finding in rule]
+
+
+def _clock_names(read: TreeRead[LabFile], lab: LabFile) -> Iterator[Finding]:
+    seen: dict[str, Clock] = {}
+    for clock in lab.clocks:
+        line = read.line_of(clock, "name")
+        if not re.fullmatch(NAME_PATTERN, clock.name):
+            yield Finding(
+                "bad-name", f'[[clock]] name "{_printable(clock.name)}" cannot be used; it must be {NAME_WORDS}', line
+            )
+            continue
+        if clock.name in seen:
+            first = read.line_of(seen[clock.name], "name")
+            says = f"two clocks are named {clock.name} (the other on line {first}); give each clock its own name"
+            yield Finding("duplicate-clock", says, line)
+        seen.setdefault(clock.name, clock)
+        if not _name_fits_kind(clock):
+            yield Finding("reserved-name", _reserved(clock), line)
+
+
+def _name_fits_kind(clock: Clock) -> bool:
+    """Reserved (contract, "Files"): `host` is the host's oscillator; `UTC`, `UTCr`, `GPST`, `UTC.<lab>` are links."""
+    if clock.kind is ClockKind.HOST:
+        return clock.name == "host"
+    is_link_name = clock.name in {"UTC", "UTCr", "GPST"} or clock.name.startswith("UTC.")
+    if clock.kind is ClockKind.LINK:
+        return is_link_name
+    return not is_link_name and clock.name not in RESERVED_NAMES
+
+
+def _reserved(clock: Clock) -> str:
+    if clock.kind is ClockKind.HOST:
+        return f'a clock of kind host is named host, not {clock.name}; write name = "host"'
+    if clock.kind is ClockKind.LINK:
+        return f"a clock of kind link is named UTC, UTCr, GPST or UTC.<lab>, not {clock.name}; rename it or its kind"
+    return f"the name {clock.name} is reserved (host, UTC, UTCr, GPST, UTC.<lab>); give the {clock.kind} another name"
+
+
+def _source_names(read: TreeRead[LabFile], lab: LabFile) -> Iterator[Finding]:
+    seen: dict[str, Source] = {}
+    for source in lab.sources:
+        if source.name in seen:
+            first = read.line_of(seen[source.name], "name")
+            says = f"two sources are named {source.name} (the other on line {first}); give each source its own name"
+            yield Finding("duplicate-source", says, read.line_of(source, "name"))
+        seen.setdefault(source.name, source)
+
+
+def _keys_of_source(read: TreeRead[LabFile], source: Source) -> Iterator[Finding]:
+    keys = KEYS_OF_KIND[source.kind]
+    place = f"[[source]] {source.name}"
+    given = [key for key in _KIND_KEYS if getattr(source, key) is not None or not read.is_sound(source, key)]
+    for key in keys.needs:
+        if key not in given:
+            says = f"{place} of kind {source.kind} needs the key {key}"
+            yield Finding("missing-key", says, read.line_of(source))
+    if keys.one_of and not set(keys.one_of) & set(given):
+        says = f"{place} of kind {source.kind} needs the key {' or '.join(keys.one_of)}"
+        yield Finding("missing-key", says, read.line_of(source))
+    for key in given:
+        if key not in keys.all:
+            its_keys = ", ".join(sorted(keys.all))
+            says = f"{place} of kind {source.kind} has no use for the key {key}; its keys are {its_keys}"
+            yield Finding("key-of-another-kind", says, read.line_of(source, key))
+    if source.kind in NOT_BUILT_SOURCES:
+        says = f"{place}: kind {source.kind} {NOT_BUILT}; use ntp, readings, link or simulated"
+        yield Finding("not-built", says, read.line_of(source, "kind"))
+    if source.address is not None and "address" in keys.all and split_address(source.address) is None:
+        says = (
+            f'{place} address = "{_printable(source.address)}" is not HOST:PORT; write a name or an IP address '
+            "([...] around IPv6), a colon and a port from 1 to 65535"
+        )
+        yield Finding("bad-address", says, read.line_of(source, "address"))
+    if source.to is not None and "to" in keys.all and not re.fullmatch(r"UTC|UTCr|UTC\.[A-Za-z0-9_-]+", source.to):
+        says = f'{place} to = "{_printable(source.to)}" is no link; it must be UTC, UTCr or UTC.<lab>'
+        yield Finding("bad-link", says, read.line_of(source, "to"))
+
+
+def _scale(read: TreeRead[LabFile], lab: LabFile) -> Iterator[Finding]:
+    if lab.scale.algorithm in NOT_BUILT_ALGORITHMS:
+        says = f"[scale] algorithm {lab.scale.algorithm} {NOT_BUILT}; use at1"
+        yield Finding("not-built", says, read.line_of(lab.scale, "algorithm"))
+    sound = read.is_sound(lab.scale, "interval_s") and read.is_sound(lab.lab, "silence_s")
+    if sound and lab.lab.silence_s <= lab.scale.interval_s:
+        says = (
+            f"silence_s = {lab.lab.silence_s:g} is not longer than [scale] interval_s = {lab.scale.interval_s:g}; "
+            "the doors would be unsynchronised between two epochs: make silence_s at least three intervals"
+        )
+        line = read.line_of(lab.lab, "silence_s") or read.line_of(lab.scale, "interval_s")
+        yield Finding("silence-too-short", says, line, severity=Severity.WARNING)
+
+
+def _listeners(read: TreeRead[LabFile], lab: LabFile) -> Iterator[Finding]:
+    sound: list[Listener] = []
+    for listener in lab.listeners:
+        if listener.protocol in NOT_BUILT_PROTOCOLS:
+            says = f"[[listener]] protocol {listener.protocol} {NOT_BUILT}; use ntp or console"
+            yield Finding("not-built", says, read.line_of(listener, "protocol"))
+        try:
+            ipaddress.ip_address(listener.address)
+        except ValueError:
+            says = (
+                f'[[listener]] {listener.protocol} address = "{_printable(listener.address)}" is not an IP address; '
+                "write one of this machine's addresses, 127.0.0.1 for this machine alone, or 0.0.0.0 for all"
+            )
+            yield Finding("bad-address", says, read.line_of(listener, "address"))
+            continue
+        if read.is_sound(listener, "address", "port", "protocol"):
+            sound.append(listener)
+    for position, listener in enumerate(sound):
+        for other in sound[:position]:
+            if _collide(listener, other):
+                default = "" if listener.port is not None else f" (its default; the defaults are {_defaults()})"
+                says = (
+                    f"[[listener]] {listener.protocol} and {other.protocol} (line {read.line_of(other)}) both want "
+                    f"{listener.address} port {listener.port_number}{default}; give one of them another port"
+                )
+                yield Finding("same-port-twice", says, read.line_of(listener, "port"))
+                break
+
+
+def _defaults() -> str:
+    return ", ".join(f"{protocol} {port}" for protocol, port in DEFAULT_PORTS.items())
+
+
+def _collide(listener: Listener, other: Listener) -> bool:
+    """Two doors cannot both be bound: one port, one transport, and one address or a wildcard of the same family."""
+    if listener.port_number != other.port_number or not TRANSPORTS[listener.protocol] & TRANSPORTS[other.protocol]:
+        return False
+    here, there = ipaddress.ip_address(listener.address), ipaddress.ip_address(other.address)
+    return here == there or (here.version == there.version and (here.is_unspecified or there.is_unspecified))
+
+
+def _simulated(read: TreeRead[LabFile], lab: LabFile, flags: InsecureFlags) -> Iterator[Finding]:
+    simulated = [source for source in lab.sources if source.kind is SourceKind.SIMULATED]
+    real = [source for source in lab.sources if source.kind is not SourceKind.SIMULATED]
+    if not simulated:
+        return
+    if real and not flags.mix_simulated:
+        says = (
+            f"source {simulated[0].name} is simulated and {real[0].name} is real; their times have nothing to do with "
+            "each other: remove one kind, or ask for the mixture with --insecure-mix-simulated"
+        )
+        yield Finding("simulated-beside-real", says, read.line_of(simulated[0], "kind"))
+    if flags.serve_simulated_time:
+        return
+    for listener in lab.listeners:
+        if not listener.is_loopback and _is_ip(listener.address):
+            says = (
+                f"[[listener]] {listener.protocol} on {listener.address} would serve simulated time to other machines; "
+                "use 127.0.0.1, or ask for it with --insecure-serve-simulated-time"
+            )
+            yield Finding("simulated-to-others", says, read.line_of(listener, "address"))
+
+
+def _use(read: TreeRead[LabFile], lab: LabFile) -> Iterator[Finding]:
+    """Warn of what is lawful but does nothing; not of a file whose sources could not all be read."""
+    if read.findings:
+        return
+    if not lab.sources:
+        says = "there is no [[source]]; the laboratory would know no time but its own host's, and stay in freerun"
+        yield Finding("no-source", says, severity=Severity.WARNING)
+    kinds = {source.kind for source in lab.sources}
+    if lab.clocks and lab.sources and kinds <= {SourceKind.NTP, SourceKind.NTS, SourceKind.CHRONY}:
+        says = (
+            "there are [[clock]] tables, but no source of kind readings or simulated compares them; they get no weight"
+        )
+        yield Finding("clocks-without-readings", says, read.line_of(lab.clocks[0]), severity=Severity.WARNING)
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:60])
