@@ -1,9 +1,18 @@
-"""One reading: a clock minus another clock (or minus a source that claims UTC) at an epoch, at the reference plane.
+"""Readings: a clock minus another clock (or a source that claims UTC minus a clock) at an epoch, at the reference plane.
 
-Readings are objects at the edge only; inside the fold an epoch is arrays (`EpochReadings`).
+It does not judge them (`cleaning`) and does not join them (`pivot`). A `Reading` is an object at the edge only; inside the fold an epoch is
+arrays over the register's links (`EpochReadings`), a missing reading being NaN there and absent everywhere else.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from truechimer.clocks.register import Register
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,3 +32,32 @@ class Reading:
     limit_s: float = 0.0
     operator: str = ""
     calibration_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochReadings:
+    """All readings of one epoch, shape `(n_links,)` in the register's order of links.
+
+    `x_a_minus_b_s`: seconds, NaN where the link gave no reading; `u_s`: one sigma; `limit_s`: limit of the systematic part.
+    """
+
+    epoch_tai_ns: int
+    x_a_minus_b_s: Floats
+    u_s: Floats
+    limit_s: Floats
+
+
+def to_epoch_readings(readings: Iterable[Reading], register: Register, *, epoch_tai_ns: int) -> EpochReadings:
+    """Lay the readings of one epoch into arrays over the register's links.
+
+    A pair that the register knows the other way round is turned (sign changed). Raises `UnknownLinkRejected` for a pair that the
+    register does not hold: grow it first (`Register.with_links`).
+    """
+    n = len(register.links)
+    x, u, limit = np.full(n, np.nan), np.zeros(n), np.zeros(n)
+    for reading in readings:
+        index, sign = register.link_index(reading.a, reading.b)
+        x[index] = sign * reading.x_a_minus_b_s
+        u[index] = reading.u_s
+        limit[index] = reading.limit_s
+    return EpochReadings(epoch_tai_ns, x, u, limit)

@@ -1,0 +1,1 @@
+"""Evidence: records in canonical bytes, each chained to the one before; pure, no disk."""

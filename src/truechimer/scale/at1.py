@@ -1,0 +1,418 @@
+"""AT1: the ensemble time scale as a fold, one epoch at a time.
+
+    x^_i(t+T) = x_i(t) + y_i(t) T                       prediction of clock i minus scale
+    x_p(t+T)  = sum_i w_i [ x^_i(t+T) - x_ip(t+T) ]      the pivot minus the scale, from every member's point of view
+    x_i(t+T)  = x_ip(t+T) + x_p(t+T)                     every clock minus the scale
+
+(Weiss, Allan and Peppler 1989, as NIST's AT1.) It never steers. The scale is continuous when a clock enters, leaves or changes weight, because
+each member votes with its own *predicted* value. What differs from the plain algorithm: epochs may be irregular; each clock has
+several rate filters and uses the one that predicts best over `tau_weight_s`; weights come from errors over `tau_weight_s` less the declared reading
+noise, sampled on a fixed grid, so the interval of the readings does not change them; a clock off its prediction is out before it moves the scale.
+
+Law of the file: only + - * / and sqrt in a written order, so that a replay is equal to the last bit.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from truechimer.clocks.clock import Clock, ClockKind
+from truechimer.clocks.state_model import SECONDS_PER_DAY, two_state_noise
+from truechimer.errors import Misuse
+from truechimer.kernel import kernel
+from truechimer.scale.detection import off_the_others
+from truechimer.scale.prediction import Prediction
+from truechimer.scale.state import (
+    LAGS_SLOTS,
+    MEMORIES_PER_TAU_WEIGHT,
+    SLOTS_PER_TAU_WEIGHT,
+    ScaleParameters,
+    ScaleState,
+    ScaleStep,
+    empty_state,
+)
+from truechimer.scale.weights import capped, from_errors
+
+Floats = NDArray[np.float64]
+
+TAU_WEIGHT_S = 86_400.0
+WEIGHT_CAP_N = 4.0
+DETECTION_SIGMAS = 6.0
+FLOOR = 1e-4
+"""No learned variance falls below this part of what the clock's kind or its declaration lets expect."""
+
+DECLARED_WORTH = 5.0
+"""Declared noise counts like this many `tau_weight_s` of experience, a kind's figure like one half."""
+
+
+def parameters(
+    clocks: tuple[Clock, ...], *, tau_weight_s: float = TAU_WEIGHT_S, weight_cap_n: float = WEIGHT_CAP_N, probation_s: float | None = None
+) -> ScaleParameters:
+    """Return the constants of the fold for these clocks.
+
+    The host is an observer (weight 0) wherever a clock of another kind stands beside it, and a scale of one where none does.
+    """
+    memories = np.array([factor * tau_weight_s for factor in MEMORIES_PER_TAU_WEIGHT])
+    slot_s = tau_weight_s / SLOTS_PER_TAU_WEIGHT
+    lags = np.array([lag * slot_s for lag in LAGS_SLOTS])
+    noises = [two_state_noise(clock) for clock in clocks]
+    others = any(clock.kind not in (ClockKind.HOST, ClockKind.LINK) for clock in clocks)
+    eligible = [clock.kind is not ClockKind.LINK and (clock.kind is not ClockKind.HOST or not others) for clock in clocks]
+    prior_tau = np.array([[noise.prediction_variance(tau_weight_s, memory_s=m) for m in memories.tolist()] for noise in noises])
+    prior_lag = np.array(
+        [[min(noise.prediction_variance(lag, memory_s=m) for m in memories.tolist()) for lag in lags.tolist()] for noise in noises]
+    )
+    worth = [SLOTS_PER_TAU_WEIGHT * (DECLARED_WORTH if noise.declared else 0.5) for noise in noises]
+    return ScaleParameters(
+        tau_weight_s=tau_weight_s,
+        weight_cap_n=weight_cap_n,
+        probation_s=tau_weight_s if probation_s is None else probation_s,
+        detection_sigmas=DETECTION_SIGMAS,
+        memories_s=memories,
+        lags_s=lags,
+        slot_ns=round(slot_s * 1e9),
+        eligible=np.array(eligible, np.bool_),
+        q1=np.array([noise.q1 for noise in noises]),
+        drift=np.array([noise.drift_per_day / SECONDS_PER_DAY for noise in noises]),
+        prior_tau=prior_tau.reshape(len(noises), len(memories)),
+        prior_lag=prior_lag.reshape(len(noises), len(lags)),
+        prior_count=np.array(worth),
+    )
+
+
+def start(constants: ScaleParameters) -> ScaleState:
+    """Return the state before the first reading."""
+    return empty_state(constants)
+
+
+@kernel
+def _average(  # noqa: ANN202
+    epoch_ns, scale_ns, x_ip, u2, predicted, variance, dt, last_ns, membership, weight, eligible, sigmas, cap_n  # noqa: ANN001
+):
+    """Find who votes, who is off, and the pivot minus the scale."""
+    n = x_ip.shape[0]
+    deviation = predicted - x_ip
+    # the clock's own prediction, its two readings, and the reading noise that the scale itself carried at both epochs
+    carried = 0.0
+    for i in range(n):
+        carried += weight[i] * weight[i] * u2[i]
+    total_variance = variance + 2.0 * u2 + 2.0 * carried
+    voters = np.zeros(n, np.bool_)
+    count = 0
+    for i in range(n):
+        # a clock that was silent at the last scale step listens for one epoch before it votes again
+        if membership[i] == 2 and eligible[i] and np.isfinite(deviation[i]) and last_ns[i] >= scale_ns:
+            voters[i] = True
+            count += 1
+    if count == 0:
+        # everybody was silent: whoever is back and was a member carries the scale on
+        for i in range(n):
+            if membership[i] == 2 and eligible[i] and np.isfinite(deviation[i]):
+                voters[i] = True
+                count += 1
+    known = True
+    for i in range(n):
+        if voters[i] and not np.isfinite(total_variance[i]):
+            known = False
+    off = np.zeros(n, np.bool_)
+    divided = False
+    if known and count > 1:
+        _, _, off, divided = off_the_others(deviation, total_variance, voters, sigmas)
+    wanted = np.zeros(n)
+    members = 0
+    for i in range(n):
+        if voters[i] and not off[i]:
+            wanted[i] = weight[i]
+            members += 1
+    if members > 0 and wanted.max() <= 0.0:
+        for i in range(n):
+            if voters[i] and not off[i]:
+                wanted[i] = 1.0
+    used = capped(wanted, cap_n / max(members, 1))
+    x_pivot = np.nan
+    noise = 0.0
+    floor = 0.0
+    if members > 0:
+        x_pivot = 0.0
+        for i in range(n):
+            if used[i] > 0.0:
+                x_pivot += used[i] * deviation[i]
+                noise += used[i] * used[i] * u2[i]
+                if np.isfinite(total_variance[i]):
+                    floor = max(floor, used[i] * sigmas * np.sqrt(total_variance[i]))
+    return used, x_pivot, noise, off, divided, floor
+
+
+@kernel
+def _carry(  # noqa: ANN202
+    epoch_ns, due, probation_ns, x_ip, u2, noise, x_pivot, used, off, predicted, variance, dt,  # noqa: ANN001
+    x, y, best, last_ns, since_ns, good_since_ns, membership, step_variance, step_count,  # noqa: ANN001
+    memories, drift, eligible, prior_count, q1, scale_ns,  # noqa: ANN001
+):
+    """Carry every clock on: new phase, rates, noise and membership."""
+    n, filters = y.shape
+    x, y, last_ns, since_ns = x.copy(), y.copy(), last_ns.copy(), since_ns.copy()
+    good_since_ns, membership = good_since_ns.copy(), membership.copy()
+    step_variance, step_count = step_variance.copy(), step_count.copy()
+    measured = predicted.copy()
+    residual = np.full(n, np.nan)
+    for i in range(n):
+        if not np.isfinite(x_ip[i]) or not np.isfinite(x_pivot):
+            continue
+        now = x_ip[i] + x_pivot
+        measured[i] = now
+        if membership[i] == 0:
+            # a clock enters: its phase is what it is, its rate is learned before it votes
+            x[i], last_ns[i], since_ns[i], good_since_ns[i] = now, epoch_ns, epoch_ns, epoch_ns
+            membership[i] = 1 if eligible[i] else 6
+            continue
+        residual[i] = now - predicted[i]
+        if off[i]:
+            good_since_ns[i] = epoch_ns
+            if membership[i] == 2:
+                membership[i] = 3
+                continue
+            if membership[i] == 3:
+                membership[i] = 4
+            # a new level: phase from here, the rate is kept
+            x[i], last_ns[i] = now, epoch_ns
+            continue
+        if membership[i] == 3:
+            membership[i] = 2
+        if not due:
+            continue
+        step = dt[i]
+        if step <= 0.0:
+            continue
+        if membership[i] == 2 and np.isfinite(variance[i]) and last_ns[i] >= scale_ns:
+            limit = 9.0 * (variance[i] + 2.0 * u2[i])
+            square = min(residual[i] * residual[i], limit)
+            excess = (square / max(1.0 - used[i], 0.1) - 2.0 * u2[i] - noise) / step
+            gain = 1.0 / min(prior_count[i] + step_count[i], 2000.0)
+            step_variance[i] = max(step_variance[i] + gain * (excess - step_variance[i]), FLOOR * q1[i], 1e-36)
+            step_count[i] += 1
+        learned = (epoch_ns - since_ns[i]) / 1e9
+        f = (now - x[i]) / step + 0.5 * drift[i] * step
+        for k in range(filters):
+            gain = step / min(memories[k] + step, max(learned, step))
+            ahead = y[i, k] + drift[i] * step
+            y[i, k] = ahead + gain * (f - ahead)
+        x[i], last_ns[i] = now, epoch_ns
+        waiting = epoch_ns - good_since_ns[i] < probation_ns
+        if not waiting and (membership[i] == 1 or membership[i] == 4 or membership[i] == 5):
+            membership[i] = 2
+    return x, y, last_ns, since_ns, good_since_ns, membership, step_variance, step_count, measured, residual
+
+
+@kernel
+def _learn(  # noqa: ANN202
+    epoch_ns, measured_now, x, y, best, since_ns, good_since_ns, membership, weight, u2, noise, eligible,  # noqa: ANN001
+    tau_s, lags, slot_s, drift, prior_count, sigmas, cap_n,  # noqa: ANN001
+    tau_excess, tau_noise, tau_count, lag_excess, lag_count, ring_ns, ring_x, ring_y, step_variance, prior_lag,  # noqa: ANN001
+):
+    """At a slot: errors over each lag, the rate test, the best filter, the weights, and the ring moved on by one."""
+    n, filters = y.shape
+    best, since_ns, good_since_ns, membership = best.copy(), since_ns.copy(), good_since_ns.copy(), membership.copy()
+    tau_excess, tau_noise, tau_count = tau_excess.copy(), tau_noise.copy(), tau_count.copy()
+    lag_excess, lag_count = lag_excess.copy(), lag_count.copy()
+    slots = ring_ns.shape[0]
+    floor = 0.0
+    for lag in range(lags.shape[0]):
+        # the newest slot that is at least a lag old, or for the longest lag, while the ring is young, the oldest there is
+        slot = -1
+        oldest = -1
+        for r in range(slots):
+            if ring_ns[r] == 0:
+                continue
+            age = (epoch_ns - ring_ns[r]) / 1e9
+            if age >= 0.98 * lags[lag] and (slot < 0 or ring_ns[r] > ring_ns[slot]):
+                slot = r
+            if age > 0.0 and (oldest < 0 or ring_ns[r] < ring_ns[oldest]):
+                oldest = r
+        longest = lag == lags.shape[0] - 1
+        if slot < 0 and longest:
+            slot = oldest
+        if slot < 0:
+            continue
+        age = (epoch_ns - ring_ns[slot]) / 1e9
+        error = np.full(n, np.nan)
+        spread = np.full(n, np.inf)
+        voters = np.zeros(n, np.bool_)
+        for i in range(n):
+            # a clock that was re-set since then has no error over this lag
+            if not measured_now[i] or not np.isfinite(ring_x[slot, i]) or since_ns[i] >= ring_ns[slot]:
+                continue
+            if good_since_ns[i] > ring_ns[slot] and membership[i] != 2:
+                continue
+            error[i] = x[i] - (ring_x[slot, i] + ring_y[slot, i, best[i]] * age + 0.5 * drift[i] * age * age)
+            spread[i] = max(lag_excess[i, lag], 1e-36) * (age / lags[lag]) + 2.0 * u2[i] + 2.0 * noise
+            # a rate learned for a short time only was not sure of itself
+            learned = (ring_ns[slot] - since_ns[i]) / 1e9
+            spread[i] += age * age * (step_variance[i] * learned + 2.0 * u2[i] + 2.0 * noise) / (learned * learned)
+            voters[i] = membership[i] == 2 and eligible[i]
+            if voters[i] and weight[i] > 0.0:
+                floor = max(floor, weight[i] * sigmas * np.sqrt(spread[i]))
+        if age >= 0.98 * lags[lag]:
+            ready = True
+            for i in range(n):
+                if voters[i] and lag_count[i, lag] < 24:
+                    ready = False
+            if ready:
+                _, _, off, _ = off_the_others(error, spread, voters, sigmas)
+                for i in range(n):
+                    if off[i] and membership[i] == 2:
+                        # the frequency is not what it was: learn it anew, without a vote
+                        membership[i] = 5
+                        since_ns[i], good_since_ns[i] = epoch_ns, epoch_ns
+        for i in range(n):
+            if not np.isfinite(error[i]) or membership[i] == 5:
+                continue
+            free = max(1.0 - weight[i], 0.1) if membership[i] == 2 else 1.0
+            reading_noise = 2.0 * u2[i] * max(1.0 - 2.0 * weight[i], 0.0) + 2.0 * noise
+            if age >= 0.98 * lags[lag]:
+                square = min(error[i] * error[i], 16.0 * spread[i])
+                gain = 1.0 / min(prior_count[i] + lag_count[i, lag], 720.0)
+                sample = (square - reading_noise) / free * (lags[lag] / age)
+                lag_excess[i, lag] = max(lag_excess[i, lag] + gain * (sample - lag_excess[i, lag]), FLOOR * prior_lag[i, lag])
+                lag_count[i, lag] += 1
+            if longest:
+                gain = 1.0 / min(prior_count[i] + tau_count[i] + 1.0, 720.0)
+                for k in range(filters):
+                    other = x[i] - (ring_x[slot, i] + ring_y[slot, i, k] * age + 0.5 * drift[i] * age * age)
+                    sample = (other * other - reading_noise) / free * (tau_s / age)
+                    tau_excess[i, k] += gain * (sample - tau_excess[i, k])
+                tau_noise[i] += gain * (2.0 * u2[i] - tau_noise[i])
+                tau_count[i] += 1
+    for i in range(n):
+        least = best[i]
+        for k in range(filters):
+            if tau_excess[i, k] < tau_excess[i, least]:
+                least = k
+        if tau_excess[i, least] < 0.95 * tau_excess[i, best[i]]:
+            best[i] = least
+    wanted = from_errors(membership, eligible, tau_excess, tau_noise, best, cap_n)
+    # the slot that is overwritten is the oldest
+    place = 0
+    for r in range(slots):
+        if ring_ns[r] < ring_ns[place]:
+            place = r
+    ring_ns, ring_x, ring_y = ring_ns.copy(), ring_x.copy(), ring_y.copy()
+    ring_ns[place] = epoch_ns
+    for i in range(n):
+        ring_x[place, i] = x[i] if measured_now[i] and membership[i] != 0 else np.nan
+        for k in range(filters):
+            ring_y[place, i, k] = y[i, k]
+    return best, since_ns, good_since_ns, membership, wanted, tau_excess, tau_noise, tau_count, lag_excess, lag_count, ring_ns, ring_x, ring_y, floor
+
+
+def step(
+    state: ScaleState,
+    constants: ScaleParameters,
+    *,
+    epoch_tai_ns: int,
+    x_clock_minus_pivot_s: Floats,
+    u2_s2: Floats,
+    prediction: Prediction,
+    due: bool = True,
+) -> tuple[ScaleState, ScaleStep]:
+    """Take one epoch of clocks minus pivot into the scale.
+
+    `x_clock_minus_pivot_s`, `u2_s2`: shape `(n_clocks,)`, seconds and s^2, NaN where a clock gave no reading. `due` False: an epoch between scale
+    steps; clocks that are off are seen, phases and rates stay. Raises `ScaleMisuse` for an epoch before the last one.
+    """
+    if state.epoch_ns and epoch_tai_ns <= state.epoch_ns:
+        raise ScaleMisuse(state.epoch_ns, epoch_tai_ns)
+    if state.epoch_ns == 0:
+        state = _first(state, constants, epoch_tai_ns, x_clock_minus_pivot_s)
+        first = _first_step(state, epoch_tai_ns, x_clock_minus_pivot_s)
+        return state, first
+    used, x_pivot, noise, off, divided, floor = _average(
+        epoch_tai_ns, state.epoch_ns, x_clock_minus_pivot_s, u2_s2, prediction.x_clock_minus_scale_s, prediction.variance_s2,
+        prediction.dt_s, state.last_ns, state.membership, state.weight, constants.eligible, constants.detection_sigmas, constants.weight_cap_n,
+    )  # fmt: skip
+    x, y, last_ns, since_ns, good_since_ns, membership, step_variance, step_count, measured, residual = _carry(
+        epoch_tai_ns, due, round(constants.probation_s * 1e9), x_clock_minus_pivot_s, u2_s2, noise, x_pivot, used, off,
+        prediction.x_clock_minus_scale_s, prediction.variance_s2, prediction.dt_s,
+        state.x_s, state.y, state.best, state.last_ns, state.since_ns, state.good_since_ns, state.membership,
+        state.step_variance, state.step_count, constants.memories_s, constants.drift, constants.eligible, constants.prior_count, constants.q1, state.epoch_ns,
+    )  # fmt: skip
+    state = replace(
+        state, x_s=x, y=y, last_ns=last_ns, since_ns=since_ns, good_since_ns=good_since_ns, membership=membership,
+        step_variance=step_variance, step_count=step_count,
+    )  # fmt: skip
+    if due and np.isfinite(x_pivot):
+        state = replace(state, epoch_ns=epoch_tai_ns)
+        if epoch_tai_ns >= state.next_slot_ns:
+            state = _slot(state, constants, epoch_tai_ns, x_clock_minus_pivot_s, u2_s2, noise)
+    return state, ScaleStep(
+        epoch_tai_ns, measured, used, state.membership, residual, x_pivot, float(np.sqrt(noise)), max(floor, state.slow_floor_s), bool(divided), due
+    )
+
+
+def _slot(
+    state: ScaleState, constants: ScaleParameters, epoch_ns: int, x_ip: Floats, u2: Floats, noise: float
+) -> ScaleState:
+    """Learn at a slot of the fixed grid."""
+    out = _learn(
+        epoch_ns, np.isfinite(x_ip), state.x_s, state.y, state.best, state.since_ns, state.good_since_ns, state.membership, state.weight, u2, noise,
+        constants.eligible, constants.tau_weight_s, constants.lags_s, constants.slot_ns / 1e9, constants.drift, constants.prior_count,
+        constants.detection_sigmas, constants.weight_cap_n, state.tau_excess, state.tau_noise, state.tau_count, state.lag_excess, state.lag_count,
+        state.ring_ns, state.ring_x, state.ring_y, state.step_variance, constants.prior_lag,
+    )  # fmt: skip
+    names = (
+        "best", "since_ns", "good_since_ns", "membership", "weight", "tau_excess", "tau_noise", "tau_count", "lag_excess", "lag_count",
+        "ring_ns", "ring_x", "ring_y",
+    )  # fmt: skip
+    next_slot_ns = (epoch_ns // constants.slot_ns + 1) * constants.slot_ns
+    return replace(state, next_slot_ns=next_slot_ns, slow_floor_s=out[-1], **dict(zip(names, out[:-1], strict=True)))
+
+
+def _first(state: ScaleState, constants: ScaleParameters, epoch_ns: int, x_ip: Floats) -> ScaleState:
+    """Begin the scale: it is the weighted mean of the clocks that are there, with the weights that their declared noise asks for."""
+    seen = np.isfinite(x_ip)
+    membership = np.where(seen, np.where(constants.eligible, 2, 6), 0).astype(np.int64)
+    if not (membership == 2).any():
+        return state
+    weight = from_errors(membership, constants.eligible, state.tau_excess, state.tau_noise, state.best, constants.weight_cap_n)
+    origin = 0.0
+    for i in range(len(x_ip)):
+        if weight[i] > 0.0:
+            origin += weight[i] * float(x_ip[i])
+    now = np.where(seen, epoch_ns, 0).astype(np.int64)
+    place = state.ring_ns.copy()
+    place[0] = epoch_ns
+    ring_x = state.ring_x.copy()
+    ring_x[0] = np.where(seen, x_ip - origin, np.nan)
+    return replace(
+        state,
+        epoch_ns=epoch_ns,
+        x_s=np.where(seen, x_ip - origin, 0.0),
+        last_ns=now,
+        since_ns=now.copy(),
+        good_since_ns=now.copy(),
+        membership=membership,
+        weight=weight,
+        next_slot_ns=(epoch_ns // constants.slot_ns + 1) * constants.slot_ns,
+    )
+
+
+def _first_step(state: ScaleState, epoch_ns: int, x_ip: Floats) -> ScaleStep:
+    """What the first epoch says; a scale without a member yet has no pivot."""
+    begun = state.epoch_ns != 0
+    seen = np.isfinite(x_ip)
+    x = np.where(seen & begun, state.x_s, np.nan)
+    pivot = np.flatnonzero(seen & (x_ip == 0.0))
+    x_pivot = float(x[pivot[0]]) if begun and len(pivot) else float("nan")
+    return ScaleStep(epoch_ns, x, state.weight, state.membership, np.full(len(x), np.nan), x_pivot, 0.0, 0.0, divided=False, due=True)
+
+
+class ScaleMisuse(Misuse):
+    """The fold was fed an epoch that does not follow the last one."""
+
+    def __init__(self, last_ns: int, found_ns: int) -> None:
+        """Keep both epochs."""
+        super().__init__(f"epoch {found_ns} does not follow {last_ns} (ns TAI): sort the readings before they are folded")
+        self.last_ns, self.found_ns = last_ns, found_ns
+
+

@@ -1,0 +1,78 @@
+"""Detection: which clock is off its own prediction, judged against the other clocks and never against a scale it helps to make.
+
+It excludes nobody when there is no majority left to say who is right: it says "divided" then. The common point is a weighted median (weights
+1/sigma, none above 0.4), so that one clock, however heavy, cannot pull it.
+"""
+
+import numpy as np
+
+from truechimer.kernel import kernel
+from truechimer.scale.weights import capped
+
+ROBUST_CAP = 0.4
+"""No clock has more than this share in the median, so that a single one cannot be it."""
+
+
+@kernel
+def weighted_median(values, weights):  # noqa: ANN001, ANN201
+    """Return the lower weighted median of `values` where `weights > 0`; NaN where there are none."""
+    n = values.shape[0]
+    order = np.argsort(values)
+    total = 0.0
+    for i in range(n):
+        if weights[i] > 0.0:
+            total += weights[i]
+    running = 0.0
+    for j in range(n):
+        i = order[j]
+        if weights[i] > 0.0:
+            running += weights[i]
+            if running >= 0.5 * total:
+                return values[i]
+    return np.nan
+
+
+@kernel
+def off_the_others(deviation, variance, voters, sigmas):  # noqa: ANN001, ANN201
+    """Find the clocks whose deviation is not shared by the others.
+
+    `deviation` (s) and `variance` (s^2) of each clock, `voters` bool: who defines the common point. Returns the common point, its variance,
+    `off` (bool, every finite clock, voter or not) and `divided` (bool): voters are off but too few agree to say who is right; then no
+    voter is off. At least two voters with more than half of the votes must agree.
+    """
+    n = deviation.shape[0]
+    votes = np.zeros(n)
+    count = 0
+    for i in range(n):
+        if voters[i] and np.isfinite(deviation[i]) and variance[i] > 0.0 and np.isfinite(variance[i]):
+            votes[i] = 1.0 / np.sqrt(variance[i])
+            count += 1
+    off = np.zeros(n, np.bool_)
+    if count == 0:
+        return np.nan, np.inf, off, False
+    votes = capped(votes, ROBUST_CAP)
+    center_variance = 0.0
+    for i in range(n):
+        if votes[i] > 0.0:
+            center_variance += votes[i] * votes[i] * variance[i]
+    # the median's variance is pi/2 times that of the mean for Gaussian noise
+    center_variance *= 1.5707963267948966
+    center = weighted_median(deviation, votes)
+    agreeing = 0
+    agreement = 0.0
+    for i in range(n):
+        if not np.isfinite(deviation[i]) or not np.isfinite(variance[i]):
+            continue
+        distance = deviation[i] - center
+        off[i] = distance * distance > sigmas * sigmas * (variance[i] + center_variance)
+        if votes[i] > 0.0 and not off[i]:
+            agreeing += 1
+            agreement += votes[i]
+    divided = False
+    voter_off = agreeing < count
+    if count > 1 and voter_off and (agreeing < 2 or agreement <= 0.5):
+        divided = True
+        for i in range(n):
+            if voters[i]:
+                off[i] = False
+    return center, center_variance, off, divided

@@ -1,0 +1,60 @@
+"""Prediction: where each clock should be now, and how sure that is, from its own rate and noise.
+
+It reads no readings of this epoch. AT1's first line: x^(t + T) = x(t) + y(t) T (Weiss, Allan, Peppler 1989), here with each clock's own T (a
+clock may have been silent) and with declared drift.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from truechimer.kernel import kernel
+from truechimer.scale.state import ScaleParameters, ScaleState
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """`x_clock_minus_scale_s`, `variance_s2` (without reading noise; infinite before a rate is known), `dt_s`; shape `(n_clocks,)`."""
+
+    x_clock_minus_scale_s: Floats
+    variance_s2: Floats
+    dt_s: Floats
+
+
+@kernel
+def _predict(epoch_ns, x, y, best, last_ns, since_ns, membership, step_variance, drift):  # noqa: ANN001, ANN202
+    """See `predict`."""
+    n = x.shape[0]
+    predicted = np.full(n, np.nan)
+    variance = np.full(n, np.inf)
+    span = np.zeros(n)
+    for i in range(n):
+        if membership[i] == 0:
+            continue
+        dt = (epoch_ns - last_ns[i]) / 1e9
+        span[i] = dt
+        predicted[i] = x[i] + y[i, best[i]] * dt + 0.5 * drift[i] * dt * dt
+        learned = (last_ns[i] - since_ns[i]) / 1e9
+        if learned > 0.0:
+            variance[i] = step_variance[i] * dt + step_variance[i] * dt * dt / learned
+    return predicted, variance, span
+
+
+def predict(state: ScaleState, parameters: ScaleParameters, *, epoch_tai_ns: int) -> Prediction:
+    """Predict every clock minus the scale at an epoch (ns since 1970 TAI, not before the last scale step)."""
+    return Prediction(
+        *_predict(
+            epoch_tai_ns,
+            state.x_s,
+            state.y,
+            state.best,
+            state.last_ns,
+            state.since_ns,
+            state.membership,
+            state.step_variance,
+            parameters.drift,
+        )
+    )

@@ -1,0 +1,61 @@
+"""Realization: UTC(k) as the host's raw counter shows it, from the host's readings and the coordination.
+
+It reads no clock. `host` here is the host's label: anchor + raw counter, at nominal rate. Host minus scale is a two-state difference (the host's
+oscillator wanders); where the host is the scale itself (a laboratory without clocks) it is zero by definition.
+"""
+
+from dataclasses import dataclass
+
+from truechimer.steer.steering_order import Coordination
+from truechimer.steer.two_state import TwoState, begin, corrected, predicted
+
+HOST_RATE_LIMIT_LEAST = 1e-8
+"""The bound never grows slower than this between page writes, whatever the host has shown (contract)."""
+
+SURPRISE_SIGMAS = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class HostNoise:
+    """Two-state noise of the host's oscillator: `q1` (s^2/s), `q2` (1/s), spread of its rate before it is known."""
+
+    q1: float
+    q2: float
+    y_spread: float
+
+
+@dataclass(frozen=True, slots=True)
+class Realization:
+    """UTC(k) for the host at `epoch_ns` (the host's label, ns): `x_host_minus_utck_s` and its rate `y_host_minus_utck`.
+
+    `u_host_link_s`: one sigma of host minus scale; `rate_limit`: how fast the bound must grow per second of raw time.
+    """
+
+    epoch_ns: int
+    x_host_minus_utck_s: float
+    y_host_minus_utck: float
+    u_host_link_s: float
+    rate_limit: float
+
+
+def follow(before: TwoState | None, noise: HostNoise, *, epoch_ns: int, x_host_minus_scale_s: float, u_s: float) -> tuple[TwoState, bool]:
+    """Take one reading of host minus scale in; return the state and whether the host did something its model cannot (then it starts anew)."""
+    if before is None:
+        return begin(epoch_ns, x_s=x_host_minus_scale_s, u_s=u_s, y=0.0, u_y=noise.y_spread), False
+    ahead = predicted(before, epoch_ns, q1=noise.q1, q2=noise.q2)
+    innovation = x_host_minus_scale_s - ahead.x_s
+    if innovation * innovation > SURPRISE_SIGMAS * SURPRISE_SIGMAS * (ahead.p_xx + u_s * u_s):
+        return begin(epoch_ns, x_s=x_host_minus_scale_s, u_s=u_s, y=before.y, u_y=noise.y_spread), True
+    return corrected(ahead, x_host_minus_scale_s, variance=u_s * u_s)[0], False
+
+
+def realize(host: TwoState, coordination: Coordination, noise: HostNoise, *, epoch_ns: int) -> Realization:
+    """Return UTC(k) for the host at an epoch, from host minus scale and UTC(k) minus scale."""
+    now = predicted(host, epoch_ns, q1=noise.q1, q2=noise.q2)
+    return Realization(
+        epoch_ns,
+        now.x_s - coordination.at(epoch_ns),
+        now.y - coordination.y_steer,
+        now.u_x_s,
+        max(HOST_RATE_LIMIT_LEAST, 6.0 * now.u_y),
+    )
