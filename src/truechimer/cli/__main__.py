@@ -1,0 +1,86 @@
+"""The `truechimer` program: choose the verb's module by the first word, and turn what it raises into one line.
+
+It parses no options (each verb does, with argparse) and imports nothing that a verb may not need: `now`, `status` and
+`sources` must answer within 250 ms. Exit status (contract): 0 done and fine; 1 done and the answer is no; 2 wrong use
+or unreadable input. Ctrl-C ends quietly with 130, a closed pipe with 141, as shells expect where a signal ended it.
+"""
+
+import os
+import sys
+
+VERBS: dict[str, tuple[str, str]] = {
+    "check": ("check_verb", "say everything that is wrong with a laboratory's file, before anything starts"),
+    "init": ("init_verb", "write a commented laboratory file to start from"),
+    "test": ("test_verb", "run the checks and core tests of a checkout (--ci: what CI runs)"),
+}
+"""Verb: (module of this package, one line of help). A test compares this table with the modules that are there."""
+
+_USAGE = """\
+usage: truechimer VERB [options]
+
+A standard time you can prove: made from your clocks, kept on UTC, served with an honest bound.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb and return its exit status; no error that a user can cause ends in a traceback."""
+    words = sys.argv[1:] if argv is None else argv
+    if not words or words[0] in {"-h", "--help", "help"}:
+        print(_help())
+        return 0 if words else 2
+    if words[0] in {"-V", "--version", "version"}:
+        from truechimer._version import __version__
+
+        print(f"truechimer {__version__}")
+        return 0
+    verb = words[0]
+    if verb not in VERBS:
+        print(f"truechimer: {_unknown(verb)}", file=sys.stderr)
+        return 2
+    return _run(verb, words[1:])
+
+
+def _run(verb: str, arguments: list[str]) -> int:
+    from importlib import import_module
+
+    from truechimer.errors import Rejected
+
+    try:
+        status: int = import_module(f"truechimer.cli.{VERBS[verb][0]}").main(arguments)
+        sys.stdout.flush()  # a pipe that closed is noticed here, not in the interpreter's last breath
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader has gone (`truechimer ... | head`): nobody is left to tell. Python would complain at exit about the
+        # unwritten rest, so it gets a place to write it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Rejected as error:
+        print(f"truechimer {verb}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return status
+
+
+def _help() -> str:
+    width = max(map(len, VERBS))
+    lines = [_USAGE, "verbs:"]
+    lines += [f"  {verb:<{width}}  {VERBS[verb][1]}" for verb in sorted(VERBS)]
+    lines += ["", "`truechimer VERB --help` explains one verb; `truechimer --version` prints the version.", _STATUS]
+    return "\n".join(lines)
+
+
+_STATUS = "Exit status: 0 done and fine; 1 done and the answer is no; 2 wrong use or unreadable input."
+
+
+def _unknown(word: str) -> str:
+    from difflib import get_close_matches
+
+    shown = "".join(letter if letter.isprintable() else "?" for letter in word[:40])
+    near = get_close_matches(word, VERBS, n=1)
+    if near:
+        return f"there is no verb {shown}; did you mean {near[0]}?"
+    return f"there is no verb {shown}; `truechimer --help` lists the verbs"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
