@@ -40,6 +40,8 @@ class WhyUnsynchronised(StrEnum):
     ALARM = "alarm"
     PAGE_TOO_OLD = "page-too-old"  # raw is after valid_until_raw: the laboratory has been silent too long
     LEAP_TABLE_EXPIRED = "leap-table-expired"  # UTC can no longer be told from TAI
+    # a simulated time must not leave this machine unless the operator typed the ugly word
+    SIMULATED_NOT_ALLOWED = "simulated-not-allowed"
     BOUND_TOO_WIDE = "bound-too-wide"  # the bound is above the listener's limit
 
 
@@ -92,11 +94,13 @@ def serve_at(
     *,
     bound_limit_s: float | None = None,
     boot_id: bytes | None = None,
+    simulated_allowed: bool = True,
 ) -> ServedTime | Unsynchronised:
     """Return the time at `raw_ns` (CLOCK_MONOTONIC_RAW), or why it must not be served.
 
     `bound_limit_s` is the listener's own limit (None: this listener has none). `boot_id` is the boot whose counter
     `raw_ns` is: a page that names another boot, or none, is then refused (None: the caller has made sure already).
+    `simulated_allowed=False`: this door refuses a simulated time.
     """
     if isinstance(page, PageUnreadable):
         no_page = page in {PageUnreadable.EMPTY, PageUnreadable.TORN}
@@ -106,7 +110,10 @@ def serve_at(
         return Unsynchronised(WhyUnsynchronised.COUNTER_RESTARTED, state=page.state, simulated=page.simulated)
     tai_fs = tai_fs_at(page, raw_ns)
     bound_s = bound_at(page, raw_ns)
-    reason = _why_not(page, raw_ns, tai_fs=tai_fs, bound_s=bound_s, bound_limit_s=bound_limit_s)
+    if page.simulated and not simulated_allowed:
+        reason: WhyUnsynchronised | None = WhyUnsynchronised.SIMULATED_NOT_ALLOWED
+    else:
+        reason = _why_not(page, raw_ns, tai_fs=tai_fs, bound_s=bound_s, bound_limit_s=bound_limit_s)
     if reason is not None:
         return Unsynchronised(reason, Instant(tai_fs), bound_s, page.state, page.simulated, page)
     return ServedTime(

@@ -1,0 +1,129 @@
+"""The serve process's counters: one number for every reply, refusal and fault, in a file that others read while it
+runs.
+
+It does not say what a number means for security: monitors do. The order of the numbers is the order of `NAMES`; a
+checksum over the names stands in the header, so that a reader of another version refuses instead of mixing them up.
+"""
+
+import contextlib
+import os
+import struct
+import zlib
+from array import array
+from pathlib import Path
+
+from truechimer.daemon.host_clocks import StampRefusal
+from truechimer.errors import Rejected
+from truechimer.serve.ntp.server import IgnoreReason, ReplyKind
+from truechimer.serve.served_time import WhyUnsynchronised
+
+RECEIVED = "received"
+STAMPS_KERNEL = "stamps_kernel"
+STAMPS_USER = "stamps_user"
+TRUNCATED = "ignored_truncated"
+RECEIVE_FAILED = "receive_failed"
+SEND_FAILED = "send_failed"
+FAULTS = "datagram_faults"
+PAGE_TORN = "page_torn"
+HOST_STEPS = "host_steps"
+HOST_STEP_LAST_NS = "host_step_last_ns"
+HOST_STEP_LAST_AT_RAW_NS = "host_step_last_at_raw_ns"
+HOST_STEP_LARGEST_NS = "host_step_largest_ns"
+
+
+def _named(prefix: str, word: str) -> str:
+    return f"{prefix}_{word.replace('-', '_')}"
+
+
+REPLY_COUNTERS = {kind: _named("replies", kind) for kind in ReplyKind}
+IGNORE_COUNTERS = {reason: _named("ignored", reason) for reason in IgnoreReason}
+UNSYNCHRONISED_COUNTERS = {reason: _named("unsynchronised", reason) for reason in WhyUnsynchronised}
+REFUSAL_COUNTERS = {refusal: _named("stamps_refused", refusal) for refusal in StampRefusal}
+
+NAMES: tuple[str, ...] = (
+    RECEIVED,
+    *REPLY_COUNTERS.values(),
+    *IGNORE_COUNTERS.values(),
+    TRUNCATED,
+    *UNSYNCHRONISED_COUNTERS.values(),
+    STAMPS_KERNEL,
+    STAMPS_USER,
+    *REFUSAL_COUNTERS.values(),
+    RECEIVE_FAILED,
+    SEND_FAILED,
+    FAULTS,
+    PAGE_TORN,
+    HOST_STEPS,
+    HOST_STEP_LAST_NS,
+    HOST_STEP_LAST_AT_RAW_NS,
+    HOST_STEP_LARGEST_NS,
+)
+"""All names, in the order of the file. Those ending in `_ns` are figures (signed), not counts."""
+
+_HEADER = struct.Struct("<8sII")  # magic, how many numbers, CRC-32 of the names
+_MAGIC = b"TRUECNTR"
+_HEAD = _HEADER.pack(_MAGIC, len(NAMES), zlib.crc32("\n".join(NAMES).encode()))
+
+
+class CountersRejected(Rejected):
+    """The file at `path` does not hold these counters, because of `because`."""
+
+    def __init__(self, path: Path, because: str) -> None:
+        super().__init__(f"counters {path}: {because}; let the serve process of this version write it anew")
+        self.path = path
+        self.because = because
+
+
+class Counters:
+    """Counts in memory, written out by `flush`: at every idle turn of the loop, and at least each 100 ms under load.
+
+    Without a path nothing is written. A file that cannot be written costs the count on disk, never an answer.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.values = array("q", bytes(8 * len(NAMES)))
+        self._index = {name: index for index, name in enumerate(NAMES)}
+        self._descriptor: int | None = None
+        if path is not None:
+            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._descriptor = os.open(path, flags, 0o644)
+            self.flush()
+
+    def __getitem__(self, name: str) -> int:
+        """Return one number."""
+        return self.values[self._index[name]]
+
+    def add(self, name: str, count: int = 1) -> None:
+        """Count."""
+        self.values[self._index[name]] += count
+
+    def put(self, name: str, value: int) -> None:
+        """State a figure or a count kept elsewhere; one beyond 64 bits is held at their edge."""
+        self.values[self._index[name]] = max(-(2**63), min(value, 2**63 - 1))
+
+    def flush(self) -> None:
+        """Write the numbers out."""
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.pwrite(self._descriptor, _HEAD + self.values.tobytes(), 0)
+
+    def close(self) -> None:
+        """Write the numbers out a last time."""
+        self.flush()
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def read_counters(path: Path) -> dict[str, int]:
+    """Return all numbers by name. Raises `CountersRejected`."""
+    try:
+        octets = path.read_bytes()
+    except OSError as error:
+        raise CountersRejected(path, str(error.strerror)) from error
+    if octets[: len(_HEAD)] != _HEAD:
+        raise CountersRejected(path, "not the counters of this version")
+    body = octets[len(_HEAD) :]
+    if len(body) != 8 * len(NAMES):
+        raise CountersRejected(path, f"{len(body)} octets instead of {8 * len(NAMES)}")
+    return dict(zip(NAMES, struct.unpack(f"={len(NAMES)}q", body), strict=True))

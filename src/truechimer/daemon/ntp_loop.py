@@ -1,0 +1,285 @@
+"""The NTP door's loop: datagrams in with the kernel's receive stamp, replies out with a transmit stamp read just
+before each send.
+
+It decides nothing about time or protocol: `serve.ntp.server.respond` answers, `daemon.host_clocks` judges stamps,
+`serve.served_time` says what may be served. Source: `house.md` 4.7 and walk 6.1 step 12.
+
+Law of the file: no datagram and no error of a socket ends the loop; each is counted.
+"""
+
+import select
+import socket
+import struct
+import time
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from truechimer.daemon import counters as names
+from truechimer.daemon.counters import Counters
+from truechimer.daemon.host_clocks import HostClocks
+from truechimer.serve.clock_page import ClockPage, PageUnreadable
+from truechimer.serve.ntp.server import Client, Ignore, Reply, respond, transmit_stamp
+from truechimer.serve.rx_stamp import StampKind
+from truechimer.serve.served_time import ServedTime, Unsynchronised, serve_at
+
+BATCH = 32
+"""Datagrams taken before the pair that judges their stamps: the first of a full batch waits about 1 ms for its
+answer.
+"""
+
+DATAGRAM_ROOM = 2048
+"""Octets taken of one datagram; a longer one is refused as truncated."""
+
+IDLE_TURN_S = 0.05
+LEARNING_TURN_S = 0.01
+FLUSH_EVERY_NS = 100_000_000
+
+# Linux numbers, the same on x86-64 and aarch64; the socket module does not name them before Python 3.14.
+SO_TIMESTAMPNS = 35
+IP_PKTINFO = 8
+_TIMESPEC = struct.Struct("=qq")
+_IN_PKTINFO = struct.Struct("=I4s4s")  # interface, the local address that answers, the destination in the header
+
+NS_PER_S = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One datagram: its octets, the address to answer, the kernel's stamp (CLOCK_REALTIME, ns), and how to answer
+    from the address asked.
+    """
+
+    octets: bytes
+    source: Any
+    stamp_realtime_ns: int | None
+    truncated: bool = False
+    answer_from: tuple[tuple[int, int, bytes], ...] = ()
+
+
+class DatagramPort(Protocol):
+    """What the loop needs of a socket."""
+
+    def wait(self, timeout_s: float) -> bool:
+        """Return True as soon as a datagram waits; False where none came in time. 0 asks without waiting."""
+
+    def receive(self) -> Received | None:
+        """Return the next datagram, or None where nothing waits. May raise OSError; the next call must then be
+        possible.
+        """
+
+    def send(self, octets: bytes, *, to: Received) -> None:
+        """Answer; may raise OSError."""
+
+
+class Pages(Protocol):
+    """Where the loop reads the time."""
+
+    def current(self) -> ClockPage | PageUnreadable:
+        """Return the newest page, or why there is none. Never raises."""
+
+
+class UdpPort:
+    """One UDP socket with kernel receive stamps; on a wildcard address it answers from the address that was asked."""
+
+    def __init__(self, address: str, port: int) -> None:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self.socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            if family == socket.AF_INET6:
+                # "::" serves IPv4 too, as mapped addresses; a named IPv6 address is only itself.
+                self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if address == "::" else 1)
+            self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+            if address == "0.0.0.0":  # noqa: S104
+                self.socket.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+            elif address == "::":
+                self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+            self.socket.bind((address, port))
+        except OSError:
+            self.socket.close()
+            raise
+        self._poll = select.poll()
+        self._poll.register(self.socket, select.POLLIN)
+
+    @property
+    def port(self) -> int:
+        """The port in use: the kernel's choice where 0 was asked for."""
+        number: int = self.socket.getsockname()[1]
+        return number
+
+    def wait(self, timeout_s: float) -> bool:
+        """Return True as soon as a datagram (or an error) waits."""
+        return bool(self._poll.poll(timeout_s * 1000))
+
+    def receive(self) -> Received | None:
+        """Return the next datagram with its stamp, or None where nothing waits."""
+        try:
+            octets, ancillary, flags, source = self.socket.recvmsg(DATAGRAM_ROOM, 256)
+        except BlockingIOError:
+            return None
+        stamp: int | None = None
+        answer_from: tuple[tuple[int, int, bytes], ...] = ()
+        for level, kind, data in ancillary:
+            if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
+                stamp = stamp_of(data)
+            else:
+                answer_from = _answer_from(level, kind, data)
+        return Received(octets, source, stamp, bool(flags & socket.MSG_TRUNC), answer_from)
+
+    def send(self, octets: bytes, *, to: Received) -> None:
+        """Answer, from the address that was asked."""
+        if to.answer_from:
+            self.socket.sendmsg([octets], to.answer_from, 0, to.source)
+        else:
+            self.socket.sendto(octets, to.source)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.socket.close()
+
+
+def stamp_of(data: bytes) -> int | None:
+    """Return an SCM_TIMESTAMPNS control message as ns of CLOCK_REALTIME, or None where it is not one."""
+    if len(data) < _TIMESPEC.size:
+        return None
+    seconds, ns = _TIMESPEC.unpack_from(data)
+    return int(seconds) * NS_PER_S + int(ns)
+
+
+def _answer_from(level: int, kind: int, data: bytes) -> tuple[tuple[int, int, bytes], ...]:
+    """Return the control message that makes an answer leave from the address that was asked, or nothing."""
+    if level == socket.IPPROTO_IP and kind == IP_PKTINFO and len(data) >= _IN_PKTINFO.size:
+        _interface, local, _destination = _IN_PKTINFO.unpack_from(data)
+        return ((level, kind, _IN_PKTINFO.pack(0, local, bytes(4))),)
+    if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO and len(data) >= 20 and data[0] != 0xFF:
+        return ((level, kind, data[:20]),)
+    return ()
+
+
+class NtpLoop:
+    """One door: call `turn` again and again.
+
+    `bound_limit_s` is the listener's limit (s), `precision_log2` what a clock reading takes. `simulated_allowed` is
+    False on an address that others can reach, unless the operator typed the ugly word.
+    """
+
+    def __init__(
+        self,
+        port: DatagramPort,
+        pages: Pages,
+        *,
+        clocks: HostClocks,
+        counters: Counters,
+        bound_limit_s: float,
+        precision_log2: int,
+        simulated_allowed: bool = True,
+    ) -> None:
+        self._port = port
+        self._pages = pages
+        self._clocks = clocks
+        self._counters = counters
+        self._bound_limit_s = bound_limit_s
+        self._precision_log2 = precision_log2
+        self._simulated_allowed = simulated_allowed
+        self._last_transmit = 0
+        self._nothing_waited_raw_ns = clocks.raw_ns()
+        self._flushed_raw_ns = self._nothing_waited_raw_ns
+
+    def turn(self, timeout_s: float = IDLE_TURN_S) -> int:
+        """Wait for datagrams, answer at most one batch, keep the books; returns how many datagrams came.
+
+        A pair of the host's clocks is taken before the wait and after the batch, so none is older than `timeout_s`
+        when it counts.
+        """
+        clocks = self._clocks
+        clocks.take_pair()
+        looked_raw_ns = clocks.raw_ns()
+        if not self._port.wait(0):
+            self._nothing_waited_raw_ns = looked_raw_ns
+        if not self._port.wait(timeout_s if clocks.rate_is_learned else min(timeout_s, LEARNING_TURN_S)):
+            self._nothing_waited_raw_ns = looked_raw_ns
+            self._keep_books()
+            return 0
+        batch, drained_raw_ns = self._take_batch()
+        if not batch and drained_raw_ns is None:
+            time.sleep(IDLE_TURN_S)  # every receive failed: a broken socket must not eat the processor
+        clocks.take_pair()
+        served = self._served()
+        for received, user_raw_ns in batch:
+            try:
+                self._answer(received, user_raw_ns, served)
+            except Exception:  # noqa: BLE001 - the law of the file: a fault of ours costs one answer, never the door
+                self._counters.add(names.FAULTS)
+        if drained_raw_ns is not None:
+            self._nothing_waited_raw_ns = drained_raw_ns
+        if clocks.raw_ns() - self._flushed_raw_ns >= FLUSH_EVERY_NS:
+            self._keep_books()
+        return len(batch)
+
+    def _take_batch(self) -> tuple[list[tuple[Received, int]], int | None]:
+        """Return what waits, each with the raw counter read after it, and when nothing more waited (None: more may)."""
+        batch: list[tuple[Received, int]] = []
+        for _ in range(BATCH):
+            before_raw_ns = self._clocks.raw_ns()
+            try:
+                received = self._port.receive()
+            except OSError:
+                self._counters.add(names.RECEIVE_FAILED)
+                continue
+            if received is None:
+                return batch, before_raw_ns
+            batch.append((received, self._clocks.raw_ns()))
+        return batch, None
+
+    def _served(self) -> ServedTime | Unsynchronised:
+        """Return what may be served now, on this door."""
+        return serve_at(
+            self._pages.current(),
+            self._clocks.raw_ns(),
+            bound_limit_s=self._bound_limit_s,
+            boot_id=self._clocks.boot_id(),
+            simulated_allowed=self._simulated_allowed,
+        )
+
+    def _answer(self, received: Received, user_raw_ns: int, served: ServedTime | Unsynchronised) -> None:
+        """Answer one datagram, or count why not."""
+        counters, clocks = self._counters, self._clocks
+        counters.add(names.RECEIVED)
+        if received.truncated:
+            counters.add(names.TRUNCATED)
+            return
+        rx = clocks.rx_to_raw(received.stamp_realtime_ns, user_raw_ns, not_before_raw_ns=self._nothing_waited_raw_ns)
+        counters.add(names.STAMPS_KERNEL if rx.kind is StampKind.KERNEL else names.STAMPS_USER)
+        client = Client(received.source[0], received.source[1])
+        reply = respond(received.octets, client, rx=rx, served=served, precision_log2=self._precision_log2)
+        if isinstance(reply, Ignore):
+            counters.add(names.IGNORE_COUNTERS[reply.reason])
+            return
+        self._send(reply, received)
+
+    def _send(self, reply: Reply, received: Received) -> None:
+        """Stamp, send, count; the stamp is the last thing before the send."""
+        transmit = transmit_stamp(reply, self._clocks.raw_ns(), last=self._last_transmit)
+        try:
+            self._port.send(reply.with_transmit(transmit), to=received)
+        except OSError:
+            self._counters.add(names.SEND_FAILED)
+            return
+        self._last_transmit = transmit or self._last_transmit
+        self._counters.add(names.REPLY_COUNTERS[reply.kind])
+        if reply.because is not None:
+            self._counters.add(names.UNSYNCHRONISED_COUNTERS[reply.because])
+
+    def _keep_books(self) -> None:
+        """Carry over what is counted elsewhere, and write the counters out."""
+        counters, clocks = self._counters, self._clocks
+        for refusal, count in clocks.refusals.items():
+            counters.put(names.REFUSAL_COUNTERS[refusal], count)
+        counters.put(names.HOST_STEPS, clocks.steps_total)
+        for step in clocks.take_steps():
+            moved_ns = round(step.moved_s * NS_PER_S)
+            counters.put(names.HOST_STEP_LAST_NS, moved_ns)
+            counters.put(names.HOST_STEP_LAST_AT_RAW_NS, step.raw_ns)
+            if abs(moved_ns) > abs(counters[names.HOST_STEP_LARGEST_NS]):
+                counters.put(names.HOST_STEP_LARGEST_NS, moved_ns)
+        counters.flush()
+        self._flushed_raw_ns = clocks.raw_ns()

@@ -1,0 +1,187 @@
+"""The serve process: one NTP door in a process of its own, which outlives the laboratory process that started it.
+
+`python -m truechimer.daemon.serve_process --page FILE --address A --port P --bound-limit-s L` binds first, says one
+JSON line on stdout, then serves until SIGTERM or SIGINT. It makes no time and writes no page. When the laboratory is
+killed it goes on from the last page: the bound grows, and the door is unsynchronised from the earlier of its own
+bound limit and the page's `valid_until_raw`.
+
+It must stay small: no numpy, no numba, nothing of the scale (`house.md` 3.3). Exit status: 0 ended as told, 2 wrong
+use or the port is in use, with one line.
+"""
+
+import argparse
+import ipaddress
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from truechimer.daemon import counters as names
+from truechimer.daemon.counters import Counters
+from truechimer.daemon.host_clocks import HostClocks
+from truechimer.daemon.ntp_loop import NS_PER_S, NtpLoop, UdpPort
+from truechimer.daemon.page_file import PageReader
+from truechimer.serve.ntp.packet import MAX_DISPERSION_S
+
+DEFAULT_BOUND_LIMIT_S = 1e-3
+DEFAULT_ORPHAN_EXIT_S = 3600.0
+REOPEN_EVERY_NS = NS_PER_S
+WRONG_USE = 2
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose complaint is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and leave with 2."""
+        self.exit(WRONG_USE, f"{self.prog}: {message}; see --help\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line of this process."""
+    options = OneLineParser(prog="serve_process", description="serve NTP from a clock page")
+    options.add_argument("--page", type=Path, required=True, help="the clock page's file; it may appear later")
+    options.add_argument("--address", required=True, help="numeric address to listen on")
+    options.add_argument("--port", type=int, required=True, help="UDP port; 0 lets the kernel choose")
+    options.add_argument(
+        "--bound-limit-s",
+        type=float,
+        default=DEFAULT_BOUND_LIMIT_S,
+        help="unsynchronised above this bound (default 0.001)",
+    )
+    options.add_argument("--counters", type=Path, help="file for the counters")
+    options.add_argument("--pidfile", type=Path, help="file for the process id, removed at the end")
+    options.add_argument(
+        "--orphan-exit-s",
+        type=float,
+        default=DEFAULT_ORPHAN_EXIT_S,
+        help="live this long after the parent died (default 3600)",
+    )
+    options.add_argument("--parent-pid", type=int, help="the parent, where it may die before this process looks")
+    options.add_argument(
+        "--insecure-serve-simulated-time",
+        action="store_true",
+        help="answer as synchronised from a simulated laboratory on an address that others can reach",
+    )
+    return options
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the door until told to end."""
+    options = parser().parse_args(argv)
+    complaint = _complaint(options)
+    if complaint is not None:
+        print(f"serve_process: {complaint}", file=sys.stderr)
+        return WRONG_USE
+    try:
+        port = UdpPort(options.address, options.port)
+    except OSError as error:
+        print(
+            f"serve_process: cannot listen on {options.address} port {options.port} (udp): {error.strerror}; "
+            "stop the program that holds it, or give another --port or --address",
+            file=sys.stderr,
+        )
+        return WRONG_USE
+    try:
+        counters = Counters(options.counters)
+        if options.pidfile is not None:
+            options.pidfile.write_text(f"{os.getpid()}\n", encoding="ascii")
+    except OSError as error:
+        port.close()
+        print(f"serve_process: cannot write {error.filename}: {error.strerror}; check the folder", file=sys.stderr)
+        return WRONG_USE
+    try:
+        _serve(options, port, counters)
+    finally:
+        counters.close()
+        port.close()
+        if options.pidfile is not None:
+            options.pidfile.unlink(missing_ok=True)
+    return 0
+
+
+def _complaint(options: argparse.Namespace) -> str | None:
+    """Return what is wrong with the values, in one line, or None."""
+    try:
+        ipaddress.ip_address(options.address)
+    except ValueError:
+        return f"--address {options.address!r} is not a numeric address; give one such as 127.0.0.1 or ::1"
+    if not 0 <= options.port <= 65_535:
+        return f"--port {options.port} is not a port; give 1 to 65535, or 0 for any"
+    if not 0.0 < options.bound_limit_s < MAX_DISPERSION_S:
+        return (
+            f"--bound-limit-s {options.bound_limit_s} cannot be kept; give more than 0 and less than 16 (NTP's MAXDISP)"
+        )
+    if not options.orphan_exit_s >= 0.0:
+        return f"--orphan-exit-s {options.orphan_exit_s} is not a time; give 0 or more seconds"
+    return None
+
+
+def _serve(options: argparse.Namespace, port: UdpPort, counters: Counters) -> None:
+    """Say that the door is open, and answer until a signal, or until orphaned for long enough."""
+    ending = _Ending()
+    clocks = HostClocks()
+    pages = PageReader(options.page)
+    precision_log2 = clocks.precision_log2()
+    loopback = ipaddress.ip_address(options.address).is_loopback
+    loop = NtpLoop(
+        port,
+        pages,
+        clocks=clocks,
+        counters=counters,
+        bound_limit_s=options.bound_limit_s,
+        precision_log2=precision_log2,
+        simulated_allowed=loopback or options.insecure_serve_simulated_time,
+    )
+    _say_ready(options, port, precision_log2)
+    parent = options.parent_pid if options.parent_pid is not None else os.getppid()
+    orphaned_at_ns: int | None = None
+    reopened_at_ns = clocks.raw_ns()
+    while not ending.asked:
+        loop.turn()
+        now_ns = clocks.raw_ns()
+        if now_ns - reopened_at_ns >= REOPEN_EVERY_NS:
+            reopened_at_ns = now_ns
+            pages.reopen()
+            counters.put(names.PAGE_TORN, pages.torn)
+        # A process started by init (1) has no laboratory to lose: a service manager ends it.
+        if orphaned_at_ns is None and parent != 1 and os.getppid() != parent:
+            orphaned_at_ns = now_ns
+        if orphaned_at_ns is not None and now_ns - orphaned_at_ns >= options.orphan_exit_s * NS_PER_S:
+            return
+
+
+def _say_ready(options: argparse.Namespace, port: UdpPort, precision_log2: int) -> None:
+    """Write the one line that says the door is open; whoever started us may be gone already."""
+    ready = {
+        "ready": True,
+        "protocol": "ntp",
+        "address": options.address,
+        "port": port.port,
+        "pid": os.getpid(),
+        "precision_log2": precision_log2,
+        "bound_limit_s": options.bound_limit_s,
+    }
+    try:
+        print(json.dumps(ready), flush=True)
+    except OSError:
+        sys.stdout = None  # or the interpreter complains at exit
+
+
+class _Ending:
+    """Set by SIGTERM and SIGINT: the loop ends after the turn it is in."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        signal.signal(signal.SIGTERM, self._ask)
+        signal.signal(signal.SIGINT, self._ask)
+
+    def _ask(self, _number: int, _frame: FrameType | None) -> None:
+        self.asked = True
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
