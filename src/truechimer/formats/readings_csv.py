@@ -151,7 +151,7 @@ class ReadingsCsvReader:
         return self.feed(b"\n", not_after_tai_ns=not_after_tai_ns) if self._unfinished else ([], [])
 
     def _whole_lines(self, data: bytes) -> tuple[bytes, bool]:
-        """Return the bytes up to the last newline, and keep the rest; True where the rest was too long and is let go."""
+        """Return the bytes up to the last newline, and keep the rest; True: the rest was too long, let go."""
         if self._is_skipping:
             _, newline, data = data.partition(b"\n")
             if not newline:
