@@ -30,6 +30,9 @@ class AlertKind(StrEnum):
     READING_REJECTED = "reading-rejected"
     HOST_CLOCK_STEP = "host-clock-step"
     SCALE_EMPTY = "scale-empty"
+    SCALE_OFF_UTC = "scale-off-utc"
+    HOST_OSCILLATOR = "host-oscillator"
+    STATE_CHANGED = "state-changed"
 
 
 class AlertSeverity(StrEnum):

@@ -46,10 +46,20 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Outside:
+    """A link to a reference: link index, reference index, clock index, and the sign that makes it reference minus clock."""
+
+    link: int
+    reference: int
+    clock: int
+    sign: float
+
+
+@dataclass(frozen=True, slots=True)
 class Register:
     """Clocks, references and links of a laboratory.
 
-    Invariant: node index of clock i is i; of reference k is `len(clocks) + k`; `link_a[j], link_b[j]` are the node indices of link j.
+    Invariant: node index of clock i is i; of reference k is `len(clocks) + k`; `link_a[j], link_b[j]` are the node indices of link j; `outside` lists the links to references.
     """
 
     clocks: tuple[Clock, ...]
@@ -58,6 +68,7 @@ class Register:
     node_index: dict[str, int] = field(init=False, compare=False, repr=False)
     link_a: NDArray[np.int64] = field(init=False, compare=False, repr=False)
     link_b: NDArray[np.int64] = field(init=False, compare=False, repr=False)
+    outside: tuple[Outside, ...] = field(init=False, compare=False, repr=False)
     _pairs: dict[tuple[int, int], tuple[int, float]] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -74,6 +85,14 @@ class Register:
             pairs[(link.a, link.b)] = (index, 1.0)
             pairs.setdefault((link.b, link.a), (index, -1.0))
         put(self, "_pairs", pairs)
+        n = len(self.clocks)
+        outside = []
+        for index, link in enumerate(self.links):
+            if link.a >= n > link.b:
+                outside.append(Outside(index, link.a - n, link.b, 1.0))
+            elif link.b >= n > link.a:
+                outside.append(Outside(index, link.b - n, link.a, -1.0))
+        put(self, "outside", tuple(outside))
 
     @property
     def n_clocks(self) -> int:

@@ -1,4 +1,4 @@
-"""Claims: what each source said last of UTC minus the scale, how old that is, and whether it is in quarantine.
+"""Claims: what each link to UTC said last of UTC minus the scale, how old that is, and whether it is in quarantine.
 
 It does not vote (`selection`). Sources speak at different times (a link every epoch, a server every minute, rapid UTC every week): to compare
 them at one instant, each claim is carried on with the known rate of UTC minus the scale, and its interval is widened for its age.
@@ -17,7 +17,7 @@ STALE_INTERVALS = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One source's last word: UTC minus the scale `x_s` at `epoch_ns` (TAI), one sigma and limit (s); `interval_s`: its learned interval.
+    """The last word of one link to UTC: UTC minus the scale `x_s` at `epoch_ns` (TAI), one sigma and limit (s); `interval_s`: its learned interval.
 
     `quarantined_ns`: when it was outvoted last (0: never); `clean_ns`: since when it has agreed again. `n`: values so far.
     """
@@ -56,6 +56,7 @@ def candidates(
     for k, claim in enumerate(claims):
         if not claim.n:
             continue
+        # claim k belongs to register.outside[k]
         age = (epoch_ns - claim.epoch_ns) / 1e9
         if age > STALE_INTERVALS * max(claim.interval_s, interval_s):
             continue
@@ -64,9 +65,9 @@ def candidates(
         out.append(
             Candidate(
                 k,
-                register.references[k].operator,
+                register.references[register.outside[k].reference].operator,
                 claim.x_s + y_utc_minus_scale * age,
-                claim.u_s,
+                sigma,
                 claim.limit_s,
                 HALF_WIDTH_SIGMAS * sigma + claim.limit_s,
             )

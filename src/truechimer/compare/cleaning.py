@@ -94,7 +94,7 @@ class Marks:
 
 @kernel
 def _classify(  # noqa: ANN202
-    epoch_ns, x, u, last_ns, last_x, rate, variance, off, repeat, run, n, sigmas, frozen_chance, minimum  # noqa: ANN001
+    epoch_ns, age, x, u, last_ns, last_x, rate, variance, off, repeat, run, n, sigmas, frozen_chance, minimum  # noqa: ANN001
 ):
     """Mark every link and carry its history on; see `classify`."""
     count = x.shape[0]
@@ -107,10 +107,11 @@ def _classify(  # noqa: ANN202
         if not np.isfinite(x[j]):
             quality[j], because[j] = 3, 1
             continue
+        now = epoch_ns - np.int64(age[j] * 1e9)
         if n[j] == 0:
-            last_ns[j], last_x[j], n[j] = epoch_ns, x[j], 1
+            last_ns[j], last_x[j], n[j] = now, x[j], 1
             continue
-        dt = (epoch_ns - last_ns[j]) / 1e9
+        dt = (now - last_ns[j]) / 1e9
         if dt <= 0.0:
             quality[j], because[j] = 3, 1
             continue
@@ -145,7 +146,7 @@ def _classify(  # noqa: ANN202
             variance[j] = variance[j] + gain * (excess - variance[j])
             span = dt * min(n[j], 50)
             rate[j] = rate[j] + (dt / span) * ((x[j] - last_x[j]) / dt - rate[j])
-        last_ns[j], last_x[j] = epoch_ns, x[j]
+        last_ns[j], last_x[j] = now, x[j]
         n[j] = n[j] + 1
     return quality, because, distance, last_ns, last_x, rate, variance, off, repeat, run, n
 
@@ -154,6 +155,7 @@ def classify(readings: EpochReadings, history: LinkHistory) -> tuple[Marks, Link
     """Mark the readings of one epoch and return the history that the next epoch starts from."""
     out = _classify(
         readings.epoch_tai_ns,
+        readings.age_s,
         readings.x_a_minus_b_s,
         readings.u_s,
         history.epoch_ns,

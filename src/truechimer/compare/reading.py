@@ -38,26 +38,32 @@ class Reading:
 class EpochReadings:
     """All readings of one epoch, shape `(n_links,)` in the register's order of links.
 
-    `x_a_minus_b_s`: seconds, NaN where the link gave no reading; `u_s`: one sigma; `limit_s`: limit of the systematic part.
+    `x_a_minus_b_s`: seconds, NaN where the link gave no reading; `u_s`: one sigma; `limit_s`: limit of the systematic part; `age_s`: how long
+    before the epoch the reading was valid (links to other laboratories deliver late; clock comparisons never do).
     """
 
     epoch_tai_ns: int
     x_a_minus_b_s: Floats
     u_s: Floats
     limit_s: Floats
+    age_s: Floats
 
 
 def to_epoch_readings(readings: Iterable[Reading], register: Register, *, epoch_tai_ns: int) -> EpochReadings:
     """Lay the readings of one epoch into arrays over the register's links.
 
-    A pair that the register knows the other way round is turned (sign changed). Raises `UnknownLinkRejected` for a pair that the
-    register does not hold: grow it first (`Register.with_links`).
+    A pair that the register knows the other way round is turned (sign changed). Of two readings of one link the later counts. Raises
+    `UnknownLinkRejected` for a pair that the register does not hold: grow it first (`Register.with_links`).
     """
     n = len(register.links)
-    x, u, limit = np.full(n, np.nan), np.zeros(n), np.zeros(n)
+    x, u, limit, age = np.full(n, np.nan), np.zeros(n), np.zeros(n), np.zeros(n)
     for reading in readings:
         index, sign = register.link_index(reading.a, reading.b)
+        age_s = (epoch_tai_ns - reading.epoch_tai_ns) / 1e9
+        if np.isfinite(x[index]) and age_s > age[index]:
+            continue
         x[index] = sign * reading.x_a_minus_b_s
         u[index] = reading.u_s
         limit[index] = reading.limit_s
-    return EpochReadings(epoch_tai_ns, x, u, limit)
+        age[index] = age_s
+    return EpochReadings(epoch_tai_ns, x, u, limit, age)

@@ -6,7 +6,10 @@ oscillator wanders); where the host is the scale itself (a laboratory without cl
 
 from dataclasses import dataclass
 
-from truechimer.steer.steering_order import Coordination
+from truechimer.quorum import envelope
+from truechimer.quorum.envelope import Applied, SteeringLimits
+from truechimer.quorum.verified import Refused, Verified
+from truechimer.steer.steering_order import Coordination, SteeringOrder
 from truechimer.steer.two_state import TwoState, begin, corrected, predicted
 
 HOST_RATE_LIMIT_LEAST = 1e-8
@@ -47,6 +50,17 @@ def follow(before: TwoState | None, noise: HostNoise, *, epoch_ns: int, x_host_m
     if innovation * innovation > SURPRISE_SIGMAS * SURPRISE_SIGMAS * (ahead.p_xx + u_s * u_s):
         return begin(epoch_ns, x_s=x_host_minus_scale_s, u_s=u_s, y=before.y, u_y=noise.y_spread), True
     return corrected(ahead, x_host_minus_scale_s, variance=u_s * u_s)[0], False
+
+
+def apply(
+    order: Verified[SteeringOrder], limits: Verified[SteeringLimits], coordination: Coordination, applied: Applied
+) -> tuple[Coordination, Applied] | Refused:
+    """Apply a verified order from its begin on; the envelope's check is repeated here, where it takes effect."""
+    again = envelope.admit(order.value, limits, applied)
+    if isinstance(again, Refused):
+        return again
+    begin_ns, y = again.value.valid_from_ns, again.value.y_steer
+    return coordination.steered(begin_ns, y), Applied(y, begin_ns, applied.reference_y, applied.total_s)
 
 
 def realize(host: TwoState, coordination: Coordination, noise: HostNoise, *, epoch_ns: int) -> Realization:

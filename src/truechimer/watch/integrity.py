@@ -78,7 +78,7 @@ def check_sources(
     for k, (was, now) in enumerate(zip(before, after, strict=True)):
         if was.verdict is now.verdict:
             continue
-        name = register.references[k].name
+        name = register.link_name(register.outside[k].link)
         if now.verdict is Verdict.OUTVOTED and was.verdict is not Verdict.QUARANTINED:
             says = f"{name} contradicts the majority of sources; it has no vote"
             do_next = "check the receiver, its antenna and its path; it returns after agreeing for a while"

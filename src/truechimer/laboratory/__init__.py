@@ -1,0 +1,1 @@
+"""The laboratory: the whole line as one fold, `step(state, EpochInput) -> (state, EpochOutcome)`; everything else only feeds it."""

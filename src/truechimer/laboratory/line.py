@@ -1,0 +1,229 @@
+"""The line: one epoch of readings through the whole laboratory, as one fold.
+
+    compare -> scale -> watch -> outside -> steer -> realize -> bound -> served time -> records
+
+`step(state, EpochInput, config) -> (state, EpochOutcome)`. It reads no clock, draws no random number and touches no disk: the demo, `up`, replay and
+drills only feed it. The order of the calls below is the walk `docs/walks/01-reading-to-reply.md`, and a test holds the two together.
+
+Law of the file: what decides goes through values (`Selection`, `SteeringOrder`, `Verified`), and each decision leaves one record.
+"""
+
+from dataclasses import dataclass, replace
+from math import sqrt
+
+from truechimer.alerts import Alert, AlertKind, AlertSeverity
+from truechimer.compare import cleaning, closure, pivot
+from truechimer.compare.claims import Claim
+from truechimer.compare.pivot import AgainstPivot
+from truechimer.compare.selection import Selection
+from truechimer.evidence.record import Record
+from truechimer.laboratory import outside, records, service, steering
+from truechimer.laboratory.epoch_input import EpochInput
+from truechimer.laboratory.service import Found
+from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
+from truechimer.laboratory.steering import Steered
+from truechimer.quorum.verified import Refused, Verified
+from truechimer.scale import at1, prediction
+from truechimer.scale.noise import scale_noise
+from truechimer.scale.state import ScaleStep
+from truechimer.serve.clock_page import ClockPage, ServiceState
+from truechimer.steer import realization, utc_prediction
+from truechimer.steer.bound import Bound, BoundTerms, bound
+from truechimer.steer.realization import HOST_RATE_LIMIT_LEAST, Realization
+from truechimer.steer.steering_order import Coordination, SteeringOrder
+from truechimer.steer.two_state import TwoState
+from truechimer.steer.utc_prediction import ScaleNoise, UtcPrediction
+from truechimer.watch import expiry, integrity, standing
+
+
+@dataclass(frozen=True, slots=True)
+class EpochOutcome:
+    """What an epoch gave. `utc`: UTC minus the scale at the epoch; `bound`, `realization` and `page` are None where they do not exist (no
+    coordination yet, host not read, epoch in the past).
+    """
+
+    step: ScaleStep
+    claims: tuple[Claim, ...]
+    selection: Selection
+    service: ServiceState
+    missing: tuple[str, ...]
+    utc: TwoState | None
+    coordination: Coordination | None
+    order: SteeringOrder | None
+    realization: Realization | None
+    bound: Bound | None
+    page: ClockPage | None
+    alerts: tuple[Alert, ...]
+    records: tuple[Record, ...]
+
+
+def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) -> tuple[LaboratoryState, EpochOutcome]:
+    """Take one epoch in. Raises `scale.at1.ScaleMisuse` for an epoch that is not after the last one."""
+    epoch_ns, register, n = given.readings.epoch_tai_ns, state.register, state.register.n_clocks
+    interval_s = config.interval_ns / 1e9
+    # compare: is each reading what its link lets expect, and what is each clock minus the pivot?
+    marks, links = cleaning.classify(given.readings, state.links)
+    found = pivot.against_pivot(given.readings, marks, register, preferred=config.pivot)
+    loops = closure.check(given.readings, found, register)
+    # scale: what is each clock minus the ensemble, and which clock is off?
+    index = (epoch_ns + config.interval_ns // 2) // config.interval_ns
+    expected = prediction.predict(state.scale, config.scale, epoch_tai_ns=epoch_ns)
+    scale, scale_step = at1.step(
+        state.scale,
+        config.scale,
+        epoch_tai_ns=epoch_ns,
+        x_clock_minus_pivot_s=found.x_node_minus_pivot_s[:n],
+        u2_s2=found.u2_s2[:n],
+        prediction=expected,
+        due=index > state.scale_index,
+    )
+    # watch
+    alerts = integrity.check_step(state.scale.membership, scale_step, register, divided_before=state.divided)
+    if loops:
+        alerts += integrity.check_loops(loops, state.open_loops, register, epoch_tai_ns=epoch_ns)
+    # outside: who says what of UTC, who is believed, and what is UTC minus the scale?
+    noise, noise_of = state.noise, state.noise_of
+    if scale.weight is not noise_of:
+        noise, noise_of = ScaleNoise(*scale_noise(scale, config.scale, register.clocks)), scale.weight
+    heard = outside.hear(
+        state.claims, state.utc, readings=given.readings, marks=marks, step=scale_step, scale=scale, register=register, noise=noise,
+        interval_s=interval_s, requalify_s=config.requalify_s,
+    )  # fmt: skip
+    alerts += integrity.check_sources(state.claims, heard.claims, heard.selection, state.selection, register, epoch_tai_ns=epoch_ns)
+    utc_now = None if heard.utc is None else utc_prediction.ahead(heard.utc, noise, epoch_tai_ns=epoch_ns)
+    # steer: in frequency only, inside the signed envelope
+    host, host_surprise = _follow_host(state.host, scale_step, found, register.host, config, epoch_ns)
+    facts = Found(
+        epoch_ns=epoch_ns,
+        interval_s=interval_s,
+        host_seen=host is not None,
+        claims=heard.claims,
+        selection=heard.selection,
+        utc=heard.utc,
+        started=state.coordination is not None,
+        envelope_in_force=steering.in_force(state.limits, epoch_ns),
+        leap_expired=epoch_ns >= config.leap_expires_ns,
+        divided=scale_step.divided,
+        scale_ns=scale.epoch_ns,
+    )
+    steered = steering.steer(
+        state.coordination, state.applied, state.next_steer_ns, now=utc_now, utc=heard.utc, limits=state.limits, parameters=config.steering,
+        following=service.is_following(facts), epoch_ns=epoch_ns,
+    )  # fmt: skip
+    facts = replace(facts, started=steered.coordination is not None)
+    # realize UTC(k) for the host, bound it, and serve it
+    real, limit, page = None, None, None
+    word = service.decide(facts)
+    if steered.coordination is not None and heard.utc is not None and utc_now is not None and host is not None:
+        real = realization.realize(host, steered.coordination, config.host_noise, epoch_ns=epoch_ns)
+        limit = bound(_terms(heard.utc, utc_now, steered.coordination, real, scale_step))
+        if given.raw_ns is not None:
+            page = service.clock_page(
+                real, limit, growth=_growth(heard.utc, utc_now, steered.coordination, real), raw_ns=given.raw_ns, state=word, leaps=config.leaps,
+                silence_s=config.silence_s, simulated=config.simulated, coverage=config.coverage,
+                refid=service.refid_of(register, heard.selection, config.reference_refids, config.refid), stratum=given.stratum,
+            )  # fmt: skip
+    standing_alerts, said = standing.said_once(state.said, _standing(state.limits, config, epoch_ns))
+    alerts += standing_alerts + _surprises(heard.surprise, host_surprise, steered, epoch_ns)
+    # record every decision
+    bodies = [records.readings(given)]
+    if scale_step.due:
+        bodies.append(records.scale_step(scale_step))
+    if heard.combined is not None or heard.selection.state is not state.selection:
+        bodies.append(records.selected(heard, epoch_ns))
+    if (decision := records.steered(steered, epoch_ns)) is not None:
+        bodies.append(decision)
+    if page is not None and limit is not None:
+        bodies.append(records.served(page, limit))
+    if word is not state.service:
+        bodies.append(records.state(state.service, word, epoch_ns))
+    bodies.extend(records.alert(alert) for alert in alerts)
+    sealed, chain = records.sealed(bodies, state.chain)
+    after = LaboratoryState(
+        register=register,
+        chain=chain,
+        links=links,
+        scale=scale,
+        scale_index=index if scale_step.due else state.scale_index,
+        noise=noise,
+        noise_of=noise_of,
+        claims=heard.claims,
+        selection=heard.selection.state,
+        utc=heard.utc,
+        limits=state.limits,
+        coordination=steered.coordination,
+        applied=steered.applied,
+        next_steer_ns=steered.next_steer_ns,
+        host=host,
+        service=word,
+        divided=scale_step.divided,
+        open_loops=frozenset(loop.link for loop in loops) if loops else _NONE_OPEN,
+        said=said,
+        epoch_ns=epoch_ns,
+    )
+    return after, EpochOutcome(
+        scale_step, heard.claims, heard.selection, word, service.missing(facts), utc_now, steered.coordination, steered.order, real, limit, page,
+        alerts, sealed,
+    )  # fmt: skip
+
+
+_NONE_OPEN: frozenset[int] = frozenset()
+
+
+def _follow_host(
+    before: TwoState | None, scale_step: ScaleStep, found: AgainstPivot, host: int | None, config: LaboratoryConfig, epoch_ns: int
+) -> tuple[TwoState | None, bool]:
+    """Return host minus scale after this epoch; where the host is the scale itself, it is zero by definition."""
+    if host is None:
+        return before, False
+    if config.scale.eligible[host]:
+        return TwoState(epoch_ns, 0.0, 0.0, 0.0, 0.0, 0.0, 1), False
+    x = float(found.x_node_minus_pivot_s[host]) + scale_step.x_pivot_minus_scale_s
+    if x != x:  # noqa: PLR0124 - not measured at this epoch
+        return before, False
+    u_s = sqrt(float(found.u2_s2[host]) + scale_step.u_center_s * scale_step.u_center_s + 1e-24)
+    return realization.follow(before, config.host_noise, epoch_ns=epoch_ns, x_host_minus_scale_s=x, u_s=u_s)
+
+
+def _terms(utc: UtcPrediction, now: TwoState, coordination: Coordination, real: Realization, scale_step: ScaleStep) -> BoundTerms:
+    """Lay out the terms of the bound at this epoch."""
+    inflation = utc.inflation
+    since2 = max(now.p_xx - utc.u_outside_s * utc.u_outside_s, 0.0)
+    return BoundTerms(
+        u_utc_prediction_s=utc.u_outside_s * inflation,
+        u_scale_since_outside_s=sqrt(since2) * inflation,
+        u_host_link_s=real.u_host_link_s,
+        limit_links_s=utc.limit_s,
+        limit_steering_s=abs(now.x_s - coordination.at(now.epoch_ns)),
+        limit_undetected_s=scale_step.detection_floor_s,
+        limit_host_rate_s=0.0,
+        limit_stamps_s=0.0,
+        limit_leap_s=0.0,
+    )
+
+
+def _growth(utc: UtcPrediction, now: TwoState, coordination: Coordination, real: Realization) -> float:
+    """Return how fast the bound must grow with raw time (s/s): host rate, rate of UTC minus the scale, and the steering under way."""
+    unsure = 6.0 * now.u_y * utc.inflation + abs(now.y - coordination.y_steer)
+    return min(max(HOST_RATE_LIMIT_LEAST, real.rate_limit + unsure), 0.5)
+
+
+def _standing(limits: Verified[object] | Refused, config: LaboratoryConfig, epoch_ns: int) -> tuple[standing.Standing, ...]:
+    """Return the conditions that hold for days."""
+    leap = expiry.leap_table(config.leap_expires_ns, epoch_tai_ns=epoch_ns)
+    return leap + expiry.envelope(config.envelope_until_ns if isinstance(limits, Verified) else 0, epoch_tai_ns=epoch_ns)
+
+
+def _surprises(outside_moved: bool, host_moved: bool, steered: Steered, epoch_ns: int) -> tuple[Alert, ...]:  # noqa: FBT001
+    """Return the alerts of what no model explains, and of a refused steer."""
+    alerts = []
+    if outside_moved:
+        says = "all sources of UTC agree on what the scale did not expect; the prediction is opened to them"
+        alerts.append(Alert(AlertKind.SCALE_OFF_UTC, "steer", "scale", AlertSeverity.CRITICAL, says, (), epoch_ns, "look for what moved the clocks together"))
+    if host_moved:
+        says = "the host's counter left its own prediction against the scale"
+        alerts.append(Alert(AlertKind.HOST_OSCILLATOR, "steer", "host", AlertSeverity.WARNING, says, (), epoch_ns, "look at the host's temperature and load"))
+    if steered.refused is not None:
+        says = f"steer refused: {steered.refused.says}"
+        alerts.append(Alert(AlertKind.STEER_REFUSED, "quorum", "steering", AlertSeverity.CRITICAL, says, (steered.refused.reason,), epoch_ns, "have the order signed, or a new envelope"))
+    return tuple(alerts)

@@ -1,0 +1,83 @@
+"""Outside: what other laboratories and servers say of UTC, from readings to a selection and a prediction.
+
+It joins `compare.claims`, `compare.selection` and `steer.utc_prediction`; it neither weighs clocks nor steers.
+"""
+
+from dataclasses import dataclass
+from math import isfinite, sqrt
+
+from truechimer.clocks.register import Register
+from truechimer.compare import claims as book
+from truechimer.compare import selection
+from truechimer.compare.claims import SILENT, Claim
+from truechimer.compare.cleaning import Marks, Quality
+from truechimer.compare.reading import EpochReadings
+from truechimer.compare.selection import Combined, Expected, Selection, SelectionState, Verdict
+from truechimer.scale.state import ScaleState, ScaleStep
+from truechimer.steer import utc_prediction
+from truechimer.steer.bound import COVERAGE_FACTOR
+from truechimer.steer.utc_prediction import ScaleNoise, UtcPrediction
+
+MATURE_VALUES = 32
+"""Outside values before the laboratory's own expectation is a witness against a majority."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """The outcome of an epoch: claims with verdicts, the vote, the value taken in (None: none), the prediction after it, and whether everybody outside contradicts it."""
+
+    claims: tuple[Claim, ...]
+    selection: Selection
+    combined: Combined | None
+    utc: UtcPrediction | None
+    surprise: bool
+
+
+def hear(
+    claims: tuple[Claim, ...], utc: UtcPrediction | None, *, readings: EpochReadings, marks: Marks, step: ScaleStep, scale: ScaleState, register: Register,
+    noise: ScaleNoise, interval_s: float, requalify_s: float,
+) -> Outside:  # fmt: skip
+    """Hear the links to UTC of one epoch, vote, and take the agreed value into the prediction."""
+    epoch_ns = readings.epoch_tai_ns
+    if len(claims) < len(register.outside):
+        claims += (SILENT,) * (len(register.outside) - len(claims))
+    heard = list(claims)
+    fresh = set()
+    for k, link in enumerate(register.outside):
+        x, x_clock = float(readings.x_a_minus_b_s[link.link]), float(step.x_clock_minus_scale_s[link.clock])
+        if not isfinite(x) or not isfinite(x_clock) or marks.quality[link.link] == Quality.GAP:
+            continue
+        age_s = float(readings.age_s[link.link])
+        y_clock = float(scale.y[link.clock, scale.best[link.clock]])
+        u_s = float(readings.u_s[link.link])
+        heard[k] = book.heard(
+            heard[k],
+            epoch_ns=epoch_ns - round(age_s * 1e9),
+            x_s=link.sign * x + x_clock - y_clock * age_s,
+            u_s=sqrt(u_s * u_s + step.u_center_s * step.u_center_s),
+            limit_s=float(readings.limit_s[link.link]),
+        )
+        fresh.add(k)
+    ahead = None if utc is None else utc_prediction.ahead(utc, noise, epoch_tai_ns=epoch_ns)
+    found = book.candidates(
+        tuple(heard),
+        register,
+        epoch_ns=epoch_ns,
+        y_utc_minus_scale=0.0 if ahead is None else ahead.y,
+        u_y=noise.y_spread if ahead is None or utc is None else ahead.u_y * utc.inflation,
+        interval_s=interval_s,
+    )
+    expected = None
+    if ahead is not None and utc is not None and utc.state.n >= MATURE_VALUES:
+        expected = Expected(ahead.x_s, COVERAGE_FACTOR * ahead.u_x_s * utc.inflation + utc.limit_s)
+    voters = [c for c in found if heard[c.reference].verdict not in (Verdict.OUTVOTED, Verdict.QUARANTINED)]
+    chosen = selection.select(voters, expected)
+    judged = book.judged(tuple(heard), found, chosen, epoch_ns=epoch_ns, requalify_s=requalify_s)
+    news = [candidate for candidate in voters if candidate.reference in fresh and candidate.reference in chosen.selected]
+    if not news or chosen.state is not SelectionState.MAJORITY:
+        return Outside(judged, chosen, None, utc, surprise=False)
+    combined = selection.combine(news)
+    after, surprise = utc_prediction.update(
+        utc, noise, epoch_tai_ns=epoch_ns, x_utc_minus_scale_s=combined.x_utc_minus_scale_s, u_s=combined.u_s, limit_s=combined.limit_s
+    )
+    return Outside(judged, chosen, combined, after, surprise)

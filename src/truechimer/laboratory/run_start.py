@@ -1,0 +1,175 @@
+"""Run start: everything a run depends on, as one record from which it can be repeated, and the constants made from it.
+
+It reads no file: whoever starts a run (`daemon`, replay, a test) hands the values in. `configure` is the only way to a `LaboratoryConfig`, so a
+replay cannot differ from the run.
+"""
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from truechimer.clocks.clock import Clock, ClockKind, NoiseModel
+from truechimer.clocks.register import Register
+from truechimer.clocks.state_model import two_state_noise
+from truechimer.evidence.record import RecordRejected, number_of, quantity
+from truechimer.instants import FS_PER_NS, LeapEntry, LeapTable, UtcLabel
+from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState, begin
+from truechimer.quorum import policy as quorum_policy
+from truechimer.quorum.envelope import ENVELOPE_CONTEXT, SteeringLimits, limits_from
+from truechimer.quorum.policy import Policy, Signature, Signed
+from truechimer.quorum.verified import Verified
+from truechimer.scale import at1
+from truechimer.scale.noise import scale_noise
+from truechimer.steer.realization import HostNoise
+from truechimer.steer.steering_law import SteeringParameters
+from truechimer.steer.utc_prediction import ScaleNoise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStart:
+    """What a run is started with; times in seconds. `pairs`: known links (a, b); `operators`: reference -> operator."""
+
+    name: str
+    scale_name: str
+    version: str
+    simulated: bool
+    clocks: tuple[Clock, ...]
+    pairs: tuple[tuple[str, str], ...]
+    operators: tuple[tuple[str, str], ...]
+    interval_s: float
+    tau_weight_s: float
+    weight_cap_n: float
+    probation_s: float
+    steer_time_constant_s: float
+    steer_interval_s: float
+    requalify_s: float
+    silence_s: float
+    policy: Policy
+    envelope: Signed
+    leaps: LeapTable
+    coverage: float
+    refid: bytes
+    reference_refids: tuple[tuple[str, bytes], ...] = field(default=())
+
+
+def configure(start: RunStart) -> tuple[LaboratoryConfig, LaboratoryState]:
+    """Return the constants and the state before the first epoch."""
+    register = Register(start.clocks, (), ()).with_links(start.pairs, operators=dict(start.operators))
+    constants = at1.parameters(
+        start.clocks, tau_weight_s=start.tau_weight_s, weight_cap_n=start.weight_cap_n, probation_s=start.probation_s
+    )
+    host = two_state_noise(next((clock for clock in start.clocks if clock.kind is ClockKind.HOST), Clock(name="host", kind=ClockKind.HOST)))
+    limits = quorum_policy.verify(start.envelope, start.policy, context=ENVELOPE_CONTEXT, decode=limits_from)
+    config = LaboratoryConfig(
+        name=start.name,
+        scale_name=start.scale_name,
+        simulated=start.simulated,
+        scale=constants,
+        interval_ns=round(start.interval_s * 1e9),
+        pivot=0,
+        steering=SteeringParameters(time_constant_s=start.steer_time_constant_s, interval_s=start.steer_interval_s),
+        host_noise=HostNoise(host.q1, host.q2, host.y_spread),
+        leaps=start.leaps,
+        leap_expires_ns=start.leaps.expires_instant.tai_fs // FS_PER_NS,
+        envelope_until_ns=limits.value.valid_until_ns if isinstance(limits, Verified) else 0,
+        requalify_s=start.requalify_s,
+        silence_s=start.silence_s,
+        coverage=start.coverage,
+        refid=start.refid,
+        reference_refids=dict(start.reference_refids),
+    )
+    noise = ScaleNoise(*scale_noise(at1.start(constants), constants, start.clocks))
+    return config, begin(config, register, limits, noise)
+
+
+def default_limits(clocks: tuple[Clock, ...], *, valid_from_ns: int, valid_until_ns: int, sequence: int) -> SteeringLimits:
+    """Return the limits that follow the best clock kind: atomic 2.3e-14 a change and 2 ns a day; else 1e-6 and 100 ms a day."""
+    atomic = any(clock.kind.is_atomic for clock in clocks)
+    per_change, per_day_s = (2.3e-14, 2e-9) if atomic else (1e-6, 0.1)
+    days = (valid_until_ns - valid_from_ns) / 86_400e9
+    return SteeringLimits(
+        per_change=per_change,
+        per_day_s=per_day_s,
+        total_s=per_day_s * days / 2.0,
+        valid_from_ns=valid_from_ns,
+        valid_until_ns=valid_until_ns,
+        sequence=sequence,
+        coordination_start=True,
+    )
+
+
+_NOISE_UNITS = {item.name: item.metadata.get("unit", "1") for item in fields(NoiseModel)}
+_SECONDS = ("interval_s", "tau_weight_s", "probation_s", "steer_time_constant_s", "steer_interval_s", "requalify_s", "silence_s")
+
+
+def encode(start: RunStart) -> dict[str, Any]:
+    """Return the body of the record `run-start`."""
+    body: dict[str, Any] = {name: quantity(getattr(start, name), "s") for name in _SECONDS}
+    return body | {
+        "name": start.name,
+        "scale_name": start.scale_name,
+        "version": start.version,
+        "simulated": start.simulated,
+        "clocks": [_clock(clock) for clock in start.clocks],
+        "pairs": [list(pair) for pair in start.pairs],
+        "operators": [list(pair) for pair in start.operators],
+        "weight_cap_n": quantity(start.weight_cap_n, "1"),
+        "coverage": quantity(start.coverage, "1"),
+        "refid": start.refid.hex(),
+        "reference_refids": [[name, refid.hex()] for name, refid in start.reference_refids],
+        "policy": start.policy.canonical().decode(),
+        "envelope": start.envelope.payload.decode(),
+        "envelope_signatures": [[signature.key_id, signature.signature.hex()] for signature in start.envelope.signatures],
+        "leaps": {
+            "entries": [[entry.mjd, entry.tai_minus_utc_s] for entry in start.leaps.entries],
+            "expires": start.leaps.expires.isoformat(),
+            "source": start.leaps.source,
+        },
+    }
+
+
+def decode(body: dict[str, Any]) -> RunStart:
+    """Read the record back; raises `RecordRejected` where it is not one."""
+    try:
+        return RunStart(
+            **{name: number_of(body[name], "s") for name in _SECONDS},
+            name=body["name"],
+            scale_name=body["scale_name"],
+            version=body["version"],
+            simulated=body["simulated"],
+            clocks=tuple(_clock_from(clock) for clock in body["clocks"]),
+            pairs=tuple((a, b) for a, b in body["pairs"]),
+            operators=tuple((a, b) for a, b in body["operators"]),
+            weight_cap_n=number_of(body["weight_cap_n"], "1"),
+            coverage=number_of(body["coverage"], "1"),
+            refid=bytes.fromhex(body["refid"]),
+            reference_refids=tuple((name, bytes.fromhex(refid)) for name, refid in body["reference_refids"]),
+            policy=quorum_policy.policy_from(body["policy"].encode()),
+            envelope=Signed(
+                ENVELOPE_CONTEXT,
+                body["envelope"].encode(),
+                tuple(Signature(key, bytes.fromhex(signature)) for key, signature in body["envelope_signatures"]),
+            ),
+            leaps=LeapTable(
+                tuple(LeapEntry(mjd, offset) for mjd, offset in body["leaps"]["entries"]),
+                None,
+                UtcLabel.parse(body["leaps"]["expires"]),
+                body["leaps"]["source"],
+            ),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RecordRejected(body.get("seq"), f"not a run-start record ({error!r})") from None
+
+
+def _clock(clock: Clock) -> dict[str, Any]:
+    """Write one clock."""
+    body: dict[str, Any] = {"name": clock.name, "kind": clock.kind.value}
+    if clock.bipm_code is not None:
+        body["bipm_code"] = clock.bipm_code
+    noise = {name: quantity(value, unit) for name, unit in _NOISE_UNITS.items() if (value := getattr(clock.noise, name)) is not None}
+    return body | ({"noise": noise} if noise else {})
+
+
+def _clock_from(body: dict[str, Any]) -> Clock:
+    """Read one clock."""
+    noise = {name: number_of(text, _NOISE_UNITS[name]) for name, text in body.get("noise", {}).items()}
+    return Clock(name=body["name"], kind=ClockKind(body["kind"]), bipm_code=body.get("bipm_code"), noise=NoiseModel(**noise))

@@ -1,0 +1,115 @@
+"""Service: the state in one word, what is missing for a better one, and the clock page that the doors read.
+
+It decides nothing about the time itself: it states what the line found.
+"""
+
+from dataclasses import dataclass
+
+from truechimer.clocks.register import Register
+from truechimer.compare.claims import Claim
+from truechimer.compare.selection import Selection, SelectionState
+from truechimer.instants import FS_PER_NS, FS_PER_S, Instant, LeapTable
+from truechimer.serve.clock_page import ClockPage, ServiceState
+from truechimer.steer.bound import Bound
+from truechimer.steer.realization import Realization
+from truechimer.steer.utc_prediction import UtcPrediction
+
+HOLDOVER_INTERVALS = 4.0
+"""Without an outside value for this many of the usual intervals (and of the scale's) the state is holdover."""
+
+SILENT_INTERVALS = 8
+"""Without any member's reading for this many scale intervals the scale itself only coasts: holdover."""
+
+FEMTO = 1e15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What the state depends on, at one epoch (ns TAI)."""
+
+    epoch_ns: int
+    interval_s: float
+    host_seen: bool
+    claims: tuple[Claim, ...]
+    selection: Selection
+    utc: UtcPrediction | None
+    started: bool
+    envelope_in_force: bool
+    leap_expired: bool
+    divided: bool
+    scale_ns: int
+
+
+def is_following(found: Found) -> bool:
+    """Return True where a majority of outside values arrives as usual."""
+    if found.utc is None or found.selection.state is SelectionState.NO_MAJORITY:
+        return False
+    silence_s = (found.epoch_ns - found.utc.outside_ns) / 1e9
+    return silence_s <= HOLDOVER_INTERVALS * max(found.utc.interval_s, found.interval_s)
+
+
+def missing(found: Found) -> tuple[str, ...]:
+    """Return what this laboratory lacks to serve UTC, in words for the operator; empty where nothing is."""
+    lacks = []
+    if not found.host_seen:
+        lacks.append("no reading names host: the scale cannot be brought to this machine's counter")
+    if not any(claim.n for claim in found.claims):
+        lacks.append("no link reaches UTC, UTCr or UTC.<lab>: the scale runs free")
+    return tuple(lacks)
+
+
+def decide(found: Found) -> ServiceState:
+    """Return the state word (contract: freerun, acquiring, steered, holdover, alarm)."""
+    if found.leap_expired:
+        return ServiceState.ALARM
+    if missing(found):
+        return ServiceState.FREERUN
+    if not found.started:
+        return ServiceState.ACQUIRING
+    following = is_following(found)
+    if found.divided and not following:
+        return ServiceState.ALARM
+    coasting = (found.epoch_ns - found.scale_ns) / 1e9 > SILENT_INTERVALS * found.interval_s
+    if not following or not found.envelope_in_force or coasting:
+        return ServiceState.HOLDOVER
+    return ServiceState.STEERED
+
+
+def clock_page(
+    real: Realization, limit: Bound, *, growth: float, raw_ns: int, state: ServiceState, leaps: LeapTable, silence_s: float, simulated: bool, coverage: float,
+    refid: bytes, stratum: int,
+) -> ClockPage:  # fmt: skip
+    """Return the page: UTC(k) as a straight line over the raw counter, anchored at this epoch's raw value."""
+    tai_fs = real.epoch_ns * FS_PER_NS - round(real.x_host_minus_utck_s * FEMTO)
+    at = Instant(tai_fs)
+    leap = leaps.next_leap_after(at)
+    return ClockPage(
+        anchor_raw_ns=raw_ns,
+        anchor_tai_fs=tai_fs,
+        rate=-real.y_host_minus_utck,
+        bound_s=limit.bound_s,
+        bound_growth=growth,
+        u_s=limit.u_s,
+        coverage=coverage,
+        state=state,
+        simulated=simulated,
+        tai_minus_utc_s=leaps.tai_minus_utc_at(at),
+        next_leap_tai_s=None if leap is None else leaps.start_of(leap).tai_fs // FS_PER_S,
+        next_tai_minus_utc_s=None if leap is None else leap.tai_minus_utc_s,
+        leap_expires_tai_s=leaps.expires_instant.tai_fs // FS_PER_S,
+        valid_until_raw_ns=raw_ns + round(silence_s * 1e9),
+        refid=refid,
+        stratum=stratum,
+        root_delay_s=0.0,
+        written_raw_ns=raw_ns,
+        laboratory_pid=0,
+    )
+
+
+def refid_of(register: Register, selection: Selection, refids: dict[str, bytes], default: bytes) -> bytes:
+    """Return the reference identifier of the first selected source that has one, else the laboratory's own (RFC 5905 section 7.3)."""
+    for k in selection.selected:
+        name = register.references[register.outside[k].reference].name
+        if name in refids:
+            return refids[name]
+    return default

@@ -1,0 +1,112 @@
+"""The laboratory's state between epochs and its constants; nothing here computes.
+
+`LaboratoryState` is what a restart must bring back, bit for bit; `LaboratoryConfig` is what a run was started with, and stands in the record
+`run-start`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from truechimer.clocks.register import Register
+from truechimer.compare.claims import SILENT, Claim
+from truechimer.compare.cleaning import LinkHistory
+from truechimer.compare.selection import SelectionState
+from truechimer.evidence.record import Chain
+from truechimer.instants import LeapTable
+from truechimer.quorum.envelope import Applied, SteeringLimits
+from truechimer.quorum.verified import Refused, Verified
+from truechimer.scale import at1
+from truechimer.scale.state import ScaleParameters, ScaleState
+from truechimer.serve.clock_page import ServiceState
+from truechimer.steer.realization import HostNoise
+from truechimer.steer.steering_law import SteeringParameters
+from truechimer.steer.steering_order import Coordination
+from truechimer.steer.two_state import TwoState
+from truechimer.steer.utc_prediction import ScaleNoise, UtcPrediction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaboratoryConfig:
+    """Constants of a run.
+
+    `interval_ns`: between scale steps; `pivot`: clock index tried first; `requalify_s`: how long an outvoted source must agree before it votes;
+    `silence_s`: how long doors may serve from the last page; `coverage`: measured lower limit of the bound's coverage;
+    `leap_expires_ns`, `envelope_until_ns`: ns TAI.
+    """
+
+    name: str
+    scale_name: str
+    simulated: bool
+    scale: ScaleParameters
+    interval_ns: int
+    pivot: int
+    steering: SteeringParameters
+    host_noise: HostNoise
+    leaps: LeapTable
+    leap_expires_ns: int
+    envelope_until_ns: int
+    requalify_s: float
+    silence_s: float
+    coverage: float
+    refid: bytes
+    reference_refids: dict[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class LaboratoryState:
+    """What the fold carries.
+
+    `scale_index`: number of the last scale interval; `noise` and `noise_of`: noise of the scale and the weights it was made for; `host`: host minus
+    scale, None before the first reading of the host; `limits`: the verified envelope, or why there is none; `coordination`: None before
+    coordination-start; `slow_alerts`: kinds of standing alerts said already (expiry, envelope).
+    """
+
+    register: Register
+    chain: Chain
+    links: LinkHistory
+    scale: ScaleState
+    scale_index: int
+    noise: ScaleNoise
+    noise_of: NDArray[np.float64]
+    claims: tuple[Claim, ...]
+    selection: SelectionState
+    utc: UtcPrediction | None
+    limits: Verified[SteeringLimits] | Refused
+    coordination: Coordination | None
+    applied: Applied | None
+    next_steer_ns: int
+    host: TwoState | None
+    service: ServiceState
+    divided: bool
+    open_loops: frozenset[int]
+    said: frozenset[str]
+    epoch_ns: int
+
+
+def begin(config: LaboratoryConfig, register: Register, limits: Verified[SteeringLimits] | Refused, noise: ScaleNoise) -> LaboratoryState:
+    """Return the state before the first epoch."""
+    scale = at1.start(config.scale)
+    return LaboratoryState(
+        register=register,
+        chain=Chain(),
+        links=LinkHistory.empty(len(register.links)),
+        scale=scale,
+        scale_index=0,
+        noise=noise,
+        noise_of=scale.weight,
+        claims=(SILENT,) * len(register.outside),
+        selection=SelectionState.NO_SOURCE,
+        utc=None,
+        limits=limits,
+        coordination=None,
+        applied=None,
+        next_steer_ns=0,
+        host=None,
+        service=ServiceState.FREERUN,
+        divided=False,
+        open_loops=frozenset(),
+        said=frozenset(),
+        epoch_ns=0,
+    )

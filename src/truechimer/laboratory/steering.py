@@ -1,0 +1,68 @@
+"""Steering within the line: coordination-start once, then orders inside the signed envelope, applied in frequency only.
+
+It joins `steer.steering_law`, `quorum.envelope` and `steer.realization`; it decides nothing that they do not.
+"""
+
+from dataclasses import dataclass
+
+from truechimer.quorum import envelope
+from truechimer.quorum.envelope import Applied, SteeringLimits
+from truechimer.quorum.verified import Refused, Verified
+from truechimer.steer import realization, steering_law
+from truechimer.steer.steering_law import SteeringParameters
+from truechimer.steer.steering_order import Coordination, SteeringOrder
+from truechimer.steer.two_state import TwoState
+from truechimer.steer.utc_prediction import UtcPrediction
+
+COORDINATION_START_VALUES = 8
+"""Outside values before offset and rate of the coordination may be set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Steered:
+    """Coordination and account after the epoch, and what was decided at it: `started`, `order` (applied) or `refused` (with the order that was)."""
+
+    coordination: Coordination | None
+    applied: Applied | None
+    next_steer_ns: int
+    started: bool = False
+    order: SteeringOrder | None = None
+    refused: Refused | None = None
+
+
+def in_force(limits: Verified[SteeringLimits] | Refused, epoch_ns: int) -> bool:
+    """Return True where a verified envelope holds at an epoch."""
+    return isinstance(limits, Verified) and limits.value.valid_from_ns <= epoch_ns < limits.value.valid_until_ns
+
+
+def steer(
+    coordination: Coordination | None, applied: Applied | None, next_steer_ns: int, *, now: TwoState | None, utc: UtcPrediction | None,
+    limits: Verified[SteeringLimits] | Refused, parameters: SteeringParameters, following: bool, epoch_ns: int,
+) -> Steered:  # fmt: skip
+    """Start the coordination once, or steer it when an order is due. `following` False (holdover, no majority): the rate is held."""
+    unchanged = Steered(coordination, applied, next_steer_ns)
+    if now is None or utc is None or isinstance(limits, Refused) or not in_force(limits, epoch_ns):
+        return unchanged
+    allowed = limits.value
+    if coordination is None or applied is None:
+        sure = now.n >= COORDINATION_START_VALUES and now.u_y * utc.inflation <= allowed.per_change
+        if not (sure and allowed.coordination_start and following):
+            return unchanged
+        return Steered(
+            Coordination(epoch_ns, now.x_s, now.y),
+            Applied(now.y, epoch_ns, now.y),
+            epoch_ns + round(parameters.interval_s * 1e9),
+            started=True,
+        )
+    if epoch_ns < next_steer_ns or not following:
+        return unchanged
+    account = applied.advanced(epoch_ns)
+    order = steering_law.decide(now, coordination, parameters, allowed, account)
+    after_ns = epoch_ns + round(parameters.interval_s * 1e9)
+    admitted = envelope.admit(order, limits, account)
+    if isinstance(admitted, Refused):
+        return Steered(coordination, account, after_ns, order=order, refused=admitted)
+    done = realization.apply(admitted, limits, coordination, account)
+    if isinstance(done, Refused):
+        return Steered(coordination, account, after_ns, order=order, refused=done)
+    return Steered(done[0], done[1], after_ns, order=order)

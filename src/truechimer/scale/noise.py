@@ -1,0 +1,32 @@
+"""Noise of the scale itself, from its clocks' learned errors and kinds: what whoever predicts it against UTC must allow for.
+
+It does not predict. Clocks are taken as independent: variances add with squared weights. A flicker floor f is entered as the random walk that
+equals it over 30 days, so that a holdover of weeks is not stated too well.
+"""
+
+from math import sqrt
+
+from truechimer.clocks.clock import Clock
+from truechimer.clocks.state_model import two_state_noise
+from truechimer.scale.state import ScaleParameters, ScaleState
+
+MONTH_S = 30.0 * 86_400.0
+
+
+def scale_noise(state: ScaleState, parameters: ScaleParameters, clocks: tuple[Clock, ...]) -> tuple[float, float, float]:
+    """Return q1 (s^2/s), q2 (1/s) of the scale with its present weights, and one sigma of its rate before anything is known."""
+    q1, q2, spread2, total = 0.0, 0.0, 0.0, 0.0
+    for i, clock in enumerate(clocks):
+        weight = float(state.weight[i])
+        if weight <= 0.0:
+            continue
+        noise = two_state_noise(clock)
+        excess = max(float(state.tau_excess[i, state.best[i]]), 0.1 * float(state.tau_noise[i]))
+        q1 += weight * weight * max(excess / parameters.tau_weight_s, noise.q1)
+        q2 += weight * weight * (noise.q2 + 3.0 * noise.floor * noise.floor / MONTH_S)
+        spread2 += weight * weight * noise.y_spread * noise.y_spread
+        total += weight
+    if total <= 0.0:
+        noise = two_state_noise(clocks[0])
+        return noise.q1, noise.q2, noise.y_spread
+    return q1, q2, sqrt(spread2)
