@@ -49,7 +49,7 @@ def parser() -> VerbParser:
     options.add_argument(
         "server",
         metavar="HOST[:PORT]",
-        help=f"whom to ask; without a port {OUR_NTP_PORT} on a loopback address (our own service), {NTP_PORT} elsewhere",
+        help=f"whom to ask; without a port {OUR_NTP_PORT} on loopback (our own service), {NTP_PORT} elsewhere",
     )
     options.add_argument("--count", type=_count, default=4, metavar="N", help="how many requests (default 4)")
     options.add_argument(
@@ -166,7 +166,7 @@ def _signed(difference: int) -> int:
 
 
 def _document(host: str, port: int, samples: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the whole answer: the best sample stands for it, the one with the smallest bound among the synchronised."""
+    """Return the whole answer; of the synchronised samples the one with the smallest bound stands for it."""
     usable = [sample for sample in samples if sample["synchronised"] and "bound_s" in sample]
     heard = [sample for sample in samples if "stratum" in sample]
     document: dict[str, Any] = {

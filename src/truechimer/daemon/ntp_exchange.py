@@ -172,7 +172,7 @@ def exchange(host: str, port: int, *, timeout_s: float, clocks: HostClocks) -> N
             connection.connect(address)  # a port of its own each time: RFC 9109; only that server's datagrams reach us
             return _converse(connection, str(address[0]), timeout_s=timeout_s, clocks=clocks)
     except OSError as error:
-        says = f"{host} port {port} (udp) cannot be reached: {_reason(error)}; check the address, the port and the firewall"
+        says = f"{host} port {port} (udp) cannot be reached: {_reason(error)}; check address, port and firewall"
         return ExchangeFailure(ExchangeFault.UNREACHABLE, says)
 
 
@@ -249,7 +249,7 @@ def _converse(
         return _judge_delay(address, sent_raw_ns, rx=rx, answer=answer, rejected=rejected)
     says = f"{address} did not answer within {timeout_s:g} s"
     says += f" ({rejected} datagrams that were no reply to us were dropped)" if rejected else ""
-    return ExchangeFailure(ExchangeFault.NO_ANSWER, f"{says}; check the address, the port and the firewall", rejected)
+    return ExchangeFailure(ExchangeFault.NO_ANSWER, f"{says}; check address, port and firewall", rejected)
 
 
 def _judge_delay(
