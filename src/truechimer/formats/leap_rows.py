@@ -12,6 +12,7 @@ from truechimer.instants.leap_table import MJD_OF_1972
 from truechimer.instants.mjd import to_calendar
 
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+AGAIN = "fetch the list again"
 MAX_BYTES = 1_000_000
 """A leap-second list has some 10 kB; a megabyte is something else."""
 
@@ -55,30 +56,19 @@ def check_entries(
         )
     for (_, before), (line, entry) in pairwise(entries):
         if entry.mjd <= before.mjd:
-            findings.append(
-                Finding("not-rising", "this row does not follow the one before it: fetch the list again", line=line)
-            )
+            findings.append(Finding("not-rising", f"this row does not follow the one before it: {AGAIN}", line))
         elif abs(entry.tai_minus_utc_s - before.tai_minus_utc_s) != 1:
             steps = f"{before.tai_minus_utc_s} to {entry.tai_minus_utc_s} s"
-            says = f"TAI-UTC goes from {steps}: a leap is one second; a row is wrong or missing"
-            findings.append(Finding("not-one-second", says, line=line))
-        if to_calendar(entry.mjd)[2] != 1:
             findings.append(
-                Finding(
-                    "not-month-end",
-                    "a leap second comes at the end of a month, this row does not: fetch the list again",
-                    line=line,
-                )
+                Finding("not-one-second", f"TAI-UTC goes from {steps}, a leap is one second: {AGAIN}", line)
             )
+        if to_calendar(entry.mjd)[2] != 1:
+            says = f"a leap second comes at the end of a month, this row does not: {AGAIN}"
+            findings.append(Finding("not-month-end", says, line))
     line, last = entries[-1]
     if expires is not None and expires.mjd < last.mjd:
-        findings.append(
-            Finding(
-                "expiry-before-last-row",
-                f"the list expires ({expires.isoformat(0)}) before its last row begins",
-                line=line,
-            )
-        )
+        says = f"the list expires ({expires.isoformat(0)}) before its last row begins: {AGAIN}"
+        findings.append(Finding("expiry-before-last-row", says, line))
     if expires is None or has_errors(findings):
         return None
     return LeapTable(tuple(entry for _, entry in entries), updated=updated, expires=expires, source=source)

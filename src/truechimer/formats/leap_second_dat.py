@@ -4,16 +4,19 @@ It does not fetch and does not write: the file carries no hash, so `formats.leap
 Source: the file's own header (columns MJD, day, month, year, TAI-UTC in s), IERS Earth orientation centre; expiry from
 its line "File expires on 28 June 2027".
 
-A leap table with one bad row is not used at all: a wrong whole second is worse than an expired list.
+A leap table with one bad row is not used at all: a wrong whole second is worse than an expired list. A file cut off
+after a whole row cannot be told from a good one: where there is a choice, take leap-seconds.list, which has a hash.
 """
 
 from truechimer.formats.finding import Finding, has_errors
-from truechimer.formats.leap_rows import MONTHS, check_entries, decode_lines
+from truechimer.formats.leap_rows import check_entries, decode_lines
 from truechimer.instants import LeapEntry, LeapTable, NotADateRejected, UtcLabel
 from truechimer.instants.mjd import MJD_LAST, from_calendar
 
 _EXPIRES = "file expires on"
 _UPDATED = "updated through iers"
+_MONTHS = ("january", "february", "march", "april", "may", "june")
+_MONTHS += ("july", "august", "september", "october", "november", "december")
 
 
 def read(data: bytes) -> tuple[LeapTable | None, list[Finding]]:
@@ -45,7 +48,7 @@ def read(data: bytes) -> tuple[LeapTable | None, list[Finding]]:
 def _expiry(words: str, number: int, findings: list[Finding]) -> UtcLabel | None:
     parts = words.split()
     try:
-        day, month, year = int(parts[0]), MONTHS.index(parts[1][:3].lower()) + 1, int(parts[2])
+        day, month, year = int(parts[0]), _MONTHS.index(parts[1].lower()) + 1, int(parts[2])
         return UtcLabel(from_calendar(year, month, day), 0)
     except (ValueError, IndexError, NotADateRejected):
         says = f"the expiry {words.strip()!r} is not a date such as '28 June 2027': fetch the list again"

@@ -14,7 +14,7 @@ import hashlib
 
 from truechimer.errors import Misuse
 from truechimer.formats.finding import Finding, has_errors
-from truechimer.formats.leap_rows import MONTHS, check_entries, decode_lines
+from truechimer.formats.leap_rows import AGAIN, MONTHS, check_entries, decode_lines
 from truechimer.instants import LeapEntry, LeapTable, UtcLabel
 from truechimer.instants.mjd import MJD_LAST
 
@@ -23,7 +23,6 @@ SOURCE = "leap-seconds.list"
 
 _WORDS = 5
 _MAX_DIGITS = 12  # the year 9999 in seconds since 1900
-_AGAIN = "fetch the list again"
 
 
 class LeapListMisuse(Misuse):
@@ -99,28 +98,28 @@ def _take(line: str, number: int, parts: _Parts, findings: list[Finding]) -> Non
     if mark == "#$":
         if parts.updated is not None:
             findings.append(
-                Finding("update-twice", f"a second line #$ (the first is line {parts.updated[0]}): {_AGAIN}", number)
+                Finding("update-twice", f"a second line #$ (the first is line {parts.updated[0]}): {AGAIN}", number)
             )
         parts.updated = (number, rest)
     elif mark == "#@":
         if parts.expires is not None:
             findings.append(
-                Finding("expiry-twice", f"a second line #@ (the first is line {parts.expires[0]}): {_AGAIN}", number)
+                Finding("expiry-twice", f"a second line #@ (the first is line {parts.expires[0]}): {AGAIN}", number)
             )
         parts.expires = (number, rest)
     elif mark == "#h":
         if parts.hash is not None:
             findings.append(
-                Finding("hash-twice", f"a second line #h (the first is line {parts.hash[0]}): {_AGAIN}", number)
+                Finding("hash-twice", f"a second line #h (the first is line {parts.hash[0]}): {AGAIN}", number)
             )
         parts.hash = (number, rest)
     elif not line.startswith("#") and line.strip():
         columns = line.partition("#")[0].split()
         if len(columns) != 2:
-            says = f"{len(columns)} columns instead of 2 (NTP seconds, TAI-UTC): {_AGAIN}"
+            says = f"{len(columns)} columns instead of 2 (NTP seconds, TAI-UTC): {AGAIN}"
             findings.append(Finding("columns", says, number))
         elif not all(_is_number(column) for column in columns):
-            findings.append(Finding("not-a-number", f"a column is not a plain whole number: {_AGAIN}", number))
+            findings.append(Finding("not-a-number", f"a column is not a plain whole number: {AGAIN}", number))
         else:
             parts.rows.append((number, columns[0], columns[1]))
 
@@ -131,7 +130,7 @@ def _entries(parts: _Parts, findings: list[Finding]) -> list[tuple[int, LeapEntr
         days, seconds = divmod(int(ntp), 86_400)
         if seconds or days + MJD_OF_1900 > MJD_LAST:
             findings.append(
-                Finding("not-midnight", f"{ntp} is not the beginning of a day before 10000: {_AGAIN}", number)
+                Finding("not-midnight", f"{ntp} is not the beginning of a day before 10000: {AGAIN}", number)
             )
         else:
             entries.append((number, LeapEntry(days + MJD_OF_1900, int(offset))))
@@ -142,11 +141,11 @@ def _label(found: tuple[int, str] | None, what: str, findings: list[Finding]) ->
     """Return the date of `#$` or `#@`, or None with a finding."""
     if found is None:
         mark = {"update": "#$", "expiry": "#@"}[what]
-        findings.append(Finding(f"{what}-missing", f"no line {mark}: the list may be cut off; {_AGAIN}"))
+        findings.append(Finding(f"{what}-missing", f"no line {mark}: the list may be cut off; {AGAIN}"))
         return None
     number, text = found
     if not _is_number(text) or int(text) // 86_400 + MJD_OF_1900 > MJD_LAST:
-        findings.append(Finding(f"{what}-not-a-date", f"{text[:40]!r} is no number of NTP seconds: {_AGAIN}", number))
+        findings.append(Finding(f"{what}-not-a-date", f"{text[:40]!r} is no number of NTP seconds: {AGAIN}", number))
         return None
     days, seconds = divmod(int(text), 86_400)
     return UtcLabel(days + MJD_OF_1900, seconds)
@@ -154,21 +153,21 @@ def _label(found: tuple[int, str] | None, what: str, findings: list[Finding]) ->
 
 def _check_hash(parts: _Parts, findings: list[Finding]) -> None:
     if parts.hash is None:
-        findings.append(Finding("hash-missing", f"no line #h: the list may be cut off; {_AGAIN}"))
+        findings.append(Finding("hash-missing", f"no line #h: the list may be cut off; {AGAIN}"))
         return
     number, text = parts.hash
     words = text.lower().split()
     is_hex = all(len(word) <= 8 and not set(word) - set("0123456789abcdef") for word in words)
     if len(words) != _WORDS or not is_hex:
         findings.append(
-            Finding("hash-not-a-hash", f"{_WORDS} words of up to 8 hex digits belong here: {_AGAIN}", number)
+            Finding("hash-not-a-hash", f"{_WORDS} words of up to 8 hex digits belong here: {AGAIN}", number)
         )
         return
     if parts.updated is None or parts.expires is None:
         return
     digest = _digest(parts.updated[1], parts.expires[1], [(ntp, offset) for _, ntp, offset in parts.rows])
     if "".join(word.rjust(8, "0") for word in words) != digest:
-        says = f"the hash does not agree with the list: a number was changed or lost on the way; {_AGAIN}"
+        says = f"the hash does not agree with the list: a number was changed or lost on the way; {AGAIN}"
         findings.append(Finding("hash-mismatch", says, number))
 
 
