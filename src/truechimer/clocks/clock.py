@@ -31,20 +31,27 @@ class NoiseModel:
     """Declared noise of one clock; every field is optional, and what is absent is learned from the readings."""
 
     white_pm_s: float | None = field(
-        default=None, metadata={"unit": "s", "min": 0.0, "doc": "rms of x per reading at 1 s", "wrong": "weights too low"}
+        default=None,
+        metadata={"unit": "s", "min": 0.0, "doc": "rms of x per reading at 1 s", "wrong": "weights too low"},
     )
     flicker_pm_s: float | None = field(
         default=None, metadata={"unit": "s", "min": 0.0, "doc": "TDEV at 1 s", "wrong": "weights too low"}
     )
     white_fm_1s: float | None = field(
-        default=None, metadata={"unit": "1", "min": 0.0, "doc": "ADEV at 1 s of the white FM", "wrong": "wrong weights at first"}
+        default=None,
+        metadata={"unit": "1", "min": 0.0, "doc": "ADEV at 1 s of the white FM", "wrong": "wrong weights at first"},
     )
     flicker_fm: float | None = field(
         default=None, metadata={"unit": "1", "min": 0.0, "doc": "ADEV floor", "wrong": "holdover stated too well"}
     )
     random_walk_fm_1s: float | None = field(
         default=None,
-        metadata={"unit": "1", "min": 0.0, "doc": "ADEV at 1 s of the random-walk FM, sqrt(q2/3)", "wrong": "holdover stated too well"},
+        metadata={
+            "unit": "1",
+            "min": 0.0,
+            "doc": "ADEV at 1 s of the random-walk FM, sqrt(q2/3)",
+            "wrong": "holdover stated too well",
+        },
     )
     drift_per_day: float | None = field(
         default=None, metadata={"unit": "1/d", "doc": "drift of y per day", "wrong": "the scale bends away from UTC"}

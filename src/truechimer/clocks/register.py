@@ -20,7 +20,9 @@ class UnknownLinkRejected(Rejected):
 
     def __init__(self, a: str, b: str) -> None:
         """Keep the pair."""
-        super().__init__(f"no link {a} - {b} in the register: name both in the laboratory file, or let the register grow")
+        super().__init__(
+            f"no link {a} - {b} in the register: name both in the laboratory file, or let the register grow"
+        )
         self.a, self.b = a, b
 
 

@@ -42,11 +42,19 @@ def heard(claim: Claim, *, epoch_ns: int, x_s: float, u_s: float, limit_s: float
     if claim.n:
         elapsed = (epoch_ns - claim.epoch_ns) / 1e9
         interval_s = elapsed if claim.n == 1 else claim.interval_s + 0.2 * (elapsed - claim.interval_s)
-    return replace(claim, epoch_ns=epoch_ns, x_s=x_s, u_s=u_s, limit_s=limit_s, interval_s=interval_s, n=claim.n + 1)
+    return Claim(
+        epoch_ns, x_s, u_s, limit_s, interval_s, claim.verdict, claim.quarantined_ns, claim.clean_ns, claim.n + 1
+    )
 
 
 def candidates(
-    claims: tuple[Claim, ...], register: Register, *, epoch_ns: int, y_utc_minus_scale: float, u_y: float, interval_s: float
+    claims: tuple[Claim, ...],
+    register: Register,
+    *,
+    epoch_ns: int,
+    y_utc_minus_scale: float,
+    u_y: float,
+    interval_s: float,
 ) -> list[Candidate]:
     """Return the claims that may be compared at an epoch, each carried on to it and widened by `u_y` times its age.
 
@@ -97,7 +105,11 @@ def judged(
         elif k in selection.outvoted:
             out.append(replace(claim, verdict=Verdict.OUTVOTED, quarantined_ns=epoch_ns, clean_ns=0))
         elif k in selection.selected:
-            out.append(claim if claim.verdict is Verdict.SELECTED else replace(claim, verdict=Verdict.SELECTED, quarantined_ns=0))
+            out.append(
+                claim
+                if claim.verdict is Verdict.SELECTED
+                else replace(claim, verdict=Verdict.SELECTED, quarantined_ns=0)
+            )
         else:
             x, half = candidate.x_utc_minus_scale_s, candidate.half_width_s
             agrees = x - half <= high and x + half >= low

@@ -75,7 +75,13 @@ class LinkHistory:
     @staticmethod
     def empty(n_links: int) -> "LinkHistory":
         """Return the history of links that have given nothing yet."""
-        return LinkHistory(np.zeros(n_links, np.int64), *(np.zeros(n_links) for _ in range(4)), np.full(n_links, 1e-3), np.ones(n_links), np.zeros(n_links, np.int64))
+        return LinkHistory(
+            np.zeros(n_links, np.int64),
+            *(np.zeros(n_links) for _ in range(4)),
+            np.full(n_links, 1e-3),
+            np.ones(n_links),
+            np.zeros(n_links, np.int64),
+        )
 
     def grown(self, n_links: int) -> "LinkHistory":
         """Return the history with room for more links."""
@@ -94,7 +100,21 @@ class Marks:
 
 @kernel
 def _classify(  # noqa: ANN202
-    epoch_ns, age, x, u, last_ns, last_x, rate, variance, off, repeat, run, n, sigmas, frozen_chance, minimum  # noqa: ANN001
+    epoch_ns,
+    age,
+    x,
+    u,
+    last_ns,
+    last_x,
+    rate,
+    variance,
+    off,
+    repeat,
+    run,
+    n,
+    sigmas,
+    frozen_chance,
+    minimum,  # noqa: ANN001
 ):
     """Mark every link and carry its history on; see `classify`."""
     count = x.shape[0]

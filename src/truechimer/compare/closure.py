@@ -37,7 +37,9 @@ def check(readings: EpochReadings, found: AgainstPivot, register: Register) -> t
         path = float(found.x_node_minus_pivot_s[a] - found.x_node_minus_pivot_s[b])
         misclosure = float(readings.x_a_minus_b_s[j]) - path
         variance = float(found.u2_s2[a] + found.u2_s2[b] + readings.u_s[j] * readings.u_s[j])
-        allowed = CLOSURE_SIGMAS * float(np.sqrt(variance)) + float(found.limit_s[a] + found.limit_s[b] + readings.limit_s[j])
+        allowed = CLOSURE_SIGMAS * float(np.sqrt(variance)) + float(
+            found.limit_s[a] + found.limit_s[b] + readings.limit_s[j]
+        )
         if np.isfinite(misclosure) and abs(misclosure) > allowed:
             loops.append(OpenLoop(j, misclosure, allowed))
     return tuple(loops)

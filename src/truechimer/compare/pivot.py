@@ -15,6 +15,7 @@ from truechimer.compare.reading import EpochReadings
 from truechimer.kernel import kernel
 
 Floats = NDArray[np.float64]
+_GAP = int(Quality.GAP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def against_pivot(readings: EpochReadings, marks: Marks, register: Register, *, 
 
     `preferred`: node index of the clock to try first; where it has no usable link, the clock that reaches most nodes takes its place.
     """
-    usable = marks.quality != int(Quality.GAP)
+    usable = marks.quality != _GAP
     best = None
     arguments = (register.link_a, register.link_b, readings.x_a_minus_b_s, readings.u_s, readings.limit_s, usable)
     for pivot in (preferred, *range(register.n_clocks)):

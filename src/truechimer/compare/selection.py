@@ -83,13 +83,20 @@ def select(candidates: list[Candidate], expected: Expected | None = None) -> Sel
     everybody = tuple(candidate.reference for candidate in candidates)
     operators = {candidate.operator for candidate in candidates}
     low, high = _most_shared(candidates)
-    inside = [c for c in candidates if c.x_utc_minus_scale_s - c.half_width_s <= low and c.x_utc_minus_scale_s + c.half_width_s >= high]
+    inside = [
+        c
+        for c in candidates
+        if c.x_utc_minus_scale_s - c.half_width_s <= low and c.x_utc_minus_scale_s + c.half_width_s >= high
+    ]
     agreeing = {candidate.operator for candidate in inside}
     if 2 * len(agreeing) <= len(operators) or (len(operators) == 1 and 2 * len(inside) <= len(candidates)):
         return Selection(SelectionState.NO_MAJORITY, (), everybody, surprise=False)
     surprise = False
     if expected is not None:
-        least, most = expected.x_utc_minus_scale_s - expected.half_width_s, expected.x_utc_minus_scale_s + expected.half_width_s
+        least, most = (
+            expected.x_utc_minus_scale_s - expected.half_width_s,
+            expected.x_utc_minus_scale_s + expected.half_width_s,
+        )
         surprise = high < least or low > most
         confirmed = any(
             c.x_utc_minus_scale_s - c.half_width_s <= most and c.x_utc_minus_scale_s + c.half_width_s >= least

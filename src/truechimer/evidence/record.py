@@ -10,6 +10,7 @@ Law of the file: keys are ASCII, so that sorting by code point is sorting by UTF
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from math import isfinite
 from typing import Any
@@ -32,7 +33,9 @@ class RecordRejected(Rejected):
     def __init__(self, seq: int | None, why: str) -> None:
         """Keep the place and the reason."""
         place = "a record" if seq is None else f"record {seq}"
-        super().__init__(f"{place}: {why}; the log is damaged or was edited from here on: keep a copy, and compare it with a witness's")
+        super().__init__(
+            f"{place}: {why}; the log is damaged or was edited from here on: keep a copy, and compare it with a witness's"
+        )
         self.seq, self.why = seq, why
 
 
@@ -82,6 +85,12 @@ def number_of(text: str, unit: str) -> float:
 def numbers_of(texts: Iterable[str | None], unit: str) -> list[float]:
     """Read quantities back; null becomes NaN."""
     return [float("nan") if text is None else number_of(text, unit) for text in texts]
+
+
+@lru_cache(maxsize=256)
+def repeated(packed: bytes, unit: str) -> list[str | None]:
+    """Write floats that seldom change (declared uncertainties): `packed` are float64 in machine order; do not change the list."""
+    return quantities(memoryview(packed).cast("d").tolist(), unit)
 
 
 def integer(value: int) -> int | str:

@@ -20,6 +20,8 @@ class EpochInput:
     stratum: int = 1
 
 
-def epoch_input(readings: Iterable[Reading], register: Register, *, epoch_tai_ns: int, raw_ns: int | None = None, stratum: int = 1) -> EpochInput:
+def epoch_input(
+    readings: Iterable[Reading], register: Register, *, epoch_tai_ns: int, raw_ns: int | None = None, stratum: int = 1
+) -> EpochInput:
     """Lay the readings that are known at one epoch into an `EpochInput`; the register must hold their links."""
     return EpochInput(to_epoch_readings(readings, register, epoch_tai_ns=epoch_tai_ns), raw_ns, stratum)

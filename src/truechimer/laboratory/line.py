@@ -89,7 +89,9 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         state.claims, state.utc, readings=given.readings, marks=marks, step=scale_step, scale=scale, register=register, noise=noise,
         interval_s=interval_s, requalify_s=config.requalify_s,
     )  # fmt: skip
-    alerts += integrity.check_sources(state.claims, heard.claims, heard.selection, state.selection, register, epoch_tai_ns=epoch_ns)
+    alerts += integrity.check_sources(
+        state.claims, heard.claims, heard.selection, state.selection, register, epoch_tai_ns=epoch_ns
+    )
     utc_now = None if heard.utc is None else utc_prediction.ahead(heard.utc, noise, epoch_tai_ns=epoch_ns)
     # steer: in frequency only, inside the signed envelope
     host, host_surprise = _follow_host(state.host, scale_step, found, register.host, config, epoch_ns)
@@ -100,7 +102,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         claims=heard.claims,
         selection=heard.selection,
         utc=heard.utc,
-        started=state.coordination is not None,
+        started=state.coordination is not None and not state.reentering,
         envelope_in_force=steering.in_force(state.limits, epoch_ns),
         leap_expired=epoch_ns >= config.leap_expires_ns,
         divided=scale_step.divided,
@@ -108,9 +110,9 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
     )
     steered = steering.steer(
         state.coordination, state.applied, state.next_steer_ns, now=utc_now, utc=heard.utc, limits=state.limits, parameters=config.steering,
-        following=service.is_following(facts), epoch_ns=epoch_ns,
+        following=service.is_following(facts), reentering=state.reentering, epoch_ns=epoch_ns,
     )  # fmt: skip
-    facts = replace(facts, started=steered.coordination is not None)
+    facts = replace(facts, started=steered.coordination is not None and not (state.reentering and not steered.started))
     # realize UTC(k) for the host, bound it, and serve it
     real, limit, page = None, None, None
     word = service.decide(facts)
@@ -160,6 +162,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         open_loops=frozenset(loop.link for loop in loops) if loops else _NONE_OPEN,
         said=said,
         epoch_ns=epoch_ns,
+        reentering=state.reentering and not steered.started,
     )
     return after, EpochOutcome(
         scale_step, heard.claims, heard.selection, word, service.missing(facts), utc_now, steered.coordination, steered.order, real, limit, page,
@@ -171,7 +174,12 @@ _NONE_OPEN: frozenset[int] = frozenset()
 
 
 def _follow_host(
-    before: TwoState | None, scale_step: ScaleStep, found: AgainstPivot, host: int | None, config: LaboratoryConfig, epoch_ns: int
+    before: TwoState | None,
+    scale_step: ScaleStep,
+    found: AgainstPivot,
+    host: int | None,
+    config: LaboratoryConfig,
+    epoch_ns: int,
 ) -> tuple[TwoState | None, bool]:
     """Return host minus scale after this epoch; where the host is the scale itself, it is zero by definition."""
     if host is None:
@@ -185,7 +193,9 @@ def _follow_host(
     return realization.follow(before, config.host_noise, epoch_ns=epoch_ns, x_host_minus_scale_s=x, u_s=u_s)
 
 
-def _terms(utc: UtcPrediction, now: TwoState, coordination: Coordination, real: Realization, scale_step: ScaleStep) -> BoundTerms:
+def _terms(
+    utc: UtcPrediction, now: TwoState, coordination: Coordination, real: Realization, scale_step: ScaleStep
+) -> BoundTerms:
     """Lay out the terms of the bound at this epoch."""
     inflation = utc.inflation
     since2 = max(now.p_xx - utc.u_outside_s * utc.u_outside_s, 0.0)
@@ -208,10 +218,14 @@ def _growth(utc: UtcPrediction, now: TwoState, coordination: Coordination, real:
     return min(max(HOST_RATE_LIMIT_LEAST, real.rate_limit + unsure), 0.5)
 
 
-def _standing(limits: Verified[object] | Refused, config: LaboratoryConfig, epoch_ns: int) -> tuple[standing.Standing, ...]:
+def _standing(
+    limits: Verified[object] | Refused, config: LaboratoryConfig, epoch_ns: int
+) -> tuple[standing.Standing, ...]:
     """Return the conditions that hold for days."""
     leap = expiry.leap_table(config.leap_expires_ns, epoch_tai_ns=epoch_ns)
-    return leap + expiry.envelope(config.envelope_until_ns if isinstance(limits, Verified) else 0, epoch_tai_ns=epoch_ns)
+    return leap + expiry.envelope(
+        config.envelope_until_ns if isinstance(limits, Verified) else 0, epoch_tai_ns=epoch_ns
+    )
 
 
 def _surprises(outside_moved: bool, host_moved: bool, steered: Steered, epoch_ns: int) -> tuple[Alert, ...]:  # noqa: FBT001
@@ -219,11 +233,44 @@ def _surprises(outside_moved: bool, host_moved: bool, steered: Steered, epoch_ns
     alerts = []
     if outside_moved:
         says = "all sources of UTC agree on what the scale did not expect; the prediction is opened to them"
-        alerts.append(Alert(AlertKind.SCALE_OFF_UTC, "steer", "scale", AlertSeverity.CRITICAL, says, (), epoch_ns, "look for what moved the clocks together"))
+        alerts.append(
+            Alert(
+                AlertKind.SCALE_OFF_UTC,
+                "steer",
+                "scale",
+                AlertSeverity.CRITICAL,
+                says,
+                (),
+                epoch_ns,
+                "look for what moved the clocks together",
+            )
+        )
     if host_moved:
         says = "the host's counter left its own prediction against the scale"
-        alerts.append(Alert(AlertKind.HOST_OSCILLATOR, "steer", "host", AlertSeverity.WARNING, says, (), epoch_ns, "look at the host's temperature and load"))
+        alerts.append(
+            Alert(
+                AlertKind.HOST_OSCILLATOR,
+                "steer",
+                "host",
+                AlertSeverity.WARNING,
+                says,
+                (),
+                epoch_ns,
+                "look at the host's temperature and load",
+            )
+        )
     if steered.refused is not None:
         says = f"steer refused: {steered.refused.says}"
-        alerts.append(Alert(AlertKind.STEER_REFUSED, "quorum", "steering", AlertSeverity.CRITICAL, says, (steered.refused.reason,), epoch_ns, "have the order signed, or a new envelope"))
+        alerts.append(
+            Alert(
+                AlertKind.STEER_REFUSED,
+                "quorum",
+                "steering",
+                AlertSeverity.CRITICAL,
+                says,
+                (steered.refused.reason,),
+                epoch_ns,
+                "have the order signed, or a new envelope",
+            )
+        )
     return tuple(alerts)

@@ -18,6 +18,10 @@ from truechimer.steer import utc_prediction
 from truechimer.steer.bound import COVERAGE_FACTOR
 from truechimer.steer.utc_prediction import ScaleNoise, UtcPrediction
 
+_GAP = int(Quality.GAP)
+_NO_VOTE = (Verdict.OUTVOTED, Verdict.QUARANTINED)
+_MAJORITY = SelectionState.MAJORITY
+
 MATURE_VALUES = 32
 """Outside values before the laboratory's own expectation is a witness against a majority."""
 
@@ -45,7 +49,7 @@ def hear(
     fresh = set()
     for k, link in enumerate(register.outside):
         x, x_clock = float(readings.x_a_minus_b_s[link.link]), float(step.x_clock_minus_scale_s[link.clock])
-        if not isfinite(x) or not isfinite(x_clock) or marks.quality[link.link] == Quality.GAP:
+        if not isfinite(x) or not isfinite(x_clock) or marks.quality[link.link] == _GAP:
             continue
         age_s = float(readings.age_s[link.link])
         y_clock = float(scale.y[link.clock, scale.best[link.clock]])
@@ -70,14 +74,21 @@ def hear(
     expected = None
     if ahead is not None and utc is not None and utc.state.n >= MATURE_VALUES:
         expected = Expected(ahead.x_s, COVERAGE_FACTOR * ahead.u_x_s * utc.inflation + utc.limit_s)
-    voters = [c for c in found if heard[c.reference].verdict not in (Verdict.OUTVOTED, Verdict.QUARANTINED)]
+    voters = [c for c in found if heard[c.reference].verdict not in _NO_VOTE]
     chosen = selection.select(voters, expected)
     judged = book.judged(tuple(heard), found, chosen, epoch_ns=epoch_ns, requalify_s=requalify_s)
-    news = [candidate for candidate in voters if candidate.reference in fresh and candidate.reference in chosen.selected]
-    if not news or chosen.state is not SelectionState.MAJORITY:
+    news = [
+        candidate for candidate in voters if candidate.reference in fresh and candidate.reference in chosen.selected
+    ]
+    if not news or chosen.state is not _MAJORITY:
         return Outside(judged, chosen, None, utc, surprise=False)
     combined = selection.combine(news)
     after, surprise = utc_prediction.update(
-        utc, noise, epoch_tai_ns=epoch_ns, x_utc_minus_scale_s=combined.x_utc_minus_scale_s, u_s=combined.u_s, limit_s=combined.limit_s
+        utc,
+        noise,
+        epoch_tai_ns=epoch_ns,
+        x_utc_minus_scale_s=combined.x_utc_minus_scale_s,
+        u_s=combined.u_s,
+        limit_s=combined.limit_s,
     )
     return Outside(judged, chosen, combined, after, surprise)

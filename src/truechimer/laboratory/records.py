@@ -7,7 +7,7 @@ It decides nothing and seals by `evidence.record`. Kinds: `readings`, `scale-ste
 from typing import Any
 
 from truechimer.alerts import Alert
-from truechimer.evidence.record import Chain, Record, quantities, quantity, seal
+from truechimer.evidence.record import Chain, Record, quantities, quantity, repeated, seal
 from truechimer.laboratory.epoch_input import EpochInput
 from truechimer.laboratory.outside import Outside
 from truechimer.laboratory.steering import Steered
@@ -28,10 +28,10 @@ def readings(given: EpochInput) -> Body:
     body: dict[str, Any] = {
         "epoch_tai_ns": str(values.epoch_tai_ns),
         "x_a_minus_b_s": quantities(values.x_a_minus_b_s.tolist(), "s"),
-        "u_s": quantities(values.u_s.tolist(), "s"),
+        "u_s": repeated(values.u_s.tobytes(), "s"),
     }
     if values.limit_s.any():
-        body["limit_s"] = quantities(values.limit_s.tolist(), "s")
+        body["limit_s"] = repeated(values.limit_s.tobytes(), "s")
     if values.age_s.any():
         body["age_s"] = quantities(values.age_s.tolist(), "s")
     if given.raw_ns is not None:
@@ -46,7 +46,7 @@ def scale_step(step: ScaleStep) -> Body:
     return "scale-step", {
         "epoch_tai_ns": str(step.epoch_tai_ns),
         "x_clock_minus_scale_s": quantities(step.x_clock_minus_scale_s.tolist(), "s"),
-        "weight": quantities(step.weight.tolist(), "1"),
+        "weight": repeated(step.weight.tobytes(), "1"),
         "membership": step.membership.tolist(),
         "detection_floor_s": quantity(step.detection_floor_s, "s"),
         "divided": step.divided,

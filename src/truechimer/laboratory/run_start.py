@@ -4,21 +4,24 @@ It reads no file: whoever starts a run (`daemon`, replay, a test) hands the valu
 replay cannot differ from the run.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from truechimer.clocks.clock import Clock, ClockKind, NoiseModel
-from truechimer.clocks.register import Register
+from truechimer.clocks.register import Link, Register
 from truechimer.clocks.state_model import two_state_noise
+from truechimer.compare.claims import SILENT
+from truechimer.compare.cleaning import LinkHistory
 from truechimer.evidence.record import RecordRejected, number_of, quantity
 from truechimer.instants import FS_PER_NS, LeapEntry, LeapTable, UtcLabel
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState, begin
 from truechimer.quorum import policy as quorum_policy
-from truechimer.quorum.envelope import ENVELOPE_CONTEXT, SteeringLimits, limits_from
+from truechimer.quorum.envelope import ENVELOPE_CONTEXT, Applied, SteeringLimits, limits_from
 from truechimer.quorum.policy import Policy, Signature, Signed
-from truechimer.quorum.verified import Verified
+from truechimer.quorum.verified import Refused, Verified
 from truechimer.scale import at1
 from truechimer.scale.noise import scale_noise
+from truechimer.scale.state import grown
 from truechimer.steer.realization import HostNoise
 from truechimer.steer.steering_law import SteeringParameters
 from truechimer.steer.utc_prediction import ScaleNoise
@@ -26,7 +29,10 @@ from truechimer.steer.utc_prediction import ScaleNoise
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStart:
-    """What a run is started with; times in seconds. `pairs`: known links (a, b); `operators`: reference -> operator."""
+    """What a run is started with; times in seconds. `pairs`: known links (a, b); `operators`: reference -> operator.
+
+    The host's label is `anchor_tai_ns` + (raw counter - `anchor_raw_ns`), in the boot `boot_id`: a name for epochs, never a time to serve.
+    """
 
     name: str
     scale_name: str
@@ -49,15 +55,90 @@ class RunStart:
     coverage: float
     refid: bytes
     reference_refids: tuple[tuple[str, bytes], ...] = field(default=())
+    anchor_raw_ns: int = 0
+    anchor_tai_ns: int = 0
+    boot_id: str = ""
 
 
 def configure(start: RunStart) -> tuple[LaboratoryConfig, LaboratoryState]:
     """Return the constants and the state before the first epoch."""
     register = Register(start.clocks, (), ()).with_links(start.pairs, operators=dict(start.operators))
+    config, limits = _constants(start)
+    noise = ScaleNoise(*scale_noise(at1.start(config.scale), config.scale, start.clocks))
+    return config, begin(config, register, limits, noise)
+
+
+def merged(start: RunStart, register: Register) -> RunStart:
+    """Return the start with the clocks and links of an earlier run first, in their order: an index never changes its meaning.
+
+    A clock that the laboratory file no longer names stays in the register, without readings.
+    """
+    named = {clock.name: clock for clock in start.clocks}
+    clocks = tuple(named.pop(clock.name, clock) for clock in register.clocks) + tuple(named.values())
+    known = tuple((register.name_of(link.a), register.name_of(link.b)) for link in register.links)
+    operators = {reference.name: reference.operator for reference in register.references} | dict(start.operators)
+    pairs = known + tuple(pair for pair in start.pairs if pair not in known)
+    return replace(start, clocks=clocks, pairs=pairs, operators=tuple(operators.items()))
+
+
+def resume(start: RunStart, state: LaboratoryState, *, same_boot: bool) -> tuple[LaboratoryConfig, LaboratoryState]:
+    """Carry a state on into a new run (`start` must be `merged` with the state's register).
+
+    After a boot the raw counter has begun anew: host minus scale is learned again; where the host itself is the scale, its phase enters again from
+    the selected links while the doors are unsynchronised (`reentering`). A new envelope takes the present rate as its reference.
+    """
+    config, limits = _constants(start)
+    register = Register(start.clocks, state.register.references, _links_of(start, state.register))
+    register = register.with_links(start.pairs, operators=dict(start.operators))
+    applied = state.applied
+    renewed = isinstance(limits, Verified) and limits != state.limits
+    if renewed and applied is not None:
+        applied = Applied(applied.y, applied.since_ns, applied.y)
+    scale = grown(state.scale, config.scale)
+    state = replace(
+        state,
+        register=register,
+        links=state.links.grown(len(register.links)),
+        scale=scale,
+        noise_of=scale.weight if scale is state.scale else state.noise_of,
+        limits=limits,
+        applied=applied,
+        claims=state.claims + (SILENT,) * (len(register.outside) - len(state.claims)),
+    )
+    if not same_boot:
+        host = register.host
+        alone = host is not None and bool(config.scale.eligible[host])
+        state = replace(
+            state,
+            host=None,
+            utc=None if alone else state.utc,
+            reentering=state.reentering or (alone and state.coordination is not None),
+        )
+        if alone:
+            state = replace(
+                state,
+                scale=at1.start(config.scale),
+                scale_index=0,
+                claims=(SILENT,) * len(register.outside),
+                links=LinkHistory.empty(len(register.links)),
+            )
+    return config, state
+
+
+def _links_of(start: RunStart, register: Register) -> tuple[Link, ...]:
+    """Return the register's links with reference indices moved up by the clocks that were added."""
+    more, n = len(start.clocks) - register.n_clocks, register.n_clocks
+    return tuple(Link(link.a + more * (link.a >= n), link.b + more * (link.b >= n)) for link in register.links)
+
+
+def _constants(start: RunStart) -> tuple[LaboratoryConfig, Verified[SteeringLimits] | Refused]:
+    """Return the constants of a run, and its envelope as far as the policy bears it."""
     constants = at1.parameters(
         start.clocks, tau_weight_s=start.tau_weight_s, weight_cap_n=start.weight_cap_n, probation_s=start.probation_s
     )
-    host = two_state_noise(next((clock for clock in start.clocks if clock.kind is ClockKind.HOST), Clock(name="host", kind=ClockKind.HOST)))
+    host = two_state_noise(
+        next((clock for clock in start.clocks if clock.kind is ClockKind.HOST), Clock(name="host", kind=ClockKind.HOST))
+    )
     limits = quorum_policy.verify(start.envelope, start.policy, context=ENVELOPE_CONTEXT, decode=limits_from)
     config = LaboratoryConfig(
         name=start.name,
@@ -65,7 +146,9 @@ def configure(start: RunStart) -> tuple[LaboratoryConfig, LaboratoryState]:
         simulated=start.simulated,
         scale=constants,
         interval_ns=round(start.interval_s * 1e9),
-        pivot=0,
+        pivot=next(
+            (i for i, clock in enumerate(start.clocks) if clock.kind not in (ClockKind.HOST, ClockKind.LINK)), 0
+        ),
         steering=SteeringParameters(time_constant_s=start.steer_time_constant_s, interval_s=start.steer_interval_s),
         host_noise=HostNoise(host.q1, host.q2, host.y_spread),
         leaps=start.leaps,
@@ -77,11 +160,12 @@ def configure(start: RunStart) -> tuple[LaboratoryConfig, LaboratoryState]:
         refid=start.refid,
         reference_refids=dict(start.reference_refids),
     )
-    noise = ScaleNoise(*scale_noise(at1.start(constants), constants, start.clocks))
-    return config, begin(config, register, limits, noise)
+    return config, limits
 
 
-def default_limits(clocks: tuple[Clock, ...], *, valid_from_ns: int, valid_until_ns: int, sequence: int) -> SteeringLimits:
+def default_limits(
+    clocks: tuple[Clock, ...], *, valid_from_ns: int, valid_until_ns: int, sequence: int
+) -> SteeringLimits:
     """Return the limits that follow the best clock kind: atomic 2.3e-14 a change and 2 ns a day; else 1e-6 and 100 ms a day."""
     atomic = any(clock.kind.is_atomic for clock in clocks)
     per_change, per_day_s = (2.3e-14, 2e-9) if atomic else (1e-6, 0.1)
@@ -98,7 +182,15 @@ def default_limits(clocks: tuple[Clock, ...], *, valid_from_ns: int, valid_until
 
 
 _NOISE_UNITS = {item.name: item.metadata.get("unit", "1") for item in fields(NoiseModel)}
-_SECONDS = ("interval_s", "tau_weight_s", "probation_s", "steer_time_constant_s", "steer_interval_s", "requalify_s", "silence_s")
+_SECONDS = (
+    "interval_s",
+    "tau_weight_s",
+    "probation_s",
+    "steer_time_constant_s",
+    "steer_interval_s",
+    "requalify_s",
+    "silence_s",
+)
 
 
 def encode(start: RunStart) -> dict[str, Any]:
@@ -116,9 +208,14 @@ def encode(start: RunStart) -> dict[str, Any]:
         "coverage": quantity(start.coverage, "1"),
         "refid": start.refid.hex(),
         "reference_refids": [[name, refid.hex()] for name, refid in start.reference_refids],
+        "anchor_raw_ns": str(start.anchor_raw_ns),
+        "anchor_tai_ns": str(start.anchor_tai_ns),
+        "boot_id": start.boot_id,
         "policy": start.policy.canonical().decode(),
         "envelope": start.envelope.payload.decode(),
-        "envelope_signatures": [[signature.key_id, signature.signature.hex()] for signature in start.envelope.signatures],
+        "envelope_signatures": [
+            [signature.key_id, signature.signature.hex()] for signature in start.envelope.signatures
+        ],
         "leaps": {
             "entries": [[entry.mjd, entry.tai_minus_utc_s] for entry in start.leaps.entries],
             "expires": start.leaps.expires.isoformat(),
@@ -142,6 +239,9 @@ def decode(body: dict[str, Any]) -> RunStart:
             weight_cap_n=number_of(body["weight_cap_n"], "1"),
             coverage=number_of(body["coverage"], "1"),
             refid=bytes.fromhex(body["refid"]),
+            anchor_raw_ns=int(body["anchor_raw_ns"]),
+            anchor_tai_ns=int(body["anchor_tai_ns"]),
+            boot_id=body["boot_id"],
             reference_refids=tuple((name, bytes.fromhex(refid)) for name, refid in body["reference_refids"]),
             policy=quorum_policy.policy_from(body["policy"].encode()),
             envelope=Signed(
@@ -165,11 +265,17 @@ def _clock(clock: Clock) -> dict[str, Any]:
     body: dict[str, Any] = {"name": clock.name, "kind": clock.kind.value}
     if clock.bipm_code is not None:
         body["bipm_code"] = clock.bipm_code
-    noise = {name: quantity(value, unit) for name, unit in _NOISE_UNITS.items() if (value := getattr(clock.noise, name)) is not None}
+    noise = {
+        name: quantity(value, unit)
+        for name, unit in _NOISE_UNITS.items()
+        if (value := getattr(clock.noise, name)) is not None
+    }
     return body | ({"noise": noise} if noise else {})
 
 
 def _clock_from(body: dict[str, Any]) -> Clock:
     """Read one clock."""
     noise = {name: number_of(text, _NOISE_UNITS[name]) for name, text in body.get("noise", {}).items()}
-    return Clock(name=body["name"], kind=ClockKind(body["kind"]), bipm_code=body.get("bipm_code"), noise=NoiseModel(**noise))
+    return Clock(
+        name=body["name"], kind=ClockKind(body["kind"]), bipm_code=body.get("bipm_code"), noise=NoiseModel(**noise)
+    )

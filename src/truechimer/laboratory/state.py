@@ -60,7 +60,8 @@ class LaboratoryState:
 
     `scale_index`: number of the last scale interval; `noise` and `noise_of`: noise of the scale and the weights it was made for; `host`: host minus
     scale, None before the first reading of the host; `limits`: the verified envelope, or why there is none; `coordination`: None before
-    coordination-start; `slow_alerts`: kinds of standing alerts said already (expiry, envelope).
+    coordination-start; `said`: standing conditions that were said already; `reentering`: after a boot, a scale of one waits for the
+    links to say where it is.
     """
 
     register: Register
@@ -83,9 +84,12 @@ class LaboratoryState:
     open_loops: frozenset[int]
     said: frozenset[str]
     epoch_ns: int
+    reentering: bool
 
 
-def begin(config: LaboratoryConfig, register: Register, limits: Verified[SteeringLimits] | Refused, noise: ScaleNoise) -> LaboratoryState:
+def begin(
+    config: LaboratoryConfig, register: Register, limits: Verified[SteeringLimits] | Refused, noise: ScaleNoise
+) -> LaboratoryState:
     """Return the state before the first epoch."""
     scale = at1.start(config.scale)
     return LaboratoryState(
@@ -109,4 +113,5 @@ def begin(config: LaboratoryConfig, register: Register, limits: Verified[Steerin
         open_loops=frozenset(),
         said=frozenset(),
         epoch_ns=0,
+        reentering=False,
     )

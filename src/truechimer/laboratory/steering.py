@@ -37,17 +37,27 @@ def in_force(limits: Verified[SteeringLimits] | Refused, epoch_ns: int) -> bool:
 
 def steer(
     coordination: Coordination | None, applied: Applied | None, next_steer_ns: int, *, now: TwoState | None, utc: UtcPrediction | None,
-    limits: Verified[SteeringLimits] | Refused, parameters: SteeringParameters, following: bool, epoch_ns: int,
+    limits: Verified[SteeringLimits] | Refused, parameters: SteeringParameters, following: bool, reentering: bool, epoch_ns: int,
 ) -> Steered:  # fmt: skip
-    """Start the coordination once, or steer it when an order is due. `following` False (holdover, no majority): the rate is held."""
+    """Start the coordination once, or steer it when an order is due. `following` False (holdover, no majority): the rate is held.
+
+    `reentering`: a scale of one after a boot, whose phase is set again from the links while the doors are unsynchronised."""
     unchanged = Steered(coordination, applied, next_steer_ns)
     if now is None or utc is None or isinstance(limits, Refused) or not in_force(limits, epoch_ns):
         return unchanged
     allowed = limits.value
-    if coordination is None or applied is None:
+    if coordination is None or applied is None or reentering:
         sure = now.n >= COORDINATION_START_VALUES and now.u_y * utc.inflation <= allowed.per_change
         if not (sure and allowed.coordination_start and following):
             return unchanged
+        if coordination is not None and applied is not None:
+            # after a boot the scale of one enters again where the links say it is; its rate and its account go on
+            return Steered(
+                Coordination(epoch_ns, now.x_s, coordination.y_steer),
+                applied.advanced(epoch_ns),
+                epoch_ns,
+                started=True,
+            )
         return Steered(
             Coordination(epoch_ns, now.x_s, now.y),
             Applied(now.y, epoch_ns, now.y),

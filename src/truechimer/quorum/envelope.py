@@ -96,7 +96,12 @@ def limits_from(payload: bytes) -> SteeringLimits:
         raise EnvelopeRejected(f"not a steering envelope ({error}): make a new one and have it signed") from None
     if limits.canonical() != payload:
         raise EnvelopeRejected("the envelope's bytes are not canonical: what was signed is not what stands there")
-    if not (limits.per_change >= 0.0 and limits.per_day_s >= 0.0 and limits.total_s >= 0.0 and limits.valid_from_ns < limits.valid_until_ns):
+    if not (
+        limits.per_change >= 0.0
+        and limits.per_day_s >= 0.0
+        and limits.total_s >= 0.0
+        and limits.valid_from_ns < limits.valid_until_ns
+    ):
         raise EnvelopeRejected("the envelope's limits are negative or its validity is empty")
     return limits
 
@@ -142,10 +147,14 @@ def admit(order: S, limits: Verified[SteeringLimits], applied: Applied) -> Verif
     if not order.valid_from_ns < order.valid_until_ns <= inside.valid_until_ns:
         return Refused("order-validity", "the order is empty or outlives its envelope")
     if not abs(order.y - applied.y) <= inside.per_change:
-        return Refused("per-change", f"a change of {order.y - applied.y!r} exceeds the {inside.per_change!r} allowed at once")
+        return Refused(
+            "per-change", f"a change of {order.y - applied.y!r} exceeds the {inside.per_change!r} allowed at once"
+        )
     departure = order.y - applied.reference_y
     if not abs(departure) * 86_400.0 <= inside.per_day_s * (1.0 + 1e-12):
-        return Refused("per-day", f"{departure * 86_400.0!r} s would be moved in a day, {inside.per_day_s!r} s are allowed")
+        return Refused(
+            "per-day", f"{departure * 86_400.0!r} s would be moved in a day, {inside.per_day_s!r} s are allowed"
+        )
     total_s = applied.total_s + departure * ((order.valid_until_ns - order.valid_from_ns) / 1e9)
     if not abs(total_s) <= inside.total_s and abs(total_s) > abs(applied.total_s):
         return Refused("total", f"{total_s!r} s would be moved in all, {inside.total_s!r} s are allowed")

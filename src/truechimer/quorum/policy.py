@@ -47,7 +47,9 @@ class Policy:
         """Refuse a policy that nobody or too few could ever fulfil."""
         persons = {key.person for key in self.keys}
         if not 1 <= self.threshold <= len(persons):
-            raise PolicyRejected(f"threshold {self.threshold} with {len(persons)} persons: it must lie between 1 and the number of persons")
+            raise PolicyRejected(
+                f"threshold {self.threshold} with {len(persons)} persons: it must lie between 1 and the number of persons"
+            )
         if len({key.public for key in self.keys}) != len(self.keys):
             raise PolicyRejected("one key stands twice in the policy: each person needs a key of their own")
 
@@ -68,10 +70,14 @@ def policy_from(data: bytes) -> Policy:
     """Read a policy's JSON; raises `PolicyRejected`."""
     try:
         body = json.loads(data)
-        keys = tuple(PersonKey(str(key["person"]), bytes.fromhex(key["public"]), bool(key["hardware"])) for key in body["keys"])
+        keys = tuple(
+            PersonKey(str(key["person"]), bytes.fromhex(key["public"]), bool(key["hardware"])) for key in body["keys"]
+        )
         threshold = int(body["threshold"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise PolicyRejected(f"not a policy ({error}): it needs threshold, and keys with person, public (hex) and hardware") from None
+        raise PolicyRejected(
+            f"not a policy ({error}): it needs threshold, and keys with person, public (hex) and hardware"
+        ) from None
     if any(len(key.public) != 32 for key in keys):
         raise PolicyRejected("a public key in the policy is not 32 bytes of hex")
     return Policy(threshold, keys)
@@ -131,7 +137,10 @@ def verify(signed: Signed, policy: Policy, *, context: str, decode: Callable[[by
             continue
         persons.add(key.person)
     if len(persons) < policy.threshold:
-        return Refused("signatures", f"{len(persons)} of {policy.threshold} persons needed have signed validly: get the missing signatures")
+        return Refused(
+            "signatures",
+            f"{len(persons)} of {policy.threshold} persons needed have signed validly: get the missing signatures",
+        )
     try:
         value = decode(signed.payload)
     except Rejected as error:

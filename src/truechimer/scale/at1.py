@@ -13,6 +13,7 @@ Law of the file: only + - * / and sqrt in a written order, so that a replay is e
 """
 
 from dataclasses import replace
+from math import isfinite, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,11 @@ DECLARED_WORTH = 5.0
 
 
 def parameters(
-    clocks: tuple[Clock, ...], *, tau_weight_s: float = TAU_WEIGHT_S, weight_cap_n: float = WEIGHT_CAP_N, probation_s: float | None = None
+    clocks: tuple[Clock, ...],
+    *,
+    tau_weight_s: float = TAU_WEIGHT_S,
+    weight_cap_n: float = WEIGHT_CAP_N,
+    probation_s: float | None = None,
 ) -> ScaleParameters:
     """Return the constants of the fold for these clocks.
 
@@ -58,10 +63,17 @@ def parameters(
     lags = np.array([lag * slot_s for lag in LAGS_SLOTS])
     noises = [two_state_noise(clock) for clock in clocks]
     others = any(clock.kind not in (ClockKind.HOST, ClockKind.LINK) for clock in clocks)
-    eligible = [clock.kind is not ClockKind.LINK and (clock.kind is not ClockKind.HOST or not others) for clock in clocks]
-    prior_tau = np.array([[noise.prediction_variance(tau_weight_s, memory_s=m) for m in memories.tolist()] for noise in noises])
+    eligible = [
+        clock.kind is not ClockKind.LINK and (clock.kind is not ClockKind.HOST or not others) for clock in clocks
+    ]
+    prior_tau = np.array(
+        [[noise.prediction_variance(tau_weight_s, memory_s=m) for m in memories.tolist()] for noise in noises]
+    )
     prior_lag = np.array(
-        [[min(noise.prediction_variance(lag, memory_s=m) for m in memories.tolist()) for lag in lags.tolist()] for noise in noises]
+        [
+            [min(noise.prediction_variance(lag, memory_s=m) for m in memories.tolist()) for lag in lags.tolist()]
+            for noise in noises
+        ]
     )
     worth = [SLOTS_PER_TAU_WEIGHT * (DECLARED_WORTH if noise.declared else 0.5) for noise in noises]
     return ScaleParameters(
@@ -88,7 +100,19 @@ def start(constants: ScaleParameters) -> ScaleState:
 
 @kernel
 def _average(  # noqa: ANN202
-    epoch_ns, scale_ns, x_ip, u2, predicted, variance, dt, last_ns, membership, weight, eligible, sigmas, cap_n  # noqa: ANN001
+    epoch_ns,
+    scale_ns,
+    x_ip,
+    u2,
+    predicted,
+    variance,
+    dt,
+    last_ns,
+    membership,
+    weight,
+    eligible,
+    sigmas,
+    cap_n,  # noqa: ANN001
 ):
     """Find who votes, who is off, and the pivot minus the scale."""
     n = x_ip.shape[0]
@@ -146,9 +170,33 @@ def _average(  # noqa: ANN202
 
 @kernel
 def _carry(  # noqa: ANN202
-    epoch_ns, due, probation_ns, x_ip, u2, noise, x_pivot, used, off, predicted, variance, dt,  # noqa: ANN001
-    x, y, best, last_ns, since_ns, good_since_ns, membership, step_variance, step_count,  # noqa: ANN001
-    memories, drift, eligible, prior_count, q1, scale_ns,  # noqa: ANN001
+    epoch_ns,
+    due,
+    probation_ns,
+    x_ip,
+    u2,
+    noise,
+    x_pivot,
+    used,
+    off,
+    predicted,
+    variance,
+    dt,  # noqa: ANN001
+    x,
+    y,
+    best,
+    last_ns,
+    since_ns,
+    good_since_ns,
+    membership,
+    step_variance,
+    step_count,  # noqa: ANN001
+    memories,
+    drift,
+    eligible,
+    prior_count,
+    q1,
+    scale_ns,  # noqa: ANN001
 ):
     """Carry every clock on: new phase, rates, noise and membership."""
     n, filters = y.shape
@@ -207,9 +255,35 @@ def _carry(  # noqa: ANN202
 
 @kernel
 def _learn(  # noqa: ANN202
-    epoch_ns, measured_now, x, y, best, since_ns, good_since_ns, membership, weight, u2, noise, eligible,  # noqa: ANN001
-    tau_s, lags, slot_s, drift, prior_count, sigmas, cap_n,  # noqa: ANN001
-    tau_excess, tau_noise, tau_count, lag_excess, lag_count, ring_ns, ring_x, ring_y, step_variance, prior_lag,  # noqa: ANN001
+    epoch_ns,
+    measured_now,
+    x,
+    y,
+    best,
+    since_ns,
+    good_since_ns,
+    membership,
+    weight,
+    u2,
+    noise,
+    eligible,  # noqa: ANN001
+    tau_s,
+    lags,
+    slot_s,
+    drift,
+    prior_count,
+    sigmas,
+    cap_n,  # noqa: ANN001
+    tau_excess,
+    tau_noise,
+    tau_count,
+    lag_excess,
+    lag_count,
+    ring_ns,
+    ring_x,
+    ring_y,
+    step_variance,
+    prior_lag,  # noqa: ANN001
 ):
     """At a slot: errors over each lag, the rate test, the best filter, the weights, and the ring moved on by one."""
     n, filters = y.shape
@@ -274,7 +348,9 @@ def _learn(  # noqa: ANN202
                 square = min(error[i] * error[i], 16.0 * spread[i])
                 gain = 1.0 / min(prior_count[i] + lag_count[i, lag], 720.0)
                 sample = (square - reading_noise) / free * (lags[lag] / age)
-                lag_excess[i, lag] = max(lag_excess[i, lag] + gain * (sample - lag_excess[i, lag]), FLOOR * prior_lag[i, lag])
+                lag_excess[i, lag] = max(
+                    lag_excess[i, lag] + gain * (sample - lag_excess[i, lag]), FLOOR * prior_lag[i, lag]
+                )
                 lag_count[i, lag] += 1
             if longest:
                 gain = 1.0 / min(prior_count[i] + tau_count[i] + 1.0, 720.0)
@@ -303,7 +379,22 @@ def _learn(  # noqa: ANN202
         ring_x[place, i] = x[i] if measured_now[i] and membership[i] != 0 else np.nan
         for k in range(filters):
             ring_y[place, i, k] = y[i, k]
-    return best, since_ns, good_since_ns, membership, wanted, tau_excess, tau_noise, tau_count, lag_excess, lag_count, ring_ns, ring_x, ring_y, floor
+    return (
+        best,
+        since_ns,
+        good_since_ns,
+        membership,
+        wanted,
+        tau_excess,
+        tau_noise,
+        tau_count,
+        lag_excess,
+        lag_count,
+        ring_ns,
+        ring_x,
+        ring_y,
+        floor,
+    )
 
 
 def step(
@@ -337,16 +428,25 @@ def step(
         state.x_s, state.y, state.best, state.last_ns, state.since_ns, state.good_since_ns, state.membership,
         state.step_variance, state.step_count, constants.memories_s, constants.drift, constants.eligible, constants.prior_count, constants.q1, state.epoch_ns,
     )  # fmt: skip
-    state = replace(
-        state, x_s=x, y=y, last_ns=last_ns, since_ns=since_ns, good_since_ns=good_since_ns, membership=membership,
-        step_variance=step_variance, step_count=step_count,
+    taken = due and isfinite(x_pivot)
+    state = ScaleState(
+        epoch_tai_ns if taken else state.epoch_ns, x, y, state.best, last_ns, since_ns, good_since_ns, membership, state.weight,
+        step_variance, step_count, state.tau_excess, state.tau_noise, state.tau_count, state.lag_excess, state.lag_count,
+        state.ring_ns, state.ring_x, state.ring_y, state.next_slot_ns, state.slow_floor_s,
     )  # fmt: skip
-    if due and np.isfinite(x_pivot):
-        state = replace(state, epoch_ns=epoch_tai_ns)
-        if epoch_tai_ns >= state.next_slot_ns:
-            state = _slot(state, constants, epoch_tai_ns, x_clock_minus_pivot_s, u2_s2, noise)
+    if taken and epoch_tai_ns >= state.next_slot_ns:
+        state = _slot(state, constants, epoch_tai_ns, x_clock_minus_pivot_s, u2_s2, noise)
     return state, ScaleStep(
-        epoch_tai_ns, measured, used, state.membership, residual, x_pivot, float(np.sqrt(noise)), max(floor, state.slow_floor_s), bool(divided), due
+        epoch_tai_ns,
+        measured,
+        used,
+        state.membership,
+        residual,
+        x_pivot,
+        sqrt(noise),
+        max(floor, state.slow_floor_s),
+        bool(divided),
+        due,
     )
 
 
@@ -374,7 +474,9 @@ def _first(state: ScaleState, constants: ScaleParameters, epoch_ns: int, x_ip: F
     membership = np.where(seen, np.where(constants.eligible, 2, 6), 0).astype(np.int64)
     if not (membership == 2).any():
         return state
-    weight = from_errors(membership, constants.eligible, state.tau_excess, state.tau_noise, state.best, constants.weight_cap_n)
+    weight = from_errors(
+        membership, constants.eligible, state.tau_excess, state.tau_noise, state.best, constants.weight_cap_n
+    )
     origin = 0.0
     for i in range(len(x_ip)):
         if weight[i] > 0.0:
@@ -404,7 +506,9 @@ def _first_step(state: ScaleState, epoch_ns: int, x_ip: Floats) -> ScaleStep:
     x = np.where(seen & begun, state.x_s, np.nan)
     pivot = np.flatnonzero(seen & (x_ip == 0.0))
     x_pivot = float(x[pivot[0]]) if begun and len(pivot) else float("nan")
-    return ScaleStep(epoch_ns, x, state.weight, state.membership, np.full(len(x), np.nan), x_pivot, 0.0, 0.0, divided=False, due=True)
+    return ScaleStep(
+        epoch_ns, x, state.weight, state.membership, np.full(len(x), np.nan), x_pivot, 0.0, 0.0, divided=False, due=True
+    )
 
 
 class ScaleMisuse(Misuse):
@@ -412,7 +516,7 @@ class ScaleMisuse(Misuse):
 
     def __init__(self, last_ns: int, found_ns: int) -> None:
         """Keep both epochs."""
-        super().__init__(f"epoch {found_ns} does not follow {last_ns} (ns TAI): sort the readings before they are folded")
+        super().__init__(
+            f"epoch {found_ns} does not follow {last_ns} (ns TAI): sort the readings before they are folded"
+        )
         self.last_ns, self.found_ns = last_ns, found_ns
-
-

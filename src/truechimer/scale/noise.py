@@ -13,7 +13,9 @@ from truechimer.scale.state import ScaleParameters, ScaleState
 MONTH_S = 30.0 * 86_400.0
 
 
-def scale_noise(state: ScaleState, parameters: ScaleParameters, clocks: tuple[Clock, ...]) -> tuple[float, float, float]:
+def scale_noise(
+    state: ScaleState, parameters: ScaleParameters, clocks: tuple[Clock, ...]
+) -> tuple[float, float, float]:
     """Return q1 (s^2/s), q2 (1/s) of the scale with its present weights, and one sigma of its rate before anything is known."""
     q1, q2, spread2, total = 0.0, 0.0, 0.0, 0.0
     for i, clock in enumerate(clocks):

@@ -3,7 +3,7 @@
 Arrays have shape `(n_clocks,)` unless said otherwise; clock i is clock i of the register. Nothing here computes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import IntEnum
 
 import numpy as np
@@ -157,3 +157,22 @@ def empty_state(parameters: ScaleParameters) -> ScaleState:
         next_slot_ns=0,
         slow_floor_s=0.0,
     )
+
+
+def grown(state: ScaleState, parameters: ScaleParameters) -> ScaleState:
+    """Return the state with room for clocks that were added at the end; itself where there are none."""
+    old, new = state.x_s.shape[0], len(parameters.q1)
+    if old == new:
+        return state
+    fresh = empty_state(parameters)
+    values = {}
+    for item in fields(ScaleState):
+        was, blank = getattr(state, item.name), getattr(fresh, item.name)
+        if item.name.startswith("ring_") and item.name != "ring_ns":
+            blank[:, :old] = was
+        elif isinstance(blank, np.ndarray) and blank.shape[0] == new:
+            blank[:old] = was
+        else:
+            blank = was
+        values[item.name] = blank
+    return ScaleState(**values)

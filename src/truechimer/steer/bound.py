@@ -49,8 +49,16 @@ class Bound:
 
 def bound(terms: BoundTerms) -> Bound:
     """Return the bound of UTC(k) as the host shows it, with its terms."""
-    scale_square = terms.u_utc_prediction_s * terms.u_utc_prediction_s + terms.u_scale_since_outside_s * terms.u_scale_since_outside_s
+    scale_square = (
+        terms.u_utc_prediction_s * terms.u_utc_prediction_s
+        + terms.u_scale_since_outside_s * terms.u_scale_since_outside_s
+    )
     u_s = float(np.sqrt(scale_square + terms.u_host_link_s * terms.u_host_link_s))
     of_scale = terms.limit_links_s + terms.limit_steering_s + terms.limit_undetected_s + terms.limit_leap_s
     of_host = terms.limit_host_rate_s + terms.limit_stamps_s
-    return Bound(COVERAGE_FACTOR * u_s + of_scale + of_host, u_s, COVERAGE_FACTOR * float(np.sqrt(scale_square)) + of_scale, terms)
+    return Bound(
+        COVERAGE_FACTOR * u_s + of_scale + of_host,
+        u_s,
+        COVERAGE_FACTOR * float(np.sqrt(scale_square)) + of_scale,
+        terms,
+    )

@@ -41,7 +41,9 @@ class Realization:
     rate_limit: float
 
 
-def follow(before: TwoState | None, noise: HostNoise, *, epoch_ns: int, x_host_minus_scale_s: float, u_s: float) -> tuple[TwoState, bool]:
+def follow(
+    before: TwoState | None, noise: HostNoise, *, epoch_ns: int, x_host_minus_scale_s: float, u_s: float
+) -> tuple[TwoState, bool]:
     """Take one reading of host minus scale in; return the state and whether the host did something its model cannot (then it starts anew)."""
     if before is None:
         return begin(epoch_ns, x_s=x_host_minus_scale_s, u_s=u_s, y=0.0, u_y=noise.y_spread), False

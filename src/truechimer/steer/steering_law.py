@@ -19,7 +19,9 @@ class SteeringParameters:
     interval_s: float
 
 
-def decide(utc: TwoState, coordination: Coordination, parameters: SteeringParameters, limits: SteeringLimits, applied: Applied) -> SteeringOrder:
+def decide(
+    utc: TwoState, coordination: Coordination, parameters: SteeringParameters, limits: SteeringLimits, applied: Applied
+) -> SteeringOrder:
     """Return the order for the interval that begins at the prediction's epoch.
 
     The wish is cut to what one change may be, to the rate that a day's limit allows, and to none that adds to a total that is used up.
@@ -35,7 +37,10 @@ def decide(utc: TwoState, coordination: Coordination, parameters: SteeringParame
     y = min(max(y, applied.reference_y - daily), applied.reference_y + daily)
     ahead_s = 2.0 * parameters.interval_s
     left = limits.total_s * (1.0 - 1e-9)
-    y = min(max(y, applied.reference_y + (-left - applied.total_s) / ahead_s), applied.reference_y + (left - applied.total_s) / ahead_s)
+    y = min(
+        max(y, applied.reference_y + (-left - applied.total_s) / ahead_s),
+        applied.reference_y + (left - applied.total_s) / ahead_s,
+    )
     if y != wanted:
         because += f", cut from {wanted:+.3e}"
     until = now + round(ahead_s * 1e9)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 
-
 @dataclass(frozen=True, slots=True)
 class TwoState:
     """`x_s`, `y` at `epoch_ns` (TAI) with covariance `p_xx` (s^2), `p_xy` (s), `p_yy`; `n`: measurements taken in."""
@@ -66,5 +65,3 @@ def corrected(state: TwoState, x_s: float, *, variance: float) -> tuple[TwoState
         ),
         gain_x,
     )
-
-

@@ -46,7 +46,13 @@ class ScaleNoise:
 
 
 def update(
-    before: UtcPrediction | None, noise: ScaleNoise, *, epoch_tai_ns: int, x_utc_minus_scale_s: float, u_s: float, limit_s: float
+    before: UtcPrediction | None,
+    noise: ScaleNoise,
+    *,
+    epoch_tai_ns: int,
+    x_utc_minus_scale_s: float,
+    u_s: float,
+    limit_s: float,
 ) -> tuple[UtcPrediction, bool]:
     """Take one combined outside value in; return the prediction and whether the value was a surprise (see `SURPRISE_SIGMAS`)."""
     if before is None:

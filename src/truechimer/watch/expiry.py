@@ -12,12 +12,14 @@ WARNING_NS = 14 * DAY_NS
 
 def leap_table(expires_tai_ns: int, *, epoch_tai_ns: int) -> tuple[Standing, Standing]:
     """Return the two standing conditions of a leap table: it expires within 14 days; it has expired."""
-    do_next = "put the present leap-seconds.list into the laboratory's folder; beyond its expiry UTC cannot be told from TAI"
-    soon = Alert(
+    do_next = (
+        "put the present leap-seconds.list into the laboratory's folder; beyond its expiry UTC cannot be told from TAI"
+    )
+    soon = lambda: Alert(  # noqa: E731
         AlertKind.LEAP_TABLE_EXPIRING, "instants", "leap table", AlertSeverity.WARNING,
         f"the leap table expires in {max(expires_tai_ns - epoch_tai_ns, 0) / DAY_NS:.1f} days", (), epoch_tai_ns, do_next,
     )  # fmt: skip
-    gone = Alert(
+    gone = lambda: Alert(  # noqa: E731
         AlertKind.LEAP_TABLE_EXPIRED, "instants", "leap table", AlertSeverity.CRITICAL,
         "the leap table has expired; doors are unsynchronised", (), epoch_tai_ns, do_next,
     )  # fmt: skip
@@ -31,11 +33,11 @@ def leap_table(expires_tai_ns: int, *, epoch_tai_ns: int) -> tuple[Standing, Sta
 def envelope(valid_until_ns: int, *, epoch_tai_ns: int) -> tuple[Standing, Standing]:
     """Return the two standing conditions of a steering envelope: it expires within 14 days; it has expired."""
     do_next = "have a new envelope signed; without one the laboratory holds its rate and is in holdover"
-    soon = Alert(
+    soon = lambda: Alert(  # noqa: E731
         AlertKind.ENVELOPE_EXPIRING, "quorum", "envelope", AlertSeverity.WARNING,
         f"the steering envelope expires in {max(valid_until_ns - epoch_tai_ns, 0) / DAY_NS:.1f} days", (), epoch_tai_ns, do_next,
     )  # fmt: skip
-    gone = Alert(
+    gone = lambda: Alert(  # noqa: E731
         AlertKind.ENVELOPE_EXPIRED, "quorum", "envelope", AlertSeverity.CRITICAL,
         "no valid steering envelope: holdover", (), epoch_tai_ns, do_next,
     )  # fmt: skip

@@ -45,33 +45,76 @@ def check_step(before: Ints, step: ScaleStep, register: Register, *, divided_bef
             residual = float(step.residual_s[i])
             if now in _CHANGES:
                 kind, severity, do_next = _CHANGES[now]
-                what = {Membership.SUSPECT: "is off its prediction", Membership.OUT_STEP: "stepped", Membership.OUT_RATE: "changed frequency"}[now]
-                says = f"{name} {what}" + (f" by {residual:+.3e} s" if now is not Membership.OUT_RATE and np.isfinite(residual) else "") + "; out of the scale"
-                alerts.append(_alert(kind, "scale", name, severity, says, step.epoch_tai_ns, do_next, because=(f"residual {residual!r} s",)))
+                what = {
+                    Membership.SUSPECT: "is off its prediction",
+                    Membership.OUT_STEP: "stepped",
+                    Membership.OUT_RATE: "changed frequency",
+                }[now]
+                says = (
+                    f"{name} {what}"
+                    + (f" by {residual:+.3e} s" if now is not Membership.OUT_RATE and np.isfinite(residual) else "")
+                    + "; out of the scale"
+                )
+                alerts.append(
+                    _alert(
+                        kind,
+                        "scale",
+                        name,
+                        severity,
+                        says,
+                        step.epoch_tai_ns,
+                        do_next,
+                        because=(f"residual {residual!r} s",),
+                    )
+                )
             elif now is Membership.IN and was in (Membership.SUSPECT, Membership.OUT_STEP, Membership.OUT_RATE):
                 says = f"{name} is back in the scale"
-                alerts.append(_alert(AlertKind.CLOCK_RETURNED, "scale", name, AlertSeverity.NOTICE, says, step.epoch_tai_ns, "nothing"))
+                alerts.append(
+                    _alert(
+                        AlertKind.CLOCK_RETURNED,
+                        "scale",
+                        name,
+                        AlertSeverity.NOTICE,
+                        says,
+                        step.epoch_tai_ns,
+                        "nothing",
+                    )
+                )
     if step.divided and not divided_before:
         says = "clocks disagree and no majority says who is right; nobody is excluded"
         do_next = "compare with an outside reference or another laboratory before trusting the scale"
-        alerts.append(_alert(AlertKind.CLASS_DIVIDED, "scale", "scale", AlertSeverity.CRITICAL, says, step.epoch_tai_ns, do_next))
+        alerts.append(
+            _alert(AlertKind.CLASS_DIVIDED, "scale", "scale", AlertSeverity.CRITICAL, says, step.epoch_tai_ns, do_next)
+        )
     return tuple(alerts)
 
 
-def check_loops(loops: Sequence[OpenLoop], open_before: frozenset[int], register: Register, *, epoch_tai_ns: int) -> tuple[Alert, ...]:
+def check_loops(
+    loops: Sequence[OpenLoop], open_before: frozenset[int], register: Register, *, epoch_tai_ns: int
+) -> tuple[Alert, ...]:
     """Return an alert for each loop that opened at this epoch."""
     alerts = []
     for loop in loops:
         if loop.link not in open_before:
             name = register.link_name(loop.link)
-            says = f"the loop through {name} does not close by {loop.misclosure_s:+.3e} s ({loop.allowed_s:.1e} s allowed)"
+            says = (
+                f"the loop through {name} does not close by {loop.misclosure_s:+.3e} s ({loop.allowed_s:.1e} s allowed)"
+            )
             do_next = "check delays and calibration of the links in this loop"
-            alerts.append(_alert(AlertKind.CLOSURE, "compare", name, AlertSeverity.WARNING, says, epoch_tai_ns, do_next))
+            alerts.append(
+                _alert(AlertKind.CLOSURE, "compare", name, AlertSeverity.WARNING, says, epoch_tai_ns, do_next)
+            )
     return tuple(alerts)
 
 
 def check_sources(
-    before: tuple[Claim, ...], after: tuple[Claim, ...], selection: Selection, state_before: SelectionState, register: Register, *, epoch_tai_ns: int
+    before: tuple[Claim, ...],
+    after: tuple[Claim, ...],
+    selection: Selection,
+    state_before: SelectionState,
+    register: Register,
+    *,
+    epoch_tai_ns: int,
 ) -> tuple[Alert, ...]:
     """Return an alert for each source that was outvoted or fell silent at this epoch, and one when the majority is lost."""
     alerts = []
@@ -83,20 +126,45 @@ def check_sources(
             says = f"{name} contradicts the majority of sources; it has no vote"
             do_next = "check the receiver, its antenna and its path; it returns after agreeing for a while"
             because = (f"claims UTC - scale = {now.x_s!r} s, u {now.u_s!r} s, limit {now.limit_s!r} s",)
-            alerts.append(_alert(AlertKind.LINK_OUTVOTED, "compare", name, AlertSeverity.CRITICAL, says, epoch_tai_ns, do_next, because=because))
+            alerts.append(
+                _alert(
+                    AlertKind.LINK_OUTVOTED,
+                    "compare",
+                    name,
+                    AlertSeverity.CRITICAL,
+                    says,
+                    epoch_tai_ns,
+                    do_next,
+                    because=because,
+                )
+            )
         elif now.verdict is Verdict.STALE and was.verdict is Verdict.SELECTED:
             says = f"{name} is silent"
             do_next = "check the link; the bound grows while fewer sources confirm it"
-            alerts.append(_alert(AlertKind.LINK_MISSING, "compare", name, AlertSeverity.WARNING, says, epoch_tai_ns, do_next))
+            alerts.append(
+                _alert(AlertKind.LINK_MISSING, "compare", name, AlertSeverity.WARNING, says, epoch_tai_ns, do_next)
+            )
     if selection.state is SelectionState.NO_MAJORITY and state_before is not SelectionState.NO_MAJORITY:
-        says = "no majority: sources of UTC contradict each other" + (" and the laboratory's own clocks" if selection.surprise else "")
+        says = "no majority: sources of UTC contradict each other" + (
+            " and the laboratory's own clocks" if selection.surprise else ""
+        )
         do_next = "nothing is followed until a majority agrees; find out which sources are right"
-        alerts.append(_alert(AlertKind.NO_MAJORITY, "compare", "sources", AlertSeverity.CRITICAL, says, epoch_tai_ns, do_next))
+        alerts.append(
+            _alert(AlertKind.NO_MAJORITY, "compare", "sources", AlertSeverity.CRITICAL, says, epoch_tai_ns, do_next)
+        )
     return tuple(alerts)
 
 
 def _alert(
-    kind: AlertKind, component: str, subject: str, severity: AlertSeverity, says: str, epoch_ns: int, do_next: str, *, because: tuple[str, ...] = ()
+    kind: AlertKind,
+    component: str,
+    subject: str,
+    severity: AlertSeverity,
+    says: str,
+    epoch_ns: int,
+    do_next: str,
+    *,
+    because: tuple[str, ...] = (),
 ) -> Alert:
     """Make an alert."""
     return Alert(kind, component, subject, severity, says, because, epoch_ns, do_next)

@@ -3,7 +3,7 @@
 It sees values and returns alerts; it keeps nothing: what was said is a value that the caller carries.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from truechimer.alerts import Alert
@@ -11,20 +11,17 @@ from truechimer.alerts import Alert
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A condition and the alert that says it: `key` names it among all, `holds` now or not."""
+    """A condition and how to say it: `key` names it among all, `holds` now or not, `alert` makes the alert when it is wanted."""
 
     key: str
     holds: bool
-    alert: Alert
+    alert: Callable[[], Alert]
 
 
-def said_once(said: frozenset[str], conditions: Iterable[Standing]) -> tuple[tuple[Alert, ...], frozenset[str]]:
+def said_once(said: frozenset[str], conditions: Sequence[Standing]) -> tuple[tuple[Alert, ...], frozenset[str]]:
     """Return the alerts of conditions that began, and what has been said after this epoch."""
-    alerts, after = [], set(said)
-    for condition in conditions:
-        if condition.holds and condition.key not in said:
-            alerts.append(condition.alert)
-            after.add(condition.key)
-        elif not condition.holds:
-            after.discard(condition.key)
-    return tuple(alerts), said if not alerts and len(after) == len(said) else frozenset(after)
+    begun = [c for c in conditions if c.holds and c.key not in said]
+    ended = [c.key for c in conditions if not c.holds and c.key in said]
+    if not begun and not ended:
+        return (), said
+    return tuple(c.alert() for c in begun), said.difference(ended) | {c.key for c in begun}

@@ -1,0 +1,159 @@
+"""Replay: repeat a recorded run through the same fold and compare every record it makes with the one that was recorded.
+
+It trusts nothing but the inputs in the log (`run-start`, `register`, `readings`): each decision is made again, and must come out in the same bytes.
+It reads no disk: whoever holds the records hands them in.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from truechimer.compare.reading import EpochReadings
+from truechimer.errors import TruechimerError
+from truechimer.evidence.record import Chain, Record, RecordRejected, numbers_of, read, seal
+from truechimer.laboratory import line, run_start
+from truechimer.laboratory.epoch_input import EpochInput
+from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The first record that a replay makes otherwise: its sequence number, what was recorded and what the replay makes (None: nothing)."""
+
+    seq: int
+    why: str
+    recorded: bytes | None
+    replayed: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """The outcome: `compared` records, the first `difference` (None: bit for bit), and config and state at the end (None for an empty log)."""
+
+    compared: int
+    difference: Difference | None
+    config: LaboratoryConfig | None
+    state: LaboratoryState | None
+    start: run_start.RunStart | None
+
+
+def begin_run(
+    start: run_start.RunStart, state: LaboratoryState | None, *, same_boot: bool
+) -> tuple[LaboratoryConfig, LaboratoryState, Record]:
+    """Open a run: the first of a laboratory (`state` None) or one that resumes; return constants, state and the sealed `run-start`."""
+    if state is None:
+        config, after = run_start.configure(start)
+    else:
+        config, after = run_start.resume(start, state, same_boot=same_boot)
+    body = run_start.encode(start) | {"resumes": state is not None, "same_boot": same_boot}
+    sealed, chain = seal("run-start", body, after.chain)
+    return config, replace(after, chain=chain), sealed
+
+
+def grow_register(
+    state: LaboratoryState, pairs: Iterable[tuple[str, str]], operators: dict[str, str]
+) -> tuple[LaboratoryState, Record | None]:
+    """Grow the register by pairs that readings brought; the new links stand in a record of their own. None where nothing is new."""
+    wanted = [tuple(pair) for pair in pairs]
+    register = state.register.with_links(wanted, operators=operators)  # type: ignore[arg-type]
+    if register is state.register:
+        return state, None
+    body = {
+        "pairs": [list(pair) for pair in wanted],
+        "operators": [[name, operators[name]] for name in sorted(operators)],
+    }
+    sealed, chain = seal("register", body, state.chain)
+    return replace(state, register=register, links=state.links.grown(len(register.links)), chain=chain), sealed
+
+
+def input_from(body: dict[str, Any], n_links: int) -> EpochInput:
+    """Read the record `readings` back into what the fold was fed; raises `RecordRejected`."""
+    try:
+        x = np.array(numbers_of(body["x_a_minus_b_s"], "s"))
+        u = np.array(numbers_of(body["u_s"], "s"))
+        limit = np.array(numbers_of(body["limit_s"], "s")) if "limit_s" in body else np.zeros(len(x))
+        age = np.array(numbers_of(body["age_s"], "s")) if "age_s" in body else np.zeros(len(x))
+        raw_ns = int(body["raw_ns"]) if "raw_ns" in body else None
+        epoch_ns, stratum = int(body["epoch_tai_ns"]), int(body.get("stratum", 1))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RecordRejected(body.get("seq"), f"not a readings record ({error!r})") from None
+    if not len(x) == len(u) == len(limit) == len(age) == n_links:
+        raise RecordRejected(body.get("seq"), f"{len(x)} readings for {n_links} links")
+    return EpochInput(EpochReadings(epoch_ns, x, u, limit, age), raw_ns, stratum)
+
+
+class _Run:
+    """A replay under way: the fold's state, and the records it still owes."""
+
+    def __init__(self) -> None:
+        self.config: LaboratoryConfig | None = None
+        self.state: LaboratoryState | None = None
+        self.start: run_start.RunStart | None = None
+        self.owed: list[Record] = []
+
+    def take(self, body: dict[str, Any]) -> None:
+        """Feed one recorded input; its own record and all that follow from it are owed now."""
+        kind = body["kind"]
+        if kind == "run-start":
+            self.start = run_start.decode(body)
+            if self.state is None and body.get("resumes") is True:
+                raise RecordRejected(body["seq"], "the log begins with a run that resumes another")
+            self.config, self.state, sealed = begin_run(self.start, self.state, same_boot=body.get("same_boot") is True)
+            self.owed.append(sealed)
+        elif self.config is None or self.state is None:
+            raise RecordRejected(body["seq"], "the log does not begin with run-start")
+        elif kind == "register":
+            pairs, operators = (
+                [(a, b) for a, b in body["pairs"]],
+                {name: operator for name, operator in body["operators"]},
+            )
+            self.state, grown = grow_register(self.state, pairs, operators)
+            if grown is not None:
+                self.owed.append(grown)
+        else:
+            given = input_from(body, len(self.state.register.links))
+            self.state, outcome = line.step(self.state, given, self.config)
+            self.owed.extend(outcome.records)
+
+
+INPUTS = frozenset({"run-start", "register", "readings"})
+
+
+def replay(records: Iterable[bytes]) -> Replay:
+    """Repeat a run from its records and stop at the first that differs; never raises for what the log holds."""
+    run, chain, compared = _Run(), Chain(), 0
+    for data in records:
+        try:
+            body, chain = read(data, chain)
+            if body["kind"] in INPUTS:
+                if run.owed:
+                    return _ended(
+                        run,
+                        compared,
+                        Difference(
+                            run.owed[0].seq, "the replay makes a record that is not in the log", data, run.owed[0].data
+                        ),
+                    )
+                run.take(body)
+        except (TruechimerError, KeyError, TypeError, ValueError) as error:
+            return _ended(run, compared, Difference(chain.seq, str(error), data, None))
+        if not run.owed:
+            return _ended(
+                run,
+                compared,
+                Difference(chain.seq - 1, "the log holds a record that the replay does not make", data, None),
+            )
+        made = run.owed.pop(0)
+        if made.data != data:
+            return _ended(
+                run, compared, Difference(chain.seq - 1, "recorded and replayed bytes differ", data, made.data)
+            )
+        compared += 1
+    return _ended(run, compared, None)
+
+
+def _ended(run: _Run, compared: int, difference: Difference | None) -> Replay:
+    """Return the outcome; a log may end inside an epoch (a crash), so records still owed at its end are no difference."""
+    return Replay(compared, difference, run.config, run.state, run.start)

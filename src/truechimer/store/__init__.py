@@ -1,0 +1,1 @@
+"""Stores: disks behind small interfaces; nothing here knows what a record means."""
