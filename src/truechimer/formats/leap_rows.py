@@ -22,11 +22,8 @@ def decode_lines(data: bytes) -> tuple[list[tuple[int, str]], list[Finding]]:
     whole.
     """
     if len(data) > MAX_BYTES:
-        return [], [
-            Finding(
-                "too-long", f"{len(data)} bytes are no leap-second list (at most {MAX_BYTES}): check the file's name"
-            )
-        ]
+        says = f"{len(data)} bytes are no leap-second list (at most {MAX_BYTES}): check the file's name"
+        return [], [Finding("too-long", says)]
     text = data.removeprefix(b"\xef\xbb\xbf").decode("ascii", errors="replace")
     return [(number, line.rstrip("\r")) for number, line in enumerate(text.split("\n"), start=1)], []
 
@@ -49,11 +46,7 @@ def check_entries(
         return None
     line, first = entries[0]
     if (first.mjd, first.tai_minus_utc_s) != (MJD_OF_1972, 10):
-        findings.append(
-            Finding(
-                "first-row", "the first row is not 1972-01-01, 10 s: rows are missing; fetch the list again", line=line
-            )
-        )
+        findings.append(Finding("first-row", f"the first row is not 1972-01-01, 10 s, rows are missing: {AGAIN}", line))
     for (_, before), (line, entry) in pairwise(entries):
         if entry.mjd <= before.mjd:
             findings.append(Finding("not-rising", f"this row does not follow the one before it: {AGAIN}", line))

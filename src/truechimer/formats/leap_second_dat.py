@@ -15,8 +15,7 @@ from truechimer.instants.mjd import MJD_LAST, from_calendar
 
 _EXPIRES = "file expires on"
 _UPDATED = "updated through iers"
-_MONTHS = ("january", "february", "march", "april", "may", "june")
-_MONTHS += ("july", "august", "september", "october", "november", "december")
+_MONTHS = "january february march april may june july august september october november december"
 
 
 def read(data: bytes) -> tuple[LeapTable | None, list[Finding]]:
@@ -48,7 +47,7 @@ def read(data: bytes) -> tuple[LeapTable | None, list[Finding]]:
 def _expiry(words: str, number: int, findings: list[Finding]) -> UtcLabel | None:
     parts = words.split()
     try:
-        day, month, year = int(parts[0]), _MONTHS.index(parts[1].lower()) + 1, int(parts[2])
+        day, month, year = int(parts[0]), _MONTHS.split().index(parts[1].lower()) + 1, int(parts[2])
         return UtcLabel(from_calendar(year, month, day), 0)
     except (ValueError, IndexError, NotADateRejected):
         says = f"the expiry {words.strip()!r} is not a date such as '28 June 2027': fetch the list again"
