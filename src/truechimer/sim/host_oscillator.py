@@ -8,6 +8,7 @@ Source: house.md 4.6, `true_tai(raw) = anchor_tai + (raw - anchor_raw)(1 - y_hos
 """
 
 import math
+from itertools import accumulate
 
 import numpy as np
 from numpy.random import Generator
@@ -78,12 +79,11 @@ class HostOscillator:
         second.
         """
         n = max(_GRID_BLOCK, len(self._grid_s))
-        normals = self._rng.standard_normal((n, 3)).tolist()
-        y, wander_s = self._y, float(self._grid_s[-1])
-        more = []
-        for n1, n2, n3 in normals:
-            wander_s += self._gather * y + self._together * n1 + self._apart * n2 + self._white_s * n3
-            y = y * self._decay + self._drive * n1
-            more.append(wander_s)
-        self._y = y
+        n1, n2, n3 = self._rng.standard_normal((n, 3)).T
+        decay = self._decay
+        y = list(accumulate((self._drive * n1).tolist(), lambda last, drawn: last * decay + drawn, initial=self._y))
+        gained = self._gather * np.array(y[:-1]) + self._together * n1 + self._apart * n2 + self._white_s * n3
+        # a running sum from the last value on: the bits do not depend on where the blocks begin
+        more = np.cumsum(np.concatenate((self._grid_s[-1:], gained)))[1:]
+        self._y = y[-1]
         self._grid_s = np.concatenate((self._grid_s, more))
