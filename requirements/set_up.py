@@ -39,8 +39,8 @@ exec "$here/python" -P -m truechimer "$@"
 def main(sets: list[str]) -> int:
     """Install these sets; return 0, or 2 after one line that says what to do."""
     try:
-        with lock():
-            set_up([name for name in sets if not is_fresh(name)])
+        with lock() as descriptor:
+            set_up([name for name in sets if not is_fresh(name)], descriptor)
     except SetUpFailedError as error:
         say(str(error))
         return 2
@@ -60,8 +60,8 @@ def say(words: str) -> None:
 
 
 @contextlib.contextmanager
-def lock() -> Iterator[None]:
-    """Let one set-up run at a time; the kernel frees the lock when its holder ends, however it ends."""
+def lock() -> Iterator[int]:
+    """Let one set-up run at a time; the kernel frees the lock when its last holder ends, however it ends."""
     try:
         descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -74,7 +74,7 @@ def lock() -> Iterator[None]:
         except BlockingIOError:
             say("another set-up of this checkout is running; waiting for it")
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 
@@ -87,7 +87,7 @@ def is_fresh(name: str) -> bool:
         return False
 
 
-def set_up(sets: list[str]) -> None:
+def set_up(sets: list[str], lock_descriptor: int) -> None:
     """Make `.venv` where it is not whole, then install the sets in order."""
     if not sets:
         return
@@ -101,7 +101,7 @@ def set_up(sets: list[str]) -> None:
         make_venv()
     INCOMPLETE.touch()
     for name in sets:
-        install(name)
+        install(name, lock_descriptor)
     write_program()
     STAMPS.mkdir(exist_ok=True)
     INCOMPLETE.unlink()
@@ -138,8 +138,11 @@ def make_venv() -> None:
         raise SetUpFailedError(f"cannot write to {VENV}: {error.strerror}") from None
 
 
-def install(name: str) -> None:
-    """Install one set: wheels only, nothing whose hash is not in the file, nothing that the file does not name."""
+def install(name: str, lock_descriptor: int) -> None:
+    """Install one set: wheels only, nothing whose hash is not in the file, nothing that the file does not name.
+
+    pip holds the lock too: were this process killed, nobody else would begin while pip is still writing.
+    """
     command: list[str | Path] = [
         PYTHON,
         "-m",
@@ -154,7 +157,8 @@ def install(name: str) -> None:
     command += [] if sys.stderr.isatty() else ["--quiet"]
     command += ["--requirement", REQUIREMENTS / f"{name}.txt"]
     environment = {**os.environ, "PIP_ROOT_USER_ACTION": "ignore"}
-    if subprocess.run(command, stdout=sys.stderr, env=environment, check=False).returncode != 0:
+    pip = subprocess.run(command, stdout=sys.stderr, env=environment, pass_fds=(lock_descriptor,), check=False)
+    if pip.returncode != 0:
         raise SetUpFailedError(
             f"pip could not install requirements/{name}.txt (its own words stand above); "
             "is a package index reachable? The next run begins again"

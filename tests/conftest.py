@@ -18,10 +18,12 @@ import pytest
 HERE = Path(__file__).parent
 SHARED_DATA = HERE.parent.parent / "shared" / "data"
 PEERS = {
-    "needs_chrony": ("chronyd", "chrony"),
-    "needs_chromium": ("chromium", "chromium"),
-    "needs_ntpdig": ("ntpdig", "ntpsec-ntpdig"),
-    "needs_netns": ("ip", "iproute2"),
+    marker: (program, package)
+    for marker, program, package in (
+        line.split()
+        for line in (HERE.parent / "requirements" / "debian.txt").read_text(encoding="utf-8").splitlines()
+        if line and not line.startswith("#")
+    )
 }
 """Marker: (program, the Debian package that brings it)."""
 

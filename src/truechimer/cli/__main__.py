@@ -9,8 +9,10 @@ import os
 import sys
 
 VERBS: dict[str, tuple[str, str]] = {
+    "ask": ("ask_verb", "ask any time server: offset, delay, bound"),
     "check": ("check_verb", "say everything that is wrong with a laboratory's file, before anything starts"),
     "init": ("init_verb", "write a commented laboratory file to start from"),
+    "sim": ("sim_verb", "make readings, truth and events of a simulated laboratory (sim make)"),
     "test": ("test_verb", "run the checks and core tests of a checkout (--ci: what CI runs)"),
 }
 """Verb: (module of this package, one line of help). A test compares this table with the modules that are there."""

@@ -138,7 +138,18 @@ def _files(read: TreeRead[LabFile], lab: LabFile, folder: Path) -> Iterator[Find
             if reason is not None:
                 says = f"[[source]] {source.name} {key} {name} cannot be read: {reason}"
                 yield Finding("unreadable-file", says, read.line_of(source, key))
+            elif source.kind is SourceKind.SIMULATED and key == "scenario":
+                yield from _scenario(folder / name, name, read.line_of(source, key))
     yield from _keys(read, lab, folder)
+
+
+def _scenario(path: Path, name: str, line: int | None) -> Iterator[Finding]:
+    """Judge the scenario of a simulated source too: its faults stop the laboratory just as this file's do."""
+    from truechimer.sim.scenario_file import read as read_scenario  # brings NumPy, which only such a laboratory needs
+
+    _, faults = read_scenario(_read_at_most(path, MAX_BYTES + 1))
+    for fault in faults:
+        yield Finding(f"scenario-{fault.rule}", fault.at(name), line, severity=fault.severity)
 
 
 def _keys(read: TreeRead[LabFile], lab: LabFile, folder: Path) -> Iterator[Finding]:

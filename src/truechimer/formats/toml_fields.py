@@ -74,17 +74,22 @@ class TomlField:
         return UNIT_WORDS.get(self.unit, self.unit)
 
     @property
+    def consequence(self) -> str:
+        """What goes wrong otherwise, as the end of a sentence; empty where nothing is said."""
+        return self.wrong if ":" in self.wrong or not self.wrong else f"otherwise: {self.wrong}"
+
+    @property
     def range_words(self) -> str:
         """The allowed range or choices as words, empty where anything of the type goes."""
         if choices := choices_of(self.hint, self.choices):
             return "one of " + ", ".join(choices)
         words = []
         if self.exclusive_minimum is not None:
-            words.append(f"more than {self.exclusive_minimum:g}")
+            words.append(f"more than {plain_number(self.exclusive_minimum)}")
         if self.minimum is not None:
-            words.append(f"at least {self.minimum:g}")
+            words.append(f"at least {plain_number(self.minimum)}")
         if self.maximum is not None:
-            words.append(f"at most {self.maximum:g}")
+            words.append(f"at most {plain_number(self.maximum)}")
         return " and ".join(words) or self.means
 
 
@@ -127,6 +132,11 @@ def _describe(cls: type, item: "dataclasses.Field[Any]", hint: Any) -> TomlField
         wrong=says.get("wrong", ""),
         example=says.get("example", ""),
     )
+
+
+def plain_number(value: float) -> str:
+    """Return a number as an operator writes it: whole ones without a point, others in their shortest exact form."""
+    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
 
 
 def is_table(hint: Any) -> bool:

@@ -27,8 +27,8 @@ def describe(item: TomlField) -> str:
         parts.append(f"unit: {item.unit_words}")
     if not item.required and isinstance(item.default, (str, int, float)):
         parts.append(f"default: {_plain(item.default)}")
-    if item.wrong:
-        parts.append(f"otherwise: {item.wrong}")
+    if item.consequence:
+        parts.append(item.consequence)
     return "; ".join(parts)
 
 

@@ -29,6 +29,7 @@ from truechimer.formats.toml_fields import (
     is_table,
     item_of,
     members_of,
+    plain_number,
 )
 from truechimer.formats.toml_lines import Lines, Path, find_lines
 from truechimer.formats.toml_schema import json_schema
@@ -231,8 +232,8 @@ class _Reader:
         )
         if too_small or (item.maximum is not None and value > item.maximum):
             unit = f" {item.unit}" if item.unit not in {"", "1"} else ""
-            wrong = f" (otherwise: {item.wrong})" if item.wrong else ""
-            says = f"{self._place(path)} is {value:g}{unit}; it must be {item.range_words}{unit}{wrong}"
+            wrong = f" ({item.consequence})" if item.consequence else ""
+            says = f"{self._place(path)} is {plain_number(value)}{unit}; it must be {item.range_words}{unit}{wrong}"
             return self._fault("out-of-range", says, path)
         return value
 

@@ -1,0 +1,156 @@
+"""A commented LAB.toml to start from: each key with what it is, its unit, range, default and what goes wrong otherwise.
+
+It writes no file. The words are those of `lab_file`'s fields, so the comments cannot drift from what `check` accepts.
+"""
+
+import json
+import textwrap
+from dataclasses import dataclass
+from typing import Any
+
+from truechimer.daemon.lab_file import LabFile, Protocol
+from truechimer.errors import Misuse
+from truechimer.formats.toml_fields import TomlField, fields_of, is_number, is_table, item_of, members_of
+from truechimer.formats.toml_tree import read_with_lines
+
+SCHEMA_FILE = "lab.schema.json"
+_WIDTH = 110
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateSource:
+    """One source to write: `keys` in the file's words; `remark` stands above it; a `disabled` one is commented out."""
+
+    keys: tuple[tuple[str, str | float], ...]
+    remark: str = ""
+    disabled: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """What of the file is not the same everywhere; `clock_names` become comments, since their kinds are unknown."""
+
+    name: str
+    sources: tuple[TemplateSource, ...] = ()
+    clock_names: tuple[str, ...] = ()
+    doors: tuple[Protocol, ...] = (Protocol.NTP, Protocol.CONSOLE)
+
+
+def lab_toml(template: Template) -> str:
+    """Return the text of a LAB.toml."""
+    blocks = [
+        f"#:schema ./{SCHEMA_FILE}",
+        _comment(
+            "A laboratory of truechimer. What stands behind a hash sign is an explanation, or a key at its default: "
+            "remove the sign to change it. `truechimer check` says everything that is wrong with this file, "
+            "`truechimer up` runs it."
+        ),
+    ]
+    for item in fields_of(LabFile):
+        entry = item_of(item.hint)
+        if entry is not None:
+            blocks.append(_list_of_tables(item, entry, template))
+        else:
+            values = {"name": template.name} if item.key == "lab" else {}
+            blocks.append(f"{_comment(item.doc)}\n" * bool(item.doc) + f"[{item.key}]\n" + _keys(item.hint, values))
+    return "\n\n".join(block.rstrip("\n") for block in blocks) + "\n"
+
+
+def allow_software_keys(text: str) -> str:
+    """Return the text of a LAB.toml with `insecure_software_keys = true` written out under [policy].
+
+    All else stays as it was, comments too. A file that cannot be read, or that says `false` itself, is a Misuse:
+    whoever calls this has read the file and asked.
+    """
+    read = read_with_lines(text.encode(), LabFile)
+    if read.value is None:
+        raise Misuse("only a LAB.toml without faults can be changed")
+    line = "insecure_software_keys = true"
+    lines = text.split("\n")
+    if read.value.policy.insecure_software_keys:
+        return text
+    if ("policy", "insecure_software_keys") in read.lines.by_path:
+        raise Misuse("the file itself says insecure_software_keys = false")
+    header = read.lines.by_path.get(("policy",))
+    if header is None:
+        return text.rstrip("\n") + f"\n\n[policy]\n{line}\n"
+    if lines[header - 1].lstrip().startswith("["):
+        lines.insert(header, line)
+        return "\n".join(lines)
+    raise Misuse("[policy] is written inline; a table of its own is needed to add a key")
+
+
+def _list_of_tables(item: TomlField, entry: type, template: Template) -> str:
+    blocks = [_comment(f"[[{item.key}]], as many as there are: {item.doc}.") + "\n" + _explanations(entry)]
+    if item.key == "source":
+        blocks += [_source(source) for source in template.sources]
+    elif item.key == "listener":
+        blocks += [f'[[listener]]\nprotocol = "{door}"' for door in template.doors]
+    else:
+        blocks += [f'# [[clock]]\n# name = {json.dumps(name)}\n# kind = "caesium"' for name in template.clock_names]
+    return "\n\n".join(block.rstrip("\n") for block in blocks)
+
+
+def _source(source: TemplateSource) -> str:
+    lines = ["[[source]]", *(f"{key} = {json.dumps(value)}" for key, value in source.keys)]
+    if source.disabled:
+        lines = [f"# {line}" for line in lines]
+    return "\n".join([*([_comment(source.remark)] if source.remark else []), *lines])
+
+
+def _explanations(cls: type) -> str:
+    """Explain every key of a table without setting any; tables inside follow their key."""
+    lines: list[str] = []
+    for item in fields_of(cls):
+        lines += _explanation(item).split("\n")
+        for member in members_of(item.hint):
+            if is_table(member):
+                lines += [f"#   {line.removeprefix('# ')}" for line in _explanations(member).split("\n")]
+    return "\n".join(lines)
+
+
+def _keys(cls: type, values: dict[str, str]) -> str:
+    """Write the keys of one table: given values, and as comments what has a default."""
+    parts = []
+    for item in fields_of(cls):
+        parts.append(_explanation(item))
+        if item.key in values:
+            parts.append(f"{item.key} = {json.dumps(values[item.key])}")
+        elif (shown := _shown(item)) is not None:
+            parts.append(f"# {item.key} = {shown}")
+    return "\n".join(parts)
+
+
+def _explanation(item: TomlField) -> str:
+    says = f"{item.key}: {item.doc}" if item.doc else item.key
+    facts = []
+    if item.unit_words:
+        facts.append(item.unit_words)
+    elif is_number(item.hint):
+        facts.append("number")
+    if item.range_words:
+        facts.append(item.range_words)
+    if item.required:
+        facts.append("required")
+    elif isinstance(item.default, (str, int, float)):
+        facts.append(f"default {_toml(item.default)}")
+    if any(is_table(member) for member in members_of(item.hint)):
+        facts.append("a table of its own keys")
+    text = says + (f" ({', '.join(facts)})" if facts else "") + "."
+    if item.consequence:
+        text += f" {item.consequence[0].upper()}{item.consequence[1:]}."
+    return _comment(text)
+
+
+def _shown(item: TomlField) -> str | None:
+    if isinstance(item.default, (str, int, float)):
+        return _toml(item.default)
+    return item.example or None
+
+
+def _toml(value: Any) -> str:
+    return json.dumps(str(value) if isinstance(value, str) else value)
+
+
+def _comment(text: str) -> str:
+    return textwrap.fill(text, _WIDTH, initial_indent="# ", subsequent_indent="#   ", break_long_words=False)
