@@ -362,3 +362,30 @@ def test_realtime_is_told_for_people_at_any_raw_moment() -> None:
 def test_pages_for_these_tests_are_honest() -> None:
     host = SimulatedHost()
     assert replace(a_page_on(host), boot_id=bytes(16)).boot_id != a_page_on(host).boot_id
+
+
+def test_a_datagram_that_waited_long_is_dated_by_its_arrival_on_a_slewed_host() -> None:
+    host = SimulatedHost(slews=[(START_NS, 5e-4)])
+    clocks = learnt(host)
+    before = host.raw()
+    host.spend(1_000)
+    came = host.raw()
+    host.spend(80 * MS)  # the process was elsewhere; 500 ppm over 80 ms are 40 us
+    user = host.raw()
+    clocks.take_pair()
+    rx = clocks.rx_to_raw(host.wall_at(came), user, not_before_raw_ns=before)
+    assert rx.kind is StampKind.KERNEL
+    assert abs(rx.raw_ns - came) < 1_000
+
+
+def test_what_wide_pairs_cannot_tell_counts_as_movement() -> None:
+    host = SimulatedHost(read_ns=1_800)  # each triple is 3.6 us wide: good to 1.8 us
+    clocks = learnt(host)
+    before = host.raw()
+    came = host.raw()
+    host.steps.append((came + 1, 4_000))  # 4 us seen, up to 5.8 us real
+    user = host.raw()
+    clocks.take_pair()
+    assert clocks.rx_to_raw(host.wall_at(came), user, not_before_raw_ns=before).kind is StampKind.USER
+    assert clocks.refusals[StampRefusal.MOVED] == 1
+    assert clocks.steps_total == 0

@@ -108,7 +108,9 @@ class PageReader:
     def current(self) -> ClockPage | PageUnreadable:
         """Return the newest whole page, or why there has never been one. Never raises."""
         if self._buffer is None:
-            return self._page
+            self.reopen()
+            if self._buffer is None:
+                return self._page
         try:
             fingerprint = clock_page.fingerprint(self._buffer)
             if fingerprint == self._fingerprint and isinstance(self._page, ClockPage):
@@ -125,7 +127,9 @@ class PageReader:
         return self._page
 
     def reopen(self) -> None:
-        """Open the file if it has appeared or has been replaced; call it now and then. Never raises."""
+        """Open the file if it has been replaced; call it now and then (`current` itself waits for the first). Never
+        raises.
+        """
         try:
             if self._buffer is not None and os.path.samestat(self.path.stat(), os.fstat(self._buffer.descriptor)):
                 return
