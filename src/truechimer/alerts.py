@@ -1,7 +1,7 @@
 """Alerts: what a monitor says when something is not as it should be.
 
-An alert is a value. It does not act: acting is an order, or a rule of the fold itself. `AlertKind` is the one list of class names that
-anyone (a drill, a dashboard, a test) may expect.
+An alert is a value. It does not act: acting is an order, or a rule of the fold itself. `AlertKind` is the one list of
+class names that anyone (a drill, a dashboard, a test) may expect.
 """
 
 from dataclasses import dataclass
@@ -47,9 +47,10 @@ class AlertSeverity(StrEnum):
 class Alert:
     """One alert.
 
-    `component` is the room that speaks (`scale`, `compare`, `steer`, `serve`), `subject` the clock, link or listener concerned, `says`
-    one sentence for the operator, `because` the figures or record hashes for the auditor, `seen_at_tai_ns` the epoch at which it was
-    seen (ns since 1970-01-01T00:00:00 TAI), `do_next` what the operator should do.
+    `component` is the room that speaks (`scale`, `compare`, `steer`, `serve`), `subject` the clock, link or listener
+    concerned, `says` one sentence for the operator, `because` the figures or record hashes for the auditor,
+    `seen_at_tai_ns` the epoch at which it was seen (ns since 1970-01-01T00:00:00 TAI), `do_next` what the operator
+    should do.
     """
 
     kind: AlertKind

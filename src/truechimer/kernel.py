@@ -1,11 +1,13 @@
-"""One decorator for hot numeric functions: machine code where the `fast` extra is installed, the plain function otherwise.
+"""One decorator for hot numeric functions: machine code where the `fast` extra is installed, the plain function
+otherwise.
 
-It does not choose algorithms: one source serves both forms, and a replay must be equal to the last bit in either. Hence the law of a
-kernel: only + - * / and sqrt in a written order, explicit loops instead of `np.sum`, no `fastmath`, no exp, log or pow.
+It does not choose algorithms: one source serves both forms, and a replay must be equal to the last bit in either. Hence
+the law of a kernel: only + - * / and sqrt in a written order, explicit loops instead of `np.sum`, no `fastmath`, no
+exp, log or pow.
 
-This file alone may look for Numba and name its cache. The cache folder carries a hash of every kernel's source, of Numba's version and
-of the processor: Numba itself checks only the outermost function's file, and would go on running old machine code of a kernel edited in
-another module. `TRUECHIMER_KERNELS=plain` asks for the plain form.
+This file alone may look for Numba and name its cache. The cache folder carries a hash of every kernel's source, of
+Numba's version and of the processor: Numba itself checks only the outermost function's file, and would go on running
+old machine code of a kernel edited in another module. `TRUECHIMER_KERNELS=plain` asks for the plain form.
 """
 
 import hashlib
@@ -27,7 +29,8 @@ def _load_numba() -> Any:
         import numba
     except ImportError:
         return None
-    numba.config.CACHE_DIR = str(_cache_folder(numba.__version__))
+    config: Any = numba.config
+    config.CACHE_DIR = str(_cache_folder(numba.__version__))
     return numba
 
 

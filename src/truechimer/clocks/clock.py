@@ -1,6 +1,7 @@
 """A clock's identity and its declared noise.
 
-Not its readings and not its state in the ensemble. Noise fields follow IEEE 1139 and NIST SP 1065; absent means "learn it".
+Not its readings and not its state in the ensemble. Noise fields follow IEEE 1139 and NIST SP 1065; absent means "learn
+it".
 """
 
 from dataclasses import dataclass, field
@@ -60,7 +61,9 @@ class NoiseModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
-    """One clock of the laboratory; `name` is unique in it, `bipm_code` the seven-digit code of the BIPM where it has one."""
+    """One clock of the laboratory; `name` is unique in it, `bipm_code` the seven-digit code of the BIPM where it has
+    one.
+    """
 
     name: str
     kind: ClockKind

@@ -1,8 +1,8 @@
 """The register: which clocks, outside references and links a laboratory has, by name and by index.
 
-It holds no readings and no state. Nodes are numbered: first the clocks in the order of the laboratory file (the `host` among them where it
-is read), then the references that claim UTC (`UTC`, `UTCr`, `UTC.<lab>`). The register only grows: an index once given never changes its
-meaning, so that arrays of an older register can be carried over.
+It holds no readings and no state. Nodes are numbered: first the clocks in the order of the laboratory file (the `host`
+among them where it is read), then the references that claim UTC (`UTC`, `UTCr`, `UTC.<lab>`). The register only grows:
+an index once given never changes its meaning, so that arrays of an older register can be carried over.
 """
 
 from collections.abc import Iterable
@@ -49,7 +49,9 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """A link to a reference: link index, reference index, clock index, and the sign that makes it reference minus clock."""
+    """A link to a reference: link index, reference index, clock index, and the sign that makes it reference minus
+    clock.
+    """
 
     link: int
     reference: int
@@ -61,7 +63,8 @@ class Outside:
 class Register:
     """Clocks, references and links of a laboratory.
 
-    Invariant: node index of clock i is i; of reference k is `len(clocks) + k`; `link_a[j], link_b[j]` are the node indices of link j; `outside` lists the links to references.
+    Invariant: node index of clock i is i; of reference k is `len(clocks) + k`; `link_a[j], link_b[j]` are the node
+    indices of link j; `outside` lists the links to references.
     """
 
     clocks: tuple[Clock, ...]
@@ -132,8 +135,9 @@ class Register:
     def with_links(self, pairs: Iterable[tuple[str, str]], *, operators: dict[str, str] | None = None) -> "Register":
         """Return the register grown by pairs it does not hold yet, or itself where there are none.
 
-        A new name that claims UTC becomes a reference (its own operator unless `operators` names one); `host` becomes a clock of kind
-        host only where it stands among `clocks` already. A name that is neither raises `UnknownLinkRejected`: a clock is declared.
+        A new name that claims UTC becomes a reference (its own operator unless `operators` names one); `host` becomes a
+        clock of kind host only where it stands among `clocks` already. A name that is neither raises
+        `UnknownLinkRejected`: a clock is declared.
         """
         references, links = list(self.references), list(self.links)
         index = dict(self.node_index)

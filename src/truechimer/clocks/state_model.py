@@ -1,7 +1,8 @@
 """How a clock of each kind behaves: two-state noise (white FM and random-walk FM) and the error of predicting it.
 
-It does not estimate anything: what is declared in the laboratory file replaces the kind's figure, and what the readings teach replaces
-both (`scale.weights`). Sources: IEEE 1139; Zucca and Tavella 2005 for the two-state model; figures per kind are typical data-sheet values.
+It does not estimate anything: what is declared in the laboratory file replaces the kind's figure, and what the readings
+teach replaces both (`scale.weights`). Sources: IEEE 1139; Zucca and Tavella 2005 for the two-state model; figures per
+kind are typical data-sheet values.
 """
 
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ SECONDS_PER_DAY = 86_400.0
 class TwoStateNoise:
     """`q1` (s^2/s): variance per second of x from white FM; `q2` (1/s): variance per second of y from random-walk FM.
 
-    `floor`: ADEV floor (flicker FM), dimensionless. `y_spread`: one sigma of the kind's frequency offset before anything is known.
-    `drift_per_day`: declared drift of y per day. `declared`: True where the laboratory file states white FM for this clock.
+    `floor`: ADEV floor (flicker FM), dimensionless. `y_spread`: one sigma of the kind's frequency offset before
+    anything is known.
+    `drift_per_day`: declared drift of y per day. `declared`: True where the laboratory file states white FM for this
+    clock.
     """
 
     q1: float
@@ -29,8 +32,8 @@ class TwoStateNoise:
     def prediction_variance(self, tau_s: float, *, memory_s: float) -> float:
         """Return the variance (s^2) of predicting x over `tau_s` with a rate averaged exponentially over `memory_s`.
 
-        White FM and random walk over tau, plus tau^2 times the variance of the averaged rate: q1/(2 memory) of white FM, q2 memory/2 of
-        random walk, and the flicker floor, which no memory removes.
+        White FM and random walk over tau, plus tau^2 times the variance of the averaged rate: q1/(2 memory) of white
+        FM, q2 memory/2 of random walk, and the flicker floor, which no memory removes.
         """
         rate_variance = self.q1 / (2.0 * memory_s) + self.q2 * memory_s / 2.0 + 2.0 * self.floor * self.floor
         return self.q1 * tau_s + self.q2 * tau_s * tau_s * tau_s / 3.0 + tau_s * tau_s * rate_variance

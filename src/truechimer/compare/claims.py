@@ -1,7 +1,8 @@
 """Claims: what each link to UTC said last of UTC minus the scale, how old that is, and whether it is in quarantine.
 
-It does not vote (`selection`). Sources speak at different times (a link every epoch, a server every minute, rapid UTC every week): to compare
-them at one instant, each claim is carried on with the known rate of UTC minus the scale, and its interval is widened for its age.
+It does not vote (`selection`). Sources speak at different times (a link every epoch, a server every minute, rapid UTC
+every week): to compare them at one instant, each claim is carried on with the known rate of UTC minus the scale, and
+its interval is widened for its age.
 """
 
 from dataclasses import dataclass, replace
@@ -17,9 +18,11 @@ STALE_INTERVALS = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The last word of one link to UTC: UTC minus the scale `x_s` at `epoch_ns` (TAI), one sigma and limit (s); `interval_s`: its learned interval.
+    """The last word of one link to UTC: UTC minus the scale `x_s` at `epoch_ns` (TAI), one sigma and limit (s);
+    `interval_s`: its learned interval.
 
-    `quarantined_ns`: when it was outvoted last (0: never); `clean_ns`: since when it has agreed again. `n`: values so far.
+    `quarantined_ns`: when it was outvoted last (0: never); `clean_ns`: since when it has agreed again. `n`: values so
+    far.
     """
 
     epoch_ns: int
@@ -58,7 +61,8 @@ def candidates(
 ) -> list[Candidate]:
     """Return the claims that may be compared at an epoch, each carried on to it and widened by `u_y` times its age.
 
-    Stale claims are left out; those in quarantine are kept (their verdict says so: they are watched, but they have no vote).
+    Stale claims are left out; those in quarantine are kept (their verdict says so: they are watched, but they have no
+    vote).
     """
     out = []
     for k, claim in enumerate(claims):
@@ -88,8 +92,8 @@ def judged(
 ) -> tuple[Claim, ...]:
     """Return the claims with their verdicts after a vote.
 
-    Who is outvoted goes into quarantine, and leaves it after agreeing with the majority for `requalify_s`. Without a majority nobody is
-    named: nothing says who lies.
+    Who is outvoted goes into quarantine, and leaves it after agreeing with the majority for `requalify_s`. Without a
+    majority nobody is named: nothing says who lies.
     """
     present = {candidate.reference: candidate for candidate in found}
     low, high = _span(found, selection)

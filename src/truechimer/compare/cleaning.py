@@ -1,7 +1,10 @@
-"""Cleaning: each reading is marked good, outlier, step or gap, with the reason; nothing is deleted and nothing is changed.
+# mypy: allow-untyped-defs, allow-untyped-calls
+"""Cleaning: each reading is marked good, outlier, step or gap, with the reason; nothing is deleted and nothing is
+changed.
 
-It judges a link by that link's own past alone (value, rate and noise learned reading by reading), never by the scale that the reading
-will feed: a detection that reads the scale it protects sees nothing. Whether a marked clock loses its vote is `scale.detection`'s.
+It judges a link by that link's own past alone (value, rate and noise learned reading by reading), never by the scale
+that the reading will feed: a detection that reads the scale it protects sees nothing. Whether a marked clock loses its
+vote is `scale.detection`'s.
 """
 
 from dataclasses import dataclass
@@ -58,9 +61,10 @@ REASONS = {
 class LinkHistory:
     """What one link's past says of its next reading; every array has shape `(n_links,)`.
 
-    `epoch_ns` (TAI), `x_s` and `rate` of the last usable reading; `variance_per_s` (s^2/s): squared extrapolation error per second beyond
-    the declared noise; `off_s`: size of the last reading's deviation where it was marked, else 0; `repeat_chance`: learned chance that a
-    reading equals the one before; `run_chance`: chance of the present run of equal values; `n`: readings so far.
+    `epoch_ns` (TAI), `x_s` and `rate` of the last usable reading; `variance_per_s` (s^2/s): squared extrapolation error
+    per second beyond the declared noise; `off_s`: size of the last reading's deviation where it was marked, else 0;
+    `repeat_chance`: learned chance that a reading equals the one before; `run_chance`: chance of the present run of
+    equal values; `n`: readings so far.
     """
 
     epoch_ns: Ints
@@ -76,11 +80,14 @@ class LinkHistory:
     def empty(n_links: int) -> "LinkHistory":
         """Return the history of links that have given nothing yet."""
         return LinkHistory(
-            np.zeros(n_links, np.int64),
-            *(np.zeros(n_links) for _ in range(4)),
-            np.full(n_links, 1e-3),
-            np.ones(n_links),
-            np.zeros(n_links, np.int64),
+            epoch_ns=np.zeros(n_links, np.int64),
+            x_s=np.zeros(n_links),
+            rate=np.zeros(n_links),
+            variance_per_s=np.zeros(n_links),
+            off_s=np.zeros(n_links),
+            repeat_chance=np.full(n_links, 1e-3),
+            run_chance=np.ones(n_links),
+            n=np.zeros(n_links, np.int64),
         )
 
     def grown(self, n_links: int) -> "LinkHistory":
@@ -91,7 +98,9 @@ class LinkHistory:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """`quality` and `because`, int64 `(n_links,)` (see `Quality`, `Because`); `off_s`: distance from the link's own extrapolation."""
+    """`quality` and `because`, int64 `(n_links,)` (see `Quality`, `Because`); `off_s`: distance from the link's own
+    extrapolation.
+    """
 
     quality: Ints
     because: Ints
@@ -99,7 +108,7 @@ class Marks:
 
 
 @kernel
-def _classify(  # noqa: ANN202
+def _classify(  # noqa: PLR0917
     epoch_ns,
     age,
     x,
@@ -114,7 +123,7 @@ def _classify(  # noqa: ANN202
     n,
     sigmas,
     frozen_chance,
-    minimum,  # noqa: ANN001
+    minimum,
 ):
     """Mark every link and carry its history on; see `classify`."""
     count = x.shape[0]

@@ -1,7 +1,7 @@
 """Closure: around a closed loop of comparisons the readings must add up to zero; what does not is named.
 
-It looks only at redundant paths (links that `pivot` did not need). With one spare link a broken loop is seen but not located; the finding
-therefore names the link that does not fit the path taken, and says how many sigma.
+It looks only at redundant paths (links that `pivot` did not need). With one spare link a broken loop is seen but not
+located; the finding therefore names the link that does not fit the path taken, and says how many sigma.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,9 @@ CLOSURE_SIGMAS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class OpenLoop:
-    """A spare link that contradicts the path taken: `misclosure_s` = link minus path (s), `allowed_s` what noise and limits explain."""
+    """A spare link that contradicts the path taken: `misclosure_s` = link minus path (s), `allowed_s` what noise and
+    limits explain.
+    """
 
     link: int
     misclosure_s: float

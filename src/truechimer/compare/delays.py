@@ -1,7 +1,8 @@
 """Delays: from the connector where a signal was measured to the laboratory's reference plane.
 
-It knows no instrument. A pulse that arrives late makes its clock look behind: measured x = true x - delay. So the reading at the reference
-plane is measured + delay_a - delay_b (ITU-R TF.1153 and the BIPM's guidelines use the same sense: delays are positive and added back).
+It knows no instrument. A pulse that arrives late makes its clock look behind: measured x = true x - delay. So the
+reading at the reference plane is measured + delay_a - delay_b (ITU-R TF.1153 and the BIPM's guidelines use the same
+sense: delays are positive and added back).
 """
 
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,9 @@ from truechimer.compare.reading import Reading
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delay:
-    """The measured delay of one clock's path: `delay_s` (s, positive = late), its uncertainty `u_s` (s), and the calibration it is from."""
+    """The measured delay of one clock's path: `delay_s` (s, positive = late), its uncertainty `u_s` (s), and the
+    calibration it is from.
+    """
 
     clock: str
     delay_s: float = field(
@@ -32,7 +35,8 @@ class Delay:
 def to_reference_plane(measured: Reading, delays: dict[str, Delay]) -> Reading:
     """Return the reading at the reference plane; unchanged where neither side has a delay.
 
-    The delays' uncertainty is systematic: it widens `limit_s` (3 sigma of it), which averaging does not shrink, and not `u_s`.
+    The delays' uncertainty is systematic: it widens `limit_s` (3 sigma of it), which averaging does not shrink, and not
+    `u_s`.
     """
     at_a, at_b = delays.get(measured.a), delays.get(measured.b)
     if at_a is None and at_b is None:

@@ -1,7 +1,9 @@
+# mypy: allow-untyped-defs, allow-untyped-calls
 """Pivot: turn readings along links into every clock and reference minus one pivot clock.
 
-It takes the first path that reaches a node (fewest links, register order) and leaves the other paths to `closure`. It weighs nothing. The
-pivot is a reference point of the arithmetic only: the scale does not depend on which clock it is, and it may change from epoch to epoch.
+It takes the first path that reaches a node (fewest links, register order) and leaves the other paths to `closure`. It
+weighs nothing. The pivot is a reference point of the arithmetic only: the scale does not depend on which clock it is,
+and it may change from epoch to epoch.
 """
 
 from dataclasses import dataclass
@@ -22,8 +24,10 @@ _GAP = int(Quality.GAP)
 class AgainstPivot:
     """Every node minus the pivot, arrays of shape `(n_nodes,)`.
 
-    `x_node_minus_pivot_s`: seconds, NaN where no good path reaches the node; `u2_s2`: variance of the path's reading noise (s^2);
-    `limit_s`: sum of the path's limits; `spare`: bool `(n_links,)`, good links that were not needed: redundant paths for `closure`.
+    `x_node_minus_pivot_s`: seconds, NaN where no good path reaches the node; `u2_s2`: variance of the path's reading
+    noise (s^2);
+    `limit_s`: sum of the path's limits; `spare`: bool `(n_links,)`, good links that were not needed: redundant paths
+    for `closure`.
     """
 
     pivot: int
@@ -34,7 +38,9 @@ class AgainstPivot:
 
 
 @kernel
-def _walk(link_a, link_b, x, u, limit, usable, pivot, n_nodes, n_clocks):  # noqa: ANN001, ANN202
+def _walk(  # noqa: PLR0917
+    link_a, link_b, x, u, limit, usable, pivot, n_nodes, n_clocks
+):
     """Walk the links outwards from the pivot, layer by layer; a path never runs through a reference."""
     value = np.full(n_nodes, np.nan)
     u2 = np.zeros(n_nodes)
@@ -69,7 +75,8 @@ def _walk(link_a, link_b, x, u, limit, usable, pivot, n_nodes, n_clocks):  # noq
 def against_pivot(readings: EpochReadings, marks: Marks, register: Register, *, preferred: int) -> AgainstPivot:
     """Return every node minus the pivot.
 
-    `preferred`: node index of the clock to try first; where it has no usable link, the clock that reaches most nodes takes its place.
+    `preferred`: node index of the clock to try first; where it has no usable link, the clock that reaches most nodes
+    takes its place.
     """
     usable = marks.quality != _GAP
     best = None

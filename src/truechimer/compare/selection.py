@@ -1,8 +1,10 @@
-"""Selection: which of the sources that claim UTC to believe, by intersection of their intervals and a majority of operators.
+"""Selection: which of the sources that claim UTC to believe, by intersection of their intervals and a majority of
+operators.
 
-It does not weigh clocks and does not steer. Each source states an interval (offset +- what it cannot exclude) for UTC minus the scale;
-true UTC lies in every honest interval. The point that most operators' intervals share is found (Marzullo 1984; RFC 5905 section 11.2.1 uses
-the same idea), a majority of operators must share it, and whoever does not is named. One hand that runs many servers has one vote.
+It does not weigh clocks and does not steer. Each source states an interval (offset +- what it cannot exclude) for UTC
+minus the scale; true UTC lies in every honest interval. The point that most operators' intervals share is found
+(Marzullo 1984; RFC 5905 section 11.2.1 uses the same idea), a majority of operators must share it, and whoever does not
+is named. One hand that runs many servers has one vote.
 """
 
 from dataclasses import dataclass
@@ -31,7 +33,9 @@ class SelectionState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One source's claim: UTC minus scale (s), one sigma, limit of its systematic part (s), and how far it may be wrong in all."""
+    """One source's claim: UTC minus scale (s), one sigma, limit of its systematic part (s), and how far it may be wrong
+    in all.
+    """
 
     reference: int
     operator: str
@@ -51,7 +55,9 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Who agreed and who was outvoted (reference indices). `surprise`: everybody agrees on what the laboratory did not expect."""
+    """Who agreed and who was outvoted (reference indices). `surprise`: everybody agrees on what the laboratory did not
+    expect.
+    """
 
     state: SelectionState
     selected: tuple[int, ...]
@@ -61,7 +67,9 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Combined:
-    """One outside value made of several: UTC minus the scale, its one sigma and the limit of its systematic part (s)."""
+    """One outside value made of several: UTC minus the scale, its one sigma and the limit of its systematic part
+    (s).
+    """
 
     x_utc_minus_scale_s: float
     u_s: float
@@ -74,9 +82,10 @@ NO_SOURCE = Selection(SelectionState.NO_SOURCE, (), (), surprise=False)
 def select(candidates: list[Candidate], expected: Expected | None = None) -> Selection:
     """Return whom to believe.
 
-    With one operator alone its sources are believed as far as they agree (there is nobody to outvote it); with two that disagree there is
-    no majority. A majority that contradicts what the laboratory expects, while somebody else confirms it, is no majority either: the
-    laboratory's own clocks are a witness. Where nobody confirms the expectation, the laboratory's clocks are the ones that moved.
+    With one operator alone its sources are believed as far as they agree (there is nobody to outvote it); with two that
+    disagree there is no majority. A majority that contradicts what the laboratory expects, while somebody else confirms
+    it, is no majority either: the laboratory's own clocks are a witness. Where nobody confirms the expectation, the
+    laboratory's clocks are the ones that moved.
     """
     if not candidates:
         return NO_SOURCE

@@ -1,8 +1,9 @@
 """A record: one reading, decision, order or alarm in canonical bytes, chained to the record before it.
 
-It does not store and does not sign. The bytes are RFC 8785 canonical JSON with one rule of ours on top: a float64 is written as a *string*,
-Python's shortest round-trip `repr`, a space and its unit (`"1.25e-09 s"`), so the standard's own number formatting never applies; integers
-within +-(2^53 - 1) are JSON numbers, larger ones strings. `seq` and `prev` (SHA-256 of the previous record's bytes, hex) stand in each record.
+It does not store and does not sign. The bytes are RFC 8785 canonical JSON with one rule of ours on top: a float64 is
+written as a *string*, Python's shortest round-trip `repr`, a space and its unit (`"1.25e-09 s"`), so the standard's own
+number formatting never applies; integers within +-(2^53 - 1) are JSON numbers, larger ones strings. `seq` and `prev`
+(SHA-256 of the previous record's bytes, hex) stand in each record.
 
 Law of the file: keys are ASCII, so that sorting by code point is sorting by UTF-16 code unit (RFC 8785 section 3.2.3).
 """
@@ -34,7 +35,8 @@ class RecordRejected(Rejected):
         """Keep the place and the reason."""
         place = "a record" if seq is None else f"record {seq}"
         super().__init__(
-            f"{place}: {why}; the log is damaged or was edited from here on: keep a copy, and compare it with a witness's"
+            f"{place}: {why}; the log is damaged or was edited from here on: "
+            "keep a copy, and compare it with a witness's"
         )
         self.seq, self.why = seq, why
 
@@ -57,7 +59,9 @@ class Record:
 
 
 def quantity(value: float, unit: str) -> str:
-    """Write a float with its unit; raises `RecordMisuse` where it is not finite (absent values are left out, not written)."""
+    """Write a float with its unit; raises `RecordMisuse` where it is not finite (absent values are left out, not
+    written).
+    """
     value = float(value)
     if not isfinite(value):
         raise RecordMisuse(f"{value!r} {unit} cannot stand in a record: leave an absent value out")
@@ -89,7 +93,9 @@ def numbers_of(texts: Iterable[str | None], unit: str) -> list[float]:
 
 @lru_cache(maxsize=256)
 def repeated(packed: bytes, unit: str) -> list[str | None]:
-    """Write floats that seldom change (declared uncertainties): `packed` are float64 in machine order; do not change the list."""
+    """Write floats that seldom change (declared uncertainties): `packed` are float64 in machine order; do not change
+    the list.
+    """
     return quantities(memoryview(packed).cast("d").tolist(), unit)
 
 
@@ -126,7 +132,8 @@ def _check(value: Any) -> None:
 def seal(kind: str, body: dict[str, Any], chain: Chain) -> tuple[Record, Chain]:
     """Close a record: add kind, `seq` and `prev`, make its bytes, and return the chain that the next one continues.
 
-    The fold's own records are not walked for floats here (`canonical` does it, and a test feeds every kind through it): an epoch must be cheap.
+    The fold's own records are not walked for floats here (`canonical` does it, and a test feeds every kind through it):
+    an epoch must be cheap.
     """
     data = _dumps(body | {"kind": kind, "seq": chain.seq, "prev": chain.prev}).encode()
     return Record(chain.seq, kind, data), Chain(chain.seq + 1, sha256(data).hexdigest())

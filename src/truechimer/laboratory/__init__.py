@@ -1,1 +1,3 @@
-"""The laboratory: the whole line as one fold, `step(state, EpochInput) -> (state, EpochOutcome)`; everything else only feeds it."""
+"""The laboratory: the whole line as one fold, `step(state, EpochInput) -> (state, EpochOutcome)`; everything else only
+feeds it.
+"""

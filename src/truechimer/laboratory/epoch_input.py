@@ -1,4 +1,6 @@
-"""What one epoch brings into the fold: readings, and the host's raw counter where the host is read. Nothing else reaches the line."""
+"""What one epoch brings into the fold: readings, and the host's raw counter where the host is read. Nothing else
+reaches the line.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,8 +13,8 @@ from truechimer.compare.reading import EpochReadings, Reading, to_epoch_readings
 class EpochInput:
     """`readings`: arrays over the register's links at one epoch (TAI ns, the host's label where the host is read).
 
-    `raw_ns`: the host's raw counter at the epoch, None where the epoch lies in the past (history, an old file): then no clock page comes
-    of it. `stratum`: what the NTP door may say (1, or one more than the sources').
+    `raw_ns`: the host's raw counter at the epoch, None where the epoch lies in the past (history, an old file): then no
+    clock page comes of it. `stratum`: what the NTP door may say (1, or one more than the sources').
     """
 
     readings: EpochReadings

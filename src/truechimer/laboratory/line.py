@@ -2,10 +2,12 @@
 
     compare -> scale -> watch -> outside -> steer -> realize -> bound -> served time -> records
 
-`step(state, EpochInput, config) -> (state, EpochOutcome)`. It reads no clock, draws no random number and touches no disk: the demo, `up`, replay and
-drills only feed it. The order of the calls below is the walk `docs/walks/01-reading-to-reply.md`, and a test holds the two together.
+`step(state, EpochInput, config) -> (state, EpochOutcome)`. It reads no clock, draws no random number and touches no
+disk: the demo, `up`, replay and drills only feed it. The order of the calls below is the walk
+`docs/walks/01-reading-to-reply.md`, and a test holds the two together.
 
-Law of the file: what decides goes through values (`Selection`, `SteeringOrder`, `Verified`), and each decision leaves one record.
+Law of the file: what decides goes through values (`Selection`, `SteeringOrder`, `Verified`), and each decision leaves
+one record.
 """
 
 from dataclasses import dataclass, replace
@@ -22,6 +24,7 @@ from truechimer.laboratory.epoch_input import EpochInput
 from truechimer.laboratory.service import Found
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
 from truechimer.laboratory.steering import Steered
+from truechimer.quorum.envelope import SteeringLimits
 from truechimer.quorum.verified import Refused, Verified
 from truechimer.scale import at1, prediction
 from truechimer.scale.noise import scale_noise
@@ -38,8 +41,8 @@ from truechimer.watch import expiry, integrity, standing
 
 @dataclass(frozen=True, slots=True)
 class EpochOutcome:
-    """What an epoch gave. `utc`: UTC minus the scale at the epoch; `bound`, `realization` and `page` are None where they do not exist (no
-    coordination yet, host not read, epoch in the past).
+    """What an epoch gave. `utc`: UTC minus the scale at the epoch; `bound`, `realization` and `page` are None where
+    they do not exist (no coordination yet, host not read, epoch in the past).
     """
 
     step: ScaleStep
@@ -86,9 +89,17 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
     if scale.weight is not noise_of:
         noise, noise_of = ScaleNoise(*scale_noise(scale, config.scale, register.clocks)), scale.weight
     heard = outside.hear(
-        state.claims, state.utc, readings=given.readings, marks=marks, step=scale_step, scale=scale, register=register, noise=noise,
-        interval_s=interval_s, requalify_s=config.requalify_s,
-    )  # fmt: skip
+        state.claims,
+        state.utc,
+        readings=given.readings,
+        marks=marks,
+        step=scale_step,
+        scale=scale,
+        register=register,
+        noise=noise,
+        interval_s=interval_s,
+        requalify_s=config.requalify_s,
+    )
     alerts += integrity.check_sources(
         state.claims, heard.claims, heard.selection, state.selection, register, epoch_tai_ns=epoch_ns
     )
@@ -109,9 +120,17 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         scale_ns=scale.epoch_ns,
     )
     steered = steering.steer(
-        state.coordination, state.applied, state.next_steer_ns, now=utc_now, utc=heard.utc, limits=state.limits, parameters=config.steering,
-        following=service.is_following(facts), reentering=state.reentering, epoch_ns=epoch_ns,
-    )  # fmt: skip
+        state.coordination,
+        state.applied,
+        state.next_steer_ns,
+        now=utc_now,
+        utc=heard.utc,
+        limits=state.limits,
+        parameters=config.steering,
+        following=service.is_following(facts),
+        reentering=state.reentering,
+        epoch_ns=epoch_ns,
+    )
     facts = replace(facts, started=steered.coordination is not None and not (state.reentering and not steered.started))
     # realize UTC(k) for the host, bound it, and serve it
     real, limit, page = None, None, None
@@ -121,10 +140,18 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         limit = bound(_terms(heard.utc, utc_now, steered.coordination, real, scale_step))
         if given.raw_ns is not None:
             page = service.clock_page(
-                real, limit, growth=_growth(heard.utc, utc_now, steered.coordination, real), raw_ns=given.raw_ns, state=word, leaps=config.leaps,
-                silence_s=config.silence_s, simulated=config.simulated, coverage=config.coverage,
-                refid=service.refid_of(register, heard.selection, config.reference_refids, config.refid), stratum=given.stratum,
-            )  # fmt: skip
+                real,
+                limit,
+                growth=_growth(heard.utc, utc_now, steered.coordination, real),
+                raw_ns=given.raw_ns,
+                state=word,
+                leaps=config.leaps,
+                silence_s=config.silence_s,
+                simulated=config.simulated,
+                coverage=config.coverage,
+                refid=service.refid_of(register, heard.selection, config.reference_refids, config.refid),
+                stratum=given.stratum,
+            )
     standing_alerts, said = standing.said_once(state.said, _standing(state.limits, config, epoch_ns))
     alerts += standing_alerts + _surprises(heard.surprise, host_surprise, steered, epoch_ns)
     # record every decision
@@ -165,15 +192,26 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         reentering=state.reentering and not steered.started,
     )
     return after, EpochOutcome(
-        scale_step, heard.claims, heard.selection, word, service.missing(facts), utc_now, steered.coordination, steered.order, real, limit, page,
-        alerts, sealed,
-    )  # fmt: skip
+        scale_step,
+        heard.claims,
+        heard.selection,
+        word,
+        service.missing(facts),
+        utc_now,
+        steered.coordination,
+        steered.order,
+        real,
+        limit,
+        page,
+        alerts,
+        sealed,
+    )
 
 
 _NONE_OPEN: frozenset[int] = frozenset()
 
 
-def _follow_host(
+def _follow_host(  # noqa: PLR0917
     before: TwoState | None,
     scale_step: ScaleStep,
     found: AgainstPivot,
@@ -213,13 +251,15 @@ def _terms(
 
 
 def _growth(utc: UtcPrediction, now: TwoState, coordination: Coordination, real: Realization) -> float:
-    """Return how fast the bound must grow with raw time (s/s): host rate, rate of UTC minus the scale, and the steering under way."""
+    """Return how fast the bound must grow with raw time (s/s): host rate, rate of UTC minus the scale, and the steering
+    under way.
+    """
     unsure = 6.0 * now.u_y * utc.inflation + abs(now.y - coordination.y_steer)
     return min(max(HOST_RATE_LIMIT_LEAST, real.rate_limit + unsure), 0.5)
 
 
 def _standing(
-    limits: Verified[object] | Refused, config: LaboratoryConfig, epoch_ns: int
+    limits: Verified[SteeringLimits] | Refused, config: LaboratoryConfig, epoch_ns: int
 ) -> tuple[standing.Standing, ...]:
     """Return the conditions that hold for days."""
     leap = expiry.leap_table(config.leap_expires_ns, epoch_tai_ns=epoch_ns)

@@ -28,7 +28,9 @@ MATURE_VALUES = 32
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """The outcome of an epoch: claims with verdicts, the vote, the value taken in (None: none), the prediction after it, and whether everybody outside contradicts it."""
+    """The outcome of an epoch: claims with verdicts, the vote, the value taken in (None: none), the prediction after
+    it, and whether everybody outside contradicts it.
+    """
 
     claims: tuple[Claim, ...]
     selection: Selection
@@ -38,9 +40,18 @@ class Outside:
 
 
 def hear(
-    claims: tuple[Claim, ...], utc: UtcPrediction | None, *, readings: EpochReadings, marks: Marks, step: ScaleStep, scale: ScaleState, register: Register,
-    noise: ScaleNoise, interval_s: float, requalify_s: float,
-) -> Outside:  # fmt: skip
+    claims: tuple[Claim, ...],
+    utc: UtcPrediction | None,
+    *,
+    readings: EpochReadings,
+    marks: Marks,
+    step: ScaleStep,
+    scale: ScaleState,
+    register: Register,
+    noise: ScaleNoise,
+    interval_s: float,
+    requalify_s: float,
+) -> Outside:
     """Hear the links to UTC of one epoch, vote, and take the agreed value into the prediction."""
     epoch_ns = readings.epoch_tai_ns
     if len(claims) < len(register.outside):

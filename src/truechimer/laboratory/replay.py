@@ -1,7 +1,7 @@
 """Replay: repeat a recorded run through the same fold and compare every record it makes with the one that was recorded.
 
-It trusts nothing but the inputs in the log (`run-start`, `register`, `readings`): each decision is made again, and must come out in the same bytes.
-It reads no disk: whoever holds the records hands them in.
+It trusts nothing but the inputs in the log (`run-start`, `register`, `readings`): each decision is made again, and must
+come out in the same bytes. It reads no disk: whoever holds the records hands them in.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,9 @@ from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The first record that a replay makes otherwise: its sequence number, what was recorded and what the replay makes (None: nothing)."""
+    """The first record that a replay makes otherwise: its sequence number, what was recorded and what the replay makes
+    (None: nothing).
+    """
 
     seq: int
     why: str
@@ -30,7 +32,9 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """The outcome: `compared` records, the first `difference` (None: bit for bit), and config and state at the end (None for an empty log)."""
+    """The outcome: `compared` records, the first `difference` (None: bit for bit), and config and state at the end
+    (None for an empty log).
+    """
 
     compared: int
     difference: Difference | None
@@ -42,7 +46,9 @@ class Replay:
 def begin_run(
     start: run_start.RunStart, state: LaboratoryState | None, *, same_boot: bool
 ) -> tuple[LaboratoryConfig, LaboratoryState, Record]:
-    """Open a run: the first of a laboratory (`state` None) or one that resumes; return constants, state and the sealed `run-start`."""
+    """Open a run: the first of a laboratory (`state` None) or one that resumes; return constants, state and the sealed
+    `run-start`.
+    """
     if state is None:
         config, after = run_start.configure(start)
     else:
@@ -55,7 +61,9 @@ def begin_run(
 def grow_register(
     state: LaboratoryState, pairs: Iterable[tuple[str, str]], operators: dict[str, str]
 ) -> tuple[LaboratoryState, Record | None]:
-    """Grow the register by pairs that readings brought; the new links stand in a record of their own. None where nothing is new."""
+    """Grow the register by pairs that readings brought; the new links stand in a record of their own. None where
+    nothing is new.
+    """
     wanted = [tuple(pair) for pair in pairs]
     register = state.register.with_links(wanted, operators=operators)  # type: ignore[arg-type]
     if register is state.register:
@@ -107,7 +115,7 @@ class _Run:
         elif kind == "register":
             pairs, operators = (
                 [(a, b) for a, b in body["pairs"]],
-                {name: operator for name, operator in body["operators"]},
+                {str(name): str(operator) for name, operator in body["operators"]},
             )
             self.state, grown = grow_register(self.state, pairs, operators)
             if grown is not None:
@@ -155,5 +163,7 @@ def replay(records: Iterable[bytes]) -> Replay:
 
 
 def _ended(run: _Run, compared: int, difference: Difference | None) -> Replay:
-    """Return the outcome; a log may end inside an epoch (a crash), so records still owed at its end are no difference."""
+    """Return the outcome; a log may end inside an epoch (a crash), so records still owed at its end are no
+    difference.
+    """
     return Replay(compared, difference, run.config, run.state, run.start)

@@ -1,7 +1,7 @@
 """Run start: everything a run depends on, as one record from which it can be repeated, and the constants made from it.
 
-It reads no file: whoever starts a run (`daemon`, replay, a test) hands the values in. `configure` is the only way to a `LaboratoryConfig`, so a
-replay cannot differ from the run.
+It reads no file: whoever starts a run (`daemon`, replay, a test) hands the values in. `configure` is the only way to a
+`LaboratoryConfig`, so a replay cannot differ from the run.
 """
 
 from dataclasses import dataclass, field, fields, replace
@@ -31,7 +31,8 @@ from truechimer.steer.utc_prediction import ScaleNoise
 class RunStart:
     """What a run is started with; times in seconds. `pairs`: known links (a, b); `operators`: reference -> operator.
 
-    The host's label is `anchor_tai_ns` + (raw counter - `anchor_raw_ns`), in the boot `boot_id`: a name for epochs, never a time to serve.
+    The host's label is `anchor_tai_ns` + (raw counter - `anchor_raw_ns`), in the boot `boot_id`: a name for epochs,
+    never a time to serve.
     """
 
     name: str
@@ -69,7 +70,8 @@ def configure(start: RunStart) -> tuple[LaboratoryConfig, LaboratoryState]:
 
 
 def merged(start: RunStart, register: Register) -> RunStart:
-    """Return the start with the clocks and links of an earlier run first, in their order: an index never changes its meaning.
+    """Return the start with the clocks and links of an earlier run first, in their order: an index never changes its
+    meaning.
 
     A clock that the laboratory file no longer names stays in the register, without readings.
     """
@@ -84,8 +86,9 @@ def merged(start: RunStart, register: Register) -> RunStart:
 def resume(start: RunStart, state: LaboratoryState, *, same_boot: bool) -> tuple[LaboratoryConfig, LaboratoryState]:
     """Carry a state on into a new run (`start` must be `merged` with the state's register).
 
-    After a boot the raw counter has begun anew: host minus scale is learned again; where the host itself is the scale, its phase enters again from
-    the selected links while the doors are unsynchronised (`reentering`). A new envelope takes the present rate as its reference.
+    After a boot the raw counter has begun anew: host minus scale is learned again; where the host itself is the scale,
+    its phase enters again from the selected links while the doors are unsynchronised (`reentering`). A new envelope
+    takes the present rate as its reference.
     """
     config, limits = _constants(start)
     register = Register(start.clocks, state.register.references, _links_of(start, state.register))
@@ -166,7 +169,9 @@ def _constants(start: RunStart) -> tuple[LaboratoryConfig, Verified[SteeringLimi
 def default_limits(
     clocks: tuple[Clock, ...], *, valid_from_ns: int, valid_until_ns: int, sequence: int
 ) -> SteeringLimits:
-    """Return the limits that follow the best clock kind: atomic 2.3e-14 a change and 2 ns a day; else 1e-6 and 100 ms a day."""
+    """Return the limits that follow the best clock kind: atomic 2.3e-14 a change and 2 ns a day; else 1e-6 and 100 ms a
+    day.
+    """
     atomic = any(clock.kind.is_atomic for clock in clocks)
     per_change, per_day_s = (2.3e-14, 2e-9) if atomic else (1e-6, 0.1)
     days = (valid_until_ns - valid_from_ns) / 86_400e9

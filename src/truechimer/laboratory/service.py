@@ -76,9 +76,19 @@ def decide(found: Found) -> ServiceState:
 
 
 def clock_page(
-    real: Realization, limit: Bound, *, growth: float, raw_ns: int, state: ServiceState, leaps: LeapTable, silence_s: float, simulated: bool, coverage: float,
-    refid: bytes, stratum: int,
-) -> ClockPage:  # fmt: skip
+    real: Realization,
+    limit: Bound,
+    *,
+    growth: float,
+    raw_ns: int,
+    state: ServiceState,
+    leaps: LeapTable,
+    silence_s: float,
+    simulated: bool,
+    coverage: float,
+    refid: bytes,
+    stratum: int,
+) -> ClockPage:
     """Return the page: UTC(k) as a straight line over the raw counter, anchored at this epoch's raw value."""
     tai_fs = real.epoch_ns * FS_PER_NS - round(real.x_host_minus_utck_s * FEMTO)
     at = Instant(tai_fs)
@@ -107,7 +117,9 @@ def clock_page(
 
 
 def refid_of(register: Register, selection: Selection, refids: dict[str, bytes], default: bytes) -> bytes:
-    """Return the reference identifier of the first selected source that has one, else the laboratory's own (RFC 5905 section 7.3)."""
+    """Return the reference identifier of the first selected source that has one, else the laboratory's own (RFC 5905
+    section 7.3).
+    """
     for k in selection.selected:
         name = register.references[register.outside[k].reference].name
         if name in refids:

@@ -1,7 +1,7 @@
 """The laboratory's state between epochs and its constants; nothing here computes.
 
-`LaboratoryState` is what a restart must bring back, bit for bit; `LaboratoryConfig` is what a run was started with, and stands in the record
-`run-start`.
+`LaboratoryState` is what a restart must bring back, bit for bit; `LaboratoryConfig` is what a run was started with, and
+stands in the record `run-start`.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,8 @@ from truechimer.steer.utc_prediction import ScaleNoise, UtcPrediction
 class LaboratoryConfig:
     """Constants of a run.
 
-    `interval_ns`: between scale steps; `pivot`: clock index tried first; `requalify_s`: how long an outvoted source must agree before it votes;
+    `interval_ns`: between scale steps; `pivot`: clock index tried first; `requalify_s`: how long an outvoted source
+    must agree before it votes;
     `silence_s`: how long doors may serve from the last page; `coverage`: measured lower limit of the bound's coverage;
     `leap_expires_ns`, `envelope_until_ns`: ns TAI.
     """
@@ -58,10 +59,10 @@ class LaboratoryConfig:
 class LaboratoryState:
     """What the fold carries.
 
-    `scale_index`: number of the last scale interval; `noise` and `noise_of`: noise of the scale and the weights it was made for; `host`: host minus
-    scale, None before the first reading of the host; `limits`: the verified envelope, or why there is none; `coordination`: None before
-    coordination-start; `said`: standing conditions that were said already; `reentering`: after a boot, a scale of one waits for the
-    links to say where it is.
+    `scale_index`: number of the last scale interval; `noise` and `noise_of`: noise of the scale and the weights it was
+    made for; `host`: host minus scale, None before the first reading of the host; `limits`: the verified envelope, or
+    why there is none; `coordination`: None before coordination-start; `said`: standing conditions that were said
+    already; `reentering`: after a boot, a scale of one waits for the links to say where it is.
     """
 
     register: Register

@@ -20,7 +20,9 @@ COORDINATION_START_VALUES = 8
 
 @dataclass(frozen=True, slots=True)
 class Steered:
-    """Coordination and account after the epoch, and what was decided at it: `started`, `order` (applied) or `refused` (with the order that was)."""
+    """Coordination and account after the epoch, and what was decided at it: `started`, `order` (applied) or `refused`
+    (with the order that was).
+    """
 
     coordination: Coordination | None
     applied: Applied | None
@@ -36,12 +38,24 @@ def in_force(limits: Verified[SteeringLimits] | Refused, epoch_ns: int) -> bool:
 
 
 def steer(
-    coordination: Coordination | None, applied: Applied | None, next_steer_ns: int, *, now: TwoState | None, utc: UtcPrediction | None,
-    limits: Verified[SteeringLimits] | Refused, parameters: SteeringParameters, following: bool, reentering: bool, epoch_ns: int,
-) -> Steered:  # fmt: skip
-    """Start the coordination once, or steer it when an order is due. `following` False (holdover, no majority): the rate is held.
+    coordination: Coordination | None,
+    applied: Applied | None,
+    next_steer_ns: int,
+    *,
+    now: TwoState | None,
+    utc: UtcPrediction | None,
+    limits: Verified[SteeringLimits] | Refused,
+    parameters: SteeringParameters,
+    following: bool,
+    reentering: bool,
+    epoch_ns: int,
+) -> Steered:
+    """Start the coordination once, or steer it when an order is due. `following` False (holdover, no majority): the
+    rate is held.
 
-    `reentering`: a scale of one after a boot, whose phase is set again from the links while the doors are unsynchronised."""
+    `reentering`: a scale of one after a boot, whose phase is set again from the links while the doors are
+    unsynchronised.
+    """
     unchanged = Steered(coordination, applied, next_steer_ns)
     if now is None or utc is None or isinstance(limits, Refused) or not in_force(limits, epoch_ns):
         return unchanged

@@ -1,11 +1,12 @@
 """The envelope: what automatic steering may do without asking, as k of n persons have signed it.
 
-It knows nothing of clocks. An order inside the envelope is lawful; outside it needs signatures of its own (`policy.verify`). The envelope
-bounds one change, the time moved in a day, the time moved in all since its signers left it, and it expires: an expired envelope means hold
-and holdover, never "carry on".
+It knows nothing of clocks. An order inside the envelope is lawful; outside it needs signatures of its own
+(`policy.verify`). The envelope bounds one change, the time moved in a day, the time moved in all since its signers left
+it, and it expires: an expired envelope means hold and holdover, never "carry on".
 
-The reference of a day's and the total's movement is the rate in force when the envelope began: automatic steering may carry time away from
-where its signers left it only so far. The law's own limits (`steer.steering_law`) keep inside; this check does not trust them.
+The reference of a day's and the total's movement is the rate in force when the envelope began: automatic steering may
+carry time away from where its signers left it only so far. The law's own limits (`steer.steering_law`) keep inside;
+this check does not trust them.
 """
 
 import json
@@ -52,9 +53,11 @@ S = TypeVar("S", bound=Steering)
 class SteeringLimits:
     """Limits of automatic steering.
 
-    `per_change`: largest change of rate by one order, dimensionless. `per_day_s`: most time (s) that steering may move in any 24 h against the rate at the
-    envelope's begin. `total_s`: most time (s) moved since then. `valid_from_ns`, `valid_until_ns`: ns TAI. `sequence`: a later envelope has a higher one.
-    `coordination_start`: whether offset and rate may be *set* once, while the laboratory acquires and its doors are unsynchronised.
+    `per_change`: largest change of rate by one order, dimensionless. `per_day_s`: most time (s) that steering may move
+    in any 24 h against the rate at the envelope's begin. `total_s`: most time (s) moved since then. `valid_from_ns`,
+    `valid_until_ns`: ns TAI. `sequence`: a later envelope has a higher one.
+    `coordination_start`: whether offset and rate may be *set* once, while the laboratory acquires and its doors are
+    unsynchronised.
     """
 
     per_change: float
@@ -118,8 +121,8 @@ def _number(text: str, unit: str) -> float:
 class Applied:
     """What steering has done under the present envelope.
 
-    `y`: rate in force; `since_ns`: from when (ns TAI); `reference_y`: rate when the envelope began; `total_s`: time moved against it since
-    then (signed sum).
+    `y`: rate in force; `since_ns`: from when (ns TAI); `reference_y`: rate when the envelope began; `total_s`: time
+    moved against it since then (signed sum).
     """
 
     y: float
@@ -136,10 +139,11 @@ class Applied:
 
 
 def admit(order: S, limits: Verified[SteeringLimits], applied: Applied) -> Verified[S] | Refused:
-    """Check an automatic order against the signed limits and what was applied already; `applied` must be advanced to the order's begin.
+    """Check an automatic order against the signed limits and what was applied already; `applied` must be advanced to
+    the order's begin.
 
-    No order may hold a rate further from the envelope's reference than `per_day_s` in 86,400 s, so no chain of orders can move more in any
-    24 h; `total_s` then bounds what a patient chain could add up.
+    No order may hold a rate further from the envelope's reference than `per_day_s` in 86,400 s, so no chain of orders
+    can move more in any 24 h; `total_s` then bounds what a patient chain could add up.
     """
     inside = limits.value
     if not inside.valid_from_ns <= order.valid_from_ns < inside.valid_until_ns:

@@ -1,7 +1,7 @@
 """Policy: which persons may sign, and how many of them it takes.
 
-Signatures are counted by *person*, not by key: two keys of one person are one voice. Ed25519 (RFC 8032) over a context line and the payload,
-so that a signature for one purpose is none for another.
+Signatures are counted by *person*, not by key: two keys of one person are one voice. Ed25519 (RFC 8032) over a context
+line and the payload, so that a signature for one purpose is none for another.
 """
 
 import json
@@ -48,7 +48,8 @@ class Policy:
         persons = {key.person for key in self.keys}
         if not 1 <= self.threshold <= len(persons):
             raise PolicyRejected(
-                f"threshold {self.threshold} with {len(persons)} persons: it must lie between 1 and the number of persons"
+                f"threshold {self.threshold} with {len(persons)} persons: "
+                "it must lie between 1 and the number of persons"
             )
         if len({key.public for key in self.keys}) != len(self.keys):
             raise PolicyRejected("one key stands twice in the policy: each person needs a key of their own")
@@ -58,7 +59,9 @@ class Policy:
         """Say in a few words how strong this is."""
         persons = len({key.person for key in self.keys})
         who = "single signer" if persons == 1 else f"{self.threshold} of {persons} persons"
-        return f"{who}, {'hardware keys' if all(key.hardware for key in self.keys) else 'software key' + ('s' if persons > 1 else '')}"
+        if all(key.hardware for key in self.keys):
+            return f"{who}, hardware keys"
+        return f"{who}, software key{'s' if persons > 1 else ''}"
 
     def canonical(self) -> bytes:
         """Return the policy's canonical JSON."""
@@ -121,8 +124,8 @@ def public_of(private: bytes) -> bytes:
 def verify(signed: Signed, policy: Policy, *, context: str, decode: Callable[[bytes], T]) -> Verified[T] | Refused:
     """Check that enough persons signed this payload for this purpose, then decode it.
 
-    A bad signature is not counted and does not spoil the good ones. `decode` may raise `Rejected`: a well-signed payload that makes no sense
-    is refused too.
+    A bad signature is not counted and does not spoil the good ones. `decode` may raise `Rejected`: a well-signed
+    payload that makes no sense is refused too.
     """
     if signed.context != context:
         return Refused("context", f"signed for {signed.context!r}, offered as {context!r}")

@@ -1,7 +1,7 @@
 """Verified: the wrapper that only a successful check can make; it checks nothing itself.
 
-Whoever applies an order takes `Verified[...]`, so that an unchecked value cannot reach an actuator by mistake. The seal is a habit of the
-code, not a barrier against code that runs in the same process: the applier repeats the check.
+Whoever applies an order takes `Verified[...]`, so that an unchecked value cannot reach an actuator by mistake. The seal
+is a habit of the code, not a barrier against code that runs in the same process: the applier repeats the check.
 """
 
 from dataclasses import dataclass

@@ -1,13 +1,15 @@
+# mypy: allow-untyped-defs, allow-untyped-calls
 """AT1: the ensemble time scale as a fold, one epoch at a time.
 
     x^_i(t+T) = x_i(t) + y_i(t) T                       prediction of clock i minus scale
     x_p(t+T)  = sum_i w_i [ x^_i(t+T) - x_ip(t+T) ]      the pivot minus the scale, from every member's point of view
     x_i(t+T)  = x_ip(t+T) + x_p(t+T)                     every clock minus the scale
 
-(Weiss, Allan and Peppler 1989, as NIST's AT1.) It never steers. The scale is continuous when a clock enters, leaves or changes weight, because
-each member votes with its own *predicted* value. What differs from the plain algorithm: epochs may be irregular; each clock has
-several rate filters and uses the one that predicts best over `tau_weight_s`; weights come from errors over `tau_weight_s` less the declared reading
-noise, sampled on a fixed grid, so the interval of the readings does not change them; a clock off its prediction is out before it moves the scale.
+(Weiss, Allan and Peppler 1989, as NIST's AT1.) It never steers. The scale is continuous when a clock enters, leaves or
+changes weight, because each member votes with its own *predicted* value. What differs from the plain algorithm: epochs
+may be irregular; each clock has several rate filters and uses the one that predicts best over `tau_weight_s`; weights
+come from errors over `tau_weight_s` less the declared reading noise, sampled on a fixed grid, so the interval of the
+readings does not change them; a clock off its prediction is out before it moves the scale.
 
 Law of the file: only + - * / and sqrt in a written order, so that a replay is equal to the last bit.
 """
@@ -22,7 +24,9 @@ from truechimer.clocks.clock import Clock, ClockKind
 from truechimer.clocks.state_model import SECONDS_PER_DAY, two_state_noise
 from truechimer.errors import Misuse
 from truechimer.kernel import kernel
+from truechimer.scale import learning
 from truechimer.scale.detection import off_the_others
+from truechimer.scale.learning import FLOOR
 from truechimer.scale.prediction import Prediction
 from truechimer.scale.state import (
     LAGS_SLOTS,
@@ -40,9 +44,6 @@ Floats = NDArray[np.float64]
 TAU_WEIGHT_S = 86_400.0
 WEIGHT_CAP_N = 4.0
 DETECTION_SIGMAS = 6.0
-FLOOR = 1e-4
-"""No learned variance falls below this part of what the clock's kind or its declaration lets expect."""
-
 DECLARED_WORTH = 5.0
 """Declared noise counts like this many `tau_weight_s` of experience, a kind's figure like one half."""
 
@@ -56,7 +57,8 @@ def parameters(
 ) -> ScaleParameters:
     """Return the constants of the fold for these clocks.
 
-    The host is an observer (weight 0) wherever a clock of another kind stands beside it, and a scale of one where none does.
+    The host is an observer (weight 0) wherever a clock of another kind stands beside it, and a scale of one where none
+    does.
     """
     memories = np.array([factor * tau_weight_s for factor in MEMORIES_PER_TAU_WEIGHT])
     slot_s = tau_weight_s / SLOTS_PER_TAU_WEIGHT
@@ -99,20 +101,18 @@ def start(constants: ScaleParameters) -> ScaleState:
 
 
 @kernel
-def _average(  # noqa: ANN202
-    epoch_ns,
+def _average(  # noqa: PLR0917
     scale_ns,
     x_ip,
     u2,
     predicted,
     variance,
-    dt,
     last_ns,
     membership,
     weight,
     eligible,
     sigmas,
-    cap_n,  # noqa: ANN001
+    cap_n,
 ):
     """Find who votes, who is off, and the pivot minus the scale."""
     n = x_ip.shape[0]
@@ -169,7 +169,7 @@ def _average(  # noqa: ANN202
 
 
 @kernel
-def _carry(  # noqa: ANN202
+def _carry(  # noqa: PLR0917
     epoch_ns,
     due,
     probation_ns,
@@ -181,22 +181,21 @@ def _carry(  # noqa: ANN202
     off,
     predicted,
     variance,
-    dt,  # noqa: ANN001
+    dt,
     x,
     y,
-    best,
     last_ns,
     since_ns,
     good_since_ns,
     membership,
     step_variance,
-    step_count,  # noqa: ANN001
+    step_count,
     memories,
     drift,
     eligible,
     prior_count,
     q1,
-    scale_ns,  # noqa: ANN001
+    scale_ns,
 ):
     """Carry every clock on: new phase, rates, noise and membership."""
     n, filters = y.shape
@@ -253,150 +252,6 @@ def _carry(  # noqa: ANN202
     return x, y, last_ns, since_ns, good_since_ns, membership, step_variance, step_count, measured, residual
 
 
-@kernel
-def _learn(  # noqa: ANN202
-    epoch_ns,
-    measured_now,
-    x,
-    y,
-    best,
-    since_ns,
-    good_since_ns,
-    membership,
-    weight,
-    u2,
-    noise,
-    eligible,  # noqa: ANN001
-    tau_s,
-    lags,
-    slot_s,
-    drift,
-    prior_count,
-    sigmas,
-    cap_n,  # noqa: ANN001
-    tau_excess,
-    tau_noise,
-    tau_count,
-    lag_excess,
-    lag_count,
-    ring_ns,
-    ring_x,
-    ring_y,
-    step_variance,
-    prior_lag,  # noqa: ANN001
-):
-    """At a slot: errors over each lag, the rate test, the best filter, the weights, and the ring moved on by one."""
-    n, filters = y.shape
-    best, since_ns, good_since_ns, membership = best.copy(), since_ns.copy(), good_since_ns.copy(), membership.copy()
-    tau_excess, tau_noise, tau_count = tau_excess.copy(), tau_noise.copy(), tau_count.copy()
-    lag_excess, lag_count = lag_excess.copy(), lag_count.copy()
-    slots = ring_ns.shape[0]
-    floor = 0.0
-    for lag in range(lags.shape[0]):
-        # the newest slot that is at least a lag old, or for the longest lag, while the ring is young, the oldest there is
-        slot = -1
-        oldest = -1
-        for r in range(slots):
-            if ring_ns[r] == 0:
-                continue
-            age = (epoch_ns - ring_ns[r]) / 1e9
-            if age >= 0.98 * lags[lag] and (slot < 0 or ring_ns[r] > ring_ns[slot]):
-                slot = r
-            if age > 0.0 and (oldest < 0 or ring_ns[r] < ring_ns[oldest]):
-                oldest = r
-        longest = lag == lags.shape[0] - 1
-        if slot < 0 and longest:
-            slot = oldest
-        if slot < 0:
-            continue
-        age = (epoch_ns - ring_ns[slot]) / 1e9
-        error = np.full(n, np.nan)
-        spread = np.full(n, np.inf)
-        voters = np.zeros(n, np.bool_)
-        for i in range(n):
-            # a clock that was re-set since then has no error over this lag
-            if not measured_now[i] or not np.isfinite(ring_x[slot, i]) or since_ns[i] >= ring_ns[slot]:
-                continue
-            if good_since_ns[i] > ring_ns[slot] and membership[i] != 2:
-                continue
-            error[i] = x[i] - (ring_x[slot, i] + ring_y[slot, i, best[i]] * age + 0.5 * drift[i] * age * age)
-            spread[i] = max(lag_excess[i, lag], 1e-36) * (age / lags[lag]) + 2.0 * u2[i] + 2.0 * noise
-            # a rate learned for a short time only was not sure of itself
-            learned = (ring_ns[slot] - since_ns[i]) / 1e9
-            spread[i] += age * age * (step_variance[i] * learned + 2.0 * u2[i] + 2.0 * noise) / (learned * learned)
-            voters[i] = membership[i] == 2 and eligible[i]
-            if voters[i] and weight[i] > 0.0:
-                floor = max(floor, weight[i] * sigmas * np.sqrt(spread[i]))
-        if age >= 0.98 * lags[lag]:
-            ready = True
-            for i in range(n):
-                if voters[i] and lag_count[i, lag] < 24:
-                    ready = False
-            if ready:
-                _, _, off, _ = off_the_others(error, spread, voters, sigmas)
-                for i in range(n):
-                    if off[i] and membership[i] == 2:
-                        # the frequency is not what it was: learn it anew, without a vote
-                        membership[i] = 5
-                        since_ns[i], good_since_ns[i] = epoch_ns, epoch_ns
-        for i in range(n):
-            if not np.isfinite(error[i]) or membership[i] == 5:
-                continue
-            free = max(1.0 - weight[i], 0.1) if membership[i] == 2 else 1.0
-            reading_noise = 2.0 * u2[i] * max(1.0 - 2.0 * weight[i], 0.0) + 2.0 * noise
-            if age >= 0.98 * lags[lag]:
-                square = min(error[i] * error[i], 16.0 * spread[i])
-                gain = 1.0 / min(prior_count[i] + lag_count[i, lag], 720.0)
-                sample = (square - reading_noise) / free * (lags[lag] / age)
-                lag_excess[i, lag] = max(
-                    lag_excess[i, lag] + gain * (sample - lag_excess[i, lag]), FLOOR * prior_lag[i, lag]
-                )
-                lag_count[i, lag] += 1
-            if longest:
-                gain = 1.0 / min(prior_count[i] + tau_count[i] + 1.0, 720.0)
-                for k in range(filters):
-                    other = x[i] - (ring_x[slot, i] + ring_y[slot, i, k] * age + 0.5 * drift[i] * age * age)
-                    sample = (other * other - reading_noise) / free * (tau_s / age)
-                    tau_excess[i, k] += gain * (sample - tau_excess[i, k])
-                tau_noise[i] += gain * (2.0 * u2[i] - tau_noise[i])
-                tau_count[i] += 1
-    for i in range(n):
-        least = best[i]
-        for k in range(filters):
-            if tau_excess[i, k] < tau_excess[i, least]:
-                least = k
-        if tau_excess[i, least] < 0.95 * tau_excess[i, best[i]]:
-            best[i] = least
-    wanted = from_errors(membership, eligible, tau_excess, tau_noise, best, cap_n)
-    # the slot that is overwritten is the oldest
-    place = 0
-    for r in range(slots):
-        if ring_ns[r] < ring_ns[place]:
-            place = r
-    ring_ns, ring_x, ring_y = ring_ns.copy(), ring_x.copy(), ring_y.copy()
-    ring_ns[place] = epoch_ns
-    for i in range(n):
-        ring_x[place, i] = x[i] if measured_now[i] and membership[i] != 0 else np.nan
-        for k in range(filters):
-            ring_y[place, i, k] = y[i, k]
-    return (
-        best,
-        since_ns,
-        good_since_ns,
-        membership,
-        wanted,
-        tau_excess,
-        tau_noise,
-        tau_count,
-        lag_excess,
-        lag_count,
-        ring_ns,
-        ring_x,
-        ring_y,
-        floor,
-    )
-
-
 def step(
     state: ScaleState,
     constants: ScaleParameters,
@@ -409,8 +264,9 @@ def step(
 ) -> tuple[ScaleState, ScaleStep]:
     """Take one epoch of clocks minus pivot into the scale.
 
-    `x_clock_minus_pivot_s`, `u2_s2`: shape `(n_clocks,)`, seconds and s^2, NaN where a clock gave no reading. `due` False: an epoch between scale
-    steps; clocks that are off are seen, phases and rates stay. Raises `ScaleMisuse` for an epoch before the last one.
+    `x_clock_minus_pivot_s`, `u2_s2`: shape `(n_clocks,)`, seconds and s^2, NaN where a clock gave no reading. `due`
+    False: an epoch between scale steps; clocks that are off are seen, phases and rates stay. Raises `ScaleMisuse` for
+    an epoch before the last one.
     """
     if state.epoch_ns and epoch_tai_ns <= state.epoch_ns:
         raise ScaleMisuse(state.epoch_ns, epoch_tai_ns)
@@ -419,23 +275,79 @@ def step(
         first = _first_step(state, epoch_tai_ns, x_clock_minus_pivot_s)
         return state, first
     used, x_pivot, noise, off, divided, floor = _average(
-        epoch_tai_ns, state.epoch_ns, x_clock_minus_pivot_s, u2_s2, prediction.x_clock_minus_scale_s, prediction.variance_s2,
-        prediction.dt_s, state.last_ns, state.membership, state.weight, constants.eligible, constants.detection_sigmas, constants.weight_cap_n,
-    )  # fmt: skip
+        state.epoch_ns,
+        x_clock_minus_pivot_s,
+        u2_s2,
+        prediction.x_clock_minus_scale_s,
+        prediction.variance_s2,
+        state.last_ns,
+        state.membership,
+        state.weight,
+        constants.eligible,
+        constants.detection_sigmas,
+        constants.weight_cap_n,
+    )
     x, y, last_ns, since_ns, good_since_ns, membership, step_variance, step_count, measured, residual = _carry(
-        epoch_tai_ns, due, round(constants.probation_s * 1e9), x_clock_minus_pivot_s, u2_s2, noise, x_pivot, used, off,
-        prediction.x_clock_minus_scale_s, prediction.variance_s2, prediction.dt_s,
-        state.x_s, state.y, state.best, state.last_ns, state.since_ns, state.good_since_ns, state.membership,
-        state.step_variance, state.step_count, constants.memories_s, constants.drift, constants.eligible, constants.prior_count, constants.q1, state.epoch_ns,
-    )  # fmt: skip
+        epoch_tai_ns,
+        due,
+        round(constants.probation_s * 1e9),
+        x_clock_minus_pivot_s,
+        u2_s2,
+        noise,
+        x_pivot,
+        used,
+        off,
+        prediction.x_clock_minus_scale_s,
+        prediction.variance_s2,
+        prediction.dt_s,
+        state.x_s,
+        state.y,
+        state.last_ns,
+        state.since_ns,
+        state.good_since_ns,
+        state.membership,
+        state.step_variance,
+        state.step_count,
+        constants.memories_s,
+        constants.drift,
+        constants.eligible,
+        constants.prior_count,
+        constants.q1,
+        state.epoch_ns,
+    )
     taken = due and isfinite(x_pivot)
     state = ScaleState(
-        epoch_tai_ns if taken else state.epoch_ns, x, y, state.best, last_ns, since_ns, good_since_ns, membership, state.weight,
-        step_variance, step_count, state.tau_excess, state.tau_noise, state.tau_count, state.lag_excess, state.lag_count,
-        state.ring_ns, state.ring_x, state.ring_y, state.next_slot_ns, state.slow_floor_s,
-    )  # fmt: skip
+        epoch_tai_ns if taken else state.epoch_ns,
+        x,
+        y,
+        state.best,
+        last_ns,
+        since_ns,
+        good_since_ns,
+        membership,
+        state.weight,
+        step_variance,
+        step_count,
+        state.tau_excess,
+        state.tau_noise,
+        state.tau_count,
+        state.lag_excess,
+        state.lag_count,
+        state.ring_ns,
+        state.ring_x,
+        state.ring_y,
+        state.next_slot_ns,
+        state.slow_floor_s,
+    )
     if taken and epoch_tai_ns >= state.next_slot_ns:
-        state = _slot(state, constants, epoch_tai_ns, x_clock_minus_pivot_s, u2_s2, noise)
+        state = learning.at_slot(
+            state,
+            constants,
+            epoch_ns=epoch_tai_ns,
+            seen=np.isfinite(x_clock_minus_pivot_s),
+            u2_s2=u2_s2,
+            noise_s2=noise,
+        )
     return state, ScaleStep(
         epoch_tai_ns,
         measured,
@@ -450,26 +362,10 @@ def step(
     )
 
 
-def _slot(
-    state: ScaleState, constants: ScaleParameters, epoch_ns: int, x_ip: Floats, u2: Floats, noise: float
-) -> ScaleState:
-    """Learn at a slot of the fixed grid."""
-    out = _learn(
-        epoch_ns, np.isfinite(x_ip), state.x_s, state.y, state.best, state.since_ns, state.good_since_ns, state.membership, state.weight, u2, noise,
-        constants.eligible, constants.tau_weight_s, constants.lags_s, constants.slot_ns / 1e9, constants.drift, constants.prior_count,
-        constants.detection_sigmas, constants.weight_cap_n, state.tau_excess, state.tau_noise, state.tau_count, state.lag_excess, state.lag_count,
-        state.ring_ns, state.ring_x, state.ring_y, state.step_variance, constants.prior_lag,
-    )  # fmt: skip
-    names = (
-        "best", "since_ns", "good_since_ns", "membership", "weight", "tau_excess", "tau_noise", "tau_count", "lag_excess", "lag_count",
-        "ring_ns", "ring_x", "ring_y",
-    )  # fmt: skip
-    next_slot_ns = (epoch_ns // constants.slot_ns + 1) * constants.slot_ns
-    return replace(state, next_slot_ns=next_slot_ns, slow_floor_s=out[-1], **dict(zip(names, out[:-1], strict=True)))
-
-
 def _first(state: ScaleState, constants: ScaleParameters, epoch_ns: int, x_ip: Floats) -> ScaleState:
-    """Begin the scale: it is the weighted mean of the clocks that are there, with the weights that their declared noise asks for."""
+    """Begin the scale: it is the weighted mean of the clocks that are there, with the weights that their declared noise
+    asks for.
+    """
     seen = np.isfinite(x_ip)
     membership = np.where(seen, np.where(constants.eligible, 2, 6), 0).astype(np.int64)
     if not (membership == 2).any():

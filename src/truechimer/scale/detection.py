@@ -1,7 +1,9 @@
-"""Detection: which clock is off its own prediction, judged against the other clocks and never against a scale it helps to make.
+# mypy: allow-untyped-defs, allow-untyped-calls
+"""Detection: which clock is off its own prediction, judged against the other clocks and never against a scale it helps
+to make.
 
-It excludes nobody when there is no majority left to say who is right: it says "divided" then. The common point is a weighted median (weights
-1/sigma, none above 0.4), so that one clock, however heavy, cannot pull it.
+It excludes nobody when there is no majority left to say who is right: it says "divided" then. The common point is a
+weighted median (weights 1/sigma, none above 0.4), so that one clock, however heavy, cannot pull it.
 """
 
 import numpy as np
@@ -14,7 +16,7 @@ ROBUST_CAP = 0.4
 
 
 @kernel
-def weighted_median(values, weights):  # noqa: ANN001, ANN201
+def weighted_median(values, weights):
     """Return the lower weighted median of `values` where `weights > 0`; NaN where there are none."""
     n = values.shape[0]
     order = np.argsort(values)
@@ -33,12 +35,12 @@ def weighted_median(values, weights):  # noqa: ANN001, ANN201
 
 
 @kernel
-def off_the_others(deviation, variance, voters, sigmas):  # noqa: ANN001, ANN201
+def off_the_others(deviation, variance, voters, sigmas):
     """Find the clocks whose deviation is not shared by the others.
 
-    `deviation` (s) and `variance` (s^2) of each clock, `voters` bool: who defines the common point. Returns the common point, its variance,
-    `off` (bool, every finite clock, voter or not) and `divided` (bool): voters are off but too few agree to say who is right; then no
-    voter is off. At least two voters with more than half of the votes must agree.
+    `deviation` (s) and `variance` (s^2) of each clock, `voters` bool: who defines the common point. Returns the common
+    point, its variance, `off` (bool, every finite clock, voter or not) and `divided` (bool): voters are off but too few
+    agree to say who is right; then no voter is off. At least two voters with more than half of the votes must agree.
     """
     n = deviation.shape[0]
     votes = np.zeros(n)

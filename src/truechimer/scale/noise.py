@@ -1,7 +1,8 @@
-"""Noise of the scale itself, from its clocks' learned errors and kinds: what whoever predicts it against UTC must allow for.
+"""Noise of the scale itself, from its clocks' learned errors and kinds: what whoever predicts it against UTC must allow
+for.
 
-It does not predict. Clocks are taken as independent: variances add with squared weights. A flicker floor f is entered as the random walk that
-equals it over 30 days, so that a holdover of weeks is not stated too well.
+It does not predict. Clocks are taken as independent: variances add with squared weights. A flicker floor f is entered
+as the random walk that equals it over 30 days, so that a holdover of weeks is not stated too well.
 """
 
 from math import sqrt
@@ -16,7 +17,9 @@ MONTH_S = 30.0 * 86_400.0
 def scale_noise(
     state: ScaleState, parameters: ScaleParameters, clocks: tuple[Clock, ...]
 ) -> tuple[float, float, float]:
-    """Return q1 (s^2/s), q2 (1/s) of the scale with its present weights, and one sigma of its rate before anything is known."""
+    """Return q1 (s^2/s), q2 (1/s) of the scale with its present weights, and one sigma of its rate before anything is
+    known.
+    """
     q1, q2, spread2, total = 0.0, 0.0, 0.0, 0.0
     for i, clock in enumerate(clocks):
         weight = float(state.weight[i])

@@ -1,7 +1,8 @@
+# mypy: allow-untyped-defs, allow-untyped-calls
 """Prediction: where each clock should be now, and how sure that is, from its own rate and noise.
 
-It reads no readings of this epoch. AT1's first line: x^(t + T) = x(t) + y(t) T (Weiss, Allan, Peppler 1989), here with each clock's own T (a
-clock may have been silent) and with declared drift.
+It reads no readings of this epoch. AT1's first line: x^(t + T) = x(t) + y(t) T (Weiss, Allan, Peppler 1989), here with
+each clock's own T (a clock may have been silent) and with declared drift.
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,9 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """`x_clock_minus_scale_s`, `variance_s2` (without reading noise; infinite before a rate is known), `dt_s`; shape `(n_clocks,)`."""
+    """`x_clock_minus_scale_s`, `variance_s2` (without reading noise; infinite before a rate is known), `dt_s`; shape
+    `(n_clocks,)`.
+    """
 
     x_clock_minus_scale_s: Floats
     variance_s2: Floats
@@ -25,7 +28,9 @@ class Prediction:
 
 
 @kernel
-def _predict(epoch_ns, x, y, best, last_ns, since_ns, membership, step_variance, drift):  # noqa: ANN001, ANN202
+def _predict(  # noqa: PLR0917
+    epoch_ns, x, y, best, last_ns, since_ns, membership, step_variance, drift
+):
     """See `predict`."""
     n = x.shape[0]
     predicted = np.full(n, np.nan)

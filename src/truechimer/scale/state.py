@@ -13,10 +13,14 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 MEMORIES_PER_TAU_WEIGHT = (0.25, 1.0, 4.0, 16.0, 64.0)
-"""Memories of the rate filters of each clock, as multiples of `tau_weight_s`: which one predicts a clock best is learned."""
+"""Memories of the rate filters of each clock, as multiples of `tau_weight_s`: which one predicts a clock best is
+learned.
+"""
 
 SLOTS_PER_TAU_WEIGHT = 24
-"""Prediction errors over `tau_weight_s` are sampled this many times per `tau_weight_s`, whatever the interval of the readings."""
+"""Prediction errors over `tau_weight_s` are sampled this many times per `tau_weight_s`, whatever the interval of the
+readings.
+"""
 
 LAGS_SLOTS = (1, 6, 24)
 """Windows of the rate test, in slots (1 h, 6 h, 1 d by default)."""
@@ -51,10 +55,13 @@ REASONS = {
 class ScaleParameters:
     """Constants of the fold, fixed for a run and recorded with it.
 
-    `tau_weight_s`: averaging time over which prediction errors make weights and choose rates (s). `weight_cap_n`: no weight above
-    `weight_cap_n / N` of N clocks. `probation_s`: how long a clock that was out must behave before it has a vote again.
-    `detection_sigmas`: residual beyond which a clock is out. `eligible`: bool, may carry weight. `q1` (s^2/s): white-FM variance per second expected of each clock before anything is learned; `drift`
-    (1/s): declared drift of y; `prior_tau` `(n, K)` and `prior_lag` `(n, 3)`: expected squared prediction errors (s^2) over `tau_weight_s` and the lags.
+    `tau_weight_s`: averaging time over which prediction errors make weights and choose rates (s). `weight_cap_n`: no
+    weight above `weight_cap_n / N` of N clocks. `probation_s`: how long a clock that was out must behave before it has
+    a vote again.
+    `detection_sigmas`: residual beyond which a clock is out. `eligible`: bool, may carry weight. `q1` (s^2/s): white-FM
+    variance per second expected of each clock before anything is learned; `drift` (1/s): declared drift of y;
+    `prior_tau` `(n, K)` and `prior_lag` `(n, 3)`: expected squared prediction errors (s^2) over `tau_weight_s` and the
+    lags.
     `prior_count`: how many samples the expectation is worth, per clock.
     """
 
@@ -77,11 +84,13 @@ class ScaleParameters:
 class ScaleState:
     """What the fold carries from epoch to epoch.
 
-    `epoch_ns`: TAI of the last scale step, 0 before the first. `x_s`: clock minus scale at `last_ns`; `y` `(n, K)`: its rate by each filter at
-    `last_ns`; `best`: index of the filter in use. `since_ns`: start of the clock's rate estimate; `good_since_ns`: start of its present good conduct.
-    `weight`: weights wanted by the learned errors (sum 1 over members). `step_variance` (s^2/s) and `step_count`: squared residual per second.
-    `tau_excess`, `(n, K)` and `tau_noise`: mean squared error over tau less reading noise, and that noise (s^2); `lag_excess`, `lag_count` `(n, 3)`.
-    The ring holds `(epoch, x, y)` at the last slots: `ring_ns (R,)`, `ring_x (R, n)` (NaN where unmeasured), `ring_y (R, n, K)`.
+    `epoch_ns`: TAI of the last scale step, 0 before the first. `x_s`: clock minus scale at `last_ns`; `y` `(n, K)`: its
+    rate by each filter at `last_ns`; `best`: index of the filter in use. `since_ns`: start of the clock's rate
+    estimate; `good_since_ns`: start of its present good conduct.
+    `weight`: weights wanted by the learned errors (sum 1 over members). `step_variance` (s^2/s) and `step_count`:
+    squared residual per second. `tau_excess`, `(n, K)` and `tau_noise`: mean squared error over tau less reading noise,
+    and that noise (s^2); `lag_excess`, `lag_count` `(n, 3)`. The ring holds `(epoch, x, y)` at the last slots: `ring_ns
+    (R,)`, `ring_x (R, n)` (NaN where unmeasured), `ring_y (R, n, K)`.
     `slow_floor_s`: movement of the scale that the rate tests of the last slot leave unseen.
     """
 
@@ -112,9 +121,11 @@ class ScaleState:
 class ScaleStep:
     """What one epoch says of the scale.
 
-    `x_clock_minus_scale_s`: measured at this epoch, predicted where a clock gave no reading, NaN where nothing is known of it. `weight`: used at this epoch
-    (sum 1, or all 0 where the scale coasts without readings). `membership`: see `Membership`. `residual_s`: measured minus predicted. `x_pivot_minus_scale_s`: NaN where no
-    member gave a reading. `u_center_s`: one sigma of reading noise in the scale at this epoch. `detection_floor_s`: the largest movement of the scale by one clock that the tests of this epoch leave unseen. `divided`: members disagree and there is no
+    `x_clock_minus_scale_s`: measured at this epoch, predicted where a clock gave no reading, NaN where nothing is known
+    of it. `weight`: used at this epoch (sum 1, or all 0 where the scale coasts without readings). `membership`: see
+    `Membership`. `residual_s`: measured minus predicted. `x_pivot_minus_scale_s`: NaN where no member gave a reading.
+    `u_center_s`: one sigma of reading noise in the scale at this epoch. `detection_floor_s`: the largest movement of
+    the scale by one clock that the tests of this epoch leave unseen. `divided`: members disagree and there is no
     majority to exclude by. `due`: False for an epoch between scale steps.
     """
 
@@ -133,22 +144,21 @@ class ScaleStep:
 def empty_state(parameters: ScaleParameters) -> ScaleState:
     """Return the state before the first reading."""
     n, k = len(parameters.q1), len(parameters.memories_s)
-    whole = lambda: np.zeros(n, np.int64)  # noqa: E731
     return ScaleState(
         epoch_ns=0,
         x_s=np.zeros(n),
         y=np.zeros((n, k)),
         best=np.argmin(parameters.prior_tau, axis=1).astype(np.int64),
-        last_ns=whole(),
-        since_ns=whole(),
-        good_since_ns=whole(),
-        membership=whole(),
+        last_ns=np.zeros(n, np.int64),
+        since_ns=np.zeros(n, np.int64),
+        good_since_ns=np.zeros(n, np.int64),
+        membership=np.zeros(n, np.int64),
         weight=np.zeros(n),
         step_variance=parameters.q1.copy(),
-        step_count=whole(),
+        step_count=np.zeros(n, np.int64),
         tau_excess=parameters.prior_tau.copy(),
         tau_noise=np.zeros(n),
-        tau_count=whole(),
+        tau_count=np.zeros(n, np.int64),
         lag_excess=parameters.prior_lag.copy(),
         lag_count=np.zeros((n, len(LAGS_SLOTS)), np.int64),
         ring_ns=np.zeros(RING_SLOTS, np.int64),

@@ -1,7 +1,8 @@
+# mypy: allow-untyped-defs, allow-untyped-calls
 """Weights: from squared prediction errors to weights, none above the cap.
 
-It does not look at this epoch's readings: a weight is a clock's past. w_i ~ 1 / (mean squared error of i), at most `cap` each, sum 1
-(AT1; the cap of 4/N is the BIPM's practice for ALGOS).
+It does not look at this epoch's readings: a weight is a clock's past. w_i ~ 1 / (mean squared error of i), at most
+`cap` each, sum 1 (AT1; the cap of 4/N is the BIPM's practice for ALGOS).
 """
 
 import numpy as np
@@ -13,8 +14,9 @@ Floats = NDArray[np.float64]
 
 
 @kernel
-def capped(wanted, cap):  # noqa: ANN001, ANN201
-    """Scale weights (`>= 0`, shape `(n,)`) to sum 1 with none above `cap`; what a capped clock gives up goes to the others in proportion.
+def capped(wanted, cap):
+    """Scale weights (`>= 0`, shape `(n,)`) to sum 1 with none above `cap`; what a capped clock gives up goes to the
+    others in proportion.
 
     All zero stays all zero. A cap below 1/(number of clocks with weight) is raised to it.
     """
@@ -55,8 +57,12 @@ def capped(wanted, cap):  # noqa: ANN001, ANN201
 
 
 @kernel
-def from_errors(membership, eligible, excess, noise, best, cap_n):  # noqa: ANN001, ANN201
-    """Return the weights that the learned errors ask for: `excess (n, K)` less than a tenth of the reading noise counts as that tenth."""
+def from_errors(  # noqa: PLR0917
+    membership, eligible, excess, noise, best, cap_n
+):
+    """Return the weights that the learned errors ask for: `excess (n, K)` less than a tenth of the reading noise counts
+    as that tenth.
+    """
     n = membership.shape[0]
     wanted = np.zeros(n)
     members = 0

@@ -2,8 +2,8 @@
 
     bound = 6 * sqrt(sum u_i^2) + sum limit_j
 
-`u_i` are one-sigma terms (statistics); `limit_j` are added whole, since nothing averages them away. `u_s`, one sigma, is published beside it and is
-never called the bound.
+`u_i` are one-sigma terms (statistics); `limit_j` are added whole, since nothing averages them away. `u_s`, one sigma,
+is published beside it and is never called the bound.
 """
 
 from dataclasses import dataclass, fields
@@ -17,9 +17,10 @@ COVERAGE_FACTOR = 6.0
 class BoundTerms:
     """Terms of the bound, seconds.
 
-    One sigma: `u_utc_prediction_s` (UTC minus scale at the last outside value), `u_scale_since_outside_s` (what the scale may have done since),
-    `u_host_link_s`. Whole: `limit_links_s` (systematic part of the links to UTC), `limit_steering_s` (known distance of UTC(k) from predicted UTC),
-    `limit_undetected_s` (the computed detection floor), `limit_host_rate_s` (host rate limit x age), `limit_stamps_s`, `limit_leap_s`.
+    One sigma: `u_utc_prediction_s` (UTC minus scale at the last outside value), `u_scale_since_outside_s` (what the
+    scale may have done since), `u_host_link_s`. Whole: `limit_links_s` (systematic part of the links to UTC),
+    `limit_steering_s` (known distance of UTC(k) from predicted UTC), `limit_undetected_s` (the computed detection
+    floor), `limit_host_rate_s` (host rate limit x age), `limit_stamps_s`, `limit_leap_s`.
     """
 
     u_utc_prediction_s: float
@@ -39,7 +40,9 @@ class BoundTerms:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """`bound_s`: the bound; `u_s`: one sigma; `scale_bound_s`: without the host's and the stamps' terms, which belong to a door; seconds."""
+    """`bound_s`: the bound; `u_s`: one sigma; `scale_bound_s`: without the host's and the stamps' terms, which belong
+    to a door; seconds.
+    """
 
     bound_s: float
     u_s: float

@@ -1,7 +1,8 @@
 """Realization: UTC(k) as the host's raw counter shows it, from the host's readings and the coordination.
 
-It reads no clock. `host` here is the host's label: anchor + raw counter, at nominal rate. Host minus scale is a two-state difference (the host's
-oscillator wanders); where the host is the scale itself (a laboratory without clocks) it is zero by definition.
+It reads no clock. `host` here is the host's label: anchor + raw counter, at nominal rate. Host minus scale is a
+two-state difference (the host's oscillator wanders); where the host is the scale itself (a laboratory without clocks)
+it is zero by definition.
 """
 
 from dataclasses import dataclass
@@ -44,7 +45,9 @@ class Realization:
 def follow(
     before: TwoState | None, noise: HostNoise, *, epoch_ns: int, x_host_minus_scale_s: float, u_s: float
 ) -> tuple[TwoState, bool]:
-    """Take one reading of host minus scale in; return the state and whether the host did something its model cannot (then it starts anew)."""
+    """Take one reading of host minus scale in; return the state and whether the host did something its model cannot
+    (then it starts anew).
+    """
     if before is None:
         return begin(epoch_ns, x_s=x_host_minus_scale_s, u_s=u_s, y=0.0, u_y=noise.y_spread), False
     ahead = predicted(before, epoch_ns, q1=noise.q1, q2=noise.q2)

@@ -1,7 +1,7 @@
 """The steering law: which rate brings UTC(k) to predicted UTC, in frequency only and inside the limits.
 
-It does not apply anything. y = rate of UTC minus the scale + (UTC minus UTC(k)) / time constant, then limited in size and rate here; the
-envelope checks again (`quorum.envelope`), and so does whoever applies it.
+It does not apply anything. y = rate of UTC minus the scale + (UTC minus UTC(k)) / time constant, then limited in size
+and rate here; the envelope checks again (`quorum.envelope`), and so does whoever applies it.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,8 @@ def decide(
 ) -> SteeringOrder:
     """Return the order for the interval that begins at the prediction's epoch.
 
-    The wish is cut to what one change may be, to the rate that a day's limit allows, and to none that adds to a total that is used up.
+    The wish is cut to what one change may be, to the rate that a day's limit allows, and to none that adds to a total
+    that is used up.
     """
     now = utc.epoch_ns
     x_utc_minus_utck_s = utc.x_s - coordination.at(now)

@@ -1,4 +1,6 @@
-"""A steering order: the rate of UTC(k) minus the scale from now on, for how long, and why. Frequency only: time is never stepped."""
+"""A steering order: the rate of UTC(k) minus the scale from now on, for how long, and why. Frequency only: time is
+never stepped.
+"""
 
 import json
 from dataclasses import dataclass

@@ -1,7 +1,8 @@
 """A difference of two time scales as phase and rate: the two-state Kalman filter that prediction and realization share.
 
-It knows no clocks and decides nothing. State (x, y), x in seconds, y dimensionless; process noise q1 (white FM, s^2/s) and q2 (random-walk FM,
-1/s); measurement x with variance r (Zucca and Tavella 2005; Greenhall 2012). Irregular epochs. Law of the file: + - * / and sqrt only.
+It knows no clocks and decides nothing. State (x, y), x in seconds, y dimensionless; process noise q1 (white FM, s^2/s)
+and q2 (random-walk FM, 1/s); measurement x with variance r (Zucca and Tavella 2005; Greenhall 2012). Irregular epochs.
+Law of the file: + - * / and sqrt only.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,9 @@
 """UTC prediction: what UTC minus the scale is now, from outside values that came earlier, and how sure that is.
 
-It does not choose whom to believe (`compare.selection`) and does not steer. The scale is modelled as a two-state difference whose noise is
-the ensemble's own; each outside value corrects it. What no averaging removes (limits of the links) is carried beside the statistics with the
-filter's own gains. If the values scatter more than they declare, the stated sigma grows by that factor: it never shrinks below the model's.
+It does not choose whom to believe (`compare.selection`) and does not steer. The scale is modelled as a two-state
+difference whose noise is the ensemble's own; each outside value corrects it. What no averaging removes (limits of the
+links) is carried beside the statistics with the filter's own gains. If the values scatter more than they declare, the
+stated sigma grows by that factor: it never shrinks below the model's.
 """
 
 from dataclasses import dataclass, replace
@@ -12,13 +13,16 @@ import numpy as np
 from truechimer.steer.two_state import TwoState, begin, corrected, predicted
 
 SURPRISE_SIGMAS = 6.0
-"""An outside value further from the prediction than this (beyond its limit) says that the model is wrong: the state is opened to it."""
+"""An outside value further from the prediction than this (beyond its limit) says that the model is wrong: the state is
+opened to it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class UtcPrediction:
-    """UTC minus the scale: `state` at its epoch; `limit_s`: limit of the systematic part of the values taken in; `outside_ns`: TAI of the last
-    outside value; `u_outside_s`: one sigma of x just after it; `scatter`: mean squared innovation against its model (1 where it fits).
+    """UTC minus the scale: `state` at its epoch; `limit_s`: limit of the systematic part of the values taken in;
+    `outside_ns`: TAI of the last outside value; `u_outside_s`: one sigma of x just after it; `scatter`: mean squared
+    innovation against its model (1 where it fits).
     `begun_ns`: TAI of the first value; `interval_s`: learned interval between outside values.
     """
 
@@ -38,7 +42,9 @@ class UtcPrediction:
 
 @dataclass(frozen=True, slots=True)
 class ScaleNoise:
-    """Noise of the scale as the prediction sees it: `q1` (s^2/s), `q2` (1/s), and one sigma of its rate before anything is known."""
+    """Noise of the scale as the prediction sees it: `q1` (s^2/s), `q2` (1/s), and one sigma of its rate before anything
+    is known.
+    """
 
     q1: float
     q2: float
@@ -54,7 +60,9 @@ def update(
     u_s: float,
     limit_s: float,
 ) -> tuple[UtcPrediction, bool]:
-    """Take one combined outside value in; return the prediction and whether the value was a surprise (see `SURPRISE_SIGMAS`)."""
+    """Take one combined outside value in; return the prediction and whether the value was a surprise (see
+    `SURPRISE_SIGMAS`).
+    """
     if before is None:
         state = begin(epoch_tai_ns, x_s=x_utc_minus_scale_s, u_s=u_s, y=0.0, u_y=noise.y_spread)
         return UtcPrediction(state, limit_s, epoch_tai_ns, u_s, 1.0, epoch_tai_ns, 0.0), False

@@ -1,4 +1,5 @@
-"""Expiry: leap table and steering envelope run out on a known day; the operator hears it before, and when it has happened.
+"""Expiry: leap table and steering envelope run out on a known day; the operator hears it before, and when it has
+happened.
 
 It decides nothing: the line treats an expired table or envelope by its own rules.
 """
@@ -16,13 +17,25 @@ def leap_table(expires_tai_ns: int, *, epoch_tai_ns: int) -> tuple[Standing, Sta
         "put the present leap-seconds.list into the laboratory's folder; beyond its expiry UTC cannot be told from TAI"
     )
     soon = lambda: Alert(  # noqa: E731
-        AlertKind.LEAP_TABLE_EXPIRING, "instants", "leap table", AlertSeverity.WARNING,
-        f"the leap table expires in {max(expires_tai_ns - epoch_tai_ns, 0) / DAY_NS:.1f} days", (), epoch_tai_ns, do_next,
-    )  # fmt: skip
+        AlertKind.LEAP_TABLE_EXPIRING,
+        "instants",
+        "leap table",
+        AlertSeverity.WARNING,
+        f"the leap table expires in {max(expires_tai_ns - epoch_tai_ns, 0) / DAY_NS:.1f} days",
+        (),
+        epoch_tai_ns,
+        do_next,
+    )
     gone = lambda: Alert(  # noqa: E731
-        AlertKind.LEAP_TABLE_EXPIRED, "instants", "leap table", AlertSeverity.CRITICAL,
-        "the leap table has expired; doors are unsynchronised", (), epoch_tai_ns, do_next,
-    )  # fmt: skip
+        AlertKind.LEAP_TABLE_EXPIRED,
+        "instants",
+        "leap table",
+        AlertSeverity.CRITICAL,
+        "the leap table has expired; doors are unsynchronised",
+        (),
+        epoch_tai_ns,
+        do_next,
+    )
     expired = epoch_tai_ns >= expires_tai_ns
     return (
         Standing("leap-expiring", not expired and epoch_tai_ns >= expires_tai_ns - WARNING_NS, soon),
@@ -34,13 +47,25 @@ def envelope(valid_until_ns: int, *, epoch_tai_ns: int) -> tuple[Standing, Stand
     """Return the two standing conditions of a steering envelope: it expires within 14 days; it has expired."""
     do_next = "have a new envelope signed; without one the laboratory holds its rate and is in holdover"
     soon = lambda: Alert(  # noqa: E731
-        AlertKind.ENVELOPE_EXPIRING, "quorum", "envelope", AlertSeverity.WARNING,
-        f"the steering envelope expires in {max(valid_until_ns - epoch_tai_ns, 0) / DAY_NS:.1f} days", (), epoch_tai_ns, do_next,
-    )  # fmt: skip
+        AlertKind.ENVELOPE_EXPIRING,
+        "quorum",
+        "envelope",
+        AlertSeverity.WARNING,
+        f"the steering envelope expires in {max(valid_until_ns - epoch_tai_ns, 0) / DAY_NS:.1f} days",
+        (),
+        epoch_tai_ns,
+        do_next,
+    )
     gone = lambda: Alert(  # noqa: E731
-        AlertKind.ENVELOPE_EXPIRED, "quorum", "envelope", AlertSeverity.CRITICAL,
-        "no valid steering envelope: holdover", (), epoch_tai_ns, do_next,
-    )  # fmt: skip
+        AlertKind.ENVELOPE_EXPIRED,
+        "quorum",
+        "envelope",
+        AlertSeverity.CRITICAL,
+        "no valid steering envelope: holdover",
+        (),
+        epoch_tai_ns,
+        do_next,
+    )
     expired = epoch_tai_ns >= valid_until_ns
     return (
         Standing("envelope-expiring", not expired and epoch_tai_ns >= valid_until_ns - WARNING_NS, soon),

@@ -1,6 +1,7 @@
 """Integrity: what an epoch's values say that an operator must hear, said once, when it begins.
 
-It sees values and returns alerts; it changes nothing. An alert is raised at the epoch where the condition begins, not at each epoch where it holds.
+It sees values and returns alerts; it changes nothing. An alert is raised at the epoch where the condition begins, not
+at each epoch where it holds.
 """
 
 from collections.abc import Sequence
@@ -116,7 +117,9 @@ def check_sources(
     *,
     epoch_tai_ns: int,
 ) -> tuple[Alert, ...]:
-    """Return an alert for each source that was outvoted or fell silent at this epoch, and one when the majority is lost."""
+    """Return an alert for each source that was outvoted or fell silent at this epoch, and one when the majority is
+    lost.
+    """
     alerts = []
     for k, (was, now) in enumerate(zip(before, after, strict=True)):
         if was.verdict is now.verdict:
@@ -155,7 +158,7 @@ def check_sources(
     return tuple(alerts)
 
 
-def _alert(
+def _alert(  # noqa: PLR0917
     kind: AlertKind,
     component: str,
     subject: str,

@@ -1,4 +1,5 @@
-"""Standing conditions: what holds for days (an expired table, an expiring envelope) is said once when it begins, not at every epoch.
+"""Standing conditions: what holds for days (an expired table, an expiring envelope) is said once when it begins, not at
+every epoch.
 
 It sees values and returns alerts; it keeps nothing: what was said is a value that the caller carries.
 """
@@ -11,7 +12,9 @@ from truechimer.alerts import Alert
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A condition and how to say it: `key` names it among all, `holds` now or not, `alert` makes the alert when it is wanted."""
+    """A condition and how to say it: `key` names it among all, `holds` now or not, `alert` makes the alert when it is
+    wanted.
+    """
 
     key: str
     holds: bool

@@ -1,0 +1,227 @@
+# mypy: allow-untyped-defs, allow-untyped-calls
+"""Learning: at each slot of a fixed grid, what prediction errors over hours and days say of every clock.
+
+It averages nothing into the scale. It measures each clock's error over each lag against where its own rate put it then,
+tests whether a rate is still what it was, chooses the filter that predicts best, and asks for weights. The grid does
+not depend on the interval of the readings, so neither do the weights.
+
+Law of the file: only + - * / and sqrt in a written order, so that a replay is equal to the last bit.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from truechimer.kernel import kernel
+from truechimer.scale.detection import off_the_others
+from truechimer.scale.state import ScaleParameters, ScaleState
+from truechimer.scale.weights import from_errors
+
+FLOOR = 1e-4
+"""No learned variance falls below this part of what the clock's kind or its declaration lets expect."""
+
+
+@kernel
+def _learn(  # noqa: PLR0917
+    epoch_ns,
+    measured_now,
+    x,
+    y,
+    best,
+    since_ns,
+    good_since_ns,
+    membership,
+    weight,
+    u2,
+    noise,
+    eligible,
+    tau_s,
+    lags,
+    drift,
+    prior_count,
+    sigmas,
+    cap_n,
+    tau_excess,
+    tau_noise,
+    tau_count,
+    lag_excess,
+    lag_count,
+    ring_ns,
+    ring_x,
+    ring_y,
+    step_variance,
+    prior_lag,
+):
+    """At a slot: errors over each lag, the rate test, the best filter, the weights, and the ring moved on by one."""
+    n, filters = y.shape
+    best, since_ns, good_since_ns, membership = best.copy(), since_ns.copy(), good_since_ns.copy(), membership.copy()
+    tau_excess, tau_noise, tau_count = tau_excess.copy(), tau_noise.copy(), tau_count.copy()
+    lag_excess, lag_count = lag_excess.copy(), lag_count.copy()
+    slots = ring_ns.shape[0]
+    floor = 0.0
+    for lag in range(lags.shape[0]):
+        # the newest slot that is at least a lag old, or for the longest lag, while the ring is young, the oldest there
+        # is
+        slot = -1
+        oldest = -1
+        for r in range(slots):
+            if ring_ns[r] == 0:
+                continue
+            age = (epoch_ns - ring_ns[r]) / 1e9
+            if age >= 0.98 * lags[lag] and (slot < 0 or ring_ns[r] > ring_ns[slot]):
+                slot = r
+            if age > 0.0 and (oldest < 0 or ring_ns[r] < ring_ns[oldest]):
+                oldest = r
+        longest = lag == lags.shape[0] - 1
+        if slot < 0 and longest:
+            slot = oldest
+        if slot < 0:
+            continue
+        age = (epoch_ns - ring_ns[slot]) / 1e9
+        error = np.full(n, np.nan)
+        spread = np.full(n, np.inf)
+        voters = np.zeros(n, np.bool_)
+        for i in range(n):
+            # a clock that was re-set since then has no error over this lag
+            if not measured_now[i] or not np.isfinite(ring_x[slot, i]) or since_ns[i] >= ring_ns[slot]:
+                continue
+            if good_since_ns[i] > ring_ns[slot] and membership[i] != 2:
+                continue
+            error[i] = x[i] - (ring_x[slot, i] + ring_y[slot, i, best[i]] * age + 0.5 * drift[i] * age * age)
+            spread[i] = max(lag_excess[i, lag], 1e-36) * (age / lags[lag]) + 2.0 * u2[i] + 2.0 * noise
+            # a rate learned for a short time only was not sure of itself
+            learned = (ring_ns[slot] - since_ns[i]) / 1e9
+            spread[i] += age * age * (step_variance[i] * learned + 2.0 * u2[i] + 2.0 * noise) / (learned * learned)
+            voters[i] = membership[i] == 2 and eligible[i]
+            if voters[i] and weight[i] > 0.0:
+                floor = max(floor, weight[i] * sigmas * np.sqrt(spread[i]))
+        if age >= 0.98 * lags[lag]:
+            ready = True
+            for i in range(n):
+                if voters[i] and lag_count[i, lag] < 24:
+                    ready = False
+            if ready:
+                _, _, off, _ = off_the_others(error, spread, voters, sigmas)
+                for i in range(n):
+                    if off[i] and membership[i] == 2:
+                        # the frequency is not what it was: learn it anew, without a vote
+                        membership[i] = 5
+                        since_ns[i], good_since_ns[i] = epoch_ns, epoch_ns
+        for i in range(n):
+            if not np.isfinite(error[i]) or membership[i] == 5:
+                continue
+            free = max(1.0 - weight[i], 0.1) if membership[i] == 2 else 1.0
+            reading_noise = 2.0 * u2[i] * max(1.0 - 2.0 * weight[i], 0.0) + 2.0 * noise
+            if age >= 0.98 * lags[lag]:
+                square = min(error[i] * error[i], 16.0 * spread[i])
+                gain = 1.0 / min(prior_count[i] + lag_count[i, lag], 720.0)
+                sample = (square - reading_noise) / free * (lags[lag] / age)
+                lag_excess[i, lag] = max(
+                    lag_excess[i, lag] + gain * (sample - lag_excess[i, lag]), FLOOR * prior_lag[i, lag]
+                )
+                lag_count[i, lag] += 1
+            if longest:
+                gain = 1.0 / min(prior_count[i] + tau_count[i] + 1.0, 720.0)
+                for k in range(filters):
+                    other = x[i] - (ring_x[slot, i] + ring_y[slot, i, k] * age + 0.5 * drift[i] * age * age)
+                    sample = (other * other - reading_noise) / free * (tau_s / age)
+                    tau_excess[i, k] += gain * (sample - tau_excess[i, k])
+                tau_noise[i] += gain * (2.0 * u2[i] - tau_noise[i])
+                tau_count[i] += 1
+    for i in range(n):
+        least = best[i]
+        for k in range(filters):
+            if tau_excess[i, k] < tau_excess[i, least]:
+                least = k
+        if tau_excess[i, least] < 0.95 * tau_excess[i, best[i]]:
+            best[i] = least
+    wanted = from_errors(membership, eligible, tau_excess, tau_noise, best, cap_n)
+    # the slot that is overwritten is the oldest
+    place = 0
+    for r in range(slots):
+        if ring_ns[r] < ring_ns[place]:
+            place = r
+    ring_ns, ring_x, ring_y = ring_ns.copy(), ring_x.copy(), ring_y.copy()
+    ring_ns[place] = epoch_ns
+    for i in range(n):
+        ring_x[place, i] = x[i] if measured_now[i] and membership[i] != 0 else np.nan
+        for k in range(filters):
+            ring_y[place, i, k] = y[i, k]
+    return (
+        best,
+        since_ns,
+        good_since_ns,
+        membership,
+        wanted,
+        tau_excess,
+        tau_noise,
+        tau_count,
+        lag_excess,
+        lag_count,
+        ring_ns,
+        ring_x,
+        ring_y,
+        floor,
+    )
+
+
+def at_slot(
+    state: ScaleState,
+    constants: ScaleParameters,
+    *,
+    epoch_ns: int,
+    seen: NDArray[np.bool_],
+    u2_s2: NDArray[np.float64],
+    noise_s2: float,
+) -> ScaleState:
+    """Learn at a slot of the fixed grid: `seen`, `u2_s2` `(n_clocks,)`: who was read, and its reading variance (s^2);
+    `noise_s2`: reading variance of the scale itself at this epoch.
+    """
+    out = _learn(
+        epoch_ns,
+        seen,
+        state.x_s,
+        state.y,
+        state.best,
+        state.since_ns,
+        state.good_since_ns,
+        state.membership,
+        state.weight,
+        u2_s2,
+        noise_s2,
+        constants.eligible,
+        constants.tau_weight_s,
+        constants.lags_s,
+        constants.drift,
+        constants.prior_count,
+        constants.detection_sigmas,
+        constants.weight_cap_n,
+        state.tau_excess,
+        state.tau_noise,
+        state.tau_count,
+        state.lag_excess,
+        state.lag_count,
+        state.ring_ns,
+        state.ring_x,
+        state.ring_y,
+        state.step_variance,
+        constants.prior_lag,
+    )
+    names = (
+        "best",
+        "since_ns",
+        "good_since_ns",
+        "membership",
+        "weight",
+        "tau_excess",
+        "tau_noise",
+        "tau_count",
+        "lag_excess",
+        "lag_count",
+        "ring_ns",
+        "ring_x",
+        "ring_y",
+    )
+    next_slot_ns = (epoch_ns // constants.slot_ns + 1) * constants.slot_ns
+    return replace(state, next_slot_ns=next_slot_ns, slow_floor_s=out[-1], **dict(zip(names, out[:-1], strict=True)))
