@@ -105,6 +105,7 @@ BROKEN_ROWS = [
     ("not-a-number", "100,maser1,maser2,one,1e-11"),
     ("not-a-number", "100,maser1,maser2,1e-9 s,1e-11"),
     ("not-a-number", "100,maser1,maser2,1e-9,nan"),
+    ("not-a-number", "100,maser1,maser2,1e-9,1_0e-11"),
     ("not-a-number", "100,maser1,maser2,1e-9,"),
     ("not-finite", "100,maser1,maser2,1e999,1e-11"),
     ("not-finite", "100,maser1,maser2,1e-9,1e999"),
