@@ -5,7 +5,7 @@ standard library alone, since nothing is installed yet. It writes only inside `.
 
 The law of the file: a set counts as installed only when a copy of its requirements file stands in
 `.venv/truechimer-set-up/`, and that copy is written last. Whoever is killed on the way leaves a mark, and the next run
-makes `.venv` anew.
+makes `.venv` anew; where pip itself gave up (no network, no space) `.venv` stays, and the next run installs over it.
 """
 
 import contextlib
@@ -25,6 +25,8 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMPS = VENV / "truechimer-set-up"
 INCOMPLETE = VENV / "truechimer-set-up-incomplete"
+KILLED, PIP_FAILED = "killed", "pip failed"
+"""What the mark of an unfinished set-up says; it says "killed" from the start, since whoever is killed says nothing."""
 LOCK = ROOT / ".venv.lock"
 
 PROGRAM = """\
@@ -92,16 +94,17 @@ def set_up(sets: list[str], lock_descriptor: int) -> None:
     if not sets:
         return
     began = time.monotonic()
-    anew = INCOMPLETE.exists() or not venv_works()
+    mark = INCOMPLETE.read_text(encoding="utf-8") if INCOMPLETE.exists() else None
+    anew = mark not in {None, PIP_FAILED} or not venv_works()
     if anew:
         sets = ["run", *(name for name in sets if name != "run")]
     version = ".".join(map(str, sys.version_info[:3]))
     say(f"setting up .venv with Python {version}: about {download_mib(sets)} MiB to download ({', '.join(sets)}), once")
     if anew:
         make_venv()
-    INCOMPLETE.touch()
+    INCOMPLETE.write_text(KILLED, encoding="utf-8")
     for name in sets:
-        install(name, lock_descriptor)
+        install(name, lock_descriptor, over=mark == PIP_FAILED and not anew)
     write_program()
     STAMPS.mkdir(exist_ok=True)
     INCOMPLETE.unlink()
@@ -128,7 +131,7 @@ def make_venv() -> None:
         if VENV.exists():
             shutil.rmtree(VENV)
         VENV.mkdir()
-        INCOMPLETE.touch()
+        INCOMPLETE.write_text(KILLED, encoding="utf-8")
         venv.EnvBuilder(with_pip=True, symlinks=True).create(VENV)
     except subprocess.CalledProcessError:
         raise SetUpFailedError(
@@ -138,9 +141,10 @@ def make_venv() -> None:
         raise SetUpFailedError(f"cannot write to {VENV}: {error.strerror}") from None
 
 
-def install(name: str, lock_descriptor: int) -> None:
+def install(name: str, lock_descriptor: int, *, over: bool) -> None:
     """Install one set: wheels only, nothing whose hash is not in the file, nothing that the file does not name.
 
+    `over`: what is there already is written again, since the attempt before may have left a package half written.
     pip holds the lock too: were this process killed, nobody else would begin while pip is still writing.
     """
     command: list[str | Path] = [
@@ -154,11 +158,14 @@ def install(name: str, lock_descriptor: int) -> None:
         "--no-deps",
     ]
     command += ["--no-input", "--disable-pip-version-check", "--no-warn-script-location"]
+    command += ["--force-reinstall"] if over else []
     command += [] if sys.stderr.isatty() else ["--quiet"]
     command += ["--requirement", REQUIREMENTS / f"{name}.txt"]
     environment = {**os.environ, "PIP_ROOT_USER_ACTION": "ignore"}
     pip = subprocess.run(command, stdout=sys.stderr, env=environment, pass_fds=(lock_descriptor,), check=False)
     if pip.returncode != 0:
+        if pip.returncode > 0:
+            INCOMPLETE.write_text(PIP_FAILED, encoding="utf-8")
         raise SetUpFailedError(
             f"pip could not install requirements/{name}.txt (its own words stand above); "
             "is a package index reachable? The next run begins again"
