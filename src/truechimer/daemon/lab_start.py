@@ -1,0 +1,262 @@
+"""From a checked LAB.toml to a run: clocks, links, policy, label, and the state that earlier records bring back.
+
+It starts no thread and opens no door. A laboratory with records resumes from them by the one path there is, the replay of its log; one without
+begins anew.
+"""
+
+import secrets
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from truechimer._version import __version__
+from truechimer.clocks.clock import Clock, ClockKind
+from truechimer.clocks.register import host_clock
+from truechimer.daemon import policy_files
+from truechimer.daemon.feeds import HostLabel
+from truechimer.daemon.host_clocks import HostClocks
+from truechimer.daemon.lab_check import CheckedLab
+from truechimer.daemon.lab_file import LabFile, Source, SourceKind
+from truechimer.daemon.policy_files import PolicyFiles
+from truechimer.errors import Misuse, Rejected
+from truechimer.instants import FS_PER_NS, FS_PER_S, Instant, LeapTable
+from truechimer.laboratory import replay, run_start
+from truechimer.laboratory.measured_coverage import COVERAGE
+from truechimer.laboratory.run_start import RunStart
+from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
+from truechimer.sim.scenario import Scenario
+from truechimer.sim.scenario_file import read as read_scenario
+from truechimer.sim.world import World
+from truechimer.store.sqlite_records import SqliteRecords
+
+DAY_S = 86_400.0
+SIMULATED_REFID = b"SIM\0"
+OWN_REFID = b"XTRU"
+"""Reference identifier of a stratum-1 service of ours; those that begin with X are for private use (RFC 9748 section 3)."""
+
+ATOMIC_TIME_CONSTANT_S = 5.0 * DAY_S
+ATOMIC_STEER_EVERY_S = DAY_S / 4.0
+OSCILLATOR_TIME_CONSTANT_S = 120.0
+OSCILLATOR_STEER_EVERY_S = 10.0
+REQUALIFY_INTERVALS = 60.0
+
+
+class LabStartRejected(Rejected):
+    """The laboratory cannot start from what is there."""
+
+
+@dataclass(slots=True)
+class Started:
+    """A run that is ready: constants, state, records, label, and the simulated world where there is one."""
+
+    folder: Path
+    lab: LabFile
+    files: PolicyFiles
+    start: RunStart
+    config: LaboratoryConfig
+    state: LaboratoryState
+    store: SqliteRecords
+    label: HostLabel
+    world: World | None
+    resumed: bool
+    replayed: int
+
+
+def open_run(checked: CheckedLab, clocks: HostClocks, *, progress: Callable[[str], None] = lambda _: None) -> Started:
+    """Open a run from a checked file; raises `Rejected` where policy or records do not allow one."""
+    if checked.lab is None or checked.leap_table is None:
+        raise Misuse("a run is opened from a file without faults")
+    lab, folder, leaps = checked.lab, checked.folder, checked.leap_table
+    scenario = _scenario(lab, folder)
+    members = _clocks(lab, scenario)
+    now = HostLabel(clocks.raw_ns(), _wall_label_ns(clocks, leaps))
+    files = _policy(checked, members, now.tai_ns)
+    (folder / lab.evidence.folder).mkdir(parents=True, exist_ok=True, mode=0o700)
+    store = SqliteRecords(folder / lab.evidence.folder / "records.sqlite3")
+    boot_id = clocks.boot_id().hex()
+    start = _run_start(lab, members, scenario, files, leaps, now, boot_id)
+    world: World | None = None
+    if not store.count():
+        if scenario is not None:
+            world = World(scenario, seed=_seed(lab, folder), anchor_tai_ns=now.tai_ns, anchor_raw_ns=now.raw_ns)
+        config, state, sealed = replay.begin_run(start, None, same_boot=True)
+        store.append([(sealed.seq, sealed.data)])
+        return Started(folder, lab, files, start, config, state, store, now, world, resumed=False, replayed=0)
+    found = replay.replay(_with_progress(store, progress))
+    if found.difference is not None or found.state is None or found.start is None:
+        why = found.difference.why if found.difference else "it is empty"
+        raise LabStartRejected(f"{store.path}: the records cannot be resumed ({why}); keep them, and start in a new folder or with the version that wrote them")
+    same_boot = found.start.boot_id == boot_id
+    label = _label_after(found.start, found.state, now, same_boot=same_boot)
+    if scenario is not None:
+        world = _world_again(scenario, _seed(lab, folder), found.start, store, label, same_boot=same_boot)
+    start = run_start.merged(replace(start, anchor_raw_ns=label.raw_ns, anchor_tai_ns=label.tai_ns), found.state.register)
+    config, state, sealed = replay.begin_run(start, found.state, same_boot=same_boot)
+    store.append([(sealed.seq, sealed.data)])
+    return Started(folder, lab, files, start, config, state, store, label, world, resumed=True, replayed=found.compared)
+
+
+def _with_progress(store: SqliteRecords, progress: Callable[[str], None]) -> "list[bytes]":
+    """Read all records, saying so where it takes long."""
+    began, total, out = time.monotonic(), store.count(), []
+    for number, data in enumerate(store.read()):
+        out.append(data)
+        if number % 5000 == 0 and time.monotonic() - began > 1.0:
+            progress(f"resuming from records: {number} of {total} read")
+    if total > 20_000:
+        progress(f"resuming from {total} records")
+    return out
+
+
+def _wall_label_ns(clocks: HostClocks, leaps: LeapTable) -> int:
+    """Read the wall clock once, as a label: TAI = UTC + what the leap table says for about now."""
+    unix_ns = clocks.realtime_ns()
+    about = Instant(unix_ns * FS_PER_NS + leaps.entries[-1].tai_minus_utc_s * FS_PER_S)
+    return unix_ns + leaps.tai_minus_utc_at(about) * 10**9
+
+
+def _label_after(before: RunStart, state: LaboratoryState, now: HostLabel, *, same_boot: bool) -> HostLabel:
+    """Return the label to go on with: the old one while the counter runs on, a new one after a boot, never before the last epoch."""
+    if same_boot:
+        return HostLabel(before.anchor_raw_ns, before.anchor_tai_ns)
+    return HostLabel(now.raw_ns, max(now.tai_ns, state.epoch_ns + 10**9))
+
+
+def _scenario(lab: LabFile, folder: Path) -> Scenario | None:
+    """Read the scenario of a simulated source, if there is one."""
+    for source in lab.sources:
+        if source.kind is SourceKind.SIMULATED and source.scenario is not None:
+            scenario, findings = read_scenario((folder / source.scenario).read_bytes())
+            if scenario is None:
+                raise LabStartRejected("; ".join(finding.at(source.scenario) for finding in findings))
+            return scenario
+    return None
+
+
+def _seed(lab: LabFile, folder: Path) -> int:
+    """Return the seed of a simulated laboratory; drawn once and written down where the file names none."""
+    if lab.lab.seed is not None:
+        return lab.lab.seed
+    path = folder / "run" / "seed"
+    if path.exists():
+        return int(path.read_text(encoding="ascii"))
+    seed = secrets.randbelow(2**31)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.write_text(f"{seed}\n", encoding="ascii")
+    return seed
+
+
+def _clocks(lab: LabFile, scenario: Scenario | None) -> tuple[Clock, ...]:
+    """Return the register's clocks: those of the file, those of the scenario that it does not name, and the host at the end."""
+    named = tuple(clock for clock in lab.clocks if clock.kind is not ClockKind.HOST and clock.name != "host")
+    known = {clock.name for clock in named}
+    if scenario is not None:
+        named += tuple(clock.declared for clock in scenario.clocks if clock.name not in known)
+    host = next((clock for clock in lab.clocks if clock.name == "host"), host_clock())
+    return (*named, host)
+
+
+def _run_start(
+    lab: LabFile, members: tuple[Clock, ...], scenario: Scenario | None, files: PolicyFiles, leaps: LeapTable, label: HostLabel, boot_id: str
+) -> RunStart:
+    """Lay out everything the run depends on."""
+    atomic = any(clock.kind.is_atomic for clock in members)
+    pairs: list[tuple[str, str]] = []
+    operators: dict[str, str] = {}
+    refids: dict[str, bytes] = {}
+    if scenario is not None:
+        pairs += [(link.a, link.b) for link in scenario.links]
+        pairs.append(("host", scenario.pivot))
+        operators |= {end: link.operator for link in scenario.links for end in (link.a, link.b) if end.startswith("UTC") and link.operator}
+    for source in lab.sources:
+        if source.kind is SourceKind.NTP:
+            name = f"UTC.{source.name}"
+            pairs.append((name, "host"))
+            operators[name] = source.operator_name
+            refids[name] = _refid(source)
+    interval_s = lab.scale.interval_s
+    time_constant_s = lab.steer.time_constant_s or (ATOMIC_TIME_CONSTANT_S if atomic else max(OSCILLATOR_TIME_CONSTANT_S, 4.0 * interval_s))
+    every_s = lab.steer.decide_every_s or (ATOMIC_STEER_EVERY_S if atomic else max(OSCILLATOR_STEER_EVERY_S, interval_s))
+    return RunStart(
+        name=lab.lab.name,
+        scale_name=f"SIM({lab.lab.name})" if lab.is_simulated else f"UTC({lab.lab.name})",
+        version=__version__,
+        simulated=lab.is_simulated,
+        clocks=members,
+        pairs=tuple(dict.fromkeys(pairs)),
+        operators=tuple(operators.items()),
+        interval_s=interval_s,
+        tau_weight_s=lab.scale.tau_weight_s,
+        weight_cap_n=lab.scale.weight_cap_n,
+        probation_s=lab.scale.tau_weight_s,
+        steer_time_constant_s=time_constant_s,
+        steer_interval_s=every_s,
+        requalify_s=REQUALIFY_INTERVALS * interval_s,
+        silence_s=lab.lab.silence_s,
+        policy=files.policy,
+        envelope=files.envelope,
+        leaps=leaps,
+        coverage=COVERAGE,
+        refid=SIMULATED_REFID if lab.is_simulated else OWN_REFID,
+        reference_refids=() if lab.is_simulated else tuple(refids.items()),
+        anchor_raw_ns=label.raw_ns,
+        anchor_tai_ns=label.tai_ns,
+        boot_id=boot_id,
+    )
+
+
+def _refid(source: Source) -> bytes:
+    """Return the reference identifier for a server we follow: its IPv4 address, or for anything else the first octets of a hash (RFC 5905 7.3)."""
+    import hashlib
+    import socket
+
+    place = source.place
+    host = "" if place is None else place.host
+    try:
+        return socket.inet_aton(host)
+    except OSError:
+        return hashlib.md5(host.encode(), usedforsecurity=False).digest()[:4]
+
+
+def _policy(checked: CheckedLab, members: tuple[Clock, ...], now_ns: int) -> PolicyFiles:
+    """Load the policy; where there is none, make the first one (1 of 1, software key) and write the ugly word into the laboratory's file."""
+    assert checked.lab is not None  # noqa: S101 - open_run has looked
+    folder = checked.folder / checked.lab.policy.folder
+    if policy_files.has_policy(folder):
+        files = policy_files.load(folder)
+        software = not all(key.hardware for key in files.policy.keys)
+        if software and not checked.lab.policy.insecure_software_keys:
+            raise LabStartRejected(f"{checked.path}: the policy uses software keys; write [policy] insecure_software_keys = true, or use hardware keys")
+        return files
+    if not checked.lab.policy.insecure_software_keys:
+        if b"[policy]" in checked.data:
+            raise LabStartRejected(
+                f"{checked.path}: there is no policy in {folder.name}/, and [policy] does not allow software keys; "
+                "run `truechimer init` for hardware keys, or write insecure_software_keys = true"
+            )
+        note = b"\n[policy]\n# written by the first start: one person, one key in a file. Whoever reads that file can order steers.\ninsecure_software_keys = true\n"
+        try:
+            with checked.path.open("ab") as file:
+                file.write(note if checked.data.endswith(b"\n") else b"\n" + note)
+        except OSError as error:
+            raise LabStartRejected(f"{checked.path}: cannot write `[policy] insecure_software_keys = true` ({error.strerror}); write it yourself") from None
+        print(f"{checked.path}: no policy yet: made one person's software key, and wrote [policy] insecure_software_keys = true", file=sys.stderr)
+    return policy_files.make_first_policy(folder, members, from_ns=now_ns - 400 * policy_files.DAY_NS if checked.lab.is_simulated else now_ns - policy_files.DAY_NS)
+
+
+def _world_again(scenario: Scenario, seed: int, before: RunStart, store: SqliteRecords, label: HostLabel, *, same_boot: bool) -> World:
+    """Bring the simulated world back to where the records left it, by asking it the same questions again."""
+    if not same_boot:
+        raise LabStartRejected("a simulated laboratory cannot go on after a boot: its world hangs on the raw counter; start it in a new folder")
+    import json
+
+    world = World(scenario, seed=seed, anchor_tai_ns=label.tai_ns, anchor_raw_ns=label.raw_ns)
+    for _ in world.history():
+        pass
+    for data in store.read():
+        body = json.loads(data)
+        if body["kind"] == "readings" and "raw_ns" in body:
+            world.batch(int(body["raw_ns"]))
+    return world

@@ -1,0 +1,176 @@
+"""Status: one document of what the laboratory knows now, made once an epoch, from which `now`, `status`, `sources` and the console answer.
+
+It decides nothing. Keys follow the contract: snake_case, SI units in the name, absent where there is no value.
+"""
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from truechimer._version import __version__
+from truechimer.alerts import Alert
+from truechimer.compare.claims import Claim
+from truechimer.compare.selection import Verdict
+from truechimer.daemon.feeds import SourceStatus
+from truechimer.instants import Instant, LeapTable, Span, to_utc
+from truechimer.laboratory.line import EpochOutcome
+from truechimer.laboratory.run_start import RunStart
+from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
+from truechimer.quorum.verified import Verified
+from truechimer.scale.state import REASONS, Membership
+from truechimer.serve.clock_page import ClockPage, PageUnreadable, ServiceState
+from truechimer.serve.ntp.server import SIMULATED_ANCHOR_DOUBT_S
+from truechimer.serve.served_time import ServedTime, serve_at
+
+NOW_LIMIT_S = 15.0
+"""`now` states any bound below this as synchronised: whoever asks judges it (NTP's own limit is 16 s)."""
+
+_SENTENCES = {
+    ServiceState.FREERUN: "the scale runs free: it is not compared with UTC or not brought to this machine",
+    ServiceState.ACQUIRING: "learning offset and rate against UTC; doors say unsynchronised",
+    ServiceState.STEERED: "steered on UTC by a majority of sources",
+    ServiceState.HOLDOVER: "holding over: no majority of fresh outside values or no valid envelope; the bound grows",
+    ServiceState.ALARM: "alarm: doors say unsynchronised",
+}
+
+
+def time_document(page: ClockPage | PageUnreadable, *, raw_ns: int, leaps: LeapTable, scale: str, missing: tuple[str, ...], state: ServiceState) -> dict[str, Any]:
+    """Return the `now` document at a raw value: the interval that holds true time, or why there is none."""
+    simulated = scale.startswith("SIM(")
+    body: dict[str, Any] = {"state": state.value, "scale": scale, "against": "simulated-utc" if simulated else "utc", "missing": list(missing)}
+    served = serve_at(page, raw_ns, bound_limit_s=NOW_LIMIT_S)
+    body["synchronised"] = isinstance(served, ServedTime)
+    instant, bound_s = served.instant, served.bound_s
+    if isinstance(served, ServedTime):
+        body |= {"u_s": served.u_s, "coverage": served.coverage}
+    else:
+        body["why"] = served.reason.value
+    if instant is None or not np.isfinite(bound_s):
+        return body
+    half = Span.from_seconds(bound_s)
+    earliest, latest = instant - half, instant + half
+    body |= {
+        "tai_ns": instant.tai_ns_floor,
+        "tai_fs": str(instant.tai_fs),
+        "utc": _utc_text(instant, leaps),
+        "earliest": _utc_text(earliest, leaps),
+        "latest": _utc_text(latest, leaps),
+        "earliest_tai_fs": str(earliest.tai_fs),
+        "latest_tai_fs": str(latest.tai_fs),
+        "bound_s": bound_s,
+    }
+    return body
+
+
+def _utc_text(instant: Instant, leaps: LeapTable) -> str:
+    """Return an instant as UTC text with picoseconds; beyond the leap table's expiry it is still shown (the state says so)."""
+    return to_utc(instant, leaps, beyond_expiry="flag").isoformat(digits=12)
+
+
+def laboratory_document(
+    start: RunStart, config: LaboratoryConfig, state: LaboratoryState, outcome: EpochOutcome | None, *, uptime_s: float, epochs: int, rejected: int,
+    alerts: Iterable[Alert], reading_faults: list[dict[str, Any]],
+) -> dict[str, Any]:  # fmt: skip
+    """Return what `status` adds to the time: sentence, terms, scale, steering, alerts."""
+    body: dict[str, Any] = {
+        "lab": start.name,
+        "pid": os.getpid(),
+        "uptime_s": uptime_s,
+        "version": __version__,
+        "state_sentence": _SENTENCES[state.service],
+        "policy_sentence": start.policy.sentence,
+        "records": state.chain.seq,
+        "epochs": epochs,
+        "rejected_readings": rejected,
+        "reading_faults": reading_faults,
+        "clocks": clocks(state, outcome),
+        "alerts": [_alert(alert) for alert in alerts],
+        "leap": {"expires": config.leaps.expires.isoformat(digits=0), "source": config.leaps.source},
+    }
+    if outcome is not None and outcome.bound is not None:
+        body |= {"terms": outcome.bound.terms.as_dict(), "scale_bound_s": outcome.bound.scale_bound_s}
+        body["root_dispersion"] = {"bound_s": outcome.bound.bound_s, "simulated_anchor_doubt_s": SIMULATED_ANCHOR_DOUBT_S if config.simulated else 0.0}
+    if outcome is not None and outcome.page is not None:
+        body["bound_growth"] = outcome.page.bound_growth
+        body["leap"]["tai_minus_utc_s"] = outcome.page.tai_minus_utc_s
+    if outcome is not None and outcome.utc is not None and state.utc is not None:
+        body["utc_minus_scale"] = {"x_s": outcome.utc.x_s, "y": outcome.utc.y, "u_s": outcome.utc.u_x_s * state.utc.inflation, "limit_s": state.utc.limit_s}
+    steering: dict[str, Any] = {}
+    if state.coordination is not None:
+        steering |= {"y_steer": state.coordination.y_steer, "x_utck_minus_scale_s": state.coordination.at(state.epoch_ns)}
+    if isinstance(state.limits, Verified):
+        limits = state.limits.value
+        until = Instant.from_tai_ns(limits.valid_until_ns)
+        steering |= {"envelope_valid_until": _utc_text(until, config.leaps), "per_change": limits.per_change, "per_day_s": limits.per_day_s}
+    else:
+        steering["envelope_refused"] = state.limits.says
+    body["steering"] = steering
+    return body
+
+
+def clocks(state: LaboratoryState, outcome: EpochOutcome | None) -> list[dict[str, Any]]:
+    """Return one row a clock."""
+    rows = []
+    step = None if outcome is None else outcome.step
+    for i, clock in enumerate(state.register.clocks):
+        membership = Membership(int(state.scale.membership[i]))
+        alone = membership is Membership.IN or membership is Membership.OBSERVER
+        row: dict[str, Any] = {
+            "name": clock.name,
+            "kind": clock.kind.value,
+            "weight": 0.0 if step is None else float(step.weight[i]),
+            "state": membership.name.lower().replace("_", "-"),
+            "reason": REASONS[membership],
+        }
+        if step is not None and np.isfinite(step.x_clock_minus_scale_s[i]):
+            row["x_clock_minus_scale_s"] = float(step.x_clock_minus_scale_s[i])
+            if alone:
+                row["rate"] = float(state.scale.y[i, state.scale.best[i]])
+        rows.append(row)
+    return rows
+
+
+def sources(
+    state: LaboratoryState, outcome: EpochOutcome | None, feeds: dict[str, SourceStatus], kinds: dict[str, str], *, epoch_now_ns: int
+) -> list[dict[str, Any]]:
+    """Return one row a source that claims UTC: offset against UTC(k), what it cannot exclude, and what became of it."""
+    rows = []
+    seen = set()
+    for k, link in enumerate(state.register.outside):
+        reference = state.register.references[link.reference]
+        claim: Claim = state.claims[k] if k < len(state.claims) else Claim(0, 0.0, 0.0, 0.0, 0.0, Verdict.NEVER, 0, 0, 0)
+        row: dict[str, Any] = {"name": reference.name, "link": state.register.link_name(link.link), "operator": reference.operator}
+        row |= {"verdict": claim.verdict.value, "values": claim.n, "kind": kinds.get(reference.name, "link")}
+        row["mark"] = mark(claim.verdict, is_first=outcome is not None and outcome.selection.selected[:1] == (k,))
+        if claim.n:
+            row |= {"age_s": (epoch_now_ns - claim.epoch_ns) / 1e9, "u_s": claim.u_s, "limit_s": claim.limit_s}
+            if state.coordination is not None:
+                row["offset_s"] = claim.x_s - state.coordination.at(claim.epoch_ns)
+        feed = feeds.get(reference.name)
+        if feed is not None:
+            row |= {key: value for key, value in (("stratum", feed.stratum), ("poll_s", feed.poll_s), ("delay_s", feed.delay_s)) if value is not None}
+            row |= {"reach": feed.reach, "answers": feed.answers, "failures": feed.failures}
+            if feed.says:
+                row["says"] = feed.says
+        seen.add(reference.name)
+        rows.append(row)
+    return rows
+
+
+def mark(verdict: Verdict, *, is_first: bool) -> str:
+    """Return chrony's mark: `*` selected first, `+` combined, `x` outvoted, `?` unusable, `~` in quarantine."""
+    if verdict is Verdict.SELECTED:
+        return "*" if is_first else "+"
+    return {Verdict.OUTVOTED: "x", Verdict.QUARANTINED: "x"}.get(verdict, "?")
+
+
+def _alert(alert: Alert) -> dict[str, Any]:
+    """Return an alert as a document."""
+    return {
+        "alert": alert.kind.value, "component": alert.component, "subject": alert.subject, "severity": alert.severity.value, "says": alert.says,
+        "do_next": alert.do_next, "epoch_tai_ns": alert.seen_at_tai_ns, "because": list(alert.because),
+    }  # fmt: skip
+
+
