@@ -15,9 +15,7 @@ from truechimer.sim import pole_ladder as ladder
 
 
 def ripple() -> None:
-    print(
-        "poles per decade -> largest departure of S(f) from 1/f inside a long ladder (theory: 4 exp(-pi^2 / ln-spacing))"
-    )
+    print("poles per decade -> departure of S(f) from 1/f inside a long ladder (theory: 4 exp(-pi^2 / ln-spacing))")
     for per_decade in (1, 2, 3, 4):
         spacing = np.log(10.0) / per_decade
         rates = 10.0 ** (np.arange(-20 * per_decade, 20 * per_decade) / per_decade)
