@@ -95,7 +95,7 @@ def test_an_unsynchronised_server_is_measured_but_not_to_be_used(tmp_path: Path)
         found = ask(door.port, page=page)
     assert isinstance(found, NtpMeasurement)
     assert not found.synchronised
-    assert found.doubt is AnswerDoubt.KISS
+    assert found.doubt is AnswerDoubt.UNSYNCHRONISED
     assert found.root_distance_s >= 16.0
 
 

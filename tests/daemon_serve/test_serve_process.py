@@ -80,7 +80,7 @@ def test_kill_9_of_the_laboratory_leaves_a_growing_bound_then_unsynchronised_by_
             stated.append((since_kill_s, answer.root_dispersion_s))
             time.sleep(0.02)
             assert len(stated) < 1_000
-        assert answer.doubt is AnswerDoubt.KISS
+        assert answer.doubt is AnswerDoubt.UNSYNCHRONISED
         assert answer.leap == 3
         until(lambda: read_counters(door.counters_path())["unsynchronised_bound_too_wide"] > 0)
     assert while_alive is not None
@@ -100,7 +100,7 @@ def test_kill_9_of_the_laboratory_ends_in_unsynchronised_by_silence(tmp_path: Pa
         answer = door.ask()
         assert answer is not None
         assert answer.doubt is None  # silence is not yet doubt
-        until(lambda: (answer := door.ask()) is not None and answer.doubt is AnswerDoubt.KISS)
+        until(lambda: (answer := door.ask()) is not None and answer.doubt is AnswerDoubt.UNSYNCHRONISED)
         assert 0.4 < time.monotonic() - killed_at < PATIENCE_S
         until(lambda: read_counters(door.counters_path())["unsynchronised_page_too_old"] > 0)
 
@@ -109,7 +109,7 @@ def test_a_laboratory_that_comes_back_is_served_again(tmp_path: Path) -> None:
     first = a_laboratory(tmp_path, bound_growth=1e-8, silence_s=0.2)
     with a_door(tmp_path) as door:
         kill_9(first)
-        until(lambda: (answer := door.ask()) is not None and answer.doubt is AnswerDoubt.KISS)
+        until(lambda: (answer := door.ask()) is not None and answer.doubt is AnswerDoubt.UNSYNCHRONISED)
         second = a_laboratory(tmp_path, bound_growth=1e-8, silence_s=600)
         until(lambda: (answer := door.ask()) is not None and answer.doubt is None)
         kill_9(second)
@@ -155,7 +155,7 @@ def test_a_page_of_another_boot_is_not_served(tmp_path: Path) -> None:
         writer.publish(a_live_page())
         answer = door.ask()
         assert answer is not None
-        assert answer.doubt is AnswerDoubt.KISS
+        assert answer.doubt is AnswerDoubt.UNSYNCHRONISED
         assert (answer.receive, answer.transmit) == (0, 0)
         until(lambda: read_counters(door.counters_path())["unsynchronised_counter_restarted"] > 0)
 
@@ -168,7 +168,7 @@ def test_an_alarm_on_the_page_is_unsynchronised_at_once(tmp_path: Path) -> None:
         writer.publish(a_live_page(state=ServiceState.ALARM))
         answer = door.ask()
         assert answer is not None
-        assert answer.doubt is AnswerDoubt.KISS
+        assert answer.doubt is AnswerDoubt.UNSYNCHRONISED
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -94,6 +94,7 @@ def test_what_is_no_reply_to_us_is_rejected(broken: dict[str, object], reason: W
         ({"stratum": 16}, AnswerDoubt.UNSYNCHRONISED),
         ({"stratum": 255}, AnswerDoubt.UNSYNCHRONISED),
         ({"stratum": 0, "refid": b"RATE"}, AnswerDoubt.KISS),
+        ({"stratum": 0, "refid": bytes(4)}, AnswerDoubt.UNSYNCHRONISED),
         ({"root_dispersion": 16 * 65_536}, AnswerDoubt.ROOT_DISTANCE),
         ({"root_delay": 32 * 65_536}, AnswerDoubt.ROOT_DISTANCE),
         ({"reference": T2 + 4296}, AnswerDoubt.REFERENCE_AFTER_TRANSMIT),
@@ -124,7 +125,14 @@ def test_a_short_datagram_is_rejected() -> None:
 
 @pytest.mark.parametrize(
     ("refid", "stratum", "text"),
-    [(b"SIM\0", 1, "SIM"), (b"INIT", 0, "INIT"), (bytes([192, 0, 2, 9]), 2, "192.0.2.9"), (b"\x1b[2J", 1, "[2J")],
+    [
+        (b"SIM\0", 1, "SIM"),
+        (bytes(4), 0, ""),
+        (bytes([127, 127, 1, 1]), 1, "127.127.1.1"),
+        (b"INIT", 0, "INIT"),
+        (bytes([192, 0, 2, 9]), 2, "192.0.2.9"),
+        (b"\x1b[2J", 1, "[2J"),
+    ],
 )
 def test_a_refid_is_shown_as_its_stratum_wants_and_never_as_control_codes(
     refid: bytes, stratum: int, text: str
@@ -148,4 +156,4 @@ def test_the_client_refuses_what_our_server_calls_unsynchronised() -> None:
     assert isinstance(reply, Reply)
     answer = read_reply(reply.with_transmit(transmit_stamp(reply, RAW + 1000, last=0)), NONCE)
     assert isinstance(answer, NtpAnswer)
-    assert answer.doubt is AnswerDoubt.KISS
+    assert answer.doubt is AnswerDoubt.UNSYNCHRONISED

@@ -37,8 +37,8 @@ class WhyRejected(StrEnum):
 class AnswerDoubt(StrEnum):
     """Why a genuine reply must not be used as time."""
 
-    UNSYNCHRONISED = "unsynchronised"  # LI 3, or stratum 16 and above: RFC 5905 A.5.1.1
-    KISS = "kiss"  # stratum 0: RFC 5905 7.4
+    UNSYNCHRONISED = "unsynchronised"  # LI 3, stratum 0 or 16 and above: RFC 5905 A.5.1.1
+    KISS = "kiss"  # stratum 0 with a code: RFC 5905 7.4
     ROOT_DISTANCE = "root-distance"  # rootdelay/2 + rootdisp >= MAXDISP: RFC 5905 A.5.1.1
     REFERENCE_AFTER_TRANSMIT = "reference-after-transmit"  # RFC 5905 A.5.1.1
     TRANSMIT_BEFORE_RECEIVE = "transmit-before-receive"
@@ -129,15 +129,18 @@ def refid_text(refid: bytes, *, stratum: int) -> str:
     """Return a reference id for people: four characters at stratum 0 and 1, an IPv4 address (or hash) above: RFC 5905
     7.3.
     """
-    if stratum <= 1:
-        return kiss_text(refid)
+    text = kiss_text(refid) if stratum <= 1 else ""
+    if text or refid == bytes(4):
+        return text
     return ".".join(str(octet) for octet in refid)
 
 
 def _doubt(header: NtpHeader) -> AnswerDoubt | None:
     """Return the first reason against using the packet as time."""
-    if header.stratum == 0:  # kiss-o'-death or "unspecified": RFC 5905 7.4
+    if header.stratum == 0 and header.refid != bytes(4):  # kiss-o'-death: RFC 5905 7.4
         return AnswerDoubt.KISS
+    if header.stratum == 0:  # "unspecified or invalid", RFC 5905 figure 11: what 16 is on the wire
+        return AnswerDoubt.UNSYNCHRONISED
     if header.leap == NtpLeap.UNSYNCHRONISED or header.stratum >= MAX_STRATUM:
         return AnswerDoubt.UNSYNCHRONISED
     distance_s = ntp64.short_to_seconds(header.root_delay) / 2 + ntp64.short_to_seconds(header.root_dispersion)
