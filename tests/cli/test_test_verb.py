@@ -1,0 +1,109 @@
+"""`truechimer test`: which steps a tier has, how a failure shows, and that a forbidden skip fails a session."""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from truechimer.cli import test_verb as verb
+
+ROOT = Path(__file__).parents[2]
+
+
+def options(*, ci: bool = False, acceptance: bool = False) -> argparse.Namespace:
+    return argparse.Namespace(ci=ci, acceptance=acceptance)
+
+
+def test_each_tier_runs_all_checks_and_differs_in_the_tests_it_picks() -> None:
+    core, ci, acceptance = (verb.steps(each) for each in (options(), options(ci=True), options(acceptance=True)))
+    names = ["ruff format --check", "ruff check", "mypy", "lint-imports", "pytest"]
+    assert [[step.name for step in steps] for steps in (core, ci, acceptance)] == [names] * 3
+    assert core[-1].command[-2:] == ["-m", "not slow and not acceptance"]
+    assert ci[-1].command[-2:] == ["-m", "not acceptance"]
+    assert acceptance[-1].command[-1] == "pytest"
+
+
+def test_only_the_stricter_tiers_forbid_skips() -> None:
+    assert "TRUECHIMER_FORBID_SKIPS" not in verb.environment_of(options())
+    assert verb.environment_of(options(ci=True))["TRUECHIMER_FORBID_SKIPS"] == "1"
+    assert verb.environment_of(options(acceptance=True))["TRUECHIMER_HYPOTHESIS"] == "acceptance"
+
+
+def test_a_failed_step_fails_the_whole_but_the_others_still_run(
+    monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    def steps(_: argparse.Namespace) -> list[verb.Step]:
+        return [
+            verb.Step("first", [sys.executable, "-c", "print('one'); raise SystemExit(3)"]),
+            verb.Step("second", [sys.executable, "-c", "print('two'); print('closing line')"]),
+        ]
+
+    monkeypatch.setattr(verb, "steps", steps)
+    monkeypatch.setattr(verb, "install_peers", lambda _: None)
+    assert verb.main([]) == 1
+    lines = capfdbinary.readouterr().out.decode().splitlines()
+    assert "one" in lines
+    assert "two" in lines
+    assert any(line.endswith("first  FAILED (status 3)") for line in lines)
+    assert lines[-1] == "closing line"
+
+
+def test_a_package_is_needed_only_where_a_test_uses_it_and_the_program_is_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements" / "debian.txt").write_text(
+        "# marker program package\nneeds_a  no-such-a  pkg-a\nneeds_b  no-such-b  pkg-b\nneeds_c  python3  pkg-c\n"
+    )
+    (tmp_path / "tests" / "x").mkdir(parents=True)
+    text = "@pytest.mark." + "needs_a\n@pytest.mark." + "needs_c\n"
+    (tmp_path / "tests" / "x" / "test_x.py").write_text(text)
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"])
+    assert verb.missing_packages(tmp_path) == ["pkg-a"]
+
+
+@pytest.mark.parametrize(
+    ("forbid", "marker", "status"),
+    [("0", "", 0), ("1", "", 1), ("1", "@pytest.mark.shared_data", 0), ("1", "@pytest.mark.xfail(reason='x')", 0)],
+)
+def test_where_skips_are_forbidden_one_skip_fails_the_session(
+    tmp_path: Path, forbid: str, marker: str, status: int
+) -> None:
+    """The project's own conftest on a small tree, where the folder ../shared/data is not."""
+    tree = tmp_path / "tree"
+    (tree / "tests" / "room").mkdir(parents=True)
+    (tree / "requirements").mkdir()
+    shutil.copy(ROOT / "tests" / "conftest.py", tree / "tests")
+    shutil.copy(ROOT / "requirements" / "debian.txt", tree / "requirements")
+    shutil.copy(ROOT / "pyproject.toml", tree)
+    (tree / "tests" / "budget.toml").write_text("[core]\nroom = 100\n[ci]\nroom = 0.0\n")
+    body = "assert False" if "xfail" in marker else "pass" if "shared" in marker else "pytest.skip('not today')"
+    (tree / "tests" / "room" / "test_it.py").write_text(
+        f"import pytest\n{marker}\ndef test_it():\n    {body}\ndef test_that():\n    pass\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "CI"}
+    environment |= {"TRUECHIMER_FORBID_SKIPS": forbid, "PYTHONPATH": str(ROOT / "src")}
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=tree,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == status, result.stdout
+    assert "room" in result.stdout
+    assert "OVER ITS BUDGET of 0 s" in result.stdout
+    assert "random order seed: " in result.stdout
+    assert ("1 tests skipped because the folder" in result.stdout) is ("shared" in marker)
+    assert ("skips are forbidden" in result.stdout) is (status == 1)
+
+
+def test_from_a_wheel_there_is_nothing_to_test(tmp_path: Path) -> None:
+    with pytest.raises(verb.NoCheckoutRejected, match="checkout"):
+        verb.checkout_of(tmp_path / "site-packages" / "truechimer" / "cli" / "test_verb.py")
+    assert verb.checkout_of(Path(verb.__file__)) == ROOT
