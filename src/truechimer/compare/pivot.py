@@ -27,7 +27,7 @@ class AgainstPivot:
     `x_node_minus_pivot_s`: seconds, NaN where no good path reaches the node; `u2_s2`: variance of the path's reading
     noise (s^2);
     `limit_s`: sum of the path's limits; `spare`: bool `(n_links,)`, good links that were not needed: redundant paths
-    for `closure`.
+    for `closure`; `alone`: no other clock is compared with the pivot at this epoch.
     """
 
     pivot: int
@@ -35,6 +35,7 @@ class AgainstPivot:
     u2_s2: Floats
     limit_s: Floats
     spare: NDArray[np.bool_]
+    alone: bool
 
 
 @kernel
@@ -66,10 +67,13 @@ def _walk(  # noqa: PLR0917
                 depth[b], spare[j], moved = layer + 1, False, True
         layer += 1
     reached = 0
+    clocks = 0
     for node in range(n_nodes):
         if depth[node] >= 0:
             reached += 1
-    return value, u2, bound, spare, reached
+            if node < n_clocks:
+                clocks += 1
+    return value, u2, bound, spare, reached, clocks
 
 
 def against_pivot(readings: EpochReadings, marks: Marks, register: Register, *, preferred: int) -> AgainstPivot:
@@ -82,12 +86,12 @@ def against_pivot(readings: EpochReadings, marks: Marks, register: Register, *, 
     best = None
     arguments = (register.link_a, register.link_b, readings.x_a_minus_b_s, readings.u_s, readings.limit_s, usable)
     for pivot in (preferred, *range(register.n_clocks)):
-        value, u2, bound, spare, reached = _walk(*arguments, pivot, register.n_nodes, register.n_clocks)
+        value, u2, bound, spare, reached, clocks = _walk(*arguments, pivot, register.n_nodes, register.n_clocks)
         if best is None or reached > best[1]:
-            best = (AgainstPivot(pivot, value, u2, bound, spare), reached)
+            best = (AgainstPivot(pivot, value, u2, bound, spare, clocks == 1), reached)
         if reached > 1 and 2 * reached > register.n_nodes:
             break
     if best is None:
         nothing = np.zeros(register.n_nodes)
-        return AgainstPivot(0, np.full(register.n_nodes, np.nan), nothing, nothing, usable)
+        return AgainstPivot(0, np.full(register.n_nodes, np.nan), nothing, nothing, usable, alone=True)
     return best[0]

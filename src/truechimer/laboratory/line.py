@@ -13,6 +13,8 @@ one record.
 from dataclasses import dataclass, replace
 from math import sqrt
 
+import numpy as np
+
 from truechimer.alerts import Alert, AlertKind, AlertSeverity
 from truechimer.compare import cleaning, closure, pivot
 from truechimer.compare.claims import Claim
@@ -69,13 +71,17 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
     found = pivot.against_pivot(given.readings, marks, register, preferred=config.pivot)
     loops = closure.check(given.readings, found, register)
     # scale: what is each clock minus the ensemble, and which clock is off?
+    x_clock_minus_pivot_s = found.x_node_minus_pivot_s[:n]
+    if found.alone and config.members > 1:
+        # a pivot that no other clock is compared with at this epoch says nothing of the scale
+        x_clock_minus_pivot_s = np.full(n, np.nan)
     index = (epoch_ns + config.interval_ns // 2) // config.interval_ns
     expected = prediction.predict(state.scale, config.scale, epoch_tai_ns=epoch_ns)
     scale, scale_step = at1.step(
         state.scale,
         config.scale,
         epoch_tai_ns=epoch_ns,
-        x_clock_minus_pivot_s=found.x_node_minus_pivot_s[:n],
+        x_clock_minus_pivot_s=x_clock_minus_pivot_s,
         u2_s2=found.u2_s2[:n],
         prediction=expected,
         due=index > state.scale_index,

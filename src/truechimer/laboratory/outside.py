@@ -12,7 +12,7 @@ from truechimer.compare import selection
 from truechimer.compare.claims import SILENT, Claim
 from truechimer.compare.cleaning import Marks, Quality
 from truechimer.compare.reading import EpochReadings
-from truechimer.compare.selection import Combined, Expected, Selection, SelectionState, Verdict
+from truechimer.compare.selection import Candidate, Combined, Expected, Selection, SelectionState, Verdict
 from truechimer.scale.state import ScaleState, ScaleStep
 from truechimer.steer import utc_prediction
 from truechimer.steer.bound import COVERAGE_FACTOR
@@ -21,6 +21,9 @@ from truechimer.steer.utc_prediction import ScaleNoise, UtcPrediction
 _GAP = int(Quality.GAP)
 _NO_VOTE = (Verdict.OUTVOTED, Verdict.QUARANTINED)
 _MAJORITY = SelectionState.MAJORITY
+
+START_PATIENCE_VALUES = 4
+"""Values of one source after which the first vote no longer waits for sources that stay silent."""
 
 MATURE_VALUES = 32
 """Outside values before the laboratory's own expectation is a witness against a majority."""
@@ -86,7 +89,10 @@ def hear(
     if ahead is not None and utc is not None and utc.state.n >= MATURE_VALUES:
         expected = Expected(ahead.x_s, COVERAGE_FACTOR * ahead.u_x_s * utc.inflation + utc.limit_s)
     voters = [c for c in found if heard[c.reference].verdict not in _NO_VOTE]
-    chosen = selection.select(voters, expected)
+    if utc is None and _is_early(tuple(heard), voters, register):
+        chosen = selection.NO_SOURCE
+    else:
+        chosen = selection.select(voters, expected)
     judged = book.judged(tuple(heard), found, chosen, epoch_ns=epoch_ns, requalify_s=requalify_s)
     news = [
         candidate for candidate in voters if candidate.reference in fresh and candidate.reference in chosen.selected
@@ -103,3 +109,15 @@ def hear(
         limit_s=combined.limit_s,
     )
     return Outside(judged, chosen, combined, after, surprise)
+
+
+def _is_early(heard: tuple[Claim, ...], voters: list[Candidate], register: Register) -> bool:
+    """Return True while sources of this laboratory are still to speak for the first time.
+
+    Who answers first shall not set the time alone: the first vote waits for all operators, but not longer than
+    `START_PATIENCE_VALUES` values of the quickest.
+    """
+    if max((claim.n for claim in heard), default=0) >= START_PATIENCE_VALUES:
+        return False
+    expected = {register.references[link.reference].operator for link in register.outside}
+    return len({candidate.operator for candidate in voters}) < len(expected)

@@ -149,6 +149,7 @@ def _constants(start: RunStart) -> tuple[LaboratoryConfig, Verified[SteeringLimi
         simulated=start.simulated,
         scale=constants,
         interval_ns=round(start.interval_s * 1e9),
+        members=int(constants.eligible.sum()),
         pivot=next(
             (i for i, clock in enumerate(start.clocks) if clock.kind not in (ClockKind.HOST, ClockKind.LINK)), 0
         ),
@@ -169,8 +170,8 @@ def _constants(start: RunStart) -> tuple[LaboratoryConfig, Verified[SteeringLimi
 def default_limits(
     clocks: tuple[Clock, ...], *, valid_from_ns: int, valid_until_ns: int, sequence: int
 ) -> SteeringLimits:
-    """Return the limits that follow the best clock kind: atomic 2.3e-14 a change and 2 ns a day; else 1e-6 and 100 ms a
-    day.
+    """Return the limits that follow the best clock kind: atomic 2.3e-14 a change and 2 ns a day; else 1e-6 and 100 ms
+    a day.
     """
     atomic = any(clock.kind.is_atomic for clock in clocks)
     per_change, per_day_s = (2.3e-14, 2e-9) if atomic else (1e-6, 0.1)
