@@ -11,7 +11,9 @@ import sys
 VERBS: dict[str, tuple[str, str]] = {
     "ask": ("ask_verb", "ask any time server: offset, delay, bound"),
     "check": ("check_verb", "say everything that is wrong with a laboratory's file, before anything starts"),
+    "evidence": ("evidence_verb", "repeat a recorded run and compare every record (evidence replay)"),
     "init": ("init_verb", "write a commented laboratory file to start from"),
+    "scale": ("scale_verb", "run the ensemble time scale over recorded readings (scale replay)"),
     "sim": ("sim_verb", "make readings, truth and events of a simulated laboratory (sim make)"),
     "test": ("test_verb", "run the checks and core tests of a checkout (--ci: what CI runs)"),
 }

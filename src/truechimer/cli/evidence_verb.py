@@ -1,0 +1,112 @@
+"""`truechimer evidence replay DIR`: repeat a recorded run through the same fold, and name the first record that comes
+out otherwise.
+
+The fold is `truechimer.laboratory`, the comparison `laboratory.replay`; here are arguments and the file. Nothing is
+written.
+
+Exit status: 0 every record came out in the same bytes; 1 one did not; 2 there is nothing to replay, or wrong use.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from truechimer.cli.arguments import verb_parser
+from truechimer.errors import Rejected
+
+PLACES = ("records.sqlite3", "state/records.sqlite3", "run/records.sqlite3")
+"""Where a laboratory's directory holds its records."""
+PROGRESS_AFTER_S = 2.0
+_PROGRESS_EVERY = 500
+
+
+class EvidenceInputRejected(Rejected):
+    """There is no record file where one was named."""
+
+
+def main(argv: list[str]) -> int:
+    """Run `evidence` with the arguments after the verb; return the exit status."""
+    parser = verb_parser("evidence", "The record of everything a laboratory read, decided and served.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="replay")
+    again = verbs.add_parser(
+        "replay",
+        help="repeat a recorded run and compare every record",
+        description="Repeat a run from its records: every decision is made again and must come out in the same bytes.",
+        allow_abbrev=False,
+    )
+    again.add_argument("directory", metavar="DIR", type=Path, help="a laboratory's directory, or its records.sqlite3")
+    again.add_argument("--json", action="store_true", help="print one JSON document")
+    options = parser.parse_args(argv)
+    return _replay(options.directory, as_json=options.json)
+
+
+def records_file(path: Path) -> Path:
+    """Return the record file that a path means: itself, or the one in that directory; raises
+    `EvidenceInputRejected`.
+    """
+    if path.is_file():
+        return path
+    for place in PLACES:
+        if (path / place).is_file():
+            return path / place
+    if not path.exists():
+        raise EvidenceInputRejected(f"{path}: no such file or directory; name a laboratory's directory")
+    raise EvidenceInputRejected(
+        f"{path}: no records here (looked for {', '.join(PLACES)}); name a laboratory's directory"
+    )
+
+
+def _replay(path: Path, *, as_json: bool) -> int:
+    from truechimer.laboratory.replay import replay
+    from truechimer.store.sqlite_records import SqliteRecords
+
+    file = records_file(path)
+    store = SqliteRecords(file, read_only=True)
+    progress = _Progress()
+    try:
+        outcome = replay(progress.watched(store.read(), store.count()))
+    finally:
+        progress.end()
+        store.close()
+    if outcome.compared == 0 and outcome.difference is None:
+        raise EvidenceInputRejected(f"{file}: holds no records yet; nothing to replay")
+    told: dict[str, Any] = {"file": str(file), "records_compared": outcome.compared, "difference": None}
+    if outcome.difference is not None:
+        told["difference"] = {"seq": outcome.difference.seq, "why": outcome.difference.why}
+    if as_json:
+        print(json.dumps(told))
+    elif outcome.difference is None:
+        print(f"{outcome.compared} records compared: every one came out in the same bytes")
+    else:
+        print(f"{outcome.compared} records compared; the first difference is record {outcome.difference.seq}:")
+        print(f"  {outcome.difference.why}")
+    return 0 if outcome.difference is None else 1
+
+
+class _Progress:
+    """A line on stderr of how far a long replay is; only on a terminal and only after `PROGRESS_AFTER_S`."""
+
+    def __init__(self, stream: IO[str] | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._began = time.monotonic()
+        self._shown = False
+
+    def watched(self, records: Iterable[bytes], whole: int) -> Iterator[bytes]:
+        for done, record in enumerate(records):
+            if done % _PROGRESS_EVERY == 0:
+                self._show(done, whole)
+            yield record
+
+    def _show(self, done: int, whole: int) -> None:
+        if self._stream.isatty() and time.monotonic() - self._began > PROGRESS_AFTER_S:
+            self._stream.write(f"\rreplaying: {100.0 * done / max(whole, 1):3.0f} %")
+            self._stream.flush()
+            self._shown = True
+
+    def end(self) -> None:
+        if self._shown:
+            self._stream.write("\r" + " " * 20 + "\r")
+            self._stream.flush()

@@ -1,0 +1,319 @@
+"""Replay: run the ensemble over recorded readings, epoch by epoch, and keep every clock minus the scale.
+
+It opens no file and steers nothing: rows in, a series out. It is the same fold that a laboratory runs
+(`compare.cleaning`, `compare.pivot`, `scale.prediction`, `scale.at1`), without outside links, host and records. Names
+that claim UTC are references: they carry no weight.
+
+Source: the contract, "Python API" (`scale.replay(readings, clocks, algorithm)`) and "Files" (Scale CSV).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from math import isfinite
+from operator import attrgetter
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from truechimer.clocks.clock import Clock, ClockKind
+from truechimer.clocks.register import Register, host_clock, is_reference
+from truechimer.compare import cleaning, pivot
+from truechimer.compare.cleaning import Because, LinkHistory, Marks, Quality
+from truechimer.compare.reading import EpochReadings
+from truechimer.errors import Misuse, Rejected
+from truechimer.formats.finding import Finding
+from truechimer.formats.readings_csv import mjd_text_of_ns
+from truechimer.scale import at1, prediction
+from truechimer.scale.state import REASONS, Membership, ScaleState
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+ALGORITHMS = ("at1",)
+SCALE_HEADER = "epoch_mjd,clock,x_clock_minus_scale_s,weight,state,reason\n"
+
+STATES = {
+    Membership.ABSENT: "absent",
+    Membership.LEARNING: "learning",
+    Membership.IN: "in",
+    Membership.SUSPECT: "suspect",
+    Membership.OUT_STEP: "out",
+    Membership.OUT_RATE: "out",
+    Membership.OBSERVER: "observer",
+}
+"""The word in the column `state`; the column `reason` says why a clock carries no weight."""
+
+_NO_READING = 100
+_FROZEN = 101
+_NO_PATH = 102
+_NOT_USED = {
+    _NO_READING: "no reading at this epoch: predicted",
+    _FROZEN: "its reading is frozen (the same value again and again): predicted",
+    _NO_PATH: "no chain of readings connects it to the others at this epoch: predicted",
+}
+_PROGRESS_EVERY = 1_000
+
+
+class ReplayMisuse(Misuse):
+    """A replay was asked for something that this version cannot do."""
+
+
+class ReplayRejected(Rejected):
+    """The readings cannot make a scale."""
+
+
+class Row(Protocol):
+    """What a replay needs of a reading: `formats.readings_csv.ReadingRow` and `compare.reading.Reading` both have
+    it.
+    """
+
+    @property
+    def epoch_tai_ns(self) -> int:
+        """Epoch, ns since 1970-01-01T00:00:00 TAI."""
+        ...
+
+    @property
+    def a(self) -> str:
+        """The clock that was read."""
+        ...
+
+    @property
+    def b(self) -> str:
+        """The clock that was subtracted."""
+        ...
+
+    @property
+    def x_a_minus_b_s(self) -> float:
+        """Reading, seconds."""
+        ...
+
+    @property
+    def u_s(self) -> float:
+        """One sigma of the reading's own noise, seconds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScaleSeries:
+    """The scale over a record; arrays have shape `(n_epochs,)` or `(n_epochs, n_clocks)`.
+
+    `epoch_tai_ns`; `x_clock_minus_scale_s`: measured, or predicted where a clock was not read (NaN before its first
+    reading); `weight`; `state`: `Membership` of each clock, int8; `unused`: why a clock had no say at an epoch although
+    it is a member (0: it had), int8; `divided`: clocks disagreed and no majority said who was right;
+    `y_clock_minus_scale`: rate of each clock at the end, NaN where none was learned; `epochs_read`: epochs at which
+    each clock was read; `rejected`: rows that were not used, with the line where there is one.
+    """
+
+    algorithm: str
+    clocks: tuple[Clock, ...]
+    epoch_tai_ns: Ints
+    x_clock_minus_scale_s: Floats
+    weight: Floats
+    state: NDArray[np.int8]
+    unused: NDArray[np.int8]
+    divided: NDArray[np.bool_]
+    y_clock_minus_scale: Floats
+    epochs_read: Ints
+    rejected: tuple[Finding, ...]
+
+    def reason(self, epoch: int, clock: int) -> str:
+        """Say why a clock carries no weight at an epoch (indices); empty where it carries some."""
+        unused = int(self.unused[epoch, clock])
+        return _NOT_USED[unused] if unused else REASONS[Membership(int(self.state[epoch, clock]))]
+
+
+def clocks_in(rows: Iterable[Row]) -> tuple[Clock, ...]:
+    """Return a clock for every name in the rows that does not claim UTC, in order of appearance.
+
+    Kinds are not known: `host` is the host, all others are oscillators whose noise is learned.
+    """
+    names = dict.fromkeys(name for row in rows for name in (row.a, row.b) if not is_reference(name))
+    return tuple(host_clock() if name == "host" else Clock(name=name, kind=ClockKind.OSCILLATOR) for name in names)
+
+
+def replay(
+    rows: Iterable[Row],
+    clocks: Sequence[Clock] | None = None,
+    algorithm: str = "at1",
+    *,
+    tau_weight_s: float = at1.TAU_WEIGHT_S,
+    weight_cap_n: float = at1.WEIGHT_CAP_N,
+    interval_s: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ScaleSeries:
+    """Run the ensemble over readings.
+
+    `clocks` None: every name found is a clock to be learned (`clocks_in`). `interval_s`: a scale step at most this
+    often (at each epoch where None). `progress(done, all)` is called now and then. A row from an unknown clock, that is
+    not finite, that falls back in time or that repeats its pair is put aside, named in `rejected`; all others are used.
+    Raises `ReplayMisuse` for an algorithm that is not built, `ReplayRejected` where no row is left.
+    """
+    if algorithm not in ALGORITHMS:
+        raise ReplayMisuse(f"algorithm {algorithm!r} is not built in this version: {', '.join(ALGORITHMS)}")
+    given = rows if isinstance(rows, list) else list(rows)
+    known = tuple(clocks) if clocks is not None else clocks_in(given)
+    if not any(clock.name == "host" for clock in known) and any("host" in (row.a, row.b) for row in given):
+        known += (host_clock(),)
+    register, good, rejected = _sorted_out(given, known)
+    if not good or not known:
+        raise ReplayRejected(
+            f"none of {len(given)} readings can be used: they must compare clocks with each other, each row finite"
+        )
+    n_epochs = 1 + sum(now.epoch_tai_ns != then.epoch_tai_ns for then, now in pairwise(good))
+    fold = _Fold(register, n_epochs, tau_weight_s=tau_weight_s, weight_cap_n=weight_cap_n, interval_s=interval_s)
+    for epoch_ns, group in groupby(good, key=attrgetter("epoch_tai_ns")):
+        fold.take(epoch_ns, group)
+        if progress is not None and fold.done % _PROGRESS_EVERY == 0:
+            progress(fold.done, n_epochs)
+    return fold.series(algorithm, rejected)
+
+
+def _sorted_out(rows: list[Row], known: tuple[Clock, ...]) -> tuple[Register, list[Row], tuple[Finding, ...]]:
+    """Return the register of all pairs, the rows to be used, and a finding for every other."""
+    names = {clock.name for clock in known}
+    good: list[Row] = []
+    findings: list[Finding] = []
+    pairs: dict[tuple[str, str], None] = {}
+    last_ns, seen = None, set[tuple[str, str]]()
+    for row in rows:
+        pair, fault = (row.a, row.b), ""
+        if last_ns is not None and row.epoch_tai_ns < last_ns:
+            fault, says = "out-of-order", "the epoch lies before the last accepted one"
+        elif not (isfinite(row.x_a_minus_b_s) and isfinite(row.u_s) and row.u_s >= 0.0):
+            fault, says = "not-finite", "reading and uncertainty must be finite, the uncertainty not negative"
+        elif row.a == row.b:
+            fault, says = "same-clock", f"{row.a!r} is compared with itself"
+        else:
+            strange = [name for name in pair if name not in names and not is_reference(name)]
+            if strange:
+                fault, says = (
+                    "unknown-clock",
+                    f"no clock is called {strange[0]!r} here (declare it, or correct the name)",
+                )
+            elif row.epoch_tai_ns == last_ns and (pair in seen or pair[::-1] in seen):
+                fault, says = "duplicate", f"{row.a} and {row.b} are compared twice at this epoch"
+        if fault:
+            findings.append(Finding(fault, says, getattr(row, "line", None)))
+            continue
+        if row.epoch_tai_ns != last_ns:
+            seen.clear()
+        last_ns = row.epoch_tai_ns
+        seen.add(pair)
+        pairs[pair] = None
+        good.append(row)
+    return Register(known, (), ()).with_links(pairs), good, tuple(findings)
+
+
+class _Fold:
+    """The ensemble under way over a record of `n_epochs` epochs."""
+
+    def __init__(
+        self, register: Register, n_epochs: int, *, tau_weight_s: float, weight_cap_n: float, interval_s: float | None
+    ) -> None:
+        n = register.n_clocks
+        self.register = register
+        self.constants = at1.parameters(register.clocks, tau_weight_s=tau_weight_s, weight_cap_n=weight_cap_n)
+        self.members = int(self.constants.eligible.sum())
+        self.state: ScaleState = at1.start(self.constants)
+        self.links = LinkHistory.empty(len(register.links))
+        self.interval_ns = None if interval_s is None else max(round(interval_s * 1e9), 1)
+        self.scale_index = -(2**63)
+        self.done = 0
+        self.preferred = next((i for i, clock in enumerate(register.clocks) if self.constants.eligible[i]), 0)
+        self.none = np.zeros(len(register.links))
+        self.epoch_ns = np.zeros(n_epochs, np.int64)
+        self.x = np.full((n_epochs, n), np.nan)
+        self.weight = np.zeros((n_epochs, n))
+        self.membership = np.zeros((n_epochs, n), np.int8)
+        self.unused = np.zeros((n_epochs, n), np.int8)
+        self.divided = np.zeros(n_epochs, np.bool_)
+        self.read = np.zeros(n, np.int64)
+
+    def take(self, epoch_ns: int, rows: Iterable[Row]) -> None:
+        """Take the readings of one epoch in."""
+        x, u = np.full(len(self.none), np.nan), np.zeros(len(self.none))
+        for row in rows:
+            j, sign = self.register.link_index(row.a, row.b)
+            x[j], u[j] = sign * row.x_a_minus_b_s, row.u_s
+        readings = EpochReadings(epoch_ns, x, u, self.none, self.none)
+        marks, self.links = cleaning.classify(readings, self.links)
+        found = pivot.against_pivot(readings, marks, self.register, preferred=self.preferred)
+        n = self.register.n_clocks
+        x_ip, u2 = found.x_node_minus_pivot_s[:n], found.u2_s2[:n]
+        if found.alone and self.members > 1:
+            # a pivot that no other clock is compared with at this epoch says nothing of the scale
+            x_ip = np.full(n, np.nan)
+        index = self.scale_index + 1
+        if self.interval_ns is not None:
+            index = (epoch_ns + self.interval_ns // 2) // self.interval_ns
+        due = index > self.scale_index
+        self.state, step = at1.step(
+            self.state,
+            self.constants,
+            epoch_tai_ns=epoch_ns,
+            x_clock_minus_pivot_s=x_ip,
+            u2_s2=u2,
+            prediction=prediction.predict(self.state, self.constants, epoch_tai_ns=epoch_ns),
+            due=due,
+        )
+        if due:
+            self.scale_index = index
+        k = self.done
+        self.epoch_ns[k], self.x[k], self.weight[k] = epoch_ns, step.x_clock_minus_scale_s, step.weight
+        self.membership[k], self.divided[k] = step.membership, step.divided
+        seen = np.isfinite(x_ip)
+        self.read += seen
+        if not seen.all():
+            self._say_why(k, np.flatnonzero(~seen).tolist(), readings, marks)
+        self.done = k + 1
+
+    def _say_why(self, k: int, unread: list[int], readings: EpochReadings, marks: Marks) -> None:
+        """Note why clocks were not read at epoch `k`."""
+        for i in unread:
+            if self.membership[k, i] == Membership.ABSENT:
+                continue
+            at = (self.register.link_a == i) | (self.register.link_b == i)
+            if (marks.because[at] == Because.FROZEN).any():
+                self.unused[k, i] = _FROZEN
+            else:
+                came = np.isfinite(readings.x_a_minus_b_s[at]) & (marks.quality[at] != Quality.GAP)
+                self.unused[k, i] = _NO_PATH if came.any() else _NO_READING
+
+    def series(self, algorithm: str, rejected: tuple[Finding, ...]) -> ScaleSeries:
+        """Return what was made."""
+        state = self.state
+        y = np.array([state.y[i, state.best[i]] for i in range(self.register.n_clocks)])
+        y[state.last_ns <= state.since_ns] = np.nan
+        return ScaleSeries(
+            algorithm,
+            self.register.clocks,
+            self.epoch_ns,
+            self.x,
+            self.weight,
+            self.membership,
+            self.unused,
+            self.divided,
+            y,
+            self.read,
+            rejected,
+        )
+
+
+def csv_lines(series: ScaleSeries) -> Iterator[str]:
+    """Yield the Scale CSV (contract): the header, then the lines of one epoch at a time; x is empty where nothing is
+    known of a clock.
+    """
+    yield SCALE_HEADER
+    names = [clock.name for clock in series.clocks]
+    words = {int(membership): word for membership, word in STATES.items()}
+    for k, epoch_ns in enumerate(series.epoch_tai_ns.tolist()):
+        at = mjd_text_of_ns(epoch_ns)
+        x, weight, state = series.x_clock_minus_scale_s[k].tolist(), series.weight[k].tolist(), series.state[k].tolist()
+        lines = []
+        for i, name in enumerate(names):
+            value = repr(x[i]) if isfinite(x[i]) else ""
+            reason = "" if weight[i] > 0.0 else series.reason(k, i)
+            lines.append(f"{at},{name},{value},{weight[i]!r},{words[state[i]]},{reason}\n")
+        yield "".join(lines)
