@@ -13,6 +13,10 @@ from truechimer.scale.state import ScaleParameters, ScaleState
 
 MONTH_S = 30.0 * 86_400.0
 
+LEARNING_MEMBERS = 3
+LEAST_RATIO = 0.25
+"""However quiet a clock looks against the others, no less than this part of its model's noise is allowed for."""
+
 
 def scale_noise(
     state: ScaleState, parameters: ScaleParameters, clocks: tuple[Clock, ...]
@@ -21,14 +25,20 @@ def scale_noise(
     known.
     """
     q1, q2, spread2, total = 0.0, 0.0, 0.0, 0.0
+    members = sum(1 for weight in state.weight.tolist() if weight > 0.0)
     for i, clock in enumerate(clocks):
         weight = float(state.weight[i])
         if weight <= 0.0:
             continue
         noise = two_state_noise(clock)
-        excess = max(float(state.tau_excess[i, state.best[i]]), 0.1 * float(state.tau_noise[i]))
-        q1 += weight * weight * max(excess / parameters.tau_weight_s, noise.q1)
-        q2 += weight * weight * (noise.q2 + 3.0 * noise.floor * noise.floor / MONTH_S)
+        # what the readings teach scales the model's noise; two clocks or fewer cannot teach it
+        ratio = 1.0
+        if members >= LEARNING_MEMBERS:
+            best = int(state.best[i])
+            learned = max(float(state.tau_excess[i, best]), 0.1 * float(state.tau_noise[i]))
+            ratio = max(learned / float(parameters.prior_tau[i, best]), LEAST_RATIO)
+        q1 += weight * weight * ratio * noise.q1
+        q2 += weight * weight * ratio * (noise.q2 + 3.0 * noise.floor * noise.floor / MONTH_S)
         spread2 += weight * weight * noise.y_spread * noise.y_spread
         total += weight
     if total <= 0.0:
