@@ -12,8 +12,7 @@ import pytest
 from truechimer.cli.__main__ import main
 from truechimer.clocks.clock import Clock
 from truechimer.daemon.lab_file import LabFile
-from truechimer.daemon.lab_template import Template, allow_software_keys, lab_toml
-from truechimer.errors import Misuse
+from truechimer.daemon.lab_template import Template, lab_toml
 from truechimer.formats.toml_fields import TomlField, fields_of, is_table, item_of, members_of
 from truechimer.formats.toml_tree import read
 
@@ -155,29 +154,9 @@ def test_a_folder_without_readings_is_told_so(tmp_path: Path, capsys: pytest.Cap
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        '[lab]\nname = "x"\n',
-        '[lab]\nname = "x" # mine\n[policy]\n# a comment\nfolder = "p"\n[access]\n',
-        lab_toml(Template(name="x")),
-    ],
-)
-def test_software_keys_are_written_out_and_all_else_stays(text: str) -> None:
-    changed = allow_software_keys(text)
-    before, _ = read(text.encode(), LabFile)
-    after, findings = read(changed.encode(), LabFile)
+def test_a_new_laboratory_says_that_its_key_is_a_file() -> None:
+    value, findings = read(lab_toml(Template(name="x")).encode(), LabFile)
     assert findings == []
-    assert before is not None
-    assert after is not None
-    assert after.policy.insecure_software_keys
-    assert dataclasses.replace(after, policy=before.policy) == before
-    assert after.policy.folder == before.policy.folder
-    kept = changed.splitlines()
-    assert [line for line in text.splitlines() if line.strip() and line not in kept] == []
-    assert allow_software_keys(changed) == changed
-
-
-def test_an_operators_own_no_to_software_keys_is_not_overruled() -> None:
-    with pytest.raises(Misuse):
-        allow_software_keys('[lab]\nname = "x"\n[policy]\ninsecure_software_keys = false\n')
+    assert value is not None
+    assert value.policy.insecure_software_keys
+    assert not LabFile(lab=value.lab).policy.insecure_software_keys, "the default stays no"

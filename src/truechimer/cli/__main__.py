@@ -16,6 +16,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "scale": ("scale_verb", "run the ensemble time scale over recorded readings (scale replay)"),
     "sim": ("sim_verb", "make readings, truth and events of a simulated laboratory (sim make)"),
     "test": ("test_verb", "run the checks and core tests of a checkout (--ci: what CI runs)"),
+    "up": ("up_verb", "run a laboratory from its file"),
 }
 """Verb: (module of this package, one line of help). A test compares this table with the modules that are there."""
 

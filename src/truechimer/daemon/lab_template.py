@@ -5,15 +5,18 @@ It writes no file. The words are those of `lab_file`'s fields, so the comments c
 
 import json
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from truechimer.daemon.lab_file import LabFile, Protocol
-from truechimer.errors import Misuse
 from truechimer.formats.toml_fields import TomlField, fields_of, is_number, is_table, item_of, members_of
-from truechimer.formats.toml_tree import read_with_lines
 
 SCHEMA_FILE = "lab.schema.json"
+FIRST_POLICY: dict[str, str | bool] = {"insecure_software_keys": True}
+"""A new laboratory has one person and one key in a file, and says so; the first `up` makes them, when the clocks that
+the envelope's limits follow are known.
+"""
 _WIDTH = 110
 
 
@@ -51,33 +54,10 @@ def lab_toml(template: Template) -> str:
         if entry is not None:
             blocks.append(_list_of_tables(item, entry, template))
         else:
-            values = {"name": template.name} if item.key == "lab" else {}
+            written: dict[str, Mapping[str, str | bool]] = {"lab": {"name": template.name}, "policy": FIRST_POLICY}
+            values = written.get(item.key, {})
             blocks.append(f"{_comment(item.doc)}\n" * bool(item.doc) + f"[{item.key}]\n" + _keys(item.hint, values))
     return "\n\n".join(block.rstrip("\n") for block in blocks) + "\n"
-
-
-def allow_software_keys(text: str) -> str:
-    """Return the text of a LAB.toml with `insecure_software_keys = true` written out under [policy].
-
-    All else stays as it was, comments too. A file that cannot be read, or that says `false` itself, is a Misuse:
-    whoever calls this has read the file and asked.
-    """
-    read = read_with_lines(text.encode(), LabFile)
-    if read.value is None:
-        raise Misuse("only a LAB.toml without faults can be changed")
-    line = "insecure_software_keys = true"
-    lines = text.split("\n")
-    if read.value.policy.insecure_software_keys:
-        return text
-    if ("policy", "insecure_software_keys") in read.lines.by_path:
-        raise Misuse("the file itself says insecure_software_keys = false")
-    header = read.lines.by_path.get(("policy",))
-    if header is None:
-        return text.rstrip("\n") + f"\n\n[policy]\n{line}\n"
-    if lines[header - 1].lstrip().startswith("["):
-        lines.insert(header, line)
-        return "\n".join(lines)
-    raise Misuse("[policy] is written inline; a table of its own is needed to add a key")
 
 
 def _list_of_tables(item: TomlField, entry: type, template: Template) -> str:
@@ -109,7 +89,7 @@ def _explanations(cls: type) -> str:
     return "\n".join(lines)
 
 
-def _keys(cls: type, values: dict[str, str]) -> str:
+def _keys(cls: type, values: Mapping[str, str | bool]) -> str:
     """Write the keys of one table: given values, and as comments what has a default."""
     parts = []
     for item in fields_of(cls):
