@@ -189,6 +189,18 @@ def test_under_load_without_a_pause_stamps_stay_believed() -> None:
     assert_served_time_did_not_move(host, answered)
 
 
+def test_a_wall_clock_moved_there_and_back_while_the_process_slept_moves_no_served_stamp() -> None:
+    # Found by the long run: 100 ms back and forward again between two pairs, with the datagram in between.
+    for asleep_ms in range(10, 200, 10):
+        arrival = LEARNT_NS + asleep_ms * MS
+        host = SimulatedHost(
+            steps=[(LEARNT_NS - 100 * MS + asleep_ms * MS + 5_000, -100 * MS), (arrival + 1, 100 * MS)],
+            interruptions=[(LEARNT_NS, asleep_ms * MS)],
+        )
+        answered, _ = run(host, [arrival])
+        assert_served_time_did_not_move(host, answered)
+
+
 def test_before_the_rate_is_learned_user_stamps_serve() -> None:
     host = SimulatedHost()
     answered, clocks = run(host, few(START_NS + 5 * MS), until_ns=START_NS + 100 * MS)
@@ -230,17 +242,18 @@ def test_a_good_stamp_is_carried_over_to_the_raw_counter() -> None:
         (StampRefusal.MOVED, lambda at: {"step_ns": 6_000}),
         (StampRefusal.MOVED, lambda at: {"step_ns": -6_000}),
         (StampRefusal.PAIR_WIDE, lambda at: {"read_ns": 2_600}),
+        (StampRefusal.PAIR_GAP, lambda at: {"asleep_ns": 95 * MS}),
     ],
 )
 # type: ignore[no-untyped-def]
 def test_each_doubt_drops_the_kernel_stamp_and_is_counted_by_its_name(refusal, change) -> None:
-    what = {"stamp_shift_ns": 0, "pair_after": True, "step_ns": 0, "read_ns": 60} | change(None)
+    what = {"stamp_shift_ns": 0, "pair_after": True, "step_ns": 0, "read_ns": 60, "asleep_ns": 0} | change(None)
     host = SimulatedHost()
     clocks = learnt(host)
     before = host.raw()
     came = host.raw()
     host.steps.append((came, what["step_ns"]))
-    host.spend(20_000)
+    host.spend(20_000 + what["asleep_ns"])
     user = host.raw()
     host.read_ns = what["read_ns"]
     if what["pair_after"]:

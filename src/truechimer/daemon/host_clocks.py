@@ -12,7 +12,9 @@ REALTIME, RAW the narrowest, below 5 us); 3. REALTIME - RAW has not moved, again
 over the last pairs, since before the datagram can have come: so a stamp from the far side of a step is dropped even
 where the step was seen by an earlier pair; 4. against every pair since then the difference agrees, half widths
 included, within the limit; 5. carried over, it lies between the last moment at which nothing was waiting and the
-moment at which it was handed to us: this holds even against a wall clock moved there and back between two pairs.
+moment at which it was handed to us, and no two pairs in that time lie further apart than 90 ms: so even a wall clock
+moved there and back between two pairs goes unseen only where it moved backward by less than that gap, and was back
+before the next pair.
 """
 
 import hashlib
@@ -46,6 +48,8 @@ TRIPLES = 5
 NARROW_ENOUGH_NS = 1_000
 """A triple this narrow ends the search: its middle is right to half of it."""
 WIDEST_PAIR_NS = 5_000
+WIDEST_GAP_NS = 90_000_000
+"""Two pairs further apart than this watch nothing: a process that was put to sleep, or forgot."""
 MOVED_NS = 5_000
 """REALTIME - RAW further than this from its prediction has moved."""
 OLDEST_STAMP_NS = NS_PER_S
@@ -68,6 +72,7 @@ class StampRefusal(StrEnum):
     MISSING = "missing"  # the kernel gave none
     RATE_NOT_LEARNED = "rate-not-learned"  # the first 50 ms, and after a change of slew
     PAIR_STALE = "pair-stale"  # no pair was taken after the datagram was handed over: the caller's fault
+    PAIR_GAP = "pair-gap"  # nobody watched the wall clock for more than 90 ms around this datagram
     PAIR_WIDE = "pair-wide"  # interrupted in each of five triples
     MOVED = "moved"  # the wall clock was stepped or slewed around this datagram
     AGE = "age"  # from the future, or older than 1 s
@@ -266,7 +271,11 @@ class HostClocks:
         raw_ns = pair.raw_ns - age_ns + round(self._rate * age_ns)
         if not not_before_raw_ns - LIMIT_NS <= raw_ns <= user_raw_ns + LIMIT_NS:
             return StampRefusal.OUTSIDE_WINDOW
+        later_raw_ns = pair.raw_ns
         for earlier in reversed(self._recent):
+            if later_raw_ns - earlier.raw_ns > WIDEST_GAP_NS:
+                return StampRefusal.PAIR_GAP
+            later_raw_ns = earlier.raw_ns
             # Of a movement between the stamp and `pair`, the stamp's error is what this finds, and the half width of
             # `earlier`.
             if abs(_disagreement_ns(earlier, pair, rate=self._rate)) + earlier.half_width_ns > LIMIT_NS:

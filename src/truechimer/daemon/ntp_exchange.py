@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from enum import StrEnum
 
-from truechimer.daemon.host_clocks import NS_PER_S, PAIR_EVERY_NS, HostClocks
+from truechimer.daemon.host_clocks import NS_PER_S, HostClocks
 from truechimer.daemon.ntp_loop import SO_TIMESTAMPNS, stamp_of
 from truechimer.errors import Rejected
 from truechimer.instants import FS_PER_NS, Instant, LeapTable, ntp64
@@ -26,6 +26,7 @@ round trip only.
 
 STAMP_MESSAGE = (socket.SOL_SOCKET, SO_TIMESTAMPNS)
 REPLY_ROOM = 2048
+WAITING_PAIR_EVERY_NS = 20_000_000
 HALF_NS_FS = FS_PER_NS // 2
 
 WARM_UP_STEP_S = 0.02
@@ -233,7 +234,7 @@ def _converse(
     deadline_raw_ns = sent_raw_ns + round(timeout_s * NS_PER_S)
     rejected = 0
     while (left_ns := deadline_raw_ns - clocks.raw_ns()) > 0:
-        if not poll.poll(min(left_ns, PAIR_EVERY_NS // 2) / 1e6):
+        if not poll.poll(min(left_ns, WAITING_PAIR_EVERY_NS) / 1e6):
             clocks.take_pair()
             continue
         octets, ancillary, _, _ = connection.recvmsg(REPLY_ROOM, 256)
