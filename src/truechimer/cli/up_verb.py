@@ -19,8 +19,12 @@ from truechimer.daemon.ntp_exchange import warm_up
 def main(argv: list[str]) -> int:
     """Run the verb; 0 after an orderly end, 1 where the file has faults."""
     parser = argparse.ArgumentParser(prog="truechimer up", description="run a laboratory from its file")
-    parser.add_argument("lab", type=Path, metavar="LAB.toml", help="the laboratory's file (`truechimer init DIR` writes one)")
-    parser.add_argument("--for", dest="for_s", type=float, metavar="S", help="end after S seconds (default: run until Ctrl-C)")
+    parser.add_argument(
+        "lab", type=Path, metavar="LAB.toml", help="the laboratory's file (`truechimer init DIR` writes one)"
+    )
+    parser.add_argument(
+        "--for", dest="for_s", type=float, metavar="S", help="end after S seconds (default: run until Ctrl-C)"
+    )
     add_insecure_options(parser)
     options = parser.parse_args(argv)
     checked = check_lab(options.lab, now=now_label(), flags=insecure_flags(options))
@@ -36,7 +40,11 @@ def main(argv: list[str]) -> int:
     end_on_signals(laboratory)
     try:
         laboratory.make_feeds()
-        _say(f"{started.config.scale_name}: " + (f"resumed from {started.replayed} records" if started.resumed else "first run") + f"; {started.files.policy.sentence}")
+        _say(
+            f"{started.config.scale_name}: "
+            + (f"resumed from {started.replayed} records" if started.resumed else "first run")
+            + f"; {started.files.policy.sentence}"
+        )
         laboratory.catch_up(_progress)
         laboratory.open_doors(allow_simulated=options.insecure_serve_simulated_time)
         for door in laboratory.doors:
@@ -57,4 +65,6 @@ def _progress(done: int, total: int) -> None:
     """Show how far the past has been taken in, on a terminal."""
     if sys.stderr.isatty() and total:
         end = "\n" if done >= total else ""
-        print(f"\rtaking in the past: {100 * done // total:3d} % of {total} epochs", end=end, file=sys.stderr, flush=True)
+        print(
+            f"\rtaking in the past: {100 * done // total:3d} % of {total} epochs", end=end, file=sys.stderr, flush=True
+        )

@@ -94,7 +94,9 @@ class Feed(threading.Thread):
 class SimulatedFeed(Feed):
     """A world that is read once a second of the host's raw counter."""
 
-    def __init__(self, source: Source, world: World, clocks: HostClocks, out: "queue.Queue[Batch]", *, every_s: float = 1.0) -> None:
+    def __init__(
+        self, source: Source, world: World, clocks: HostClocks, out: "queue.Queue[Batch]", *, every_s: float = 1.0
+    ) -> None:
         super().__init__(source.name, SourceStatus(source.name, "simulated", source.name, poll_s=every_s), out)
         self.world = world
         self._clocks = clocks
@@ -138,7 +140,12 @@ class NtpFeed(Feed):
         while not self._ended.is_set():
             began = clocks.raw_ns()
             found = ask_once(
-                self._host, self._port, timeout_s=NTP_TIMEOUT_S, clocks=clocks, leaps=self._leaps, near=Instant.from_tai_ns(self._label.at(began))
+                self._host,
+                self._port,
+                timeout_s=NTP_TIMEOUT_S,
+                clocks=clocks,
+                leaps=self._leaps,
+                near=Instant.from_tai_ns(self._label.at(began)),
             )
             asked += 1
             self._take(found)

@@ -38,7 +38,7 @@ OWN_REFID = b"XTRU"
 
 ATOMIC_TIME_CONSTANT_S = 5.0 * DAY_S
 ATOMIC_STEER_EVERY_S = DAY_S / 4.0
-OSCILLATOR_TIME_CONSTANT_S = 120.0
+OSCILLATOR_TIME_CONSTANT_S = 32.0
 OSCILLATOR_STEER_EVERY_S = 10.0
 REQUALIFY_INTERVALS = 60.0
 
@@ -72,7 +72,7 @@ def open_run(checked: CheckedLab, clocks: HostClocks, *, progress: Callable[[str
     scenario = _scenario(lab, folder)
     members = _clocks(lab, scenario)
     now = HostLabel(clocks.raw_ns(), _wall_label_ns(clocks, leaps))
-    files = _policy(checked, members, now.tai_ns)
+    files = _policy(checked, members, scenario, now.tai_ns)
     (folder / lab.evidence.folder).mkdir(parents=True, exist_ok=True, mode=0o700)
     store = SqliteRecords(folder / lab.evidence.folder / "records.sqlite3")
     boot_id = clocks.boot_id().hex()
@@ -87,12 +87,16 @@ def open_run(checked: CheckedLab, clocks: HostClocks, *, progress: Callable[[str
     found = replay.replay(_with_progress(store, progress))
     if found.difference is not None or found.state is None or found.start is None:
         why = found.difference.why if found.difference else "it is empty"
-        raise LabStartRejected(f"{store.path}: the records cannot be resumed ({why}); keep them, and start in a new folder or with the version that wrote them")
+        raise LabStartRejected(
+            f"{store.path}: the records cannot be resumed ({why}); keep them, and start in a new folder or with the version that wrote them"
+        )
     same_boot = found.start.boot_id == boot_id
     label = _label_after(found.start, found.state, now, same_boot=same_boot)
     if scenario is not None:
         world = _world_again(scenario, _seed(lab, folder), found.start, store, label, same_boot=same_boot)
-    start = run_start.merged(replace(start, anchor_raw_ns=label.raw_ns, anchor_tai_ns=label.tai_ns), found.state.register)
+    start = run_start.merged(
+        replace(start, anchor_raw_ns=label.raw_ns, anchor_tai_ns=label.tai_ns), found.state.register
+    )
     config, state, sealed = replay.begin_run(start, found.state, same_boot=same_boot)
     store.append([(sealed.seq, sealed.data)])
     return Started(folder, lab, files, start, config, state, store, label, world, resumed=True, replayed=found.compared)
@@ -159,7 +163,13 @@ def _clocks(lab: LabFile, scenario: Scenario | None) -> tuple[Clock, ...]:
 
 
 def _run_start(
-    lab: LabFile, members: tuple[Clock, ...], scenario: Scenario | None, files: PolicyFiles, leaps: LeapTable, label: HostLabel, boot_id: str
+    lab: LabFile,
+    members: tuple[Clock, ...],
+    scenario: Scenario | None,
+    files: PolicyFiles,
+    leaps: LeapTable,
+    label: HostLabel,
+    boot_id: str,
 ) -> RunStart:
     """Lay out everything the run depends on."""
     atomic = any(clock.kind.is_atomic for clock in members)
@@ -169,7 +179,12 @@ def _run_start(
     if scenario is not None:
         pairs += [(link.a, link.b) for link in scenario.links]
         pairs.append(("host", scenario.pivot))
-        operators |= {end: link.operator for link in scenario.links for end in (link.a, link.b) if end.startswith("UTC") and link.operator}
+        operators |= {
+            end: link.operator
+            for link in scenario.links
+            for end in (link.a, link.b)
+            if end.startswith("UTC") and link.operator
+        }
     for source in lab.sources:
         if source.kind is SourceKind.NTP:
             name = f"UTC.{source.name}"
@@ -177,8 +192,12 @@ def _run_start(
             operators[name] = source.operator_name
             refids[name] = _refid(source)
     interval_s = lab.scale.interval_s
-    time_constant_s = lab.steer.time_constant_s or (ATOMIC_TIME_CONSTANT_S if atomic else max(OSCILLATOR_TIME_CONSTANT_S, 4.0 * interval_s))
-    every_s = lab.steer.decide_every_s or (ATOMIC_STEER_EVERY_S if atomic else max(OSCILLATOR_STEER_EVERY_S, interval_s))
+    time_constant_s = lab.steer.time_constant_s or (
+        ATOMIC_TIME_CONSTANT_S if atomic else max(OSCILLATOR_TIME_CONSTANT_S, 4.0 * interval_s)
+    )
+    every_s = lab.steer.decide_every_s or (
+        ATOMIC_STEER_EVERY_S if atomic else max(OSCILLATOR_STEER_EVERY_S, interval_s)
+    )
     return RunStart(
         name=lab.lab.name,
         scale_name=f"SIM({lab.lab.name})" if lab.is_simulated else f"UTC({lab.lab.name})",
@@ -220,7 +239,7 @@ def _refid(source: Source) -> bytes:
         return hashlib.md5(host.encode(), usedforsecurity=False).digest()[:4]
 
 
-def _policy(checked: CheckedLab, members: tuple[Clock, ...], now_ns: int) -> PolicyFiles:
+def _policy(checked: CheckedLab, members: tuple[Clock, ...], scenario: Scenario | None, now_ns: int) -> PolicyFiles:
     """Load the policy; where there is none, make the first one (1 of 1, software key) and write the ugly word into the laboratory's file."""
     assert checked.lab is not None  # noqa: S101 - open_run has looked
     folder = checked.folder / checked.lab.policy.folder
@@ -228,7 +247,9 @@ def _policy(checked: CheckedLab, members: tuple[Clock, ...], now_ns: int) -> Pol
         files = policy_files.load(folder)
         software = not all(key.hardware for key in files.policy.keys)
         if software and not checked.lab.policy.insecure_software_keys:
-            raise LabStartRejected(f"{checked.path}: the policy uses software keys; write [policy] insecure_software_keys = true, or use hardware keys")
+            raise LabStartRejected(
+                f"{checked.path}: the policy uses software keys; write [policy] insecure_software_keys = true, or use hardware keys"
+            )
         return files
     if not checked.lab.policy.insecure_software_keys:
         if b"[policy]" in checked.data:
@@ -241,15 +262,25 @@ def _policy(checked: CheckedLab, members: tuple[Clock, ...], now_ns: int) -> Pol
             with checked.path.open("ab") as file:
                 file.write(note if checked.data.endswith(b"\n") else b"\n" + note)
         except OSError as error:
-            raise LabStartRejected(f"{checked.path}: cannot write `[policy] insecure_software_keys = true` ({error.strerror}); write it yourself") from None
-        print(f"{checked.path}: no policy yet: made one person's software key, and wrote [policy] insecure_software_keys = true", file=sys.stderr)
-    return policy_files.make_first_policy(folder, members, from_ns=now_ns - 400 * policy_files.DAY_NS if checked.lab.is_simulated else now_ns - policy_files.DAY_NS)
+            raise LabStartRejected(
+                f"{checked.path}: cannot write `[policy] insecure_software_keys = true` ({error.strerror}); write it yourself"
+            ) from None
+        print(
+            f"{checked.path}: no policy yet: made one person's software key, and wrote [policy] insecure_software_keys = true",
+            file=sys.stderr,
+        )
+    past_days = 1.0 if scenario is None else scenario.run.days + 1.0
+    return policy_files.make_first_policy(folder, members, now_ns=now_ns, past_days=past_days)
 
 
-def _world_again(scenario: Scenario, seed: int, before: RunStart, store: SqliteRecords, label: HostLabel, *, same_boot: bool) -> World:
+def _world_again(
+    scenario: Scenario, seed: int, before: RunStart, store: SqliteRecords, label: HostLabel, *, same_boot: bool
+) -> World:
     """Bring the simulated world back to where the records left it, by asking it the same questions again."""
     if not same_boot:
-        raise LabStartRejected("a simulated laboratory cannot go on after a boot: its world hangs on the raw counter; start it in a new folder")
+        raise LabStartRejected(
+            "a simulated laboratory cannot go on after a boot: its world hangs on the raw counter; start it in a new folder"
+        )
     import json
 
     world = World(scenario, seed=seed, anchor_tai_ns=label.tai_ns, anchor_raw_ns=label.raw_ns)

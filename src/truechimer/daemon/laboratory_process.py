@@ -108,18 +108,31 @@ class Laboratory:
             clock_readings = [r for r in batch.readings if not (is_reference(r.a) or is_reference(r.b))]
             if clock_readings:
                 # the fold has passed this epoch: refused, counted, said
-                self.on_fault("readings", Finding("late-epoch", f"epoch {epoch_ns} (TAI ns) came after a later one was taken in; it is left out"))
+                self.on_fault(
+                    "readings",
+                    Finding(
+                        "late-epoch", f"epoch {epoch_ns} (TAI ns) came after a later one was taken in; it is left out"
+                    ),
+                )
                 return None
             epoch_ns = state.epoch_ns + 1
         pairs = [(reading.a, reading.b) for reading in batch.readings]
         try:
-            state, grown = replay.grow_register(state, pairs, {r.a if is_reference(r.a) else r.b: r.operator for r in batch.readings if r.operator})
+            state, grown = replay.grow_register(
+                state, pairs, {r.a if is_reference(r.a) else r.b: r.operator for r in batch.readings if r.operator}
+            )
         except UnknownLinkRejected as error:
             self.on_fault("readings", Finding("unknown-clock", str(error)))
             return None
         if grown is not None:
             self._keep((grown,))
-        given = epoch_input(batch.readings, state.register, epoch_tai_ns=epoch_ns, raw_ns=batch.raw_ns, stratum=max(batch.stratum, 0) + 1)
+        given = epoch_input(
+            batch.readings,
+            state.register,
+            epoch_tai_ns=epoch_ns,
+            raw_ns=batch.raw_ns,
+            stratum=max(batch.stratum, 0) + 1,
+        )
         return self._step(state, given, batch, live=live)
 
     def _step(self, state: Any, given: EpochInput, batch: Batch, *, live: bool) -> EpochOutcome:
@@ -225,7 +238,9 @@ class Laboratory:
                 self.feeds.append(NtpFeed(source, started.label, started.config.leaps, self._queue))
             elif source.kind in (SourceKind.READINGS, SourceKind.LINK) and source.path is not None:
                 names = KnownNames(clock.name for clock in started.state.register.clocks)
-                max_age_s = source.max_age_s if source.max_age_s is not None else FRESH_EPOCHS * started.lab.scale.interval_s
+                max_age_s = (
+                    source.max_age_s if source.max_age_s is not None else FRESH_EPOCHS * started.lab.scale.interval_s
+                )
                 self.feeds.append(
                     ReadingsFeed(
                         source, started.folder / source.path, self._queue, known_clocks=names, to_label=self._host_to_label,
@@ -276,19 +291,33 @@ class Laboratory:
         counters: Path | None = None
         if listener.protocol is Protocol.NTP:
             counters = run / f"{name}.counters"
-            command = ["-m", "truechimer.daemon.serve_process", "--page", str(run / "clock.page"), "--counters", str(counters)]
+            command = [
+                "-m",
+                "truechimer.daemon.serve_process",
+                "--page",
+                str(run / "clock.page"),
+                "--counters",
+                str(counters),
+            ]
             command += ["--bound-limit-s", repr(listener.bound_limit_s), "--pidfile", str(run / f"{name}.pid"), *common]
             command += ["--insecure-serve-simulated-time"] if allow_simulated else []
         else:
             command = ["-m", "truechimer.console.server", "--lab", str(self.started.folder), *common]
         process = subprocess.Popen(
-            [sys.executable, *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True, env=_environment()
+            [sys.executable, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env=_environment(),
         )
         ready = _first_line(process)
         if ready is None:
             process.kill()
             process.wait()
-            raise DoorRejected(f"the {listener.protocol.value} door on {listener.address} port {port} did not open; what it said stands above")
+            raise DoorRejected(
+                f"the {listener.protocol.value} door on {listener.address} port {port} did not open; what it said stands above"
+            )
         return Door(listener, process, int(ready.get("port", port)), counters)
 
     def run(self, *, for_s: float | None = None) -> None:
@@ -393,13 +422,22 @@ class Laboratory:
         """Return the rows of `sources`."""
         feeds = {f"UTC.{feed.status.name}": feed.status for feed in self.feeds if isinstance(feed, NtpFeed)}
         return status.sources(
-            self.started.state, self.outcome, feeds, {name: "ntp" for name in feeds}, epoch_now_ns=self.started.label.at(self.clocks.raw_ns())
+            self.started.state,
+            self.outcome,
+            feeds,
+            {name: "ntp" for name in feeds},
+            epoch_now_ns=self.started.label.at(self.clocks.raw_ns()),
         )
 
     @staticmethod
     def _door(door: Door) -> dict[str, Any]:
         """Return one listener's row."""
-        row: dict[str, Any] = {"protocol": door.listener.protocol.value, "address": door.listener.address, "port": door.port, "pid": door.process.pid}
+        row: dict[str, Any] = {
+            "protocol": door.listener.protocol.value,
+            "address": door.listener.address,
+            "port": door.port,
+            "pid": door.process.pid,
+        }
         row["alive"] = door.process.poll() is None
         if door.counters is not None:
             row["bound_limit_s"] = door.listener.bound_limit_s
@@ -474,5 +512,3 @@ def _end_orphans(run: Path) -> None:
                 if not Path(f"/proc/{pid}").exists():
                     break
                 time.sleep(0.05)
-
-

@@ -10,4 +10,8 @@ from truechimer.alerts import Alert
 
 def say(alert: Alert) -> None:
     """Write one line for an operator."""
-    print(f"{alert.severity.value.upper()} {alert.kind.value} {alert.subject}: {alert.says}; {alert.do_next}", file=sys.stderr, flush=True)
+    print(
+        f"{alert.severity.value.upper()} {alert.kind.value} {alert.subject}: {alert.says}; {alert.do_next}",
+        file=sys.stderr,
+        flush=True,
+    )

@@ -42,18 +42,26 @@ def has_policy(folder: Path) -> bool:
 def load(folder: Path) -> PolicyFiles:
     """Read policy and envelope; raises `PolicyFilesRejected` (what is missing and what to do) or `PolicyRejected`."""
     return PolicyFiles(
-        quorum_policy.policy_from(_read(folder / "policy.json", "run `truechimer init` or `truechimer up` to make a first one")),
-        _signed_from(_read(folder / "envelope.json", "have a steering envelope signed (`truechimer init DIR --renew-envelope`)"), folder),
+        quorum_policy.policy_from(
+            _read(folder / "policy.json", "run `truechimer init` or `truechimer up` to make a first one")
+        ),
+        _signed_from(
+            _read(folder / "envelope.json", "have a steering envelope signed (`truechimer init DIR --renew-envelope`)"),
+            folder,
+        ),
     )
 
 
-def _limits(clocks: tuple[Clock, ...], *, from_ns: int, sequence: int) -> SteeringLimits:
-    """Return the limits for these clocks, valid for `ENVELOPE_DAYS`."""
-    return default_limits(clocks, valid_from_ns=from_ns, valid_until_ns=from_ns + ENVELOPE_DAYS * DAY_NS, sequence=sequence)
+def _limits(clocks: tuple[Clock, ...], *, now_ns: int, past_days: float, sequence: int) -> SteeringLimits:
+    """Return the limits for these clocks, valid for `ENVELOPE_DAYS` from now on (and `past_days` back, for a history)."""
+    return default_limits(
+        clocks, valid_from_ns=now_ns - round(past_days * DAY_NS), valid_until_ns=now_ns + ENVELOPE_DAYS * DAY_NS, sequence=sequence
+    )
 
 
-def make_first_policy(folder: Path, clocks: tuple[Clock, ...], *, from_ns: int) -> PolicyFiles:
-    """Make a 1-of-1 policy on a new software key and sign the first envelope with it; `from_ns`: ns TAI.
+def make_first_policy(folder: Path, clocks: tuple[Clock, ...], *, now_ns: int, past_days: float = 1.0) -> PolicyFiles:
+    """Make a 1-of-1 policy on a new software key and sign the first envelope with it; `now_ns`: ns TAI; `past_days`: how far back
+    it holds too (a simulated history, readings that are a little old).
 
     Raises `PolicyFilesRejected` where the folder holds a policy already: who may sign is never replaced silently.
     """
@@ -64,16 +72,16 @@ def make_first_policy(folder: Path, clocks: tuple[Clock, ...], *, from_ns: int) 
     _write(folder / f"{FIRST_PERSON}.key", seed.hex().encode() + b"\n", mode=0o600)
     policy = Policy(1, (PersonKey(FIRST_PERSON, quorum_policy.public_of(seed), hardware=False),))
     _write(folder / "policy.json", policy.canonical() + b"\n", mode=0o644)
-    envelope = _sign(seed, _limits(clocks, from_ns=from_ns, sequence=1))
+    envelope = _sign(seed, _limits(clocks, now_ns=now_ns, past_days=past_days, sequence=1))
     _write_envelope(folder, envelope)
     return PolicyFiles(policy, envelope)
 
 
-def renew_envelope(folder: Path, clocks: tuple[Clock, ...], *, from_ns: int) -> PolicyFiles:
+def renew_envelope(folder: Path, clocks: tuple[Clock, ...], *, now_ns: int) -> PolicyFiles:
     """Sign a new envelope with the software keys in the folder; raises `PolicyFilesRejected` where they do not make the quorum."""
     files = load(folder)
     sequence = limits_from(files.envelope.payload).sequence + 1
-    limits = _limits(clocks, from_ns=from_ns, sequence=sequence)
+    limits = _limits(clocks, now_ns=now_ns, past_days=0.0, sequence=sequence)
     signatures = []
     for path in sorted(folder.glob("*.key")):
         signatures.append(_sign(_seed(path), limits).signatures[0])
@@ -87,7 +95,9 @@ def renew_envelope(folder: Path, clocks: tuple[Clock, ...], *, from_ns: int) -> 
 
 def _sign(seed: bytes, limits: SteeringLimits) -> Signed:
     """Sign limits with one key."""
-    return Signed(ENVELOPE_CONTEXT, limits.canonical(), (quorum_policy.sign(seed, ENVELOPE_CONTEXT, limits.canonical()),))
+    return Signed(
+        ENVELOPE_CONTEXT, limits.canonical(), (quorum_policy.sign(seed, ENVELOPE_CONTEXT, limits.canonical()),)
+    )
 
 
 def _seed(path: Path) -> bytes:

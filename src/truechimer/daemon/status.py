@@ -36,10 +36,23 @@ _SENTENCES = {
 }
 
 
-def time_document(page: ClockPage | PageUnreadable, *, raw_ns: int, leaps: LeapTable, scale: str, missing: tuple[str, ...], state: ServiceState) -> dict[str, Any]:
+def time_document(
+    page: ClockPage | PageUnreadable,
+    *,
+    raw_ns: int,
+    leaps: LeapTable,
+    scale: str,
+    missing: tuple[str, ...],
+    state: ServiceState,
+) -> dict[str, Any]:
     """Return the `now` document at a raw value: the interval that holds true time, or why there is none."""
     simulated = scale.startswith("SIM(")
-    body: dict[str, Any] = {"state": state.value, "scale": scale, "against": "simulated-utc" if simulated else "utc", "missing": list(missing)}
+    body: dict[str, Any] = {
+        "state": state.value,
+        "scale": scale,
+        "against": "simulated-utc" if simulated else "utc",
+        "missing": list(missing),
+    }
     served = serve_at(page, raw_ns, bound_limit_s=NOW_LIMIT_S)
     body["synchronised"] = isinstance(served, ServedTime)
     instant, bound_s = served.instant, served.bound_s
@@ -91,19 +104,34 @@ def laboratory_document(
     }
     if outcome is not None and outcome.bound is not None:
         body |= {"terms": outcome.bound.terms.as_dict(), "scale_bound_s": outcome.bound.scale_bound_s}
-        body["root_dispersion"] = {"bound_s": outcome.bound.bound_s, "simulated_anchor_doubt_s": SIMULATED_ANCHOR_DOUBT_S if config.simulated else 0.0}
+        body["root_dispersion"] = {
+            "bound_s": outcome.bound.bound_s,
+            "simulated_anchor_doubt_s": SIMULATED_ANCHOR_DOUBT_S if config.simulated else 0.0,
+        }
     if outcome is not None and outcome.page is not None:
         body["bound_growth"] = outcome.page.bound_growth
         body["leap"]["tai_minus_utc_s"] = outcome.page.tai_minus_utc_s
     if outcome is not None and outcome.utc is not None and state.utc is not None:
-        body["utc_minus_scale"] = {"x_s": outcome.utc.x_s, "y": outcome.utc.y, "u_s": outcome.utc.u_x_s * state.utc.inflation, "limit_s": state.utc.limit_s}
+        body["utc_minus_scale"] = {
+            "x_s": outcome.utc.x_s,
+            "y": outcome.utc.y,
+            "u_s": outcome.utc.u_x_s * state.utc.inflation,
+            "limit_s": state.utc.limit_s,
+        }
     steering: dict[str, Any] = {}
     if state.coordination is not None:
-        steering |= {"y_steer": state.coordination.y_steer, "x_utck_minus_scale_s": state.coordination.at(state.epoch_ns)}
+        steering |= {
+            "y_steer": state.coordination.y_steer,
+            "x_utck_minus_scale_s": state.coordination.at(state.epoch_ns),
+        }
     if isinstance(state.limits, Verified):
         limits = state.limits.value
         until = Instant.from_tai_ns(limits.valid_until_ns)
-        steering |= {"envelope_valid_until": _utc_text(until, config.leaps), "per_change": limits.per_change, "per_day_s": limits.per_day_s}
+        steering |= {
+            "envelope_valid_until": _utc_text(until, config.leaps),
+            "per_change": limits.per_change,
+            "per_day_s": limits.per_day_s,
+        }
     else:
         steering["envelope_refused"] = state.limits.says
     body["steering"] = steering
@@ -133,15 +161,26 @@ def clocks(state: LaboratoryState, outcome: EpochOutcome | None) -> list[dict[st
 
 
 def sources(
-    state: LaboratoryState, outcome: EpochOutcome | None, feeds: dict[str, SourceStatus], kinds: dict[str, str], *, epoch_now_ns: int
+    state: LaboratoryState,
+    outcome: EpochOutcome | None,
+    feeds: dict[str, SourceStatus],
+    kinds: dict[str, str],
+    *,
+    epoch_now_ns: int,
 ) -> list[dict[str, Any]]:
     """Return one row a source that claims UTC: offset against UTC(k), what it cannot exclude, and what became of it."""
     rows = []
     seen = set()
     for k, link in enumerate(state.register.outside):
         reference = state.register.references[link.reference]
-        claim: Claim = state.claims[k] if k < len(state.claims) else Claim(0, 0.0, 0.0, 0.0, 0.0, Verdict.NEVER, 0, 0, 0)
-        row: dict[str, Any] = {"name": reference.name, "link": state.register.link_name(link.link), "operator": reference.operator}
+        claim: Claim = (
+            state.claims[k] if k < len(state.claims) else Claim(0, 0.0, 0.0, 0.0, 0.0, Verdict.NEVER, 0, 0, 0)
+        )
+        row: dict[str, Any] = {
+            "name": reference.name,
+            "link": state.register.link_name(link.link),
+            "operator": reference.operator,
+        }
         row |= {"verdict": claim.verdict.value, "values": claim.n, "kind": kinds.get(reference.name, "link")}
         row["mark"] = mark(claim.verdict, is_first=outcome is not None and outcome.selection.selected[:1] == (k,))
         if claim.n:
@@ -150,7 +189,11 @@ def sources(
                 row["offset_s"] = claim.x_s - state.coordination.at(claim.epoch_ns)
         feed = feeds.get(reference.name)
         if feed is not None:
-            row |= {key: value for key, value in (("stratum", feed.stratum), ("poll_s", feed.poll_s), ("delay_s", feed.delay_s)) if value is not None}
+            row |= {
+                key: value
+                for key, value in (("stratum", feed.stratum), ("poll_s", feed.poll_s), ("delay_s", feed.delay_s))
+                if value is not None
+            }
             row |= {"reach": feed.reach, "answers": feed.answers, "failures": feed.failures}
             if feed.says:
                 row["says"] = feed.says
@@ -172,5 +215,3 @@ def _alert(alert: Alert) -> dict[str, Any]:
         "alert": alert.kind.value, "component": alert.component, "subject": alert.subject, "severity": alert.severity.value, "says": alert.says,
         "do_next": alert.do_next, "epoch_tai_ns": alert.seen_at_tai_ns, "because": list(alert.because),
     }  # fmt: skip
-
-
