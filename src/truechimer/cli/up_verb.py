@@ -4,6 +4,7 @@ It checks everything first and starts nothing where there is a fault.
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def main(argv: list[str]) -> int:
         laboratory.open_doors(allow_simulated=options.insecure_serve_simulated_time)
         for door in laboratory.doors:
             _say(f"{door.listener.protocol.value} on {door.listener.address} port {door.port}")
-        with registry.registered(started.folder, name=started.config.name):
+        with registry.register(started.folder, os.getpid(), started.config.name):
             laboratory.run(for_s=options.for_s)
     finally:
         laboratory.close()
