@@ -208,7 +208,7 @@ def _document(
 def _table(options: argparse.Namespace, series: "ScaleSeries", *, n_rows: int, n_rejected: int) -> str:
     head = f"{'clock':<16} {'kind':<10} {'weight':>7} {'state':<9} {'rate':>11} {'epochs':>8}  reason"
     lines = [
-        f"{n_rows} readings, {len(series.epoch_tai_ns)} epochs, {n_rejected} rows rejected; algorithm {series.algorithm}",
+        f"{n_rows} readings, {len(series.epoch_tai_ns)} epochs, {n_rejected} rejected; algorithm {series.algorithm}",
         head,
     ]
     for i in range(len(series.clocks)):
