@@ -11,12 +11,18 @@ import sys
 VERBS: dict[str, tuple[str, str]] = {
     "ask": ("ask_verb", "ask any time server: offset, delay, bound"),
     "check": ("check_verb", "say everything that is wrong with a laboratory's file, before anything starts"),
+    "demo": ("demo_verb", "run a whole time laboratory on simulated clocks on this machine"),
+    "diag": ("diag_verb", "check a running laboratory and this machine, with what to do about each fault"),
     "evidence": ("evidence_verb", "repeat a recorded run and compare every record (evidence replay)"),
     "init": ("init_verb", "write a commented laboratory file to start from"),
+    "now": ("now_verb", "say what time it is and how sure that is"),
     "scale": ("scale_verb", "run the ensemble time scale over recorded readings (scale replay)"),
     "sim": ("sim_verb", "make readings, truth and events of a simulated laboratory (sim make)"),
+    "sources": ("sources_verb", "list who says what UTC is, with chrony's marks"),
+    "status": ("status_verb", "show the running laboratory on one screen"),
     "test": ("test_verb", "run the checks and core tests of a checkout (--ci: what CI runs)"),
     "up": ("up_verb", "run a laboratory from its file"),
+    "wait": ("wait_verb", "block until the bound is small enough (wait --within S)"),
 }
 """Verb: (module of this package, one line of help). A test compares this table with the modules that are there."""
 

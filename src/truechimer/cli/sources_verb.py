@@ -1,0 +1,163 @@
+"""`truechimer sources`: who tells this laboratory what UTC is, and what became of each, with chrony's marks.
+
+It chooses nothing: the marks are the laboratory's own verdicts. The columns and the order of `-c` are those of
+chronyc's `sources` report (chronyc(1)), and so is the sign of the offset: ours minus the source's. `--json` has the
+laboratory's own sign, `offset_s` = UTC.<name> minus UTC(k). Exit status: 0 told, 2 no laboratory, or wrong use.
+"""
+
+import csv
+import io
+import json
+import math
+from typing import Any
+
+from truechimer.cli.arguments import VerbParser, verb_parser
+from truechimer.cli.lab_words import (
+    COVERAGE_FACTOR,
+    SIMULATED_BANNER,
+    add_lab_option,
+    age,
+    bound,
+    is_simulated,
+    number,
+    plain,
+    rows_of,
+    seconds,
+    table,
+)
+from truechimer.client import ask
+
+FINE = 0
+MARKS = "*+-x~?"
+LOCAL_KINDS = frozenset({"simulated", "chrony", "readings", "link"})
+HEADER = ("MS", "Name", "Operator", "Stratum", "Poll", "Reach", "LastRx", "Ours-source", "+/-")
+
+LEGEND = """\
+  .-- Source mode  '^' = server (ntp, nts), '#' = link or record of this laboratory.
+ / .- Source state '*' = selected, first, '+' = selected and combined, '-' = not combined,
+| /                'x' = outvoted or in quarantine, '~' = too variable, '?' = stale, or never heard.
+||                 Poll: log2 of seconds. Reach: the last 8 polls, octal. LastRx: age of the last value.
+||                 Ours-source: UTC(k) minus the source's UTC, positive where we are ahead (chrony's sign).
+||                 +/-: 6 sigma and the limit of what the source cannot exclude, added, rounded up.
+"""
+
+
+def parser() -> VerbParser:
+    """Return the command line of `sources`."""
+    options = verb_parser("sources", "List who says what UTC is, and what became of each, with chrony's marks.")
+    options.add_argument("-v", "--verbose", action="store_true", help="explain the columns, and why a source is out")
+    options.add_argument(
+        "-c", "--csv", action="store_true", help="comma-separated, in the order of `chronyc -c sources`"
+    )
+    add_lab_option(options)
+    return options
+
+
+def main(argv: list[str]) -> int:
+    """Ask, print, and return the exit status. `argv` is what follows `sources`."""
+    options = parser().parse_args(argv)
+    if options.csv and options.json:
+        options_parser = parser()
+        options_parser.error("-c and --json exclude each other")
+    document = ask("sources", lab=options.lab)
+    rows = rows_of(document, "sources")
+    if options.json:
+        print(json.dumps(document))
+    elif options.csv:
+        print(as_csv(rows), end="")
+    else:
+        if options.verbose:
+            print(LEGEND)
+        if is_simulated(document) and "against" in document:
+            print(SIMULATED_BANNER)
+        print("\n".join(source_lines(rows)))
+        if options.verbose:
+            print(
+                "".join(f"{plain(row.get('name'))}: {plain(row['says'])}\n" for row in rows if row.get("says")), end=""
+            )
+    return FINE
+
+
+def source_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the table of sources for people."""
+    if not rows:
+        return ["no source claims UTC: the scale runs free"]
+    lines = table(HEADER, [_cells(row) for row in rows], left=(0, 1, 2))
+    return [lines[0], "=" * max(map(len, lines)), *lines[1:]]
+
+
+def as_csv(rows: list[dict[str, Any]]) -> str:
+    """Return chronyc's columns: mode, state, name, stratum, poll, reach, last rx, offset, measured offset, error.
+
+    The two offsets are the same here: UTC(k) is not stepped between a measurement and now.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for row in rows:
+        offset_s, margin_s, age_s = _ours_minus_source_s(row), _margin_s(row), number(row, "age_s")
+        ours = "" if offset_s is None else f"{offset_s:.12f}"
+        writer.writerow(
+            [
+                _mode(row),
+                _mark(row),
+                plain(row.get("name", "")),
+                _whole(row, "stratum", ""),
+                _poll(row, ""),
+                _reach(row, ""),
+                "" if age_s is None else f"{age_s:.0f}",
+                ours,
+                ours,
+                "" if margin_s is None else f"{math.ceil(margin_s * 1e12) / 1e12:.12f}",
+            ]
+        )
+    return text.getvalue()
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        _mode(row) + _mark(row),
+        plain(row.get("name", "-"), 40),
+        plain(row.get("operator", "-"), 32),
+        _whole(row, "stratum", "-"),
+        _poll(row, "-"),
+        _reach(row, "-"),
+        age(number(row, "age_s")),
+        seconds(_ours_minus_source_s(row), signed=True),
+        bound(_margin_s(row)),
+    )
+
+
+def _mode(row: dict[str, Any]) -> str:
+    return "#" if row.get("kind") in LOCAL_KINDS else "^"
+
+
+def _mark(row: dict[str, Any]) -> str:
+    """Return the laboratory's mark; anything that is none is shown as unusable."""
+    mark = row.get("mark")
+    return mark if isinstance(mark, str) and len(mark) == 1 and mark in MARKS else "?"
+
+
+def _ours_minus_source_s(row: dict[str, Any]) -> float | None:
+    """Return UTC(k) minus the source (chrony's sign) from `offset_s`, which is the source minus UTC(k)."""
+    offset_s = number(row, "offset_s")
+    return None if offset_s is None else 0.0 - offset_s
+
+
+def _margin_s(row: dict[str, Any]) -> float | None:
+    u_s, limit_s = number(row, "u_s"), number(row, "limit_s")
+    return None if u_s is None or limit_s is None else COVERAGE_FACTOR * u_s + limit_s
+
+
+def _whole(row: dict[str, Any], key: str, absent: str) -> str:
+    value = number(row, key)
+    return absent if value is None else f"{value:.0f}"
+
+
+def _poll(row: dict[str, Any], absent: str) -> str:
+    poll_s = number(row, "poll_s")
+    return absent if poll_s is None or poll_s <= 0 else f"{round(math.log2(poll_s))}"
+
+
+def _reach(row: dict[str, Any], absent: str) -> str:
+    reach = row.get("reach")
+    return f"{reach & 0o377:o}" if type(reach) is int else absent

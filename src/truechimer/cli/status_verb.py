@@ -1,0 +1,219 @@
+"""`truechimer status`: one screen of what the running laboratory knows: the time, how sure, made of what, said by whom.
+
+It judges nothing. Exit status: 0 synchronised, 1 not, 2 no laboratory, or wrong use.
+"""
+
+import json
+from typing import Any
+
+from truechimer.cli.arguments import VerbParser, verb_parser
+from truechimer.cli.lab_words import (
+    COVERAGE_FACTOR,
+    SIMULATED_BANNER,
+    add_lab_option,
+    age,
+    bound,
+    is_simulated,
+    number,
+    plain,
+    rows_of,
+    seconds,
+    table,
+)
+from truechimer.cli.now_verb import refusal
+from truechimer.cli.sources_verb import source_lines
+from truechimer.client import ask
+
+FINE, NO = 0, 1
+LABEL = 10
+ALERTS_SHOWN = 8
+SEVERITIES = ("critical", "warning", "notice")
+
+
+def parser() -> VerbParser:
+    """Return the command line of `status`."""
+    options = verb_parser("status", "Show the running laboratory on one screen.")
+    add_lab_option(options)
+    return options
+
+
+def main(argv: list[str]) -> int:
+    """Ask, print, and return the exit status. `argv` is what follows `status`."""
+    options = parser().parse_args(argv)
+    document = ask("status", lab=options.lab)
+    if options.json:
+        print(json.dumps(document))
+    else:
+        print("\n".join(screen(document)))
+    return FINE if document.get("synchronised") is True else NO
+
+
+def screen(document: dict[str, Any]) -> list[str]:
+    """Return the lines of the screen; what the laboratory did not say is not shown."""
+    lines = [SIMULATED_BANNER, ""] if is_simulated(document) else []
+    lines += _time(document)
+    lines += _labelled("bound", _bound_words(document))
+    for key, prefix, factor in (("6 sigma", "u_", COVERAGE_FACTOR), ("whole", "limit_", 1.0)):
+        lines += _labelled("", _terms(document, key, prefix=prefix, factor=factor))
+    lines += _labelled("scale", _scale(document))
+    lines += _labelled("steering", _steering(document))
+    lines += _labelled("leap", _leap(document))
+    lines += _labelled("policy", plain(document.get("policy_sentence", "")))
+    lines += _labelled("records", _records(document))
+    lines += _clocks(rows_of(document, "clocks"))
+    lines += ["", *source_lines(rows_of(document, "sources"))]
+    lines += _doors(rows_of(document, "listeners"))
+    lines += _alerts(rows_of(document, "alerts"))
+    return lines
+
+
+def _labelled(label: str, words: str) -> list[str]:
+    return [f"{label:<{LABEL}}{words}"] if words else []
+
+
+def _time(document: dict[str, Any]) -> list[str]:
+    state = plain(document.get("state", "-"))
+    sentence = document.get("state_sentence")
+    lines = _labelled("state", f"{state}: {plain(sentence)}" if sentence else state)
+    if document.get("synchronised") is not True:
+        return [refusal(document), *lines]
+    coverage = number(document, "coverage")
+    words = f"{plain(document.get('utc', '-'))}  +/- {bound(number(document, 'bound_s'))}"
+    words += f"  (one sigma {seconds(number(document, 'u_s'))}"
+    words += f", coverage at least {coverage:.6f})" if coverage else ")"
+    return [*_labelled("time", words), *lines]
+
+
+def _bound_words(document: dict[str, Any]) -> str:
+    if number(document, "bound_s") is None:
+        return ""
+    words = f"{bound(number(document, 'bound_s'))} here"
+    if number(document, "scale_bound_s") is not None:
+        words += f", {bound(number(document, 'scale_bound_s'))} of the scale alone"
+    if number(document, "bound_growth") is not None:
+        words += f", grows by {number(document, 'bound_growth'):.1e} s/s if the laboratory falls silent"
+    return words
+
+
+def _terms(document: dict[str, Any], says: str, *, prefix: str, factor: float) -> str:
+    """Return the terms of one sort as they stand in the bound: one sigma times six (added in square), or whole."""
+    terms = document.get("terms")
+    if not isinstance(terms, dict):
+        return ""
+    shown = [
+        f"{plain(name).removeprefix(prefix).removesuffix('_s').replace('_', ' ')} {bound(factor * value)}"
+        for name, value in terms.items()
+        if name.startswith(prefix) and isinstance(value, int | float) and value
+    ]
+    return f"{says}: {', '.join(shown)}" if shown else ""
+
+
+def _scale(document: dict[str, Any]) -> str:
+    words = [plain(document.get("scale", "-"))]
+    if document.get("lab"):
+        words.append(f"laboratory {plain(document['lab'])}")
+    if document.get("pid"):
+        words.append(f"process {plain(document['pid'])}")
+    if number(document, "uptime_s") is not None:
+        words.append(
+            f"up {age(number(document, 'uptime_s'))}{'s' if (number(document, 'uptime_s') or 0) < 1024 else ''}"
+        )
+    if document.get("version"):
+        words.append(f"truechimer {plain(document['version'])}")
+    return ", ".join(words)
+
+
+def _steering(document: dict[str, Any]) -> str:
+    steering = document.get("steering")
+    if not isinstance(steering, dict) or not steering:
+        return ""
+    words = []
+    if number(steering, "y_steer") is not None:
+        words.append(f"y {number(steering, 'y_steer'):+.3e}")
+    if number(steering, "x_utck_minus_scale_s") is not None:
+        words.append(f"UTC(k) - scale {seconds(number(steering, 'x_utck_minus_scale_s'), signed=True)}")
+    if steering.get("envelope_valid_until"):
+        words.append(f"envelope until {plain(steering['envelope_valid_until'])[:10]}")
+    if number(steering, "per_change") is not None and number(steering, "per_day_s") is not None:
+        words.append(
+            f"at most {number(steering, 'per_change'):.1e} a change, {bound(number(steering, 'per_day_s'))} a day"
+        )
+    if steering.get("envelope_refused"):
+        words.append(f"NO ENVELOPE: {plain(steering['envelope_refused'])}")
+    return ", ".join(words)
+
+
+def _leap(document: dict[str, Any]) -> str:
+    leap = document.get("leap")
+    if not isinstance(leap, dict):
+        return ""
+    words = []
+    if number(leap, "tai_minus_utc_s") is not None:
+        words.append(f"TAI - UTC {number(leap, 'tai_minus_utc_s'):.0f} s")
+    if leap.get("expires"):
+        words.append(f"table expires {plain(leap['expires'])[:10]}")
+    if leap.get("source"):
+        words.append(f"from {plain(leap['source'], 60)}")
+    return ", ".join(words)
+
+
+def _records(document: dict[str, Any]) -> str:
+    if "records" not in document:
+        return ""
+    words = f"{plain(document['records'])} in {plain(document.get('epochs', '-'))} epochs"
+    rejected = document.get("rejected_readings")
+    return f"{words}, {plain(rejected)} readings rejected" if rejected else words
+
+
+def _clocks(rows: list[dict[str, Any]]) -> list[str]:
+    if not rows:
+        return []
+    header = ("clock", "kind", "weight", "state", "clock - scale", "rate", "reason")
+    cells = [
+        (
+            plain(row.get("name", "-"), 32),
+            plain(row.get("kind", "-")),
+            "-" if number(row, "weight") is None else f"{number(row, 'weight'):.3f}",
+            plain(row.get("state", "-")),
+            seconds(number(row, "x_clock_minus_scale_s"), signed=True),
+            "-" if number(row, "rate") is None else f"{number(row, 'rate'):+.2e}",
+            plain(row.get("reason", ""), 60),
+        )
+        for row in rows
+    ]
+    return ["", *table(header, cells, left=(0, 1, 3, 6))]
+
+
+def _doors(rows: list[dict[str, Any]]) -> list[str]:
+    if not rows:
+        return []
+    lines = [""]
+    for row in rows:
+        words = (
+            f"{plain(row.get('protocol', '-'))} on {plain(row.get('address', '-'))} port {plain(row.get('port', '-'))}"
+        )
+        if number(row, "bound_limit_s") is not None:
+            words += f", synchronised up to {seconds(number(row, 'bound_limit_s'))}"
+        counters = row.get("counters")
+        if isinstance(counters, dict) and "received" in counters:
+            words += f", {plain(counters['received'])} requests"
+        lines += _labelled("door", words)
+    return lines
+
+
+def _alerts(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the newest alerts of the worst severity first."""
+    if not rows:
+        return ["", *_labelled("alerts", "none")]
+    rank = {name: i for i, name in enumerate(SEVERITIES)}
+    newest = list(reversed(rows))
+    worst = sorted(newest, key=lambda row: rank.get(str(row.get("severity")), len(SEVERITIES)))[:ALERTS_SHOWN]
+    lines = [""]
+    for row in worst:
+        words = f"{plain(row.get('severity', '-'))} {plain(row.get('alert', '-'))} {plain(row.get('subject', ''))}"
+        lines += _labelled("alert", f"{words}: {plain(row.get('says', ''))}")
+        if row.get("do_next"):
+            lines += _labelled("", f"do: {plain(row['do_next'])}")
+    if len(rows) > len(worst):
+        lines += _labelled("", f"and {len(rows) - len(worst)} more: truechimer status --json")
+    return lines
