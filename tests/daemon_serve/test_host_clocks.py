@@ -402,3 +402,32 @@ def test_what_wide_pairs_cannot_tell_counts_as_movement() -> None:
     assert clocks.rx_to_raw(host.wall_at(came), user, not_before_raw_ns=before).kind is StampKind.USER
     assert clocks.refusals[StampRefusal.MOVED] == 1
     assert clocks.steps_total == 0
+
+
+def test_a_source_asked_now_and_then_sees_no_steps_that_were_none_and_learns_the_rate() -> None:
+    host = SimulatedHost(slews=[(START_NS, 2.3e-5), (START_NS + 60 * 10**9, 6e-5)])
+    clocks = learnt(host)
+    for _ in range(20):
+        host.spend(16 * 10**9)
+        clocks.take_pair()
+        before = host.raw()
+        came = host.raw()
+        host.spend(60_000)
+        user = host.raw()
+        clocks.take_pair()
+        rx = clocks.rx_to_raw(host.wall_at(came), user, not_before_raw_ns=before)
+        assert rx.kind is StampKind.KERNEL
+        assert abs(rx.raw_ns - came) < 200
+    assert clocks.steps_total == 0
+    later = host.now_ns + 10**9
+    assert abs(clocks.realtime_at(later) - host.wall_at(later)) < 200
+
+
+def test_a_step_between_two_askings_is_seen_and_told_with_its_size() -> None:
+    host = SimulatedHost()
+    clocks = learnt(host)
+    host.spend(16 * 10**9)
+    host.steps.append((host.now_ns, -100 * MS))
+    clocks.take_pair()
+    (step,) = clocks.take_steps()
+    assert step.moved_s == pytest.approx(-0.1, abs=1e-4)

@@ -61,6 +61,8 @@ RATE_BASELINE_NS = 50_000_000
 RATE_PAIR_SPACING_NS = 20_000_000
 RATE_PAIRS = 16
 RECENT_PAIRS = 256
+UNWATCHED_SLEW = 1e-4
+"""A change of the wall clock's rate by this much is ordinary discipline, not a step, where nobody watched meanwhile."""
 FASTEST_SLEW = 0.1
 """d(REALTIME - RAW)/d(RAW) above this is no slew: the kernel's tick can be trimmed by 10 %, its frequency by 500 ppm.
 """
@@ -162,7 +164,7 @@ class HostClocks:
         self._boot_id = b""
         self._recent: deque[ClockPair] = deque(maxlen=RECENT_PAIRS)  # good pairs, oldest first
         self._doubt_raw_ns: int | None = None  # raw moment of the last pair that had moved, or could not tell
-        self._doubt_is_width = False
+        self._doubt = StampRefusal.MOVED
         self._learning: deque[ClockPair] = deque(maxlen=RATE_PAIRS)
         self._relearning = False
         self._rate: float | None = None  # d(REALTIME - RAW)/d(RAW)
@@ -201,16 +203,18 @@ class HostClocks:
         pair = self._narrowest_triple()
         if 2 * pair.half_width_ns >= WIDEST_PAIR_NS:
             # It cannot tell whether the wall clock moved: nothing that may have come before it is believed.
-            self._doubt_raw_ns, self._doubt_is_width = pair.raw_ns, True
+            self._doubt_raw_ns, self._doubt = pair.raw_ns, StampRefusal.PAIR_WIDE
             return pair
         if not self._recent:
             self._learning.append(pair)
-            self._doubt_raw_ns, self._doubt_is_width = pair.raw_ns, False
+            self._doubt_raw_ns, self._doubt = pair.raw_ns, StampRefusal.MOVED
         elif self._rate is None:
             self._learn_first(pair)
         else:
             moved_ns = _disagreement_ns(self._recent[-1], pair, rate=self._rate)
-            if abs(moved_ns) > MOVED_NS:
+            if pair.raw_ns - self._recent[-1].raw_ns > WIDEST_GAP_NS:
+                self._after_gap(pair, moved_ns=moved_ns)
+            elif abs(moved_ns) > MOVED_NS:
                 self._on_moved(pair, moved_ns=moved_ns)
             else:
                 self._relearning = False
@@ -259,7 +263,7 @@ class HostClocks:
         if stamp_realtime_ns is None:
             return StampRefusal.MISSING
         if self._doubt_raw_ns is not None and self._doubt_raw_ns > not_before_raw_ns:
-            return StampRefusal.PAIR_WIDE if self._doubt_is_width else StampRefusal.MOVED
+            return self._doubt
         if not self._recent or self._recent[-1].raw_ns < user_raw_ns:
             return StampRefusal.PAIR_STALE
         if self._rate is None:
@@ -271,11 +275,7 @@ class HostClocks:
         raw_ns = pair.raw_ns - age_ns + round(self._rate * age_ns)
         if not not_before_raw_ns - LIMIT_NS <= raw_ns <= user_raw_ns + LIMIT_NS:
             return StampRefusal.OUTSIDE_WINDOW
-        later_raw_ns = pair.raw_ns
         for earlier in reversed(self._recent):
-            if later_raw_ns - earlier.raw_ns > WIDEST_GAP_NS:
-                return StampRefusal.PAIR_GAP
-            later_raw_ns = earlier.raw_ns
             # Of a movement between the stamp and `pair`, the stamp's error is what this finds, and the half width of
             # `earlier`.
             if abs(_disagreement_ns(earlier, pair, rate=self._rate)) + earlier.half_width_ns > LIMIT_NS:
@@ -305,13 +305,31 @@ class HostClocks:
         """Note a movement; moving on at the same pace for 50 ms is a slew, and its rate is learned anew."""
         self.steps_total += 1
         self.steps.append(HostStep(pair.raw_ns, moved_ns / NS_PER_S))
-        self._doubt_raw_ns, self._doubt_is_width = pair.raw_ns, False
+        self._doubt_raw_ns, self._doubt = pair.raw_ns, StampRefusal.MOVED
         if not self._relearning:
             self._relearning = True
             self._learning.clear()
             self._learning.append(pair)
         elif pair.raw_ns - self._learning[0].raw_ns >= RATE_BASELINE_NS:
             self._start_rate(pair)
+
+    def _after_gap(self, pair: ClockPair, *, moved_ns: int) -> None:
+        """Begin to watch again after a time without pairs (a source that is asked every 16 s, a process put to sleep).
+
+        Nothing from before is believed. A movement that an ordinary change of slew explains is no step: over a long
+        time it is what teaches the rate best.
+        """
+        last = self._recent[-1]
+        self._doubt_raw_ns, self._doubt = pair.raw_ns, StampRefusal.PAIR_GAP
+        self._relearning = False
+        self._learning.clear()
+        if abs(moved_ns) > MOVED_NS + UNWATCHED_SLEW * (pair.raw_ns - last.raw_ns):
+            self.steps_total += 1
+            self.steps.append(HostStep(pair.raw_ns, moved_ns / NS_PER_S))
+        else:
+            self._rate = _slope(last, pair)
+            self._learning.append(last)
+        self._learning.append(pair)
 
     def _learn_first(self, pair: ClockPair) -> None:
         """Wait for 50 ms of pairs, then take their slope."""
