@@ -25,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from truechimer.client import RUN_FOLDER, SOCKET_NAME, socket_address
+from truechimer.client import SOCKET_NAME, socket_address
 from truechimer.errors import Misuse, Rejected
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
@@ -73,7 +73,7 @@ class _Talk:
 
 
 class ControlSocket:
-    """Serves `run/control.sock` in the laboratory's directory `folder`, in a thread, from `start` to `close`.
+    """Serves `control.sock` in `folder` (the laboratory's `run`, made 0700), in a thread, from `start` to `close`.
 
     `answer` gets the request (a dict whose `ask` is one of `asks`) and returns the reply; it is called in the thread of
     this class, must be quick, and must lock what it shares. Raises `ControlSocketRejected` in `start` where a live
@@ -81,7 +81,7 @@ class ControlSocket:
     """
 
     def __init__(self, folder: Path, answer: Answer, *, asks: tuple[str, ...] = ASKS) -> None:
-        self.path = folder.absolute() / RUN_FOLDER / SOCKET_NAME
+        self.path = folder.absolute() / SOCKET_NAME
         self._answer = answer
         self._asks = asks
         self._counts: Counter[ControlCount] = Counter()
