@@ -41,9 +41,16 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--chrony-conf", type=Path, default=CHRONY_CONF, metavar="FILE", help="default: %(default)s")
     parser.add_argument("--name", help="name of the laboratory (default: the folder's)")
+    parser.add_argument(
+        "--renew-envelope",
+        action="store_true",
+        help="sign a new steering envelope for 90 days with the keys in DIR's policy folder; nothing else is written",
+    )
     parser.add_argument("--json", action="store_true", help="print what was written as one JSON document")
     options = parser.parse_args(argv)
     folder: Path = options.dir
+    if options.renew_envelope:
+        return _renew_envelope(folder, as_json=options.json)
     name = options.name or re.sub(r"[^A-Za-z0-9_.-]", "-", folder.resolve().name) or "lab1"
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
         parser.error(f"--name {name!r}: letters, digits and _ . - make a name")
@@ -65,6 +72,34 @@ def main(argv: list[str]) -> int:
         lab = written[0]
         print(f"{lab}: laboratory {name}, {len(used)} source{'s' * (len(used) != 1)}")
         print(f"next: edit it, then `truechimer check {lab}` and `truechimer up {lab}`")
+    return 0
+
+
+def _renew_envelope(folder: Path, *, as_json: bool) -> int:
+    """Sign a new envelope, by the will of whoever holds the keys: a restart never does it by itself."""
+    from truechimer.cli.lab_arguments import fault_lines, now_label
+    from truechimer.daemon import policy_files
+    from truechimer.daemon.lab_check import check_lab
+    from truechimer.daemon.lab_start import clocks_of
+
+    checked = check_lab(folder / "LAB.toml", now=now_label())
+    read = checked.lab
+    if read is None and any(finding.rule != "port-in-use" for finding in checked.findings):
+        for fault in fault_lines(checked):
+            print(fault, file=sys.stderr)
+        raise InitRejected(f"{folder / 'LAB.toml'} has faults; nothing was signed")
+    lab = checked.partial if read is None else read
+    if lab is None:
+        raise InitRejected(f"{folder / 'LAB.toml'} cannot be read; nothing was signed")
+    where = checked.folder / lab.policy.folder
+    files = policy_files.renew_envelope(where, clocks_of(lab, checked.folder), now_ns=now_label().tai_ns_floor)
+    limits = policy_files.limits_of(files)
+    if as_json:
+        print(json.dumps({"files": [str(where / "envelope.json")], "sequence": limits.sequence}, indent=1))
+    else:
+        print(
+            f"{where / 'envelope.json'}: signed for {policy_files.ENVELOPE_DAYS} days; a running `up` takes it at its next start"
+        )
     return 0
 
 

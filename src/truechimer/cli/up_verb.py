@@ -3,11 +3,11 @@
 It checks everything first and starts nothing where there is a fault.
 """
 
-import argparse
 import os
 import sys
 from pathlib import Path
 
+from truechimer.cli.arguments import verb_parser
 from truechimer.cli.lab_arguments import add_insecure_options, fault_lines, insecure_flags, now_label
 from truechimer.daemon import registry
 from truechimer.daemon.host_clocks import HostClocks
@@ -19,7 +19,7 @@ from truechimer.daemon.ntp_exchange import warm_up
 
 def main(argv: list[str]) -> int:
     """Run the verb; 0 after an orderly end, 1 where the file has faults."""
-    parser = argparse.ArgumentParser(prog="truechimer up", description="run a laboratory from its file")
+    parser = verb_parser("up", "run a laboratory from its file")
     parser.add_argument(
         "lab", type=Path, metavar="LAB.toml", help="the laboratory's file (`truechimer init DIR` writes one)"
     )

@@ -40,12 +40,14 @@ class LabFileUnreadableRejected(Rejected):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedLab:
-    """A judged configuration: `lab` is None where any finding is an error; relative paths of it are under `folder`."""
+    """A judged configuration: `lab` is None where any finding is an error,
+    `partial` what could be read all the same; relative paths of it are under `folder`."""
 
     path: Path
     folder: Path
     data: bytes
     lab: LabFile | None
+    partial: LabFile | None
     leap_table: LeapTable | None
     findings: tuple[Finding, ...]
 
@@ -69,7 +71,13 @@ def check_lab(path: Path, *, now: Instant, flags: InsecureFlags | None = None) -
         findings += _ports(read, read.partial)
     lab = None if has_errors(findings) else read.value
     return CheckedLab(
-        path=path, folder=folder, data=data, lab=lab, leap_table=leap_table, findings=tuple(by_line(findings))
+        path=path,
+        folder=folder,
+        data=data,
+        lab=lab,
+        partial=read.partial,
+        leap_table=leap_table,
+        findings=tuple(by_line(findings)),
     )
 
 

@@ -162,6 +162,11 @@ def _clocks(lab: LabFile, scenario: Scenario | None) -> tuple[Clock, ...]:
     return (*named, host)
 
 
+def clocks_of(lab: LabFile, folder: Path) -> tuple[Clock, ...]:
+    """Return the clocks of a laboratory's file, those of its scenario among them."""
+    return _clocks(lab, _scenario(lab, folder))
+
+
 def _run_start(
     lab: LabFile,
     members: tuple[Clock, ...],

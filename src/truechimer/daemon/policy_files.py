@@ -55,8 +55,16 @@ def load(folder: Path) -> PolicyFiles:
 def _limits(clocks: tuple[Clock, ...], *, now_ns: int, past_days: float, sequence: int) -> SteeringLimits:
     """Return the limits for these clocks, valid for `ENVELOPE_DAYS` from now on (and `past_days` back, for a history)."""
     return default_limits(
-        clocks, valid_from_ns=now_ns - round(past_days * DAY_NS), valid_until_ns=now_ns + ENVELOPE_DAYS * DAY_NS, sequence=sequence
+        clocks,
+        valid_from_ns=now_ns - round(past_days * DAY_NS),
+        valid_until_ns=now_ns + ENVELOPE_DAYS * DAY_NS,
+        sequence=sequence,
     )
+
+
+def limits_of(files: PolicyFiles) -> SteeringLimits:
+    """Return what the envelope says, unchecked: `quorum.policy.verify` decides whether it counts."""
+    return limits_from(files.envelope.payload)
 
 
 def make_first_policy(folder: Path, clocks: tuple[Clock, ...], *, now_ns: int, past_days: float = 1.0) -> PolicyFiles:
