@@ -160,7 +160,7 @@ def _ask(what: str, place: Place, *, timeout_s: float) -> dict[str, Any]:
     except OSError as error:
         raise ServiceSilentRejected(place.lab, _words(error), found_by=place.found_by) from None
     try:
-        document = json.loads(octets)
+        document = json.loads(octets, parse_constant=_no_such_number)
     except (ValueError, RecursionError):
         raise ServiceReplyRejected(place.lab, f"not JSON ({len(octets)} bytes)") from None
     if not isinstance(document, dict):
@@ -352,6 +352,11 @@ def _instant(document: dict[str, Any], key: str, place: Place) -> Instant:
     if not (digits.isascii() and digits.isdecimal() and len(digits) <= MAX_FS_DIGITS):
         raise ServiceReplyRejected(place.lab, f"{key} is not a whole number of femtoseconds")
     return Instant(int(str(text)))
+
+
+def _no_such_number(word: str) -> None:
+    """Refuse NaN and Infinity, which Python's reader takes and JSON does not know."""
+    raise ValueError(word)
 
 
 def _words(error: OSError) -> str:

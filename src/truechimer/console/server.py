@@ -1,0 +1,174 @@
+"""The console process: `python -m truechimer.console.server --lab DIR --address A --port P [--parent-pid N]`.
+
+It binds first, says one JSON line on stdout once it serves, and ends on SIGTERM, on SIGINT, or when its parent dies. It
+reads the laboratory through its control socket only, once a second. Exit status: 0 ended as told, 2 wrong use or the
+port is in use, with one line.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import ipaddress
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import uvicorn
+from starlette.applications import Starlette
+
+from truechimer.client import ask
+from truechimer.console import views
+from truechimer.console.api import Api
+from truechimer.console.laboratory_feed import LaboratoryFeed
+from truechimer.daemon.host_clocks import HostClocks
+
+WRONG_USE = 2
+LOOK_EVERY_S = 0.25
+BACKLOG = 128
+MAX_CONNECTIONS = 256
+END_WITHIN_S = 1
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose complaint is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and leave with 2."""
+        self.exit(WRONG_USE, f"{self.prog}: {message}; see --help\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line of this process."""
+    options = OneLineParser(prog="console", description="serve the live page of a laboratory")
+    options.add_argument("--lab", type=Path, required=True, help="the laboratory's directory")
+    options.add_argument("--address", required=True, help="numeric address to listen on")
+    options.add_argument("--port", type=int, required=True, help="TCP port; 0 lets the kernel choose")
+    options.add_argument("--parent-pid", type=int, help="the parent, where it may die before this process looks")
+    return options
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve until told to end."""
+    options = parser().parse_args(argv)
+    parent = options.parent_pid if options.parent_pid is not None else os.getppid()
+    try:
+        listener = _bind(options.address, options.port)
+    except ValueError:
+        print(
+            f"console: --address {options.address!r} is no numeric address, or --port {options.port} no port; "
+            "give one such as 127.0.0.1, and 1 to 65535 (0: any)",
+            file=sys.stderr,
+        )
+        return WRONG_USE
+    except OSError as error:
+        print(
+            f"console: cannot listen on {options.address} port {options.port} (tcp): {error.strerror}; "
+            "stop the program that holds it, or give another --port or --address",
+            file=sys.stderr,
+        )
+        return WRONG_USE
+    # uvicorn raises the signal again when it has ended: here it has been obeyed by then.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    loopback = ipaddress.ip_address(options.address).is_loopback
+    with listener:
+        _Server(options.lab, listener, parent=parent, loopback=loopback).run([listener])
+    return 0
+
+
+def application(feed: LaboratoryFeed, raw_ns: Any, *, loopback: bool) -> views.Guarded:
+    """Return the ASGI application over one feed, which runs as long as the application does."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        asking = asyncio.create_task(feed.run())
+        try:
+            yield
+        finally:
+            asking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asking
+
+    routes = [*Api(feed, raw_ns).routes(), *views.routes()]
+    return views.Guarded(Starlette(routes=routes, lifespan=lifespan), loopback=loopback)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which says when it is ready, lets the event streams go when it ends, and ends with its parent."""
+
+    def __init__(self, lab: Path, listener: socket.socket, *, parent: int, loopback: bool) -> None:
+        raw_ns = HostClocks().raw_ns
+        self._feed = LaboratoryFeed(lambda: ask("status", lab=lab), raw_ns)
+        self._listener = listener
+        self._parent = parent
+        self._looking: asyncio.Task[None] | None = None
+        super().__init__(
+            uvicorn.Config(
+                application(self._feed, raw_ns, loopback=loopback),
+                loop="asyncio",
+                http="h11",
+                ws="none",
+                lifespan="on",
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                date_header=False,  # it would state the host's wall clock, which is nobody's time here
+                proxy_headers=False,
+                limit_concurrency=MAX_CONNECTIONS,
+                timeout_graceful_shutdown=END_WITHIN_S,
+            )
+        )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start serving, then say so."""
+        await super().startup(sockets)
+        if self.started:
+            self._looking = asyncio.create_task(self._look())
+            _say_ready(self._listener)
+
+    async def _look(self) -> None:
+        """End with the parent; and let the streams go first, since they never end by themselves."""
+        while not self.should_exit:
+            # A process started by init (1) has no laboratory to lose: a service manager ends it.
+            if self._parent != 1 and os.getppid() != self._parent:
+                self.should_exit = True
+            else:
+                await asyncio.sleep(LOOK_EVERY_S)
+        await self._feed.close()
+
+
+def _bind(address: str, port: int) -> socket.socket:
+    """Return a listening socket. Raises ValueError where address or port is none, OSError where it is taken."""
+    version = ipaddress.ip_address(address).version
+    if not 0 <= port <= 65_535:
+        raise ValueError(port)
+    listener = socket.socket(socket.AF_INET6 if version == 6 else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if version == 6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind((address, port))
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _say_ready(listener: socket.socket) -> None:
+    """Write the one line that says the door is open; whoever started us may be gone already."""
+    address, port = listener.getsockname()[:2]
+    ready = {"ready": True, "protocol": "console", "address": address, "port": port, "pid": os.getpid()}
+    try:
+        print(json.dumps(ready), flush=True)
+    except OSError:
+        sys.stdout = None  # or the interpreter complains at exit
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,87 @@
+"""The page: its HTML, its static files, and the headers that keep it to itself.
+
+It renders no data: the page fills itself from the API. The law of the file: nothing inline, nothing from outside, and
+no name but this machine's where the door is on loopback (a page of elsewhere must not read this one through a name that
+it points here).
+"""
+
+import ipaddress
+from pathlib import Path
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+HERE = Path(__file__).parent
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "content-security-policy": CONTENT_SECURITY_POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",  # with the next: the browser's own clock reads finer
+    "cross-origin-embedder-policy": "require-corp",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+_MISDIRECTED = 421
+
+
+def routes() -> list[BaseRoute]:
+    """Return the page and its files; the page is read once, at start."""
+    html = (HERE / "templates" / "page.html").read_text(encoding="utf-8")
+
+    async def page(_: Request) -> Response:
+        return HTMLResponse(html)
+
+    return [Route("/", page, methods=["GET"]), Mount("/static", StaticFiles(directory=HERE / "static"))]
+
+
+class Guarded:
+    """An application with our headers on every reply; on a loopback address it answers to loopback names only."""
+
+    def __init__(self, app: ASGIApp, *, loopback: bool) -> None:
+        self._app = app
+        self._loopback = loopback
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request (ASGI)."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        if self._loopback and not is_loopback_name(_host_of(scope)):
+            says = "this console is on a loopback address and answers to loopback names only, such as 127.0.0.1\n"
+            await PlainTextResponse(says, _MISDIRECTED)(scope, receive, send_with_headers)
+            return
+        await self._app(scope, receive, send_with_headers)
+
+
+def is_loopback_name(host: str) -> bool:
+    """Return True where a Host header names this machine's loopback."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
+    name = name.removeprefix("[").removesuffix("]").rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _host_of(scope: Scope) -> str:
+    """Return the Host header; empty where there is none."""
+    for name, value in scope["headers"]:
+        if name == b"host":
+            return bytes(value).decode("latin-1")
+    return ""
