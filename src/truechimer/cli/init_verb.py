@@ -97,9 +97,8 @@ def _renew_envelope(folder: Path, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"files": [str(where / "envelope.json")], "sequence": limits.sequence}, indent=1))
     else:
-        print(
-            f"{where / 'envelope.json'}: signed for {policy_files.ENVELOPE_DAYS} days; a running `up` takes it at its next start"
-        )
+        days = policy_files.ENVELOPE_DAYS
+        print(f"{where / 'envelope.json'}: signed for {days} days; a running `up` takes it at its next start")
     return 0
 
 
