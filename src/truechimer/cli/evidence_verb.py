@@ -17,7 +17,7 @@ from typing import IO, Any
 from truechimer.cli.arguments import verb_parser
 from truechimer.errors import Rejected
 
-PLACES = ("records.sqlite3", "state/records.sqlite3", "run/records.sqlite3")
+PLACES = ("records.sqlite3", "evidence/records.sqlite3", "state/records.sqlite3", "run/records.sqlite3")
 """Where a laboratory's directory holds its records."""
 PROGRESS_AFTER_S = 2.0
 _PROGRESS_EVERY = 500

@@ -1,34 +1,37 @@
 """`truechimer up LAB.toml`: run a laboratory.
 
-It checks everything first and starts nothing where there is a fault.
+It checks everything first and starts nothing where there is a fault. Exit status: 0 after an orderly end (SIGTERM,
+Ctrl-C, `--for`); 1 where the file has faults, or where the records could not be written any more; 2 for wrong use, or
+where policy, records or a door refuse.
 """
 
+import argparse
+import math
 import os
 import sys
+import time
+from contextlib import ExitStack
 from pathlib import Path
 
-from truechimer.cli.arguments import verb_parser
+from truechimer.cli.arguments import VerbParser, verb_parser
 from truechimer.cli.lab_arguments import add_insecure_options, fault_lines, insecure_flags, now_label
 from truechimer.daemon import registry
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.lab_check import check_lab
-from truechimer.daemon.lab_start import open_run
+from truechimer.daemon.lab_check import CheckedLab, check_lab
+from truechimer.daemon.lab_rules import InsecureFlags
+from truechimer.daemon.lab_start import after_a_kill, open_run, without_orphans
 from truechimer.daemon.laboratory_process import Laboratory, end_on_signals
 from truechimer.daemon.ntp_exchange import warm_up
+from truechimer.store.sqlite_records import RecordStoreRejected
+
+CONSOLE_ENDS_WITHIN_S = 3.0
+"""A console whose laboratory was killed ends by itself within a second or so; its port is waited for this long."""
 
 
 def main(argv: list[str]) -> int:
-    """Run the verb; 0 after an orderly end, 1 where the file has faults."""
-    parser = verb_parser("up", "run a laboratory from its file")
-    parser.add_argument(
-        "lab", type=Path, metavar="LAB.toml", help="the laboratory's file (`truechimer init DIR` writes one)"
-    )
-    parser.add_argument(
-        "--for", dest="for_s", type=float, metavar="S", help="end after S seconds (default: run until Ctrl-C)"
-    )
-    add_insecure_options(parser)
-    options = parser.parse_args(argv)
-    checked = check_lab(options.lab, now=now_label(), flags=insecure_flags(options))
+    """Run the verb."""
+    options = _parser().parse_args(argv)
+    checked = _check(options.lab, insecure_flags(options))
     for fault in fault_lines(checked):
         print(fault, file=sys.stderr)
     if checked.lab is None:
@@ -39,21 +42,69 @@ def main(argv: list[str]) -> int:
     started = open_run(checked, clocks, progress=_say)
     laboratory = Laboratory(started, clocks)
     end_on_signals(laboratory)
+    with ExitStack() as ends:
+        ends.callback(laboratory.close)
+        try:
+            return _run(laboratory, options, ends)
+        except RecordStoreRejected as error:
+            _say(f"CRITICAL {error}; without records no new time is served: the laboratory ends")
+            return 1
+
+
+def _parser() -> VerbParser:
+    """Return the verb's options."""
+    parser = verb_parser("up", "Run a laboratory from its file.")
+    parser.add_argument(
+        "lab", type=Path, metavar="LAB.toml", help="the laboratory's file (`truechimer init DIR` writes one)"
+    )
+    parser.add_argument(
+        "--for", dest="for_s", type=_seconds, metavar="S", help="end after S seconds (default: run until Ctrl-C)"
+    )
+    add_insecure_options(parser)
+    return parser
+
+
+def _seconds(text: str) -> float:
+    """Read a positive number of seconds."""
     try:
-        laboratory.make_feeds()
-        _say(
-            f"{started.config.scale_name}: "
-            + (f"resumed from {started.replayed} records" if started.resumed else "first run")
-            + f"; {started.files.policy.sentence}"
-        )
-        laboratory.catch_up(_progress)
-        laboratory.open_doors(allow_simulated=options.insecure_serve_simulated_time)
-        for door in laboratory.doors:
-            _say(f"{door.listener.protocol.value} on {door.listener.address} port {door.port}")
-        with registry.register(started.folder, os.getpid(), started.config.name):
-            laboratory.run(for_s=options.for_s)
-    finally:
-        laboratory.close()
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return value
+
+
+def _check(path: Path, flags: InsecureFlags) -> CheckedLab:
+    """Check the file. After a kill, doors of this laboratory may still hold its ports: they are ours to end."""
+    end = time.monotonic() + CONSOLE_ENDS_WITHIN_S
+    while True:
+        checked = without_orphans(check_lab(path, now=now_label(), flags=flags))
+        if checked.lab is not None or not after_a_kill(checked.folder) or time.monotonic() >= end:
+            return checked
+        if any(fault.rule != "port-in-use" for fault in checked.findings):
+            return checked
+        time.sleep(0.25)
+
+
+def _run(laboratory: Laboratory, options: argparse.Namespace, ends: ExitStack) -> int:
+    """Take in the past, open the doors, follow the sources."""
+    started = laboratory.started
+    laboratory.make_feeds()
+    begun = f"resumed from {started.replayed} records" if started.resumed else "first run"
+    begun += ", after the last laboratory here was killed" if started.hold.was_killed else ""
+    _say(f"{started.config.scale_name}: {begun}; {started.files.policy.sentence}")
+    laboratory.catch_up(_Progress())
+    if laboratory.ending.is_set():
+        return 0
+    laboratory.open_doors(allow_simulated=options.insecure_serve_simulated_time)
+    for door in laboratory.doors:
+        _say(f"{door.listener.protocol.value} on {door.listener.address} port {door.port}")
+    try:
+        ends.enter_context(registry.register(started.folder, os.getpid(), started.config.name))
+    except registry.RegistryRejected as error:
+        _say(str(error))
+    laboratory.run(for_s=options.for_s)
     return 0
 
 
@@ -62,10 +113,20 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _progress(done: int, total: int) -> None:
-    """Show how far the past has been taken in, on a terminal."""
-    if sys.stderr.isatty() and total:
-        end = "\n" if done >= total else ""
+class _Progress:
+    """How far the past has been taken in: on a terminal, and only where it takes long."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._shown = False
+
+    def __call__(self, done: int, total: int) -> None:
+        if not sys.stderr.isatty() or (time.monotonic() - self._began < 1.0 and not self._shown):
+            return
+        self._shown = True
         print(
-            f"\rtaking in the past: {100 * done // total:3d} % of {total} epochs", end=end, file=sys.stderr, flush=True
+            f"\rtaking in the past: {100 * done // max(total, 1):3d} %",
+            end="\n" if done >= total else "",
+            file=sys.stderr,
+            flush=True,
         )

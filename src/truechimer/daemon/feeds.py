@@ -1,22 +1,20 @@
 """Feeds: live sources of readings, each in its own thread, all into one queue; none of them decides anything.
 
-A feed labels each reading with the host's label (`HostLabel`): anchor + raw counter. Nothing here reads the wall clock as time.
+A feed labels each reading with the host's label (`HostLabel`): anchor + raw counter. Nothing here reads the wall clock
+as time.
 """
 
 import queue
+import sys
 import threading
-import time
+import traceback
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from truechimer.compare.reading import Reading
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.lab_file import Source
 from truechimer.daemon.ntp_exchange import ExchangeFailure, NtpMeasurement, ask_once, warm_up
-from truechimer.formats.finding import Finding
-from truechimer.formats.readings_csv import ReadingRow, ReadingsCsvReader
 from truechimer.instants import FS_PER_NS, Instant, LeapTable
 from truechimer.sim.world import World, WorldBatch
 
@@ -26,13 +24,16 @@ NTP_JITTER_LEAST_S = 1e-6
 """One sigma of an exchange on the quietest path: what user space, interrupts and the server's own stamps add."""
 
 NTP_DELAYS_KEPT = 32
+AFTER_FAULT_S = 1.0
 BURST = 8
 """Questions asked at the start, 2 s apart (or the poll where that is shorter), so that the rate is known soon."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostLabel:
-    """The host's name for instants: `tai_ns` at the raw value `raw_ns`, at nominal rate. A label, never a time to serve."""
+    """The host's name for instants: `tai_ns` at the raw value `raw_ns`, at nominal rate. A label, never a time to
+    serve.
+    """
 
     raw_ns: int
     tai_ns: int
@@ -48,9 +49,11 @@ class HostLabel:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Readings that became known together. `epoch_tai_ns`: their common epoch; `raw_ns` None where they lie in the past; `stratum`: of the source, 0 for a clock.
+    """Readings that became known together. `epoch_tai_ns`: their common epoch; `raw_ns` None where they lie in the
+    past; `stratum`: of the source, 0 for a clock.
 
-    `world`: the simulated laboratory's own batch, for whoever knows the truth.
+    `world`: the simulated laboratory's own batch, for whoever knows the truth; `source`: the name of the source it came
+    from.
     """
 
     epoch_tai_ns: int
@@ -58,6 +61,7 @@ class Batch:
     readings: tuple[Reading, ...]
     stratum: int = 0
     world: WorldBatch | None = None
+    source: str = ""
 
 
 @dataclass(slots=True)
@@ -78,13 +82,30 @@ class SourceStatus:
 
 
 class Feed(threading.Thread):
-    """One source: `run` puts batches into the queue until `stop`."""
+    """One source: `follow` puts batches into the queue until `stop`. A fault of ours in it is said, counted, and tried
+    again.
+    """
 
     def __init__(self, source: str, status: SourceStatus, out: "queue.Queue[Batch]") -> None:
         super().__init__(name=f"feed-{source}", daemon=True)
         self.status = status
         self._out = out
         self._ended = threading.Event()
+
+    def run(self) -> None:
+        """Follow the source for as long as it is wanted."""
+        while not self._ended.is_set():
+            try:
+                self.follow()
+            except Exception as error:  # noqa: BLE001 - one source must not end in silence, nor take the others with it
+                self.status.failures += 1
+                self.status.says = f"a fault of this program in this source ({error!r}); please report it"
+                traceback.print_exc(file=sys.stderr)
+                self._ended.wait(AFTER_FAULT_S)
+
+    def follow(self) -> None:
+        """Follow the source until `stop`."""
+        raise NotImplementedError
 
     def stop(self) -> None:
         """Ask the thread to end; it does within a second or an exchange."""
@@ -103,7 +124,7 @@ class SimulatedFeed(Feed):
         self._every_ns = round(every_s * NS_PER_S)
         self.lock = threading.Lock()
 
-    def run(self) -> None:
+    def follow(self) -> None:
         """Read the world at whole seconds of raw time, late where the machine is late."""
         due = self._clocks.raw_ns() + self._every_ns
         while not self._ended.wait(max(0.0, (due - self._clocks.raw_ns()) / NS_PER_S)):
@@ -112,27 +133,27 @@ class SimulatedFeed(Feed):
                 batch = self.world.batch(raw_ns)
             self.status.answers += 1
             self.status.last_raw_ns = raw_ns
-            self._out.put(Batch(batch.epoch_tai_ns, raw_ns, batch.readings, 0, batch))
+            self._out.put(Batch(batch.epoch_tai_ns, raw_ns, batch.readings, 0, batch, self.status.name))
             due = max(due + self._every_ns, raw_ns + self._every_ns // 2)
 
 
 class NtpFeed(Feed):
     """An NTP server as a link `UTC.<name>` minus host.
 
-    One sigma is the excess of the exchange's delay over the least of the last exchanges, halved, and never below the machine's own jitter; the limit is
-    the root distance (RFC 5905 section 10), which no averaging removes.
+    One sigma is the excess of the exchange's delay over the least of the last exchanges, halved, and never below the
+    machine's own jitter; the limit is the root distance (RFC 5905 section 10), which no averaging removes.
     """
 
     def __init__(self, source: Source, label: HostLabel, leaps: LeapTable, out: "queue.Queue[Batch]") -> None:
         status = SourceStatus(source.name, "ntp", source.operator_name, poll_s=source.poll_interval_s)
         super().__init__(source.name, status, out)
         place = source.place
-        assert place is not None  # noqa: S101 - lab_rules has refused a source without an address
+        assert place is not None
         self._host, self._port, self._poll_s = place.host, place.port, source.poll_interval_s
         self._label, self._leaps, self._source = label, leaps, source
         self._delays_s: deque[float] = deque(maxlen=NTP_DELAYS_KEPT)
 
-    def run(self) -> None:
+    def follow(self) -> None:
         """Ask, first in a burst, then at the poll interval."""
         clocks = HostClocks()
         warm_up(clocks)
@@ -180,104 +201,4 @@ class NtpFeed(Feed):
             limit_s=found.root_distance_s + (self._source.limit_s or 0.0),
             operator=status.operator,
         )
-        self._out.put(Batch(epoch_ns, found.raw_mid_ns, (reading,), found.stratum))
-
-
-class ReadingsFeed(Feed):
-    """A growing readings CSV. An epoch is complete when a later one begins, or when the file rests for `rest_s`.
-
-    A row of the host is against this machine's system clock, the only clock an outside program can see; it is brought to the host's label with a pair of
-    clocks taken when the row is read. A file that shrinks or is replaced is read anew from its beginning, and rows that were known are left out.
-    """
-
-    def __init__(
-        self, source: Source, path: Path, out: "queue.Queue[Batch]", *, known_clocks: frozenset[str], to_label: Callable[[ReadingRow], float],
-        raw_of: Callable[[int], int | None], on_fault: Callable[[str, Finding], None], after_ns: int = 0, rest_s: float = 0.5, look_s: float = 0.2,
-    ) -> None:  # fmt: skip
-        super().__init__(source.name, SourceStatus(source.name, source.kind.value, source.operator_name), out)
-        self._source, self._path, self._known = source, path, known_clocks
-        self._to_label, self._raw_of, self._on_fault = to_label, raw_of, on_fault
-        self._after_ns, self._rest_s, self._look_s = after_ns, rest_s, look_s
-        self._reader = ReadingsCsvReader(known_clocks=known_clocks)
-        self._offset, self._inode = 0, 0
-        self._waiting: list[ReadingRow] = []
-        self._quiet_since = time.monotonic()
-
-    def backlog(self) -> list[Batch]:
-        """Read what the file holds now and return its complete epochs, in order; its last epoch may still grow and waits."""
-        return self._look()
-
-    def run(self) -> None:
-        """Follow the file."""
-        while not self._ended.wait(self._look_s):
-            for batch in self._look():
-                self._out.put(batch)
-
-    def _look(self) -> list[Batch]:
-        """Take in what has been written since the last look."""
-        try:
-            with self._path.open("rb") as file:
-                inode, size = self._stat(file.fileno())
-                if inode != self._inode or size < self._offset:
-                    self._reader = ReadingsCsvReader(known_clocks=self._known)
-                    self._offset, self._inode = 0, inode
-                file.seek(self._offset)
-                data = file.read()
-        except OSError as error:
-            self.status.failures += 1
-            self.status.says = f"{self._path.name}: {error.strerror}; check the file"
-            return []
-        self._offset += len(data)
-        rows, findings = self._reader.feed(data)
-        for finding in findings:
-            self.status.failures += 1
-            self._on_fault(self._path.name, finding)
-        if data:
-            self._quiet_since = time.monotonic()
-        self._waiting.extend(row for row in rows if row.epoch_tai_ns > self._after_ns)
-        resting = time.monotonic() - self._quiet_since >= self._rest_s
-        return self._complete(resting=resting)
-
-    @staticmethod
-    def _stat(descriptor: int) -> tuple[int, int]:
-        """Return the inode and size of an open file."""
-        import os
-
-        found = os.fstat(descriptor)
-        return found.st_ino, found.st_size
-
-    def _complete(self, *, resting: bool) -> list[Batch]:
-        """Cut the waiting rows into epochs; the last one stays unless the file rests."""
-        batches: list[Batch] = []
-        rows = self._waiting
-        begin = 0
-        for end in range(1, len(rows) + 1):
-            last = end == len(rows)
-            if not last and rows[end].epoch_tai_ns == rows[begin].epoch_tai_ns:
-                continue
-            if last and not resting:
-                break
-            batches.append(self._batch(rows[begin:end]))
-            begin = end
-        self._waiting = rows[begin:]
-        return batches
-
-    def _batch(self, rows: list[ReadingRow]) -> Batch:
-        """Turn the rows of one epoch into readings."""
-        epoch_ns = rows[0].epoch_tai_ns
-        self._after_ns = epoch_ns
-        self.status.answers += len(rows)
-        readings = tuple(self._reading(row) for row in rows)
-        raw_ns = self._raw_of(epoch_ns)
-        self.status.last_raw_ns = raw_ns if raw_ns is not None else self.status.last_raw_ns
-        return Batch(epoch_ns, raw_ns, readings)
-
-    def _reading(self, row: ReadingRow) -> Reading:
-        """Turn one row into a reading; a link to UTC states a limit, three sigma of its own where the source gives none."""
-        outside = row.a.startswith(("UTC", "GPST")) or row.b.startswith(("UTC", "GPST"))
-        limit_s = (3.0 * row.u_s if self._source.limit_s is None else self._source.limit_s) if outside else 0.0
-        limit_s += 3.0 * (self._source.u_s or 0.0)
-        return Reading(
-            epoch_tai_ns=row.epoch_tai_ns, a=row.a, b=row.b, x_a_minus_b_s=row.x_a_minus_b_s + self._to_label(row), u_s=row.u_s, limit_s=limit_s,
-            operator=self._source.operator or "",
-        )  # fmt: skip
+        self._out.put(Batch(epoch_ns, found.raw_mid_ns, (reading,), found.stratum, None, status.name))

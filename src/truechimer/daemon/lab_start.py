@@ -1,13 +1,16 @@
 """From a checked LAB.toml to a run: clocks, links, policy, label, and the state that earlier records bring back.
 
-It starts no thread and opens no door. A laboratory with records resumes from them by the one path there is, the replay of its log; one without
-begins anew.
+It starts no thread and opens no door. A laboratory with records resumes from them by the one path there is, the replay
+of its log; one without begins anew.
 """
 
+import fcntl
+import os
 import secrets
 import sys
 import time
-from collections.abc import Callable
+import tomllib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,17 +18,23 @@ from truechimer._version import __version__
 from truechimer.clocks.clock import Clock, ClockKind
 from truechimer.clocks.register import host_clock
 from truechimer.daemon import policy_files
+from truechimer.daemon.doors import orphans
 from truechimer.daemon.feeds import HostLabel
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.lab_check import CheckedLab
 from truechimer.daemon.lab_file import LabFile, Source, SourceKind
 from truechimer.daemon.policy_files import PolicyFiles
 from truechimer.errors import Misuse, Rejected
+from truechimer.formats.finding import has_errors
+from truechimer.formats.toml_tree import read_with_lines
 from truechimer.instants import FS_PER_NS, FS_PER_S, Instant, LeapTable
 from truechimer.laboratory import replay, run_start
 from truechimer.laboratory.measured_coverage import COVERAGE
 from truechimer.laboratory.run_start import RunStart
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
+from truechimer.quorum import policy as quorum_policy
+from truechimer.quorum.envelope import ENVELOPE_CONTEXT, limits_from
+from truechimer.quorum.verified import Refused
 from truechimer.sim.scenario import Scenario
 from truechimer.sim.scenario_file import read as read_scenario
 from truechimer.sim.world import World
@@ -34,22 +43,99 @@ from truechimer.store.sqlite_records import SqliteRecords
 DAY_S = 86_400.0
 SIMULATED_REFID = b"SIM\0"
 OWN_REFID = b"XTRU"
-"""Reference identifier of a stratum-1 service of ours; those that begin with X are for private use (RFC 9748 section 3)."""
+"""Reference identifier of a stratum-1 service of ours; those that begin with X are for private use (RFC 9748 section
+3).
+"""
 
 ATOMIC_TIME_CONSTANT_S = 5.0 * DAY_S
 ATOMIC_STEER_EVERY_S = DAY_S / 4.0
 OSCILLATOR_TIME_CONSTANT_S = 32.0
 OSCILLATOR_STEER_EVERY_S = 10.0
 REQUALIFY_INTERVALS = 60.0
+TELL_EVERY_S = 2.0
+
+WRITTEN_OUT = b"""
+[policy]
+# written by the first start: one person, one key in a file. Whoever reads that file can order steers.
+insecure_software_keys = true
+"""
 
 
 class LabStartRejected(Rejected):
     """The laboratory cannot start from what is there."""
 
 
+class LabHeldRejected(Rejected):
+    """Another laboratory process runs in this folder."""
+
+
+class Hold:
+    """The folder of a laboratory belongs to one process at a time: a lock on `run/laboratory.lock`, which holds that
+    process's id.
+
+    The lock ends with the process, however it ends; an id that stays behind says that it did not end in order.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Take the folder; raises `LabHeldRejected` where a live process has it."""
+        path = folder / "run" / "laboratory.lock"
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            pid = os.pread(self._descriptor, 32, 0).strip().decode("ascii", "replace")
+            os.close(self._descriptor)
+            raise LabHeldRejected(
+                f"{folder}: another laboratory runs in this folder (process {pid}); stop it, or use another folder"
+            ) from None
+        self.was_killed = bool(os.pread(self._descriptor, 32, 0).strip())
+        os.pwrite(self._descriptor, f"{os.getpid():<31}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Give the folder back, in order; again is harmless."""
+        if self._descriptor >= 0:
+            os.ftruncate(self._descriptor, 0)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def after_a_kill(folder: Path) -> bool:
+    """Return True where the last laboratory of this folder did not end in order, and none runs now."""
+    try:
+        descriptor = os.open(folder / "run" / "laboratory.lock", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return bool(os.pread(descriptor, 32, 0).strip())
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def without_orphans(checked: CheckedLab) -> CheckedLab:
+    """Take back the faults of ports that doors of this very laboratory hold because it was killed: they are ended when
+    the new ones open.
+    """
+    if not after_a_kill(checked.folder):
+        return checked
+    held = {f" port {orphan.port}/" for orphan in orphans(checked.folder)}
+    findings = tuple(
+        finding
+        for finding in checked.findings
+        if finding.rule != "port-in-use" or not any(port in finding.says for port in held)
+    )
+    lab = None if has_errors(findings) else read_with_lines(checked.data, LabFile).value
+    return replace(checked, lab=lab, findings=findings)
+
+
 @dataclass(slots=True)
 class Started:
-    """A run that is ready: constants, state, records, label, and the simulated world where there is one."""
+    """A run that is ready: constants, state, records, label, and the simulated world where there is one. `hold`: its
+    folder is this process's.
+    """
 
     folder: Path
     lab: LabFile
@@ -62,56 +148,114 @@ class Started:
     world: World | None
     resumed: bool
     replayed: int
+    hold: Hold
+
+    def release(self) -> None:
+        """Give the folder back."""
+        self.hold.release()
 
 
 def open_run(checked: CheckedLab, clocks: HostClocks, *, progress: Callable[[str], None] = lambda _: None) -> Started:
     """Open a run from a checked file; raises `Rejected` where policy or records do not allow one."""
     if checked.lab is None or checked.leap_table is None:
         raise Misuse("a run is opened from a file without faults")
-    lab, folder, leaps = checked.lab, checked.folder, checked.leap_table
-    scenario = _scenario(lab, folder)
-    members = _clocks(lab, scenario)
-    now = HostLabel(clocks.raw_ns(), _wall_label_ns(clocks, leaps))
-    files = _policy(checked, members, scenario, now.tai_ns)
-    (folder / lab.evidence.folder).mkdir(parents=True, exist_ok=True, mode=0o700)
-    store = SqliteRecords(folder / lab.evidence.folder / "records.sqlite3")
-    boot_id = clocks.boot_id().hex()
-    start = _run_start(lab, members, scenario, files, leaps, now, boot_id)
-    world: World | None = None
-    if not store.count():
-        if scenario is not None:
-            world = World(scenario, seed=_seed(lab, folder), anchor_tai_ns=now.tai_ns, anchor_raw_ns=now.raw_ns)
-        config, state, sealed = replay.begin_run(start, None, same_boot=True)
-        store.append([(sealed.seq, sealed.data)])
-        return Started(folder, lab, files, start, config, state, store, now, world, resumed=False, replayed=0)
-    found = replay.replay(_with_progress(store, progress))
+    hold = Hold(checked.folder)
+    store: SqliteRecords | None = None
+    try:
+        lab, folder, leaps = checked.lab, checked.folder, checked.leap_table
+        scenario = _scenario(lab, folder)
+        members = _clocks(lab, scenario)
+        now = HostLabel(clocks.raw_ns(), _wall_label_ns(clocks, leaps))
+        files = _policy(checked, members, scenario, now.tai_ns)
+        boot_id = clocks.boot_id().hex()
+        start = _run_start(lab, members, scenario, files, leaps, now, boot_id)
+        (folder / lab.evidence.folder).mkdir(parents=True, exist_ok=True, mode=0o700)
+        store = SqliteRecords(folder / lab.evidence.folder / "records.sqlite3")
+        begun = _begin if not store.count() else _resume
+        return begun(_Opening(folder, lab, files, start, scenario, store, now, boot_id, hold, progress))
+    except BaseException:
+        if store is not None:
+            store.close()
+        hold.release()
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """What both ways to a run begin with."""
+
+    folder: Path
+    lab: LabFile
+    files: PolicyFiles
+    start: RunStart
+    scenario: Scenario | None
+    store: SqliteRecords
+    now: HostLabel
+    boot_id: str
+    hold: Hold
+    progress: Callable[[str], None]
+
+
+def _begin(opening: _Opening) -> Started:
+    """Begin a laboratory: its first record."""
+    o, world = opening, None
+    if o.scenario is not None:
+        world = World(o.scenario, seed=_seed(o.lab, o.folder), anchor_tai_ns=o.now.tai_ns, anchor_raw_ns=o.now.raw_ns)
+    config, state, sealed = replay.begin_run(o.start, None, same_boot=True)
+    o.store.append([(sealed.seq, sealed.data)])
+    return Started(
+        o.folder, o.lab, o.files, o.start, config, state, o.store, o.now, world, resumed=False, replayed=0, hold=o.hold
+    )
+
+
+def _resume(opening: _Opening) -> Started:
+    """Go on from the records."""
+    o, world = opening, None
+    found = replay.replay(_with_progress(o.store, o.progress))
     if found.difference is not None or found.state is None or found.start is None:
         why = found.difference.why if found.difference else "it is empty"
         raise LabStartRejected(
-            f"{store.path}: the records cannot be resumed ({why}); keep them, and start in a new folder or with the version that wrote them"
+            f"{o.store.path}: the records cannot be resumed ({why}); keep them, and start in a new folder or with the "
+            "version that wrote them"
         )
-    same_boot = found.start.boot_id == boot_id
-    label = _label_after(found.start, found.state, now, same_boot=same_boot)
-    if scenario is not None:
-        world = _world_again(scenario, _seed(lab, folder), found.start, store, label, same_boot=same_boot)
+    if found.state.chain.seq != o.store.count():
+        raise LabStartRejected(
+            f"{o.store.path}: the last epoch is not whole ({o.store.count()} records, {found.state.chain.seq} "
+            "expected); keep the file, and start in a new folder"
+        )
+    same_boot = found.start.boot_id == o.boot_id
+    label = _label_after(found.start, found.state, o.now, same_boot=same_boot)
+    if o.scenario is not None:
+        world = _world_again(o.scenario, _seed(o.lab, o.folder), o.store, label, same_boot=same_boot)
     start = run_start.merged(
-        replace(start, anchor_raw_ns=label.raw_ns, anchor_tai_ns=label.tai_ns), found.state.register
+        replace(o.start, anchor_raw_ns=label.raw_ns, anchor_tai_ns=label.tai_ns), found.state.register
     )
     config, state, sealed = replay.begin_run(start, found.state, same_boot=same_boot)
-    store.append([(sealed.seq, sealed.data)])
-    return Started(folder, lab, files, start, config, state, store, label, world, resumed=True, replayed=found.compared)
+    o.store.append([(sealed.seq, sealed.data)])
+    return Started(
+        o.folder,
+        o.lab,
+        o.files,
+        start,
+        config,
+        state,
+        o.store,
+        label,
+        world,
+        resumed=True,
+        replayed=found.compared,
+        hold=o.hold,
+    )
 
 
-def _with_progress(store: SqliteRecords, progress: Callable[[str], None]) -> "list[bytes]":
+def _with_progress(store: SqliteRecords, progress: Callable[[str], None]) -> Iterator[bytes]:
     """Read all records, saying so where it takes long."""
-    began, total, out = time.monotonic(), store.count(), []
+    told, total = time.monotonic(), store.count()
     for number, data in enumerate(store.read()):
-        out.append(data)
-        if number % 5000 == 0 and time.monotonic() - began > 1.0:
-            progress(f"resuming from records: {number} of {total} read")
-    if total > 20_000:
-        progress(f"resuming from {total} records")
-    return out
+        if number % 500 == 0 and time.monotonic() - told > TELL_EVERY_S:
+            told = time.monotonic()
+            progress(f"resuming from records: {number} of {total} repeated")
+        yield data
 
 
 def _wall_label_ns(clocks: HostClocks, leaps: LeapTable) -> int:
@@ -122,7 +266,9 @@ def _wall_label_ns(clocks: HostClocks, leaps: LeapTable) -> int:
 
 
 def _label_after(before: RunStart, state: LaboratoryState, now: HostLabel, *, same_boot: bool) -> HostLabel:
-    """Return the label to go on with: the old one while the counter runs on, a new one after a boot, never before the last epoch."""
+    """Return the label to go on with: the old one while the counter runs on, a new one after a boot, never before the
+    last epoch.
+    """
     if same_boot:
         return HostLabel(before.anchor_raw_ns, before.anchor_tai_ns)
     return HostLabel(now.raw_ns, max(now.tai_ns, state.epoch_ns + 10**9))
@@ -153,7 +299,9 @@ def _seed(lab: LabFile, folder: Path) -> int:
 
 
 def _clocks(lab: LabFile, scenario: Scenario | None) -> tuple[Clock, ...]:
-    """Return the register's clocks: those of the file, those of the scenario that it does not name, and the host at the end."""
+    """Return the register's clocks: those of the file, those of the scenario that it does not name, and the host at the
+    end.
+    """
     named = tuple(clock for clock in lab.clocks if clock.kind is not ClockKind.HOST and clock.name != "host")
     known = {clock.name for clock in named}
     if scenario is not None:
@@ -167,7 +315,7 @@ def clocks_of(lab: LabFile, folder: Path) -> tuple[Clock, ...]:
     return _clocks(lab, _scenario(lab, folder))
 
 
-def _run_start(
+def _run_start(  # noqa: PLR0917 - a lay-out of what was read, called once
     lab: LabFile,
     members: tuple[Clock, ...],
     scenario: Scenario | None,
@@ -232,7 +380,9 @@ def _run_start(
 
 
 def _refid(source: Source) -> bytes:
-    """Return the reference identifier for a server we follow: its IPv4 address, or for anything else the first octets of a hash (RFC 5905 7.3)."""
+    """Return the reference identifier for a server we follow: its IPv4 address, or for anything else the first octets
+    of a hash (RFC 5905 7.3).
+    """
     import hashlib
     import socket
 
@@ -245,46 +395,55 @@ def _refid(source: Source) -> bytes:
 
 
 def _policy(checked: CheckedLab, members: tuple[Clock, ...], scenario: Scenario | None, now_ns: int) -> PolicyFiles:
-    """Load the policy; where there is none, make the first one (1 of 1, software key) and write the ugly word into the laboratory's file."""
-    assert checked.lab is not None  # noqa: S101 - open_run has looked
+    """Load the policy; where there is none, make the first one (1 of 1, software key) and write the ugly word into the
+    laboratory's file.
+    """
+    assert checked.lab is not None
     folder = checked.folder / checked.lab.policy.folder
     if policy_files.has_policy(folder):
         files = policy_files.load(folder)
         software = not all(key.hardware for key in files.policy.keys)
         if software and not checked.lab.policy.insecure_software_keys:
             raise LabStartRejected(
-                f"{checked.path}: the policy uses software keys; write [policy] insecure_software_keys = true, or use hardware keys"
+                f"{checked.path}: the policy uses software keys; write [policy] insecure_software_keys = true, or use "
+                "hardware keys"
+            )
+        signed = quorum_policy.verify(files.envelope, files.policy, context=ENVELOPE_CONTEXT, decode=limits_from)
+        if isinstance(signed, Refused):
+            raise LabStartRejected(
+                f"{folder.name}/envelope.json: the steering envelope is refused ({signed.says}); nothing is steered by "
+                "it: put back the signed one, or have a new one signed (`truechimer init DIR --renew-envelope`)"
             )
         return files
     if not checked.lab.policy.insecure_software_keys:
-        if b"[policy]" in checked.data:
+        if "policy" in tomllib.loads(checked.data.decode()):
             raise LabStartRejected(
                 f"{checked.path}: there is no policy in {folder.name}/, and [policy] does not allow software keys; "
                 "run `truechimer init` for hardware keys, or write insecure_software_keys = true"
             )
-        note = b"\n[policy]\n# written by the first start: one person, one key in a file. Whoever reads that file can order steers.\ninsecure_software_keys = true\n"
         try:
             with checked.path.open("ab") as file:
-                file.write(note if checked.data.endswith(b"\n") else b"\n" + note)
+                file.write(WRITTEN_OUT if checked.data.endswith(b"\n") else b"\n" + WRITTEN_OUT)
         except OSError as error:
             raise LabStartRejected(
-                f"{checked.path}: cannot write `[policy] insecure_software_keys = true` ({error.strerror}); write it yourself"
+                f"{checked.path}: cannot write `[policy] insecure_software_keys = true` ({error.strerror}); write it "
+                "yourself"
             ) from None
         print(
-            f"{checked.path}: no policy yet: made one person's software key, and wrote [policy] insecure_software_keys = true",
+            f"{checked.path}: no policy yet: made one person's software key, and wrote [policy] "
+            "insecure_software_keys = true",
             file=sys.stderr,
         )
     past_days = 1.0 if scenario is None else scenario.run.days + 1.0
     return policy_files.make_first_policy(folder, members, now_ns=now_ns, past_days=past_days)
 
 
-def _world_again(
-    scenario: Scenario, seed: int, before: RunStart, store: SqliteRecords, label: HostLabel, *, same_boot: bool
-) -> World:
+def _world_again(scenario: Scenario, seed: int, store: SqliteRecords, label: HostLabel, *, same_boot: bool) -> World:
     """Bring the simulated world back to where the records left it, by asking it the same questions again."""
     if not same_boot:
         raise LabStartRejected(
-            "a simulated laboratory cannot go on after a boot: its world hangs on the raw counter; start it in a new folder"
+            "a simulated laboratory cannot go on after a boot: its world hangs on the raw counter; start it in a new "
+            "folder"
         )
     import json
 
@@ -293,6 +452,6 @@ def _world_again(
         pass
     for data in store.read():
         body = json.loads(data)
-        if body["kind"] == "readings" and "raw_ns" in body:
+        if body["kind"] == "readings" and "raw_ns" in body and any(body["x_a_minus_b_s"]):  # not an idle epoch
             world.batch(int(body["raw_ns"]))
     return world

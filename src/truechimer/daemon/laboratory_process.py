@@ -1,81 +1,81 @@
-"""The laboratory process: feeds into the fold, records onto the disk, the page before the doors; the only place that joins them at run time.
+"""The laboratory process: feeds into the fold, records onto the disk, the page before the doors; the only place that
+joins them at run time.
 
-It decides nothing about time: `laboratory.line` does. Order of one epoch: step the fold, commit its records (group commit), then write the clock page.
-Doors are processes of their own and outlive this one.
+It decides nothing about time: `laboratory.line` does. The law of the file: of one epoch, first the fold steps, then its
+records are committed (group commit), and only then is the clock page written and the alert said; where the records
+cannot be written, no page is. One thread steps the fold; all that other threads are answered from is one `View`,
+replaced whole.
 """
 
-import json
 import os
 import queue
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from heapq import merge
 from types import FrameType
 from typing import Any
 
-
-from truechimer.alerts import Alert
-from truechimer.clocks.register import UnknownLinkRejected, is_reference
-from truechimer.compare.reading import Reading
+from truechimer.alerts import Alert, AlertKind, AlertSeverity
+from truechimer.clocks.register import UnknownLinkRejected
+from truechimer.daemon import doors as door_processes
 from truechimer.daemon import notify, status
 from truechimer.daemon.control_socket import ControlSocket
-from truechimer.daemon.counters import CountersRejected, read_counters
-from truechimer.daemon.feeds import Batch, Feed, NtpFeed, ReadingsFeed, SimulatedFeed
+from truechimer.daemon.doors import Door, DoorRejected
+from truechimer.daemon.feeds import Batch, Feed, NtpFeed, SimulatedFeed
+from truechimer.daemon.gathering import Gathering, has_clocks, in_order
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.lab_file import Listener, Protocol, SourceKind
+from truechimer.daemon.lab_file import SourceKind
 from truechimer.daemon.lab_start import Started
 from truechimer.daemon.page_file import PageWriter
-from truechimer.errors import Rejected
+from truechimer.daemon.readings_feed import KnownNames, ReadingsFeed
+from truechimer.daemon.wall_watch import WallWatch
 from truechimer.evidence.record import Record
 from truechimer.formats.finding import Finding
-from truechimer.formats.readings_csv import ReadingRow
-from truechimer.instants import FS_PER_NS
 from truechimer.laboratory import line, replay
-from truechimer.laboratory.epoch_input import EpochInput, epoch_input
+from truechimer.laboratory.epoch_input import epoch_input
 from truechimer.laboratory.line import EpochOutcome
+from truechimer.laboratory.state import LaboratoryState
 from truechimer.serve.clock_page import ClockPage, PageUnreadable, ServiceState
+from truechimer.store.sqlite_records import RecordStoreRejected
+
+__all__ = ["Door", "DoorRejected", "Laboratory", "end_on_signals"]
 
 NS_PER_S = 10**9
-FRESH_EPOCHS = 10
 BATCH_EPOCHS = 200
-"""Epochs of a backlog or history whose records share one commit."""
+"""Epochs of a backlog, a history or a rush whose records share one commit."""
 
 ALERTS_KEPT = 50
 FAULTS_KEPT = 100
-READY_WITHIN_S = 10.0
+TURN_S = 0.2
+LOOK_AT_DOORS_EVERY_S = 1.0
+REOPEN_EVERY_S = 5.0
+TELL_ROWS_EVERY_S = 600.0
+"""Refused rows of a file are told at once, and then no more often than this; each one stands in `status`."""
+
+WORST_STRATUM = 15
 
 
-class KnownNames(frozenset[str]):
-    """The register's names, and every name that claims UTC."""
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is known after an epoch whose records are on the disk: everything that other threads may ask about."""
 
-    def __contains__(self, name: object) -> bool:
-        """Return True for a clock of the register, the host, or a reference."""
-        return super().__contains__(name) or (isinstance(name, str) and is_reference(name))
-
-
-class DoorRejected(Rejected):
-    """A door did not open."""
-
-
-@dataclass(slots=True)
-class Door:
-    """A listener in its own process."""
-
-    listener: Listener
-    process: "subprocess.Popen[str]"
-    port: int
-    counters: Path | None
+    state: LaboratoryState
+    outcome: EpochOutcome | None
+    page: ClockPage | None
+    epochs: int
+    alerts: tuple[Alert, ...]
 
 
 @dataclass(slots=True)
 class Laboratory:
-    """A running laboratory. `observer` is called after each epoch (the demo looks on through it; it cannot change anything)."""
+    """A running laboratory. `observer` is called after each epoch (the demo looks on through it; it cannot change
+    anything).
+    """
 
     started: Started
     clocks: HostClocks
@@ -83,6 +83,7 @@ class Laboratory:
     on_records: Callable[[tuple[Record, ...]], None] | None = None
     feeds: list[Feed] = field(default_factory=list)
     doors: list[Door] = field(default_factory=list)
+    wall: WallWatch | None = None
     outcome: EpochOutcome | None = None
     page: ClockPage | None = None
     epochs: int = 0
@@ -94,64 +95,66 @@ class Laboratory:
     _writer: PageWriter | None = None
     _control: ControlSocket | None = None
     _pending: list[tuple[int, bytes]] = field(default_factory=list)
+    _unsaid: list[Alert] = field(default_factory=list)
+    _view: View | None = None
+    _failed: bool = False
+    _allow_simulated: bool = False
     _began: float = field(default_factory=time.monotonic)
     _fault_lock: threading.Lock = field(default_factory=threading.Lock)
+    _untold: dict[str, list[Finding]] = field(default_factory=dict)
+    _told_at: dict[str, float] = field(default_factory=dict)
+    _looked_at_doors: float = 0.0
+    _reopened: float = 0.0
 
     # ---- one epoch ----------------------------------------------------------------------------------------------
 
     def take(self, batch: Batch, *, live: bool = True) -> EpochOutcome | None:
-        """Feed one batch into the fold; records are committed and the page written before this returns (`live`), else they wait for `commit`."""
+        """Feed one batch into the fold; records are committed, alerts said and the page written before this returns
+        (`live`), else they wait for `commit`.
+
+        None where the batch was refused: the fold has passed its epoch, or does not know its clocks.
+        """
+        outcome = self._step(batch, say=live)
+        if live:
+            self.commit()
+            if outcome is not None and outcome.page is not None:
+                self._publish(outcome.page)
+            self._show()
+        if outcome is not None and self.observer is not None:
+            self.observer(batch, outcome)
+        return outcome
+
+    def _step(self, batch: Batch, *, say: bool) -> EpochOutcome | None:
+        """Step the fold, and queue what it made."""
         started = self.started
         state = started.state
-        epoch_ns = batch.epoch_tai_ns
-        if epoch_ns <= state.epoch_ns:
-            clock_readings = [r for r in batch.readings if not (is_reference(r.a) or is_reference(r.b))]
-            if clock_readings:
-                # the fold has passed this epoch: refused, counted, said
-                self.on_fault(
-                    "readings",
-                    Finding(
-                        "late-epoch", f"epoch {epoch_ns} (TAI ns) came after a later one was taken in; it is left out"
-                    ),
-                )
+        epoch_ns, raw_ns = batch.epoch_tai_ns, batch.raw_ns
+        late_ns = state.epoch_ns + 1 - epoch_ns
+        if late_ns > 0:
+            if has_clocks(batch):
+                says = f"epoch {epoch_ns} (TAI ns) came after a later one was taken in; it is left out"
+                self.on_fault(batch.source or "readings", Finding("late-epoch", says))
                 return None
-            epoch_ns = state.epoch_ns + 1
+            # what is said of UTC may come late: its readings keep their epochs, and their age is accounted for
+            epoch_ns += late_ns
+            raw_ns = None if raw_ns is None else raw_ns + late_ns
         pairs = [(reading.a, reading.b) for reading in batch.readings]
+        operators = {name: r.operator for r in batch.readings if r.operator for name in (r.a, r.b)}
         try:
-            state, grown = replay.grow_register(
-                state, pairs, {r.a if is_reference(r.a) else r.b: r.operator for r in batch.readings if r.operator}
-            )
+            state, grown = replay.grow_register(state, pairs, operators)
         except UnknownLinkRejected as error:
-            self.on_fault("readings", Finding("unknown-clock", str(error)))
+            self.on_fault(batch.source or "readings", Finding("unknown-clock", str(error)))
             return None
-        if grown is not None:
-            self._keep((grown,))
         given = epoch_input(
-            batch.readings,
-            state.register,
-            epoch_tai_ns=epoch_ns,
-            raw_ns=batch.raw_ns,
-            stratum=max(batch.stratum, 0) + 1,
+            batch.readings, state.register, epoch_tai_ns=epoch_ns, raw_ns=raw_ns, stratum=self._stratum(batch)
         )
-        return self._step(state, given, batch, live=live)
-
-    def _step(self, state: Any, given: EpochInput, batch: Batch, *, live: bool) -> EpochOutcome:
-        """Step the fold, then records, then page."""
-        started = self.started
         started.state, outcome = line.step(state, given, started.config)
         self.outcome = outcome
         self.epochs += 1
+        if grown is not None:
+            self._keep((grown,))
         self._keep(outcome.records)
-        if live:
-            self.commit()
-            if outcome.page is not None:
-                self._publish(outcome.page)
-        for alert in outcome.alerts:
-            self.alerts.append(alert)
-            if live:
-                notify.say(alert)
-        if self.observer is not None:
-            self.observer(batch, outcome)
+        self._raise(outcome.alerts, say=say)
         return outcome
 
     def idle(self) -> None:
@@ -161,17 +164,40 @@ class Laboratory:
         if epoch_ns > self.started.state.epoch_ns:
             self.take(Batch(epoch_ns, raw_ns, ()), live=True)
 
+    def note(self, alert: Alert) -> None:
+        """Put an alert that the fold did not make (the host's, the files') on the chain, commit and say it."""
+        self.started.state, record = replay.note_alert(self.started.state, alert)
+        self._keep((record,))
+        self._raise((alert,), say=True)
+        self.commit()
+        self._show()
+
     def commit(self) -> None:
-        """Put all records that wait onto the disk in one transaction."""
+        """Put all records that wait onto the disk in one transaction, then say what waits to be said; raises
+        `RecordStoreRejected`.
+        """
         if self._pending:
-            self.started.store.append(self._pending)
+            try:
+                self.started.store.append(self._pending)
+            except RecordStoreRejected:
+                self._failed = True
+                raise
             self._pending = []
+        unsaid, self._unsaid = self._unsaid, []
+        for alert in unsaid:
+            notify.say(alert)
 
     def _keep(self, records: tuple[Record, ...]) -> None:
         """Queue records for the next commit."""
         self._pending.extend((record.seq, record.data) for record in records)
         if self.on_records is not None:
             self.on_records(records)
+
+    def _raise(self, alerts: tuple[Alert, ...], *, say: bool) -> None:
+        """Keep alerts for `status`, and for saying them after their commit."""
+        self.alerts.extend(alerts)
+        if say:
+            self._unsaid.extend(alerts)
 
     def _publish(self, page: ClockPage) -> None:
         """Write the page: from this moment valid for `silence_s`, and no longer than the newest epoch may be old."""
@@ -184,14 +210,30 @@ class Laboratory:
         if self._writer is not None:
             self._writer.publish(self.page)
 
+    def _show(self) -> None:
+        """Let other threads see what is on the disk now, all of it at once."""
+        self._view = View(self.started.state, self.outcome, self.page, self.epochs, tuple(self.alerts))
+
     def _max_age_s(self) -> float | None:
-        """Return how old the newest epoch may be where readings come from files, else None."""
-        ages = [
-            source.max_age_s if source.max_age_s is not None else FRESH_EPOCHS * self.started.lab.scale.interval_s
-            for source in self.started.lab.sources
-            if source.kind in (SourceKind.READINGS, SourceKind.LINK)
-        ]
-        return min(ages) if ages else None
+        """Return how old the newest epoch may be where the epochs come from files, else None."""
+        lab = self.started.lab
+        kinds = {source.kind for source in lab.sources}
+        wanted = SourceKind.READINGS
+        if wanted not in kinds:
+            if SourceKind.LINK not in kinds or kinds & {SourceKind.NTP, SourceKind.SIMULATED}:
+                return None
+            wanted = SourceKind.LINK
+        return min(lab.max_age_s(source) for source in lab.sources if source.kind is wanted)
+
+    def _stratum(self, batch: Batch) -> int:
+        """Return what the NTP door may say: one more than the worst of the servers followed, 1 where none is."""
+        followed = {feed.status.name: feed.status.stratum or 0 for feed in self.feeds if isinstance(feed, NtpFeed)}
+        outcome, register = self.outcome, self.started.state.register
+        if outcome is not None and outcome.selection.selected:
+            names = {register.references[register.outside[k].reference].name for k in outcome.selection.selected}
+            followed = {name: stratum for name, stratum in followed.items() if f"UTC.{name}" in names}
+            return min(max(followed.values(), default=0) + 1, WORST_STRATUM)
+        return min(max(batch.stratum, *followed.values(), 0) + 1, WORST_STRATUM) if followed else batch.stratum + 1
 
     def on_fault(self, name: str, finding: Finding) -> None:
         """Count and keep a refused row; rows come from several threads."""
@@ -199,253 +241,327 @@ class Laboratory:
             self.rejected += 1
             body = {"file": name, "line": finding.line, "rule": finding.rule, "says": finding.says}
             self.faults.append({key: value for key, value in body.items() if value is not None})
+            self._untold.setdefault(name, []).append(finding)
 
     # ---- start and end ------------------------------------------------------------------------------------------
-
-    def catch_up(self, progress: Callable[[int, int], None] = lambda _done, _all: None) -> None:
-        """Take in what lies in the past: a simulated history, or the backlog of the readings files, in order of epoch."""
-        started = self.started
-        if started.world is not None and not started.resumed:
-            run = started.world.scenario.run
-            total = round(run.days * 86_400.0 / run.interval_s) + 1
-            for number, batch in enumerate(started.world.history()):
-                self.take(Batch(batch.epoch_tai_ns, None, batch.readings, 0, batch), live=False)
-                if number % BATCH_EPOCHS == 0:
-                    self.commit()
-                    progress(number, total)
-                if self.ending.is_set():
-                    break
-            self.commit()
-            progress(total, total)
-        backlog = [batch for feed in self.feeds if isinstance(feed, ReadingsFeed) for batch in feed.backlog()]
-        backlog.sort(key=lambda batch: batch.epoch_tai_ns)
-        for number, batch in enumerate(_joined(backlog)):
-            self.take(batch, live=False)
-            if number % BATCH_EPOCHS == 0:
-                self.commit()
-                progress(number, len(backlog))
-        self.commit()
-        if backlog and self.outcome is not None and self.outcome.page is not None:
-            self._publish(self.outcome.page)
 
     def make_feeds(self) -> None:
         """Make a feed for each source; none runs yet."""
         started = self.started
+        names = [clock.name for clock in started.state.register.clocks]
         for source in started.lab.sources:
             if source.kind is SourceKind.SIMULATED and started.world is not None:
                 self.feeds.append(SimulatedFeed(source, started.world, HostClocks(), self._queue))
             elif source.kind is SourceKind.NTP:
                 self.feeds.append(NtpFeed(source, started.label, started.config.leaps, self._queue))
-            elif source.kind in (SourceKind.READINGS, SourceKind.LINK) and source.path is not None:
-                names = KnownNames(clock.name for clock in started.state.register.clocks)
-                max_age_s = (
-                    source.max_age_s if source.max_age_s is not None else FRESH_EPOCHS * started.lab.scale.interval_s
-                )
+            elif source.kind in {SourceKind.READINGS, SourceKind.LINK} and source.path is not None:
                 self.feeds.append(
                     ReadingsFeed(
-                        source, started.folder / source.path, self._queue, known_clocks=names, to_label=self._host_to_label,
-                        raw_of=lambda epoch_ns, age=max_age_s: self._raw_if_fresh(epoch_ns, age), on_fault=self.on_fault, after_ns=started.state.epoch_ns,
+                        source,
+                        started.folder / source.path,
+                        self._queue,
+                        known_names=KnownNames(names),
+                        label=started.label,
+                        wall=self._watch(),
+                        raw_now_ns=self.clocks.raw_ns,
+                        max_age_s=started.lab.max_age_s(source),
+                        on_fault=self.on_fault,
+                        after_ns=started.state.epoch_ns
+                        if source.kind is SourceKind.READINGS
+                        else self._heard(source.to),
                     )
-                )  # fmt: skip
+                )
 
-    def _host_to_label(self, row: ReadingRow) -> float:
-        """Return what turns a row against this machine's system clock into one against the host's label (s); 0 for other rows."""
-        if "host" not in (row.a, row.b):
-            return 0.0
-        pair = self.clocks.take_pair()
-        wall_tai_ns = pair.realtime_ns + self._tai_minus_utc_ns()
-        ahead_s = (self.started.label.at(pair.raw_ns) - wall_tai_ns) / 1e9
-        return ahead_s if row.a == "host" else -ahead_s
+    def _heard(self, reference: str | None) -> int:
+        """Return the epoch of the last value of a link that earlier records hold."""
+        state = self.started.state
+        return max(
+            (
+                claim.epoch_ns
+                for claim, link in zip(state.claims, state.register.outside, strict=False)
+                if state.register.references[link.reference].name == reference
+            ),
+            default=0,
+        )
 
-    def _tai_minus_utc_ns(self) -> int:
-        """Return TAI minus UTC at the last epoch, ns."""
-        from truechimer.instants import Instant
+    def _watch(self) -> WallWatch:
+        """Return the watch on the wall clock, begun where it is not."""
+        if self.wall is None:
+            self.wall = WallWatch(self.started.label, self.started.config.leaps)
+            self.wall.start()
+        return self.wall
 
-        at = Instant(max(self.started.state.epoch_ns, self.started.label.tai_ns) * FS_PER_NS)
-        return self.started.config.leaps.tai_minus_utc_at(at) * NS_PER_S
+    def catch_up(self, progress: Callable[[int, int], None] = lambda _done, _all: None) -> None:
+        """Take in what lies in the past: a simulated history, or the backlog of the readings files, in order of epoch.
 
-    def _raw_if_fresh(self, epoch_ns: int, max_age_s: float) -> int | None:
-        """Return the raw value of an epoch that is young enough to serve from, else None."""
-        raw_ns = self.clocks.raw_ns()
-        age_s = (self.started.label.at(raw_ns) - epoch_ns) / 1e9
-        return self.started.label.raw_of(epoch_ns) if -1.0 <= age_s <= max_age_s else None
+        `progress` is called with how much is done, of how much. Ends early where the laboratory is asked to end.
+        """
+        for number, batch in enumerate(self._past(progress)):
+            self.take(batch, live=False)
+            if number % BATCH_EPOCHS == 0:
+                self.commit()
+            if self.ending.is_set():
+                break
+        self.commit()
+        if self.outcome is not None and self.outcome.page is not None:
+            self._publish(self.outcome.page)
+        self._show()
+
+    def _past(self, progress: Callable[[int, int], None]) -> Iterator[Batch]:
+        """Yield the past's batches."""
+        started = self.started
+        if started.world is not None and not started.resumed:
+            run = started.world.scenario.run
+            total = round(run.days * 86_400.0 / run.interval_s) + 1
+            for number, past in enumerate(started.world.history()):
+                if number % BATCH_EPOCHS == 0:
+                    progress(number, total)
+                yield Batch(past.epoch_tai_ns, None, past.readings, 0, past)
+            progress(total, total)
+        files = [feed for feed in self.feeds if isinstance(feed, ReadingsFeed)]
+        size = sum(feed.size() for feed in files)
+        backlogs = merge(*(feed.backlog() for feed in files), key=lambda batch: batch.epoch_tai_ns)
+        for number, batch in enumerate(in_order(backlogs) if self._has_clocks() else backlogs):
+            if number % BATCH_EPOCHS == 0:
+                progress(sum(feed.offset for feed in files), size)
+            yield batch
+        if files:
+            progress(size, size)
+
+    def _has_clocks(self) -> bool:
+        """Return True for a laboratory with clocks beside its host."""
+        return any(clock.name != "host" for clock in self.started.state.register.clocks)
 
     def open_doors(self, *, allow_simulated: bool = False) -> None:
-        """Open page, control socket and one process a listener; raises `DoorRejected` and closes what it opened."""
-        run = self.started.folder / "run"
-        run.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _end_orphans(run)
-        self._writer = PageWriter(run / "clock.page", boot_id=self.clocks.boot_id())
+        """Open page, control socket and one process a listener; raises `Rejected`, and `close` then closes what was
+        opened.
+        """
+        folder = self.started.folder
+        (folder / "run").mkdir(parents=True, exist_ok=True, mode=0o700)
+        door_processes.end_orphans(folder)
+        self._writer = PageWriter(folder / "run" / "clock.page", boot_id=self.clocks.boot_id())
         if self.page is not None:
             self._publish(self.page)
-        self._control = ControlSocket(run, self.answer)
+        self._control = ControlSocket(folder, self.answer)
         self._control.start()
+        self._allow_simulated = allow_simulated
         for listener in self.started.lab.listeners:
-            self.doors.append(self._open(listener, run, allow_simulated=allow_simulated))
-
-    def _open(self, listener: Listener, run: Path, *, allow_simulated: bool) -> Door:
-        """Start one door and wait until it says that it is open."""
-        port = listener.port_number
-        name = f"{listener.protocol.value}-{port}"
-        common = ["--address", listener.address, "--port", str(port), "--parent-pid", str(os.getpid())]
-        counters: Path | None = None
-        if listener.protocol is Protocol.NTP:
-            counters = run / f"{name}.counters"
-            command = [
-                "-m",
-                "truechimer.daemon.serve_process",
-                "--page",
-                str(run / "clock.page"),
-                "--counters",
-                str(counters),
-            ]
-            command += ["--bound-limit-s", repr(listener.bound_limit_s), "--pidfile", str(run / f"{name}.pid"), *common]
-            command += ["--insecure-serve-simulated-time"] if allow_simulated else []
-        else:
-            command = ["-m", "truechimer.console.server", "--lab", str(self.started.folder), *common]
-        process = subprocess.Popen(
-            [sys.executable, *command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            env=_environment(),
-        )
-        ready = _first_line(process)
-        if ready is None:
-            process.kill()
-            process.wait()
-            raise DoorRejected(
-                f"the {listener.protocol.value} door on {listener.address} port {port} did not open; what it said stands above"
-            )
-        return Door(listener, process, int(ready.get("port", port)), counters)
+            self.doors.append(door_processes.open_door(listener, folder, allow_simulated=allow_simulated))
 
     def run(self, *, for_s: float | None = None) -> None:
-        """Follow the feeds until `for_s` seconds have passed or somebody asks to end."""
+        """Follow the feeds until `for_s` seconds have passed or somebody asks to end; raises `RecordStoreRejected`
+        where records cannot be written.
+        """
+        self._watch()
         for feed in self.feeds:
             feed.start()
-        deadline = None if for_s is None else time.monotonic() + for_s
-        heartbeat_s = max(1.0, min(self.started.lab.scale.interval_s, self.started.config.silence_s / 4.0))
+        interval_s = self.started.lab.scale.interval_s
+        gathering = Gathering(clocks=self._has_clocks(), patience_s=max(3.0 * interval_s, 5.0))
+        heartbeat_s = max(1.0, min(interval_s, self.started.config.silence_s / 4.0))
         beats = self._max_age_s() is None
-        last = time.monotonic()
-        while not self.ending.is_set():
+        now = last = time.monotonic()
+        deadline = None if for_s is None else now + for_s
+        while not self.ending.is_set() and (deadline is None or now < deadline):
+            for batch in self._arrivals(TURN_S if deadline is None else min(TURN_S, deadline - now)):
+                gathering.add(batch, now)
             now = time.monotonic()
-            if deadline is not None and now >= deadline:
-                break
-            wait_s = min(0.2, deadline - now) if deadline is not None else 0.2
-            try:
-                batch = self._queue.get(timeout=max(wait_s, 0.001))
-            except queue.Empty:
-                if beats and time.monotonic() - last >= heartbeat_s:
-                    self.idle()
-                    last = time.monotonic()
-                continue
-            self.take(batch)
-            last = time.monotonic()
+            ready = gathering.ready(now)
+            for number, batch in enumerate(ready):
+                # of a rush only the newest epoch is worth a commit and a page of its own
+                self.take(batch, live=number == len(ready) - 1 or number % BATCH_EPOCHS == BATCH_EPOCHS - 1)
+            if ready:
+                last = now
+            elif beats and now - last >= heartbeat_s:
+                self.idle()
+                last = now
+            self._look_around(now)
         self.commit()
 
+    def _arrivals(self, wait_s: float) -> list[Batch]:
+        """Return the batches that have come, after waiting for the first of them."""
+        try:
+            found = [self._queue.get(timeout=max(wait_s, 0.001))]
+        except queue.Empty:
+            return []
+        while len(found) < BATCH_EPOCHS and not self._queue.empty():
+            found.append(self._queue.get_nowait())
+        return found
+
     def close(self) -> None:
-        """End feeds, doors, control socket and page; what is on the disk stays."""
+        """End feeds, doors, control socket and page; what is on the disk stays. One that fails keeps none of the others
+        from ending.
+        """
         self.ending.set()
-        for feed in self.feeds:
-            feed.stop()
-        for door in self.doors:
-            door.process.terminate()
-        for door in self.doors:
-            try:
-                door.process.wait(timeout=3.0)
-            except subprocess.TimeoutExpired:
-                door.process.kill()
-                door.process.wait()
-            if door.process.stdout is not None:
-                door.process.stdout.close()
-        for feed in self.feeds:
-            if feed.is_alive():
+        with ExitStack() as ends:
+            ends.callback(self.started.release)
+            ends.callback(self.started.store.close)
+            if not self._failed:
+                ends.callback(self.commit)
+            if self._writer is not None:
+                ends.callback(self._writer.close)
+            for door in self.doors:
+                ends.callback(door_processes.end_door, door)
+            if self._control is not None:
+                ends.callback(self._control.close)
+            threads = [feed for feed in self.feeds if feed.is_alive()]
+            for feed in threads:
+                feed.stop()
+            if self.wall is not None:
+                self.wall.stop()
+                self.wall.join(timeout=3.0)
+            for feed in threads:
                 feed.join(timeout=3.0)
-        if self._control is not None:
-            self._control.close()
-        if self._writer is not None:
-            self._writer.close()
-        self.commit()
-        self.started.store.close()
+
+    # ---- what the fold does not see -------------------------------------------------------------------------------
+
+    def _look_around(self, now: float) -> None:
+        """Tell of steps of the wall clock and of refused rows; see whether the doors still run."""
+        if self.wall is not None:
+            steps = self.wall.take_steps()
+            if steps:
+                self._tell_steps(sum(step.moved_s for step in steps), len(steps))
+        self._tell_rows(now)
+        if now - self._looked_at_doors >= LOOK_AT_DOORS_EVERY_S:
+            self._looked_at_doors = now
+            self._look_at_doors(now)
+
+    def _tell_steps(self, moved_s: float, times: int) -> None:
+        """Alert: the host's wall clock was stepped. Nothing else follows from it."""
+        often = "" if times == 1 else f" in {times} movements"
+        says = f"this machine's wall clock was moved by {moved_s:+.6f} s{often}; served time did not follow"
+        do_next = "find out who sets this machine's clock; programs that stamp with it are wrong by as much"
+        self.note(self._alert(AlertKind.HOST_CLOCK_STEP, "host", AlertSeverity.WARNING, says, do_next))
+
+    def _tell_rows(self, now: float) -> None:
+        """Alert: rows of a file were refused."""
+        with self._fault_lock:
+            due = [
+                name for name in self._untold if now - self._told_at.get(name, -TELL_ROWS_EVERY_S) >= TELL_ROWS_EVERY_S
+            ]
+            told = {name: self._untold.pop(name) for name in due}
+        for name, findings in told.items():
+            self._told_at[name] = now
+            first = findings[0]
+            where = "" if first.line is None else f" in line {first.line}"
+            more = "" if len(findings) == 1 else f", and {len(findings) - 1} more"
+            says = f"a row was refused{where} ({first.rule}: {first.says}){more}"
+            do_next = "correct what writes the file; `truechimer status --json` lists the last refused rows"
+            self.note(self._alert(AlertKind.READING_REJECTED, name, AlertSeverity.NOTICE, says, do_next))
+
+    def _alert(self, kind: AlertKind, subject: str, severity: AlertSeverity, says: str, do_next: str) -> Alert:
+        """Make an alert of this process, of now."""
+        seen_ns = self.started.label.at(self.clocks.raw_ns())
+        return Alert(kind, replay.DAEMON, subject, severity, says, (), seen_ns, do_next)
+
+    def _look_at_doors(self, now: float) -> None:
+        """Open a door again that ended by itself; not more often than every few seconds."""
+        for index, door in enumerate(self.doors):
+            if door.process.poll() is None or now - self._reopened < REOPEN_EVERY_S:
+                continue
+            self._reopened = now
+            name = f"{door.listener.protocol.value} on {door.listener.address} port {door.port}"
+            notify.say_line(f"the door {name} ended by itself (status {door.process.returncode}); it is opened again")
+            try:
+                self.doors[index] = door_processes.open_door(
+                    door.listener, self.started.folder, allow_simulated=self._allow_simulated
+                )
+            except DoorRejected as error:
+                notify.say_line(str(error))
 
     # ---- answers ------------------------------------------------------------------------------------------------
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Answer the control socket (another thread): `now`, `status`, `sources`."""
         what = request.get("ask")
+        view = self._seen()
         if what == "now":
-            return self.now_document()
+            return self.now_document(view)
         if what == "sources":
-            return {"sources": self._sources(), "clocks": status.clocks(self.started.state, self.outcome)}
+            return {"sources": self._sources(view), "clocks": status.clocks(view.state, view.outcome)}
         if what == "status":
-            return self.status_document()
+            return self.status_document(view)
         return {"error": f"nothing is known about {what!r}; ask now, status or sources"}
 
-    def now_document(self) -> dict[str, Any]:
+    def _seen(self) -> View:
+        """Return what may be answered from."""
+        return self._view or View(self.started.state, None, None, 0, ())
+
+    def now_document(self, view: View | None = None) -> dict[str, Any]:
         """Return the time now, as an interval."""
-        started, outcome = self.started, self.outcome
-        page: ClockPage | PageUnreadable = self.page if self.page is not None else PageUnreadable.EMPTY
-        missing = self._missing()
+        view = view or self._seen()
+        started, outcome = self.started, view.outcome
+        page: ClockPage | PageUnreadable = view.page if view.page is not None else PageUnreadable.EMPTY
+        raw_ns = self.clocks.raw_ns()
+        missing, stale = self._missing(view, raw_ns)
         return status.time_document(
-            page, raw_ns=self.clocks.raw_ns(), leaps=started.config.leaps, scale=started.config.scale_name, missing=missing,
-            state=ServiceState.FREERUN if outcome is None else outcome.service,
-        )  # fmt: skip
+            page,
+            raw_ns=raw_ns,
+            leaps=started.config.leaps,
+            scale=started.config.scale_name,
+            missing=missing,
+            state=ServiceState.FREERUN if outcome is None or stale else outcome.service,
+        )
 
-    def _missing(self) -> tuple[str, ...]:
-        """Return what is missing for a synchronised answer, fresh epochs among it."""
-        if self.outcome is None:
-            return ("no reading has come yet",)
-        missing = self.outcome.missing
+    def _missing(self, view: View, raw_ns: int) -> tuple[tuple[str, ...], bool]:
+        """Return what is missing for a synchronised answer, and whether fresh epochs are among it."""
+        if view.outcome is None:
+            return ("no reading has come yet",), False
         oldest = self._max_age_s()
-        if oldest is not None:
-            age_s = (self.started.label.at(self.clocks.raw_ns()) - self.started.state.epoch_ns) / 1e9
-            if age_s > oldest:
-                missing += (f"the newest epoch is {age_s:.0f} s old, {oldest:g} s are allowed (max_age_s)",)
-        return missing
+        age_s = (self.started.label.at(raw_ns) - view.state.epoch_ns) / 1e9
+        if oldest is None or age_s <= oldest:
+            return view.outcome.missing, False
+        return (
+            *view.outcome.missing,
+            f"the newest epoch is {age_s:.0f} s old, {oldest:g} s are allowed (max_age_s)",
+        ), True
 
-    def status_document(self) -> dict[str, Any]:
+    def status_document(self, view: View | None = None) -> dict[str, Any]:
         """Return all that is known."""
+        view = view or self._seen()
         started = self.started
-        body = self.now_document()
+        body = self.now_document(view)
         with self._fault_lock:
-            faults = list(self.faults)
+            faults, rejected = list(self.faults), self.rejected
         body |= status.laboratory_document(
-            started.start, started.config, started.state, self.outcome, uptime_s=time.monotonic() - self._began, epochs=self.epochs,
-            rejected=self.rejected, alerts=list(self.alerts), reading_faults=faults,
-        )  # fmt: skip
-        body["sources"] = self._sources()
-        body["listeners"] = [self._door(door) for door in self.doors]
+            started.start,
+            started.config,
+            view.state,
+            view.outcome,
+            service=ServiceState(body["state"]),
+            uptime_s=time.monotonic() - self._began,
+            epochs=view.epochs,
+            rejected=rejected,
+            alerts=view.alerts,
+            reading_faults=faults,
+        )
+        body["sources"] = self._sources(view)
+        body["reading_files"] = [_file_row(feed) for feed in self.feeds if isinstance(feed, ReadingsFeed)]
+        body["listeners"] = [door.row() for door in self.doors]
         return body
 
-    def _sources(self) -> list[dict[str, Any]]:
+    def _sources(self, view: View) -> list[dict[str, Any]]:
         """Return the rows of `sources`."""
         feeds = {f"UTC.{feed.status.name}": feed.status for feed in self.feeds if isinstance(feed, NtpFeed)}
         return status.sources(
-            self.started.state,
-            self.outcome,
+            view.state,
+            view.outcome,
             feeds,
-            {name: "ntp" for name in feeds},
+            dict.fromkeys(feeds, "ntp"),
             epoch_now_ns=self.started.label.at(self.clocks.raw_ns()),
         )
 
-    @staticmethod
-    def _door(door: Door) -> dict[str, Any]:
-        """Return one listener's row."""
-        row: dict[str, Any] = {
-            "protocol": door.listener.protocol.value,
-            "address": door.listener.address,
-            "port": door.port,
-            "pid": door.process.pid,
-        }
-        row["alive"] = door.process.poll() is None
-        if door.counters is not None:
-            row["bound_limit_s"] = door.listener.bound_limit_s
-            try:
-                row["counters"] = {name: count for name, count in read_counters(door.counters).items() if count}
-            except (CountersRejected, OSError):
-                row["counters"] = {}
-        return row
+
+def _file_row(feed: ReadingsFeed) -> dict[str, Any]:
+    """Return one readings file's row of `status`."""
+    row: dict[str, Any] = {
+        "name": feed.status.name,
+        "kind": feed.status.kind,
+        "file": feed.path.name,
+        "accepted": feed.file.accepted,
+        "refused": feed.file.refused,
+        "host_unwatched": feed.file.host_unwatched,
+    }
+    return row | ({"says": feed.status.says} if feed.status.says else {})
 
 
 def end_on_signals(laboratory: Laboratory) -> None:
@@ -456,59 +572,3 @@ def end_on_signals(laboratory: Laboratory) -> None:
 
     signal.signal(signal.SIGTERM, ask)
     signal.signal(signal.SIGINT, ask)
-
-
-def _joined(batches: list[Batch]) -> list[Batch]:
-    """Join batches of one epoch from several files (already in order of epoch)."""
-    out: list[Batch] = []
-    for batch in batches:
-        if out and out[-1].epoch_tai_ns == batch.epoch_tai_ns:
-            readings: tuple[Reading, ...] = out[-1].readings + batch.readings
-            out[-1] = Batch(batch.epoch_tai_ns, out[-1].raw_ns or batch.raw_ns, readings)
-        else:
-            out.append(batch)
-    return out
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment of a door: the package is found where this one was."""
-    package = str(Path(__file__).parents[2])
-    inherited = os.environ.get("PYTHONPATH")
-    return os.environ | {"PYTHONPATH": package if not inherited else f"{package}{os.pathsep}{inherited}"}
-
-
-def _first_line(process: "subprocess.Popen[str]") -> dict[str, Any] | None:
-    """Return the door's ready line, or None where it ended or stayed silent."""
-    found: list[str] = []
-
-    def read() -> None:
-        if process.stdout is not None:
-            found.append(process.stdout.readline())
-
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-    reader.join(timeout=READY_WITHIN_S)
-    if not found or not found[0].strip():
-        return None
-    try:
-        body = json.loads(found[0])
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
-
-
-def _end_orphans(run: Path) -> None:
-    """End doors that an earlier laboratory of this folder left behind (killed, so it could not), each by its own pid file."""
-    for path in run.glob("*.pid"):
-        try:
-            pid = int(path.read_text(encoding="ascii"))
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except (OSError, ValueError):
-            path.unlink(missing_ok=True)
-            continue
-        if b"truechimer.daemon.serve_process" in command and str(path).encode() in command:
-            os.kill(pid, signal.SIGTERM)
-            for _ in range(50):
-                if not Path(f"/proc/{pid}").exists():
-                    break
-                time.sleep(0.05)

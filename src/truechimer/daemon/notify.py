@@ -10,8 +10,12 @@ from truechimer.alerts import Alert
 
 def say(alert: Alert) -> None:
     """Write one line for an operator."""
-    print(
-        f"{alert.severity.value.upper()} {alert.kind.value} {alert.subject}: {alert.says}; {alert.do_next}",
-        file=sys.stderr,
-        flush=True,
-    )
+    say_line(f"{alert.severity.value.upper()} {alert.kind.value} {alert.subject}: {alert.says}; {alert.do_next}")
+
+
+def say_line(text: str) -> None:
+    """Write a line; where nobody can read it any more (a closed terminal), the laboratory goes on."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        return

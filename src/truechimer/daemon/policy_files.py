@@ -1,7 +1,7 @@
 """Policy files: who may sign, the signed steering envelope, and, for a first laboratory, one software key.
 
-It decides nothing: `quorum` checks what is read here. Layout of the policy folder: `policy.json`, `envelope.json`, and `<person>.key` (an Ed25519 seed in
-hex, mode 0600) where a laboratory runs on a software key.
+It decides nothing: `quorum` checks what is read here. Layout of the policy folder: `policy.json`, `envelope.json`, and
+`<person>.key` (an Ed25519 seed in hex, mode 0600) where a laboratory runs on a software key.
 """
 
 import json
@@ -53,7 +53,7 @@ def load(folder: Path) -> PolicyFiles:
 
 
 def _limits(clocks: tuple[Clock, ...], *, now_ns: int, past_days: float, sequence: int) -> SteeringLimits:
-    """Return the limits for these clocks, valid for `ENVELOPE_DAYS` from now on (and `past_days` back, for a history)."""
+    """Return the limits for these clocks, valid `ENVELOPE_DAYS` from now on (and `past_days` back, for a history)."""
     return default_limits(
         clocks,
         valid_from_ns=now_ns - round(past_days * DAY_NS),
@@ -68,8 +68,8 @@ def limits_of(files: PolicyFiles) -> SteeringLimits:
 
 
 def make_first_policy(folder: Path, clocks: tuple[Clock, ...], *, now_ns: int, past_days: float = 1.0) -> PolicyFiles:
-    """Make a 1-of-1 policy on a new software key and sign the first envelope with it; `now_ns`: ns TAI; `past_days`: how far back
-    it holds too (a simulated history, readings that are a little old).
+    """Make a 1-of-1 policy on a new software key and sign the first envelope with it; `now_ns`: ns TAI; `past_days`:
+    how far back it holds too (a simulated history, readings that are a little old).
 
     Raises `PolicyFilesRejected` where the folder holds a policy already: who may sign is never replaced silently.
     """
@@ -86,13 +86,13 @@ def make_first_policy(folder: Path, clocks: tuple[Clock, ...], *, now_ns: int, p
 
 
 def renew_envelope(folder: Path, clocks: tuple[Clock, ...], *, now_ns: int) -> PolicyFiles:
-    """Sign a new envelope with the software keys in the folder; raises `PolicyFilesRejected` where they do not make the quorum."""
+    """Sign a new envelope with the software keys in the folder; raises `PolicyFilesRejected` where they do not make the
+    quorum.
+    """
     files = load(folder)
     sequence = limits_from(files.envelope.payload).sequence + 1
     limits = _limits(clocks, now_ns=now_ns, past_days=0.0, sequence=sequence)
-    signatures = []
-    for path in sorted(folder.glob("*.key")):
-        signatures.append(_sign(_seed(path), limits).signatures[0])
+    signatures = [_sign(_seed(path), limits).signatures[0] for path in sorted(folder.glob("*.key"))]
     signed = Signed(ENVELOPE_CONTEXT, limits.canonical(), tuple(signatures))
     checked = quorum_policy.verify(signed, files.policy, context=ENVELOPE_CONTEXT, decode=limits_from)
     if not hasattr(checked, "value"):

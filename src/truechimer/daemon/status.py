@@ -1,4 +1,5 @@
-"""Status: one document of what the laboratory knows now, made once an epoch, from which `now`, `status`, `sources` and the console answer.
+"""Status: one document of what the laboratory knows now, made once an epoch, from which `now`, `status`, `sources` and
+the console answer.
 
 It decides nothing. Keys follow the contract: snake_case, SI units in the name, absent where there is no value.
 """
@@ -78,21 +79,32 @@ def time_document(
 
 
 def _utc_text(instant: Instant, leaps: LeapTable) -> str:
-    """Return an instant as UTC text with picoseconds; beyond the leap table's expiry it is still shown (the state says so)."""
+    """Return an instant as UTC text with picoseconds; beyond the leap table's expiry it is still shown (the state says
+    so).
+    """
     return to_utc(instant, leaps, beyond_expiry="flag").isoformat(digits=12)
 
 
 def laboratory_document(
-    start: RunStart, config: LaboratoryConfig, state: LaboratoryState, outcome: EpochOutcome | None, *, uptime_s: float, epochs: int, rejected: int,
-    alerts: Iterable[Alert], reading_faults: list[dict[str, Any]],
-) -> dict[str, Any]:  # fmt: skip
+    start: RunStart,
+    config: LaboratoryConfig,
+    state: LaboratoryState,
+    outcome: EpochOutcome | None,
+    *,
+    service: ServiceState,
+    uptime_s: float,
+    epochs: int,
+    rejected: int,
+    alerts: Iterable[Alert],
+    reading_faults: list[dict[str, Any]],
+) -> dict[str, Any]:
     """Return what `status` adds to the time: sentence, terms, scale, steering, alerts."""
     body: dict[str, Any] = {
         "lab": start.name,
         "pid": os.getpid(),
         "uptime_s": uptime_s,
         "version": __version__,
-        "state_sentence": _SENTENCES[state.service],
+        "state_sentence": _SENTENCES[service],
         "policy_sentence": start.policy.sentence,
         "records": state.chain.seq,
         "epochs": epochs,
@@ -212,6 +224,12 @@ def mark(verdict: Verdict, *, is_first: bool) -> str:
 def _alert(alert: Alert) -> dict[str, Any]:
     """Return an alert as a document."""
     return {
-        "alert": alert.kind.value, "component": alert.component, "subject": alert.subject, "severity": alert.severity.value, "says": alert.says,
-        "do_next": alert.do_next, "epoch_tai_ns": alert.seen_at_tai_ns, "because": list(alert.because),
-    }  # fmt: skip
+        "alert": alert.kind.value,
+        "component": alert.component,
+        "subject": alert.subject,
+        "severity": alert.severity.value,
+        "says": alert.says,
+        "do_next": alert.do_next,
+        "epoch_tai_ns": alert.seen_at_tai_ns,
+        "because": list(alert.because),
+    }

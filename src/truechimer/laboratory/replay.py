@@ -1,7 +1,7 @@
 """Replay: repeat a recorded run through the same fold and compare every record it makes with the one that was recorded.
 
-It trusts nothing but the inputs in the log (`run-start`, `register`, `readings`): each decision is made again, and must
-come out in the same bytes. It reads no disk: whoever holds the records hands them in.
+It trusts nothing but the inputs in the log (`run-start`, `register`, `readings`, alerts of the daemon): each decision
+is made again, and must come out in the same bytes. It reads no disk: whoever holds the records hands them in.
 """
 
 from collections.abc import Iterable
@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from truechimer.alerts import Alert
 from truechimer.compare.reading import EpochReadings
-from truechimer.errors import TruechimerError
+from truechimer.errors import Misuse, TruechimerError
 from truechimer.evidence.record import Chain, Record, RecordRejected, numbers_of, read, seal
-from truechimer.laboratory import line, run_start
+from truechimer.laboratory import line, records, run_start
 from truechimer.laboratory.epoch_input import EpochInput
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
 
@@ -76,6 +77,17 @@ def grow_register(
     return replace(state, register=register, links=state.links.grown(len(register.links)), chain=chain), sealed
 
 
+def note_alert(state: LaboratoryState, alert: Alert) -> tuple[LaboratoryState, Record]:
+    """Put an alert on the chain that the fold did not make: what the daemon saw of its own host and its files.
+
+    It changes nothing but the chain. Its component is `DAEMON`, by which a replay knows it for an input.
+    """
+    if alert.component != DAEMON:
+        raise Misuse(f"an alert of {alert.component} is made by the fold, not noted beside it")
+    sealed, chain = seal(*records.alert(alert), state.chain)
+    return replace(state, chain=chain), sealed
+
+
 def input_from(body: dict[str, Any], n_links: int) -> EpochInput:
     """Read the record `readings` back into what the fold was fed; raises `RecordRejected`."""
     try:
@@ -112,6 +124,11 @@ class _Run:
             self.owed.append(sealed)
         elif self.config is None or self.state is None:
             raise RecordRejected(body["seq"], "the log does not begin with run-start")
+        elif kind == "alert":
+            seen = {key: value for key, value in body.items() if key not in ("kind", "seq", "prev")}
+            sealed, chain = seal("alert", seen, self.state.chain)
+            self.state = replace(self.state, chain=chain)
+            self.owed.append(sealed)
         elif kind == "register":
             pairs, operators = (
                 [(a, b) for a, b in body["pairs"]],
@@ -128,14 +145,22 @@ class _Run:
 
 INPUTS = frozenset({"run-start", "register", "readings"})
 
+DAEMON = "daemon"
+"""Component of the alerts that come from outside the fold."""
 
-def replay(records: Iterable[bytes]) -> Replay:
+
+def _is_input(body: dict[str, Any]) -> bool:
+    """Return True for a record that the fold was fed, False for one that it made."""
+    return body["kind"] in INPUTS or (body["kind"] == "alert" and body.get("component") == DAEMON)
+
+
+def replay(log: Iterable[bytes]) -> Replay:
     """Repeat a run from its records and stop at the first that differs; never raises for what the log holds."""
     run, chain, compared = _Run(), Chain(), 0
-    for data in records:
+    for data in log:
         try:
             body, chain = read(data, chain)
-            if body["kind"] in INPUTS:
+            if _is_input(body):
                 if run.owed:
                     return _ended(
                         run,
