@@ -135,6 +135,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         parameters=config.steering,
         following=service.is_following(facts),
         reentering=state.reentering,
+        noise=noise,
         epoch_ns=epoch_ns,
     )
     facts = replace(facts, started=steered.coordination is not None and not (state.reentering and not steered.started))

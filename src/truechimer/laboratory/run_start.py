@@ -137,7 +137,11 @@ def _links_of(start: RunStart, register: Register) -> tuple[Link, ...]:
 def _constants(start: RunStart) -> tuple[LaboratoryConfig, Verified[SteeringLimits] | Refused]:
     """Return the constants of a run, and its envelope as far as the policy bears it."""
     constants = at1.parameters(
-        start.clocks, tau_weight_s=start.tau_weight_s, weight_cap_n=start.weight_cap_n, probation_s=start.probation_s
+        start.clocks,
+        tau_weight_s=start.tau_weight_s,
+        weight_cap_n=start.weight_cap_n,
+        probation_s=start.probation_s,
+        interval_s=start.interval_s,
     )
     host = two_state_noise(
         next((clock for clock in start.clocks if clock.kind is ClockKind.HOST), Clock(name="host", kind=ClockKind.HOST))

@@ -4,6 +4,7 @@ It joins `steer.steering_law`, `quorum.envelope` and `steer.realization`; it dec
 """
 
 from dataclasses import dataclass
+from math import sqrt
 
 from truechimer.quorum import envelope
 from truechimer.quorum.envelope import Applied, SteeringLimits
@@ -12,7 +13,7 @@ from truechimer.steer import realization, steering_law
 from truechimer.steer.steering_law import SteeringParameters
 from truechimer.steer.steering_order import Coordination, SteeringOrder
 from truechimer.steer.two_state import TwoState
-from truechimer.steer.utc_prediction import UtcPrediction
+from truechimer.steer.utc_prediction import ScaleNoise, UtcPrediction
 
 COORDINATION_START_VALUES = 8
 """Outside values before offset and rate of the coordination may be set."""
@@ -32,6 +33,16 @@ class Steered:
     refused: Refused | None = None
 
 
+def rate_needed(limits: SteeringLimits, parameters: SteeringParameters, noise: ScaleNoise) -> float:
+    """Return how well (one sigma) the rate of UTC minus the scale must be known before the coordination may start.
+
+    A tenth of one change, so that what is left is steered out well inside the limits; but no better than the scale's
+    own noise (white and random-walk FM over the time constant) lets anybody know it.
+    """
+    tau_s = parameters.time_constant_s
+    return max(0.1 * limits.per_change, 1.5 * sqrt(noise.q1 / tau_s + noise.q2 * tau_s / 3.0))
+
+
 def in_force(limits: Verified[SteeringLimits] | Refused, epoch_ns: int) -> bool:
     """Return True where a verified envelope holds at an epoch."""
     return isinstance(limits, Verified) and limits.value.valid_from_ns <= epoch_ns < limits.value.valid_until_ns
@@ -48,20 +59,22 @@ def steer(
     parameters: SteeringParameters,
     following: bool,
     reentering: bool,
+    noise: ScaleNoise,
     epoch_ns: int,
 ) -> Steered:
     """Start the coordination once, or steer it when an order is due. `following` False (holdover, no majority): the
     rate is held.
 
-    `reentering`: a scale of one after a boot, whose phase is set again from the links while the doors are
-    unsynchronised.
+    `noise`: of the scale. `reentering`: a scale of one after a boot, whose phase is set again from the links while the
+    doors are unsynchronised.
     """
     unchanged = Steered(coordination, applied, next_steer_ns)
     if now is None or utc is None or isinstance(limits, Refused) or not in_force(limits, epoch_ns):
         return unchanged
     allowed = limits.value
     if coordination is None or applied is None or reentering:
-        sure = now.n >= COORDINATION_START_VALUES and now.u_y * utc.inflation <= allowed.per_change
+        needed = rate_needed(allowed, parameters, noise)
+        sure = now.n >= COORDINATION_START_VALUES and now.u_y * utc.inflation <= needed
         if not (sure and allowed.coordination_start and following):
             return unchanged
         if coordination is not None and applied is not None:
