@@ -4,6 +4,7 @@ It judges nothing. Exit status: 0 synchronised, 1 not, 2 no laboratory, or wrong
 """
 
 import json
+import math
 from typing import Any
 
 from truechimer.cli.arguments import VerbParser, verb_parser
@@ -80,7 +81,7 @@ def _time(document: dict[str, Any]) -> list[str]:
     coverage = number(document, "coverage")
     words = f"{plain(document.get('utc', '-'))}  +/- {bound(number(document, 'bound_s'))}"
     words += f"  (one sigma {seconds(number(document, 'u_s'))}"
-    words += f", coverage at least {coverage:.6f})" if coverage else ")"
+    words += f", coverage at least {math.floor(coverage * 1e6) / 1e6:g})" if coverage else ")"
     return [*_labelled("time", words), *lines]
 
 

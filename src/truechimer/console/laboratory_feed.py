@@ -24,8 +24,9 @@ class Snapshot:
     """What is known after one question.
 
     `document` is the last answer (None before the first), true at some moment between `asked_raw_ns` and
-    `answered_raw_ns` of the raw counter; `answering` is False where the last question had no answer, because of `says`.
-    `number` counts the questions.
+    `answered_raw_ns` of the raw counter; `last_utc` is the last UTC text that any answer held. `answering` is False
+    where the last question, which ended at `looked_raw_ns`, had no answer, because of `says`. `number` counts the
+    questions.
     """
 
     number: int
@@ -34,13 +35,17 @@ class Snapshot:
     says: str
     asked_raw_ns: int
     answered_raw_ns: int
+    looked_raw_ns: int
+    last_utc: str | None = None
 
     def silence(self) -> dict[str, Any]:
         """Return what is said of a silent laboratory: since when (its own UTC of the last answer), and why."""
         said: dict[str, Any] = {"answering": False, "error": self.says}
-        for key, name in (("utc", "silent_since_utc"), ("lab", "lab"), ("against", "against")):
-            if self.document is not None and key in self.document:
-                said[name] = self.document[key]
+        if self.document is not None:
+            said["silent_for_s"] = (self.looked_raw_ns - self.answered_raw_ns) / NS_PER_S
+            said |= {key: self.document[key] for key in ("lab", "against") if key in self.document}
+        if self.last_utc is not None:
+            said["silent_since_utc"] = self.last_utc
         return said
 
     def event(self) -> bytes:
@@ -50,7 +55,13 @@ class Snapshot:
 
 
 NOTHING_YET = Snapshot(
-    0, None, answering=False, says="the laboratory has not been asked yet", asked_raw_ns=0, answered_raw_ns=0
+    0,
+    None,
+    answering=False,
+    says="the laboratory has not been asked yet",
+    asked_raw_ns=0,
+    answered_raw_ns=0,
+    looked_raw_ns=0,
 )
 
 
@@ -82,17 +93,24 @@ class LaboratoryFeed:
         asked_raw_ns = self._raw_ns()
         try:
             document = await asyncio.to_thread(self._ask_status)
+            looked_raw_ns = self._raw_ns()
+            utc = document.get("utc")
             found = Snapshot(
                 before.number + 1,
                 document,
                 answering=True,
                 says="",
                 asked_raw_ns=asked_raw_ns,
-                answered_raw_ns=self._raw_ns(),
+                answered_raw_ns=looked_raw_ns,
+                looked_raw_ns=looked_raw_ns,
+                last_utc=utc if isinstance(utc, str) else before.last_utc,
             )
             event = found.event()
         except (Rejected, ValueError) as error:  # ValueError: a number that JSON cannot say is no answer either
-            found = replace(before, number=before.number + 1, answering=False, says=str(error))
+            looked_raw_ns = self._raw_ns()
+            found = replace(
+                before, number=before.number + 1, answering=False, says=str(error), looked_raw_ns=looked_raw_ns
+            )
             event = found.event()
         async with self._changed:
             self.current, self.event = found, event

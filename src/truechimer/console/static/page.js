@@ -12,7 +12,7 @@ const STREAM_PATIENCE_MS = 5000;
 
 let sample = null;
 let reply = null;
-let heardMs = null; // performance.now() of the last event or sample
+let heardMs = null; // performance.now() of the last event of the stream
 let lastUtc = null;
 
 function draw() {
@@ -45,7 +45,6 @@ async function sampleForEver() {
       const found = await ask();
       ({ sample, reply } = found);
       if (reply.running) lastUtc = reply.utc;
-      heardMs = performance.now();
     } catch {
       sample = null;
       reply = null;
@@ -74,7 +73,6 @@ function follow() {
 function watch() {
   const quietMs = performance.now() - (heardMs ?? 0);
   if (quietMs > STREAM_PATIENCE_MS) {
-    sample = null;
     view.silent({ console: true, silent_since_utc: lastUtc });
   }
 }

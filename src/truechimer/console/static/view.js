@@ -47,12 +47,11 @@ const body = (id) => element(id).querySelector("tbody");
 
 export function status(document_) {
   document.body.dataset.laboratory = "answering";
-  const simulated = document_.against !== "utc";
-  element("simulated").hidden = !simulated;
+  element("simulated").hidden = document_.against === "utc";
   show("silent", "");
   put("title", text(document_.lab) || "truechimer");
-  put("scale", `scale ${text(document_.scale)}${simulated ? ", simulated" : ""}`);
-  document.title = `${document_.synchronised ? "" : "(unsynchronised) "}${text(document_.lab)} ${simulated ? "SIMULATED " : ""}– truechimer`;
+  put("scale", `scale ${text(document_.scale)}${simulated() ? ", simulated" : ""}`);
+  document.title = `${document_.synchronised ? "" : "(unsynchronised) "}${text(document_.lab)} ${simulated() ? "SIMULATED " : ""}– truechimer`;
   state(document_);
   bounds(document_);
   clocks(rowsOf(document_.clocks));
@@ -66,9 +65,11 @@ export function status(document_) {
 export function silent(said) {
   document.body.dataset.laboratory = "silent";
   if (said.against) element("simulated").hidden = said.against === "utc";
-  const since = said.silent_since_utc ? `since ${said.silent_since_utc.slice(0, 19).replace("T", " ")} (its own last word)` : "since this page was opened";
+  const last = text(said.silent_since_utc).slice(0, 19).replace("T", " ");
+  const since = last ? `since ${last}${simulated() ? " simulated UTC" : " UTC"}, the last time it told` : "since this page began to ask";
+  const ago = isNumber(said.silent_for_s) ? ` (${age(said.silent_for_s)} ago)` : "";
   const who = said.console ? "Console" : "Laboratory";
-  show("silent", `${who} silent ${since}. What stands below is old. The NTP doors judge for themselves.`);
+  show("silent", `${who} silent ${since}${ago}. What stands below is old; the NTP doors judge for themselves.`);
   document.title = "(silent) – truechimer";
   const word = element("state");
   word.textContent = "silent";
@@ -76,6 +77,8 @@ export function silent(said) {
   put("sentence", "No figure on this page is current.");
   show("missing", "");
 }
+
+const simulated = () => !element("simulated").hidden;
 
 function state(said) {
   const word = element("state");
@@ -93,7 +96,7 @@ function bounds(said) {
   const more = [];
   if (isNumber(said.scale_bound_s)) more.push(`scale alone ± ${bound(said.scale_bound_s)}`);
   if (isNumber(said.u_s)) more.push(`one sigma ${seconds(said.u_s)}`);
-  if (isNumber(said.coverage)) more.push(`coverage at least ${said.coverage.toFixed(6)}`);
+  if (isNumber(said.coverage)) more.push(`coverage at least ${Math.floor(said.coverage * 1e6) / 1e6}`);
   put("bound-more", more.join(", "));
   const terms = Object.entries(said.terms ?? {}).filter(([, value]) => isNumber(value) && value > 0);
   body("terms").replaceChildren(
