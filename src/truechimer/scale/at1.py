@@ -44,6 +44,7 @@ Floats = NDArray[np.float64]
 TAU_WEIGHT_S = 86_400.0
 WEIGHT_CAP_N = 4.0
 DETECTION_SIGMAS = 6.0
+INTERVAL_S = 60.0
 DECLARED_WORTH = 5.0
 """Declared noise counts like this many `tau_weight_s` of experience, a kind's figure like one half."""
 
@@ -54,8 +55,9 @@ def parameters(
     tau_weight_s: float = TAU_WEIGHT_S,
     weight_cap_n: float = WEIGHT_CAP_N,
     probation_s: float | None = None,
+    interval_s: float = INTERVAL_S,
 ) -> ScaleParameters:
-    """Return the constants of the fold for these clocks.
+    """Return the constants of the fold for these clocks; `interval_s`: usual time between two epochs.
 
     The host is an observer (weight 0) wherever a clock of another kind stands beside it, and a scale of one where none
     does.
@@ -88,6 +90,10 @@ def parameters(
         slot_ns=round(slot_s * 1e9),
         eligible=np.array(eligible, np.bool_),
         q1=np.array([noise.q1 for noise in noises]),
+        step_prior=np.array(
+            [min(noise.prediction_variance(interval_s, memory_s=m) for m in memories.tolist()) for noise in noises]
+        )
+        / interval_s,
         drift=np.array([noise.drift_per_day / SECONDS_PER_DAY for noise in noises]),
         prior_tau=prior_tau.reshape(len(noises), len(memories)),
         prior_lag=prior_lag.reshape(len(noises), len(lags)),
@@ -183,7 +189,9 @@ def _carry(  # noqa: PLR0917
     variance,
     dt,
     x,
+    x_variance,
     y,
+    best,
     last_ns,
     since_ns,
     good_since_ns,
@@ -196,10 +204,20 @@ def _carry(  # noqa: PLR0917
     prior_count,
     q1,
     scale_ns,
+    tau_excess,
+    prior_tau,
 ):
-    """Carry every clock on: new phase, rates, noise and membership."""
+    """Carry every clock on: new phase, rates, noise and membership.
+
+    The phase that is carried is filtered: of a reading's departure from the prediction, the part that the clock's own
+    noise explains is taken, not the part that the counter explains. Without reading noise that part is 1: plain AT1.
+    The members' corrections are shifted by a common amount so that AT1's basic equation, sum of weight x correction =
+    0, holds for the carried phases: reading noise then cannot walk into the scale through changes of the weights,
+    however short the interval.
+    """
     n, filters = y.shape
-    x, y, last_ns, since_ns = x.copy(), y.copy(), last_ns.copy(), since_ns.copy()
+    common = 0.0
+    x, x_variance, y, last_ns, since_ns = x.copy(), x_variance.copy(), y.copy(), last_ns.copy(), since_ns.copy()
     good_since_ns, membership = good_since_ns.copy(), membership.copy()
     step_variance, step_count = step_variance.copy(), step_count.copy()
     measured = predicted.copy()
@@ -212,6 +230,7 @@ def _carry(  # noqa: PLR0917
         if membership[i] == 0:
             # a clock enters: its phase is what it is, its rate is learned before it votes
             x[i], last_ns[i], since_ns[i], good_since_ns[i] = now, epoch_ns, epoch_ns, epoch_ns
+            x_variance[i] = u2[i] + noise
             membership[i] = 1 if eligible[i] else 6
             continue
         residual[i] = now - predicted[i]
@@ -223,7 +242,7 @@ def _carry(  # noqa: PLR0917
             if membership[i] == 3:
                 membership[i] = 4
             # a new level: phase from here, the rate is kept
-            x[i], last_ns[i] = now, epoch_ns
+            x[i], x_variance[i], last_ns[i] = now, u2[i] + noise, epoch_ns
             continue
         if membership[i] == 3:
             membership[i] = 2
@@ -235,21 +254,42 @@ def _carry(  # noqa: PLR0917
         if membership[i] == 2 and np.isfinite(variance[i]) and last_ns[i] >= scale_ns:
             limit = 9.0 * (variance[i] + 2.0 * u2[i])
             square = min(residual[i] * residual[i], limit)
-            excess = (square / max(1.0 - used[i], 0.1) - 2.0 * u2[i] - noise) / step
+            excess = (square / max(1.0 - used[i], 0.1) - x_variance[i] - u2[i] - noise) / step
             gain = 1.0 / min(prior_count[i] + step_count[i], 2000.0)
             step_variance[i] = max(step_variance[i] + gain * (excess - step_variance[i]), FLOOR * q1[i], 1e-36)
             step_count[i] += 1
         learned = (epoch_ns - since_ns[i]) / 1e9
+        # white FM as the clock's kind or declaration has it, scaled by what its errors over days have taught
+        q = q1[i] * max(tau_excess[i, best[i]] / prior_tau[i, best[i]], FLOOR)
+        noise_now = u2[i] + noise
+        before = x_variance[i] + q * step
+        gain = 1.0
+        if before + noise_now > 0.0:
+            gain = before / (before + noise_now)
+        # while a rate is young the phase must not lag behind it: the gain of a straight line through N points is 4/N
+        gain = max(gain, min(1.0, 4.0 * step / max(learned, step)))
+        x_variance[i] = (1.0 - gain) * (1.0 - gain) * before + gain * gain * noise_now
+        correction = gain * residual[i]
+        common += used[i] * correction
+        now = predicted[i] + correction
         f = (now - x[i]) / step + 0.5 * drift[i] * step
+        # a young rate is the mean of all steps; where the first reading's noise still outweighs what the clock has done
+        # since, late steps count more, so that it is let go
+        young = max(learned / (1.0 + noise_now / (noise_now + q * learned)), step) if noise_now > 0.0 else learned
+        young = max(young, step)
         for k in range(filters):
-            gain = step / min(memories[k] + step, max(learned, step))
+            share = step / min(memories[k] + step, young)
             ahead = y[i, k] + drift[i] * step
-            y[i, k] = ahead + gain * (f - ahead)
+            y[i, k] = ahead + share * (f - ahead)
         x[i], last_ns[i] = now, epoch_ns
         waiting = epoch_ns - good_since_ns[i] < probation_ns
         if not waiting and (membership[i] == 1 or membership[i] == 4 or membership[i] == 5):
             membership[i] = 2
-    return x, y, last_ns, since_ns, good_since_ns, membership, step_variance, step_count, measured, residual
+    if due:
+        for i in range(n):
+            if used[i] > 0.0 and last_ns[i] == epoch_ns:
+                x[i] -= common
+    return x, x_variance, y, last_ns, since_ns, good_since_ns, membership, step_variance, step_count, measured, residual
 
 
 def step(
@@ -271,7 +311,7 @@ def step(
     if state.epoch_ns and epoch_tai_ns <= state.epoch_ns:
         raise ScaleMisuse(state.epoch_ns, epoch_tai_ns)
     if state.epoch_ns == 0:
-        state = _first(state, constants, epoch_tai_ns, x_clock_minus_pivot_s)
+        state = _first(state, constants, epoch_tai_ns, x_clock_minus_pivot_s, u2_s2)
         first = _first_step(state, epoch_tai_ns, x_clock_minus_pivot_s)
         return state, first
     used, x_pivot, noise, off, divided, floor = _average(
@@ -287,38 +327,45 @@ def step(
         constants.detection_sigmas,
         constants.weight_cap_n,
     )
-    x, y, last_ns, since_ns, good_since_ns, membership, step_variance, step_count, measured, residual = _carry(
-        epoch_tai_ns,
-        due,
-        round(constants.probation_s * 1e9),
-        x_clock_minus_pivot_s,
-        u2_s2,
-        noise,
-        x_pivot,
-        used,
-        off,
-        prediction.x_clock_minus_scale_s,
-        prediction.variance_s2,
-        prediction.dt_s,
-        state.x_s,
-        state.y,
-        state.last_ns,
-        state.since_ns,
-        state.good_since_ns,
-        state.membership,
-        state.step_variance,
-        state.step_count,
-        constants.memories_s,
-        constants.drift,
-        constants.eligible,
-        constants.prior_count,
-        constants.q1,
-        state.epoch_ns,
+    x, x_variance, y, last_ns, since_ns, good_since_ns, membership, step_variance, step_count, measured, residual = (
+        _carry(
+            epoch_tai_ns,
+            due,
+            round(constants.probation_s * 1e9),
+            x_clock_minus_pivot_s,
+            u2_s2,
+            noise,
+            x_pivot,
+            used,
+            off,
+            prediction.x_clock_minus_scale_s,
+            prediction.variance_s2,
+            prediction.dt_s,
+            state.x_s,
+            state.x_variance,
+            state.y,
+            state.best,
+            state.last_ns,
+            state.since_ns,
+            state.good_since_ns,
+            state.membership,
+            state.step_variance,
+            state.step_count,
+            constants.memories_s,
+            constants.drift,
+            constants.eligible,
+            constants.prior_count,
+            constants.q1,
+            state.epoch_ns,
+            state.tau_excess,
+            constants.prior_tau,
+        )
     )
     taken = due and isfinite(x_pivot)
     state = ScaleState(
         epoch_tai_ns if taken else state.epoch_ns,
         x,
+        x_variance,
         y,
         state.best,
         last_ns,
@@ -345,8 +392,6 @@ def step(
             constants,
             epoch_ns=epoch_tai_ns,
             seen=np.isfinite(x_clock_minus_pivot_s),
-            u2_s2=u2_s2,
-            noise_s2=noise,
         )
     return state, ScaleStep(
         epoch_tai_ns,
@@ -362,7 +407,7 @@ def step(
     )
 
 
-def _first(state: ScaleState, constants: ScaleParameters, epoch_ns: int, x_ip: Floats) -> ScaleState:
+def _first(state: ScaleState, constants: ScaleParameters, epoch_ns: int, x_ip: Floats, u2: Floats) -> ScaleState:
     """Begin the scale: it is the weighted mean of the clocks that are there, with the weights that their declared noise
     asks for.
     """
@@ -373,10 +418,11 @@ def _first(state: ScaleState, constants: ScaleParameters, epoch_ns: int, x_ip: F
     weight = from_errors(
         membership, constants.eligible, state.tau_excess, state.tau_noise, state.best, constants.weight_cap_n
     )
-    origin = 0.0
+    origin, noise = 0.0, 0.0
     for i in range(len(x_ip)):
         if weight[i] > 0.0:
             origin += weight[i] * float(x_ip[i])
+            noise += weight[i] * weight[i] * float(u2[i])
     now = np.where(seen, epoch_ns, 0).astype(np.int64)
     place = state.ring_ns.copy()
     place[0] = epoch_ns
@@ -386,6 +432,7 @@ def _first(state: ScaleState, constants: ScaleParameters, epoch_ns: int, x_ip: F
         state,
         epoch_ns=epoch_ns,
         x_s=np.where(seen, x_ip - origin, 0.0),
+        x_variance=np.where(seen, u2 + noise, 0.0),
         last_ns=now,
         since_ns=now.copy(),
         good_since_ns=now.copy(),

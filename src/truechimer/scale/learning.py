@@ -33,8 +33,8 @@ def _learn(  # noqa: PLR0917
     good_since_ns,
     membership,
     weight,
-    u2,
-    noise,
+    x_variance,
+    memories,
     eligible,
     tau_s,
     lags,
@@ -60,22 +60,24 @@ def _learn(  # noqa: PLR0917
     lag_excess, lag_count = lag_excess.copy(), lag_count.copy()
     slots = ring_ns.shape[0]
     floor = 0.0
+    earliest = epoch_ns
+    for i in range(n):
+        if membership[i] == 2 and since_ns[i] < earliest:
+            earliest = since_ns[i]
     for lag in range(lags.shape[0]):
-        # the newest slot that is at least a lag old, or for the longest lag, while the ring is young, the oldest there
-        # is
+        # the newest slot that is at least a lag old; for the longest lag, while the laboratory is young, the one in the
+        # middle: as long before it the rate was learned as after it the rate is judged
+        longest = lag == lags.shape[0] - 1
+        wanted = 0.98 * lags[lag]
+        if longest:
+            wanted = min(wanted, 0.49 * ((epoch_ns - earliest) / 1e9))
         slot = -1
-        oldest = -1
         for r in range(slots):
             if ring_ns[r] == 0:
                 continue
             age = (epoch_ns - ring_ns[r]) / 1e9
-            if age >= 0.98 * lags[lag] and (slot < 0 or ring_ns[r] > ring_ns[slot]):
+            if age > 0.0 and age >= wanted and (slot < 0 or ring_ns[r] > ring_ns[slot]):
                 slot = r
-            if age > 0.0 and (oldest < 0 or ring_ns[r] < ring_ns[oldest]):
-                oldest = r
-        longest = lag == lags.shape[0] - 1
-        if slot < 0 and longest:
-            slot = oldest
         if slot < 0:
             continue
         age = (epoch_ns - ring_ns[slot]) / 1e9
@@ -89,10 +91,12 @@ def _learn(  # noqa: PLR0917
             if good_since_ns[i] > ring_ns[slot] and membership[i] != 2:
                 continue
             error[i] = x[i] - (ring_x[slot, i] + ring_y[slot, i, best[i]] * age + 0.5 * drift[i] * age * age)
-            spread[i] = max(lag_excess[i, lag], 1e-36) * (age / lags[lag]) + 2.0 * u2[i] + 2.0 * noise
+            spread[i] = max(lag_excess[i, lag], 1e-36) * (age / lags[lag]) + 2.0 * x_variance[i]
             # a rate learned for a short time only was not sure of itself
             learned = (ring_ns[slot] - since_ns[i]) / 1e9
-            spread[i] += age * age * (step_variance[i] * learned + 2.0 * u2[i] + 2.0 * noise) / (learned * learned)
+            memory = memories[best[i]]
+            q = min(step_variance[i], tau_excess[i, best[i]] / (tau_s * (1.0 + 0.5 * tau_s / memory)))
+            spread[i] += age * age * (q * learned + 2.0 * x_variance[i]) / (learned * learned)
             voters[i] = membership[i] == 2 and eligible[i]
             if voters[i] and weight[i] > 0.0:
                 floor = max(floor, weight[i] * sigmas * np.sqrt(spread[i]))
@@ -112,22 +116,28 @@ def _learn(  # noqa: PLR0917
             if not np.isfinite(error[i]) or membership[i] == 5:
                 continue
             free = max(1.0 - weight[i], 0.1) if membership[i] == 2 else 1.0
-            reading_noise = 2.0 * u2[i] * max(1.0 - 2.0 * weight[i], 0.0) + 2.0 * noise
+            # a rate younger than the lag it is judged over says more of its youth than of the clock
+            learned = (ring_ns[slot] - since_ns[i]) / 1e9
+            if learned < 0.95 * age:
+                continue
+            # the filtered phase moves as the clock does: the increments of a matched filter carry no reading noise
             if age >= 0.98 * lags[lag]:
                 square = min(error[i] * error[i], 16.0 * spread[i])
                 gain = 1.0 / min(prior_count[i] + lag_count[i, lag], 720.0)
-                sample = (square - reading_noise) / free * (lags[lag] / age)
+                sample = square / free * (lags[lag] / age)
                 lag_excess[i, lag] = max(
                     lag_excess[i, lag] + gain * (sample - lag_excess[i, lag]), FLOOR * prior_lag[i, lag]
                 )
                 lag_count[i, lag] += 1
-            if longest:
+            # over less than the whole lag, a sample counts only where the clock shows and not what is left of the noise
+            clear = (2.0 + 3.0 * (age / learned) * (age / learned)) * x_variance[i]
+            if longest and (age >= 0.98 * tau_s or clear < tau_excess[i, best[i]] * (age / tau_s)):
                 gain = 1.0 / min(prior_count[i] + tau_count[i] + 1.0, 720.0)
                 for k in range(filters):
                     other = x[i] - (ring_x[slot, i] + ring_y[slot, i, k] * age + 0.5 * drift[i] * age * age)
-                    sample = (other * other - reading_noise) / free * (tau_s / age)
+                    sample = other * other / free * (tau_s / age)
                     tau_excess[i, k] += gain * (sample - tau_excess[i, k])
-                tau_noise[i] += gain * (2.0 * u2[i] - tau_noise[i])
+                tau_noise[i] += gain * (2.0 * x_variance[i] - tau_noise[i])
                 tau_count[i] += 1
     for i in range(n):
         least = best[i]
@@ -172,12 +182,8 @@ def at_slot(
     *,
     epoch_ns: int,
     seen: NDArray[np.bool_],
-    u2_s2: NDArray[np.float64],
-    noise_s2: float,
 ) -> ScaleState:
-    """Learn at a slot of the fixed grid: `seen`, `u2_s2` `(n_clocks,)`: who was read, and its reading variance (s^2);
-    `noise_s2`: reading variance of the scale itself at this epoch.
-    """
+    """Learn at a slot of the fixed grid; `seen` `(n_clocks,)`: who was read at this epoch."""
     out = _learn(
         epoch_ns,
         seen,
@@ -188,8 +194,8 @@ def at_slot(
         state.good_since_ns,
         state.membership,
         state.weight,
-        u2_s2,
-        noise_s2,
+        state.x_variance,
+        constants.memories_s,
         constants.eligible,
         constants.tau_weight_s,
         constants.lags_s,

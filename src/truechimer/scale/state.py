@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-MEMORIES_PER_TAU_WEIGHT = (0.25, 1.0, 4.0, 16.0, 64.0)
+MEMORIES_PER_TAU_WEIGHT = (0.01, 0.05, 0.25, 1.0, 4.0, 16.0, 64.0)
 """Memories of the rate filters of each clock, as multiples of `tau_weight_s`: which one predicts a clock best is
 learned.
 """
@@ -59,7 +59,8 @@ class ScaleParameters:
     weight above `weight_cap_n / N` of N clocks. `probation_s`: how long a clock that was out must behave before it has
     a vote again.
     `detection_sigmas`: residual beyond which a clock is out. `eligible`: bool, may carry weight. `q1` (s^2/s): white-FM
-    variance per second expected of each clock before anything is learned; `drift` (1/s): declared drift of y;
+    variance per second expected of each clock; `step_prior` (s^2/s): expected squared error per second of predicting
+    over one interval, flicker and random walk among it; `drift` (1/s): declared drift of y;
     `prior_tau` `(n, K)` and `prior_lag` `(n, 3)`: expected squared prediction errors (s^2) over `tau_weight_s` and the
     lags.
     `prior_count`: how many samples the expectation is worth, per clock.
@@ -74,6 +75,7 @@ class ScaleParameters:
     slot_ns: int
     eligible: NDArray[np.bool_]
     q1: Floats
+    step_prior: Floats
     drift: Floats
     prior_tau: Floats
     prior_lag: Floats
@@ -84,18 +86,20 @@ class ScaleParameters:
 class ScaleState:
     """What the fold carries from epoch to epoch.
 
-    `epoch_ns`: TAI of the last scale step, 0 before the first. `x_s`: clock minus scale at `last_ns`; `y` `(n, K)`: its
+    `epoch_ns`: TAI of the last scale step, 0 before the first. `x_s`: clock minus scale at `last_ns`, reading noise
+    filtered, and `x_variance` what is left of that noise (s^2); `y` `(n, K)`: its
     rate by each filter at `last_ns`; `best`: index of the filter in use. `since_ns`: start of the clock's rate
     estimate; `good_since_ns`: start of its present good conduct.
     `weight`: weights wanted by the learned errors (sum 1 over members). `step_variance` (s^2/s) and `step_count`:
-    squared residual per second. `tau_excess`, `(n, K)` and `tau_noise`: mean squared error over tau less reading noise,
-    and that noise (s^2); `lag_excess`, `lag_count` `(n, 3)`. The ring holds `(epoch, x, y)` at the last slots: `ring_ns
-    (R,)`, `ring_x (R, n)` (NaN where unmeasured), `ring_y (R, n, K)`.
+    squared residual per second. `tau_excess`, `(n, K)` and `tau_noise`: mean squared error over tau of the filtered
+    phase, and that noise (s^2); `lag_excess`, `lag_count` `(n, 3)`. The ring holds `(epoch, x, y)` at the last slots:
+    `ring_ns (R,)`, `ring_x (R, n)` (NaN where unmeasured), `ring_y (R, n, K)`.
     `slow_floor_s`: movement of the scale that the rate tests of the last slot leave unseen.
     """
 
     epoch_ns: int
     x_s: Floats
+    x_variance: Floats
     y: Floats
     best: Ints
     last_ns: Ints
@@ -147,6 +151,7 @@ def empty_state(parameters: ScaleParameters) -> ScaleState:
     return ScaleState(
         epoch_ns=0,
         x_s=np.zeros(n),
+        x_variance=np.zeros(n),
         y=np.zeros((n, k)),
         best=np.argmin(parameters.prior_tau, axis=1).astype(np.int64),
         last_ns=np.zeros(n, np.int64),
@@ -154,7 +159,7 @@ def empty_state(parameters: ScaleParameters) -> ScaleState:
         good_since_ns=np.zeros(n, np.int64),
         membership=np.zeros(n, np.int64),
         weight=np.zeros(n),
-        step_variance=parameters.q1.copy(),
+        step_variance=parameters.step_prior.copy(),
         step_count=np.zeros(n, np.int64),
         tau_excess=parameters.prior_tau.copy(),
         tau_noise=np.zeros(n),
