@@ -301,8 +301,8 @@ LAB_FILE_HEAD = """\
 <!-- made by builders/build_docs.py from the types in daemon/lab_file.py and clocks/clock.py; do not edit -->
 
 `truechimer init DIR` writes a commented one, `truechimer check LAB.toml` says everything that is wrong with it. A \
-file with `[lab] name`, sources and listeners alone is valid: all else has a default. Unknown keys are faults. Paths are \
-relative to the file."""
+file with `[lab] name`, sources and listeners alone is valid: all else has a default. Unknown keys are faults. Paths \
+are relative to the file."""
 
 
 def lab_file_page() -> str:
