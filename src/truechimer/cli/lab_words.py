@@ -102,7 +102,8 @@ def _scaled(value_s: float, rounding: Any) -> str:
         size, unit = UNITS[index]
         scaled = value_s / size
         decimals = 0 if scaled >= 100 or (index == 0 and scaled >= 1000) else 1 if scaled >= 10 else 2
-        digits = rounding(scaled * 10**decimals)
+        # The division may have added one part in 1e16, for which 3 ns must not become 3.01 ns.
+        digits = rounding(scaled * 10**decimals * (1.0 - 1e-15))
         # A rounding that reaches the next unit is said in it: 999.9996 ms is 1.00 s.
         if digits >= 1000 * 10**decimals and index > 0:
             value_s, index = UNITS[index - 1][0], index - 1

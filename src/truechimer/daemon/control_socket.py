@@ -91,6 +91,7 @@ class ControlSocket:
         self._folder = -1
         self._identity: tuple[int, int] | None = None
         self._ending = threading.Event()
+        self._wake: tuple[socket.socket, socket.socket] | None = None
         self._thread: threading.Thread | None = None
 
     def counts(self) -> dict[str, int]:
@@ -110,6 +111,8 @@ class ControlSocket:
             raise
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
+        self._wake = socket.socketpair()
+        self._selector.register(self._wake[1], selectors.EVENT_READ)
         self._thread = threading.Thread(target=self._serve, name="control-socket", daemon=True)
         self._thread.start()
         return self
@@ -117,8 +120,10 @@ class ControlSocket:
     def close(self) -> None:
         """Stop serving and remove the socket; again is harmless."""
         self._ending.set()
-        if self._thread is not None:
+        if self._thread is not None and self._wake is not None:
+            self._wake[0].close()  # the other end becomes readable: the thread need not wait for its turn
             self._thread.join(CLOSING_S)
+            self._wake[1].close()
         if self._folder < 0:
             return
         try:

@@ -10,8 +10,8 @@ function scaled(value, rounding) {
     const [size, unit] = UNITS[index];
     const inUnit = value / size;
     const decimals = inUnit >= 100 ? 0 : inUnit >= 10 ? 1 : 2;
-    // Six further digits take the division's own rounding away, so that 2 ns is not rounded up to 2.01 ns.
-    const digits = rounding(Number((inUnit * 10 ** decimals).toFixed(6)));
+    // The division may have added one part in 1e16, for which 3 ns must not become 3.01 ns.
+    const digits = rounding(inUnit * 10 ** decimals * (1 - 1e-15));
     if (digits >= 1000 * 10 ** decimals && index > 0) {
       index -= 1;
       value = UNITS[index][0];
