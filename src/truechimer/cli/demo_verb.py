@@ -207,6 +207,10 @@ protocol = "ntp"
 address = "127.0.0.1"
 port = {port_base}
 
+[[listener]]
+protocol = "console"
+address = "127.0.0.1"
+port = {port_base + CONSOLE_PORT_AFTER}
 
 [policy]
 # one person, one key in a file: good for a demo. Whoever reads that file can order steers.

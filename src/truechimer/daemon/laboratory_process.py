@@ -342,7 +342,7 @@ class Laboratory:
         self._writer = PageWriter(folder / "run" / "clock.page", boot_id=self.clocks.boot_id())
         if self.page is not None:
             self._publish(self.page)
-        self._control = ControlSocket(folder, self.answer)
+        self._control = ControlSocket(folder / "run", self.answer)
         self._control.start()
         self._allow_simulated = allow_simulated
         for listener in self.started.lab.listeners:
