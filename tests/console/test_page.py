@@ -1,0 +1,216 @@
+"""The page as Chromium shows it: at 390 and 1280 pixels, live, unsynchronised, silent, and at the end of a month."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.console.browser import Browser, a_browser
+from tests.console.consoles import Console, a_console
+from tests.control.fake_laboratory import FakeLaboratory, a_clock
+
+from truechimer.instants import Instant, UtcLabel, builtin_leap_table, from_utc
+
+pytestmark = [pytest.mark.needs_chromium, pytest.mark.slow]
+
+RUNNING = "document.querySelector('#clock')?.dataset.running === 'yes'"
+STILL = "document.querySelector('#clock')?.dataset.running === 'no'"
+FILLED = "document.querySelectorAll('#clocks tbody tr').length > 0"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with a_browser(tmp_path_factory.mktemp("chromium")) as running:
+        yield running
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[FakeLaboratory]:
+    with FakeLaboratory(tmp_path / "lab") as running:
+        yield running
+
+
+@pytest.fixture
+def console(lab: FakeLaboratory, browser: Browser) -> Iterator[Console]:
+    with a_console(lab.folder) as running:
+        browser.complaints.clear()
+        browser.requested.clear()
+        yield running
+        browser.go("about:blank", 1280)
+
+
+@pytest.fixture(scope="module")
+def modules(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
+    """A console whose page's modules are called directly; its laboratory does not matter."""
+    with a_console(tmp_path_factory.mktemp("modules")) as running:
+        yield running
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_shows_everything_without_a_complaint_and_without_scrolling_sideways(
+    browser: Browser, console: Console, width: int, tmp_path: Path
+) -> None:
+    browser.go(console.url, width)
+    browser.until(f"{RUNNING} && {FILLED}")
+    page = browser.text("body")
+    for words in (
+        "SIMULATED", "demo", "SIM(demo)", "simulated UTC", "This display ±", "steered",
+        "Steered on UTC by a majority of sources.", "± 31.3 ns", "maser1", "0.310", "phase step", "UTC.p3",
+        "x outvoted", "caesium2 stepped by +20.1 ns", "single signer",
+    ):  # fmt: skip
+        assert words in page
+    assert browser.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert browser.complaints == []
+    assert all(url.startswith(console.url) for url in browser.requested)
+    assert ("maser1.example" in page) is False
+    assert ("UTC.p1.example" in page) is (width == 1280)
+    browser.picture(tmp_path / "page.png")
+    assert (tmp_path / "page.png").stat().st_size > 10_000
+
+
+def test_the_clock_runs_within_its_own_bound_of_the_laboratorys_time(
+    browser: Browser, console: Console, lab: FakeLaboratory
+) -> None:
+    """The fake laboratory's time is this host's wall clock, and so is Date here: they may be compared in a test."""
+    browser.go(console.url, 1280)
+    browser.until(RUNNING)
+    program = """(async () => {
+      const { ask, shownAt } = await import('/static/clock.js');
+      const found = [];
+      for (let i = 0; i < 10; i += 1) {
+        const { sample } = await ask();
+        await new Promise((resolve) => setTimeout(resolve, 37));
+        const shown = shownAt(sample, performance.now());
+        const date = Date.now();
+        const [h, m, s] = shown.time.split(':').map(Number);
+        const day = Date.parse(`${shown.date}T00:00:00Z`);
+        found.push([(day + 1000 * (h * 3600 + m * 60 + s) + 100 * Number(shown.tenth)) - date, 1000 * shown.boundS]);
+      }
+      return found;
+    })()"""
+    for shown_minus_date_ms, bound_ms in browser.evaluate(program):
+        # Cut off to tenths (0 to 100 ms early), Date to whole milliseconds.
+        assert -101.0 - bound_ms <= shown_minus_date_ms <= 1.0 + bound_ms
+        assert 0.2 < bound_ms < 200.0
+
+
+def test_an_unsynchronised_laboratory_has_no_clock_and_says_what_is_missing(
+    browser: Browser, console: Console, lab: FakeLaboratory
+) -> None:
+    browser.go(console.url, 390)
+    browser.until(f"{RUNNING} && {FILLED}")
+    lab.unsynchronise()
+    browser.until(f"{STILL} && document.querySelector('#state').textContent === 'freerun'")
+    page = browser.text("body")
+    assert "--:--:--" in page
+    assert "no reading names host" in page
+    assert "none: not synchronised" in page
+    assert browser.complaints == []
+
+
+def test_a_silent_laboratory_stops_the_clock_and_is_named_with_its_last_time(
+    browser: Browser, console: Console, lab: FakeLaboratory
+) -> None:
+    browser.go(console.url, 1280)
+    browser.until(f"{RUNNING} && {FILLED}")
+    lab.socket.close()
+    browser.until(f"{STILL} && document.body.dataset.laboratory === 'silent'")
+    assert "Laboratory silent since 20" in browser.text("#silent")
+    assert "SIMULATED" in browser.text("#simulated")
+    assert "--:--:--" in browser.text("#clock")
+    assert browser.complaints == []
+    with FakeLaboratory(lab.folder):
+        browser.until(f"{RUNNING} && document.body.dataset.laboratory === 'answering'")
+    assert browser.text("#silent") == ""
+
+
+def test_a_dead_console_stops_the_clock_too(browser: Browser, console: Console) -> None:
+    browser.go(console.url, 1280)
+    browser.until(f"{RUNNING} && {FILLED}")
+    console.process.kill()
+    killed = time.monotonic()
+    browser.until(STILL)
+    assert time.monotonic() - killed < 7.0
+    browser.until("document.body.dataset.laboratory === 'silent'")
+    assert "Console silent since 20" in browser.text("#silent")
+
+
+def test_a_real_laboratory_has_no_simulated_banner(browser: Browser, console: Console, lab: FakeLaboratory) -> None:
+    lab.status |= {"against": "utc", "scale": "UTC(x)"}
+    browser.go(console.url, 1280)
+    browser.until(f"{RUNNING} && {FILLED} && document.querySelector('#scale').textContent === 'scale UTC(x)'")
+    assert browser.evaluate("document.querySelector('#simulated').hidden")
+    browser.until("!document.querySelector('#date').textContent.includes('simulated')")
+    assert "SIMULATED" not in browser.evaluate("document.title")
+
+
+def test_what_a_laboratory_says_is_never_markup(browser: Browser, console: Console, lab: FakeLaboratory) -> None:
+    attack = "<img src=x onerror=document.title='taken'><script>document.title='taken'</script>"
+    lab.status |= {"lab": attack, "state_sentence": attack, "clocks": [a_clock(attack, reason=attack)]}
+    lab.status["alerts"][0] |= {"says": attack, "severity": attack}
+    browser.go(console.url, 390)
+    browser.until(f"{RUNNING} && document.querySelector('#clocks').textContent.includes('<img src=x')")
+    assert browser.evaluate("document.title") != "taken"
+    assert browser.evaluate("document.images.length") == 0
+    assert browser.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert browser.complaints == []
+
+
+@pytest.mark.parametrize(
+    ("label", "elapsed_s", "shown"),
+    [
+        ("2026-03-01T23:59:59.9Z", 0.2, "2026-03-02 00:00:00.1"),
+        ("2028-02-28T23:59:59.0Z", 1.0, "2028-02-29 00:00:00.0"),
+        ("2026-12-30T23:59:59.5Z", 0.75, "2026-12-31 00:00:00.2"),
+        ("2026-12-31T23:59:57.0Z", 1.0, "2026-12-31 23:59:58.0"),
+        ("2026-12-31T23:59:57.0Z", 2.5, None),  # the second 59 may be taken away
+        ("2026-12-31T23:59:59.5Z", 0.4, "2026-12-31 23:59:59.9"),  # it was not: the laboratory said so
+        ("2026-12-31T23:59:59.5Z", 0.6, None),  # a second 60 may follow
+        ("2026-12-31T23:59:60.2Z", 0.5, "2026-12-31 23:59:60.7"),
+        ("2026-12-31T23:59:60.2Z", 0.9, None),
+        ("2026-04-30T23:59:59.5Z", 0.6, None),
+        ("2027-01-01T00:00:00.0Z", 4.0, "2027-01-01 00:00:04.0"),
+        ("2027-01-01T00:00:00Z", 59.999, "2027-01-01 00:00:59.9"),  # cut off, never rounded up
+        ("2027-01-01 00:00:00", 0.0, None),
+    ],
+)
+def test_no_sample_is_carried_across_a_second_that_may_not_be(
+    browser: Browser, modules: Console, label: str, elapsed_s: float, shown: str | None
+) -> None:
+    browser.go(f"{modules.url}healthz", 1280)
+    program = f"""import('/static/clock.js').then(({{ parseUtc, carry, words }}) => {{
+      const label = parseUtc({json.dumps(label)});
+      const carried = label && carry(label, {elapsed_s});
+      const said = carried && words(carried);
+      return said && `${{said.date}} ${{said.time}}.${{said.tenth}}`;
+    }})"""
+    assert browser.evaluate(program) == shown
+
+
+def test_a_leap_second_of_the_laboratory_is_shown_as_second_60(
+    browser: Browser, console: Console, lab: FakeLaboratory
+) -> None:
+    leap = from_utc(UtcLabel.parse("2016-12-31T23:59:60.2Z"), builtin_leap_table())
+    lab.instant = Instant(leap.tai_fs)
+    browser.go(console.url, 1280)
+    # The sample is carried on by its age, up to the end of the second 60 and not beyond.
+    browser.until("document.querySelector('#clock').innerText.startsWith('23:59:60')")
+    browser.until(STILL)
+
+
+@pytest.mark.parametrize(
+    ("expression", "shown"),
+    [
+        ("bound(3e-9)", "3.00 ns"), ("bound(3.124e-8)", "31.3 ns"), ("bound(9.9999e-4)", "1.00 ms"),
+        ("bound(0)", "0 s"),
+        ("bound(undefined)", "–"), ("seconds(-3.1e-4, { signed: true })", "−310 µs"), ("rate(-1.1e-13)", "−1.10e-13"),
+        ("age(100)", "100 s"), ("age(7300)", "2 h"), ("bound(1234.5)", "1235 s"),
+    ],
+)  # fmt: skip
+def test_figures_are_written_as_the_verbs_write_them(
+    browser: Browser, modules: Console, expression: str, shown: str
+) -> None:
+    browser.go(f"{modules.url}healthz", 1280)
+    program = f"import('/static/words.js').then(({{ bound, seconds, rate, age }}) => {expression})"
+    assert browser.evaluate(program) == shown
