@@ -1,28 +1,37 @@
 """`truechimer demo`: a whole time laboratory on this machine, with a story, measured.
 
 It is the product with simulated clocks: the same file, the same processes, the same fold. Everything it makes lies in
-one folder and goes with it,
-unless `--keep` names one.
+one folder and goes with it, unless `--keep` names one. It measures nothing itself (`daemon.demo_story` does).
+
+When it ends: `--for S` counts from the first NTP answer. With S of 40 or more it ends then, and what is not finished is
+cut and says so; with less it ends when its branches are run, some 10 to 30 s later. Without `--for` it ends after the
+story, or on a terminal serves on until Ctrl-C. Ctrl-C at any moment ends it in order, and prints what was measured.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TextIO
 
 from truechimer.cli.arguments import verb_parser
 from truechimer.cli.lab_arguments import fault_lines, now_label
 from truechimer.daemon import registry
 from truechimer.daemon.demo_story import STORY_S, Story
+from truechimer.daemon.demo_table import document, is_fine, table
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.lab_check import check_lab
+from truechimer.daemon.lab_file import Protocol
 from truechimer.daemon.lab_start import Started, open_run
 from truechimer.daemon.laboratory_process import Laboratory, end_on_signals
 from truechimer.daemon.ntp_exchange import warm_up
@@ -30,10 +39,18 @@ from truechimer.sim.demo_scenario import DEMO_SCENARIO_TOML
 
 PORT_BASE = 11_123
 CONSOLE_PORT_AFTER = 3
+ANSWER_WITHIN_S = 60.0
+"""A laboratory that is not synchronised so long after its doors opened will not be: the demo ends and says why."""
+
+END_WITHIN_S = 10.0
 
 
 def main(argv: list[str]) -> int:
-    """Run the demo; 0 after its end, 1 where its file has faults (a port in use), 2 for wrong use."""
+    """Run the demo.
+
+    0 after its end or Ctrl-C; 1 where it could not start (a port in use), never became synchronised, or a lie or a
+    difference in the replay was found; 2 for wrong use.
+    """
     options = _options(argv)
     seed = options.seed if options.seed is not None else secrets.randbelow(10**6)
     folder = options.keep or Path(tempfile.mkdtemp(prefix="truechimer-demo-"))
@@ -52,7 +69,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
         dest="for_s",
         type=float,
         metavar="S",
-        help="end S seconds after the first NTP answer (40 or more: all events live)",
+        help="end S seconds after the first NTP answer (below 40: no live events, and it ends with its branches)",
     )
     parser.add_argument(
         "--keep",
@@ -87,11 +104,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
 
 def _run(folder: Path, seed: int, options: argparse.Namespace) -> int:
     """Write the laboratory, check it, run it, tell the story."""
-    out = sys.stderr if options.json else sys.stdout
-
-    def say(text: str) -> None:
-        print(text, file=out, flush=True)
-
+    screen = _Screen(sys.stderr if options.json else sys.stdout)
     _write_laboratory(folder, seed, options.port_base)
     checked = check_lab(folder / "LAB.toml", now=now_label())
     for fault in fault_lines(checked):
@@ -99,75 +112,179 @@ def _run(folder: Path, seed: int, options: argparse.Namespace) -> int:
     if checked.lab is None:
         print("the demo was not started; --port-base P moves all its ports", file=sys.stderr)
         return 1
-    say(f"truechimer demo   SIMULATED   seed {seed}   (again: ./truechimer demo --seed {seed})")
+    screen.say(f"truechimer demo   SIMULATED   seed {seed}   (again: ./truechimer demo --seed {seed})")
     clocks = HostClocks()
     warm_up(clocks)
     laboratory = Laboratory(open_run(checked, clocks), clocks)
-    end_on_signals(laboratory)
+    screen.on_closed = laboratory.ending.set
     try:
+        end_on_signals(laboratory)
+        _end_with_the_terminal(laboratory)
         with registry.register(folder, os.getpid(), laboratory.started.config.name):
-            return _tell(laboratory, seed, options, say)
+            status = _tell(laboratory, seed, options, screen)
     finally:
         laboratory.close()
+    if screen.is_closed:
+        raise BrokenPipeError
+    return status
 
 
-def _tell(laboratory: Laboratory, seed: int, options: argparse.Namespace, say: Callable[[str], None]) -> int:
-    """Run the laboratory and its story; print the table and, where asked, the document."""
+def _end_with_the_terminal(laboratory: Laboratory) -> None:
+    """End in order when the terminal is closed, unless somebody wanted it otherwise (nohup)."""
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda _number, _frame: laboratory.ending.set())
+
+
+def _tell(laboratory: Laboratory, seed: int, options: argparse.Namespace, screen: "_Screen") -> int:
+    """Run the laboratory and its story; print the table and, where asked, the document; return the exit status."""
     began = time.monotonic()
     laboratory.make_feeds()
-    laboratory.catch_up(_progress)
-    if laboratory.ending.is_set():
-        return 0
-    _say_history(laboratory.started, laboratory.epochs, time.monotonic() - began, say)
+    laboratory.catch_up(lambda done, total: screen.progress("history", done, total))
     for_s = STORY_S if options.for_s is None else options.for_s
-    story = Story(laboratory, seed, say, for_s)
-    laboratory.observer = story.observe
-    laboratory.open_doors()
-    for door in laboratory.doors:
-        if door.counters is None:
-            say(f"         console: http://{door.listener.address}:{door.port}/")
-    threads = [threading.Thread(target=work, daemon=True) for work in (story.ask, story.tell)]
+    story = Story(laboratory, seed, screen.say, for_s, screen.progress)
+    ending = _Ending(laboratory, story, options, screen)
+    if not laboratory.ending.is_set():
+        _say_history(laboratory.started, laboratory.epochs, time.monotonic() - began, screen.say)
+        laboratory.observer = story.observe
+        laboratory.open_doors()
+        for door in laboratory.doors:
+            if door.listener.protocol is Protocol.CONSOLE:
+                screen.say(f"         the page: http://{door.listener.address}:{door.port}/")
+        _with_threads(laboratory, (story.ask, story.tell, ending.follow))
+    return ending.close()
+
+
+def _with_threads(laboratory: Laboratory, works: tuple[Callable[[], None], ...]) -> None:
+    """Run the laboratory with these works beside it; all of them end when it ends."""
+    threads = [threading.Thread(target=work, name=work.__name__, daemon=True) for work in works]
     for thread in threads:
         thread.start()
-    ending = threading.Thread(target=_end_in_time, args=(laboratory, story, options, say), daemon=True)
-    ending.start()
-    laboratory.run()
-    for thread in (*threads, ending):
-        thread.join(timeout=10.0)
-    if not options.json and not getattr(options, "table_printed", False):
-        _print_table(story, say)
-    if options.json:
-        for line in story.table():
-            say(line)
-        print(json.dumps(story.document()))
-    return 0
+    try:
+        laboratory.run()
+    finally:
+        laboratory.ending.set()
+        for thread in threads:
+            thread.join(timeout=END_WITHIN_S)
 
 
-def _end_in_time(laboratory: Laboratory, story: Story, options: argparse.Namespace, say: Callable[[str], None]) -> None:
-    """End the demo when its time is up and its story is told; on a terminal without `--for` it serves on until
-    Ctrl-C.
-    """
-    while not story.first_answer.wait(0.1):
-        if laboratory.ending.is_set():
+@dataclass(slots=True)
+class _Ending:
+    """When the demo ends, and what it then prints, once."""
+
+    laboratory: Laboratory
+    story: Story
+    options: argparse.Namespace
+    screen: "_Screen"
+    printed: bool = False
+    silent: bool = False
+
+    def follow(self) -> None:
+        """End the demo when its time is up and its story is told; on a terminal without `--for` it serves on."""
+        ending, story = self.laboratory.ending, self.story
+        until = time.monotonic() + ANSWER_WITHIN_S
+        while not story.first_answer.wait(0.1):
+            if ending.is_set():
+                return
+            if time.monotonic() > until:
+                self.silent = True
+                ending.set()
+                return
+        if self.options.for_s is not None:
+            self._wait_for_time(self.options.for_s)
+        while not story.done.wait(0.2) and not ending.is_set():
+            pass
+        serves_on = self.options.for_s is None and not self.options.json and sys.stdout.isatty()
+        if serves_on and not ending.is_set():
+            self._print()
+            port = next(door.port for door in self.laboratory.doors if door.counters is not None)
+            self.screen.say(
+                "\nserving on; Ctrl-C ends it. Ask it from another terminal: ./truechimer now   ./truechimer status   "
+                f"./truechimer ask ntp 127.0.0.1:{port}"
+            )
             return
-    if options.for_s is not None:
-        laboratory.ending.wait(options.for_s)
-    story.done.wait()
-    if options.for_s is None and sys.stdout.isatty() and not options.json and not laboratory.ending.is_set():
-        _print_table(story, say)
-        options.table_printed = True
-        say(
-            "\nserving on; Ctrl-C ends it. Ask it: ./truechimer now   ./truechimer status   "
-            "./truechimer ask ntp 127.0.0.1"
-        )
-        return
-    laboratory.ending.set()
+        ending.set()
+
+    def _wait_for_time(self, for_s: float) -> None:
+        """Wait until the time is up, and tell the story so where it must fit."""
+        self.laboratory.ending.wait(for_s)
+        if self.story.is_live:
+            self.story.time_is_up.set()
+        elif not self.story.done.is_set() and not self.laboratory.ending.is_set():
+            self.screen.say(f"{self.story.at()}  the time is up; the demo ends as soon as its branches are run")
+
+    def close(self) -> int:
+        """Print what is not printed yet; return the exit status of the demo."""
+        body = self._print()
+        if self.options.json and not self.screen.is_closed:
+            print(json.dumps(body), flush=True)
+        if self.silent:
+            missing = "; ".join(self.laboratory.now_document().get("missing", ())) or "the door did not answer"
+            print(
+                f"truechimer demo: no synchronised NTP answer within {ANSWER_WITHIN_S:.0f} s ({missing}); "
+                "please report it with the seed above",
+                file=sys.stderr,
+            )
+        return 0 if is_fine(body) and not self.silent else 1
+
+    def _print(self) -> dict[str, Any]:
+        """Print the closing table, once; return the document."""
+        body = document(self.story)
+        if not self.printed:
+            self.printed = True
+            for line in table(self.story, body):
+                self.screen.say(line)
+        return body
 
 
-def _print_table(story: Story, say: Callable[[str], None]) -> None:
-    """Print the closing table."""
-    for line in story.table():
-        say(line)
+class _Screen:
+    """Where the story is printed: whole lines, and on a terminal a line of progress below them.
+
+    Invariant: whoever closes our output (`... | head`) ends the demo in order, and nothing more is printed.
+    """
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._lock = threading.Lock()
+        self._drawn = False
+        self._last = ""
+        self.is_closed = False
+        self.on_closed: Callable[[], None] = lambda: None
+
+    def say(self, text: str) -> None:
+        """Print one line."""
+        with self._lock:
+            self._clear()
+            if self.is_closed:
+                return
+            try:
+                print(text, file=self._out, flush=True)
+            except OSError:
+                self.is_closed = True
+                self.on_closed()
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Draw how much of a long step is done, on a terminal only."""
+        if not total or not sys.stderr.isatty():
+            return
+        with self._lock:
+            filled = 30 * done // total
+            text = f"         {what:<18} [{'#' * filled}{'.' * (30 - filled)}] {100 * done // total:3d} %"
+            if done >= total:
+                self._clear()
+            elif text != self._last:
+                self._drawn, self._last = True, text
+                self._draw(f"\r{text}\r")
+
+    def _clear(self) -> None:
+        """Take the line of progress away."""
+        if self._drawn:
+            self._drawn, self._last = False, ""
+            self._draw(f"\r{' ' * 76}\r")
+
+    def _draw(self, text: str) -> None:
+        """Write to the terminal; one that has gone does not matter here."""
+        with contextlib.suppress(OSError):
+            print(text, end="", file=sys.stderr, flush=True)
 
 
 def _say_history(started: Started, epochs: int, seconds: float, say: Callable[[str], None]) -> None:
@@ -217,16 +334,3 @@ port = {port_base + CONSOLE_PORT_AFTER}
 insecure_software_keys = true
 """
     (folder / "LAB.toml").write_text(text, encoding="utf-8")
-
-
-def _progress(done: int, total: int) -> None:
-    """Draw the progress of the history on a terminal."""
-    if sys.stderr.isatty() and total:
-        filled = 40 * done // total
-        end = "\r" + " " * 70 + "\r" if done >= total else ""
-        print(
-            f"\r         history [{'#' * filled}{'.' * (40 - filled)}] {100 * done // total:3d} %{end}",
-            end="",
-            file=sys.stderr,
-            flush=True,
-        )
