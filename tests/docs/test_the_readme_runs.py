@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,6 +31,11 @@ def commands() -> list[str]:
     """Return the command lines of the README outside the made block, in order."""
     text = re.sub(r"(?s)<!-- demo: begin.*?demo: end -->", "", (ROOT / "README.md").read_text(encoding="utf-8"))
     return re.findall(r"(?m)^    (\S.*)$", text)
+
+
+def console_addresses() -> list[str]:
+    """Return the pages on this machine that the README names."""
+    return re.findall(r"http://127\.0\.0\.1:\d+/", (ROOT / "README.md").read_text(encoding="utf-8"))
 
 
 def verb_of(command: str) -> str:
@@ -88,6 +94,13 @@ class Place:
             check=False,
         )
 
+    def page(self, address: str) -> tuple[int, str]:
+        """Return status and text of a page that the README names."""
+        for port, above in PORTS.items():
+            address = address.replace(port, str(self.base + above))
+        with urllib.request.urlopen(address, timeout=10.0) as answer:
+            return answer.status, answer.read().decode()
+
     def free_the_ports_of(self, lab: Path) -> None:
         """Write free ports into a laboratory's file: the default ones may be in use on this machine."""
         text = lab.read_text(encoding="utf-8")
@@ -137,12 +150,15 @@ def test_the_demo_answers_as_the_readme_says_and_bears_its_claims(tmp_path: Path
                 if verb_of(command) in WITH_THE_DEMO:
                     done = place.run(command)
                     told[command] = (done.returncode, done.stdout + done.stderr)
+            pages = [place.page(address) for address in console_addresses()]
             out, err = demo.communicate(timeout=120)
         finally:
             if demo.poll() is None:
                 demo.terminate()
     assert {command: text for command, (status, text) in told.items() if status != 0} == {}
     assert {verb_of(command) for command in told} == set(WITH_THE_DEMO)
+    assert [status for status, _ in pages] == [200]
+    assert "SIMULATED" in pages[0][1].upper()
     assert demo.returncode == 0, err
     body: dict[str, Any] = json.loads(out)
     assert BUILDER.broken_claims(body) == [], json.dumps(body, indent=1)
