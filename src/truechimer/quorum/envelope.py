@@ -11,6 +11,7 @@ this check does not trust them.
 
 import json
 from dataclasses import dataclass
+from math import isfinite
 from typing import Protocol, TypeVar
 
 from truechimer.errors import Rejected
@@ -95,7 +96,7 @@ def limits_from(payload: bytes) -> SteeringLimits:
             sequence=int(body["sequence"]),
             coordination_start=body["coordination_start"] is True,
         )
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise EnvelopeRejected(f"not a steering envelope ({error}): make a new one and have it signed") from None
     if limits.canonical() != payload:
         raise EnvelopeRejected("the envelope's bytes are not canonical: what was signed is not what stands there")
@@ -114,7 +115,10 @@ def _number(text: str, unit: str) -> float:
     number, _, found = text.partition(" ")
     if found != unit:
         raise ValueError(f"{text!r} lacks the unit {unit}")
-    return float(number)
+    value = float(number)
+    if not isfinite(value):
+        raise ValueError(f"{text!r} is not finite")
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +147,9 @@ def admit(order: S, limits: Verified[SteeringLimits], applied: Applied) -> Verif
     the order's begin.
 
     No order may hold a rate further from the envelope's reference than `per_day_s` in 86,400 s, so no chain of orders
-    can move more in any 24 h; `total_s` then bounds what a patient chain could add up.
+    can move more in any 24 h; `total_s` then bounds what a patient chain could add up. Where the total is used up (a
+    rate held through a long holdover uses it too), only an order that moves less than holding the rate would is
+    admitted: a refusal must not keep a departure alive.
     """
     inside = limits.value
     if not inside.valid_from_ns <= order.valid_from_ns < inside.valid_until_ns:
@@ -159,7 +165,9 @@ def admit(order: S, limits: Verified[SteeringLimits], applied: Applied) -> Verif
         return Refused(
             "per-day", f"{departure * 86_400.0!r} s would be moved in a day, {inside.per_day_s!r} s are allowed"
         )
-    total_s = applied.total_s + departure * ((order.valid_until_ns - order.valid_from_ns) / 1e9)
-    if not abs(total_s) <= inside.total_s and abs(total_s) > abs(applied.total_s):
+    duration_s = (order.valid_until_ns - order.valid_from_ns) / 1e9
+    total_s = applied.total_s + departure * duration_s
+    held_s = applied.total_s + (applied.y - applied.reference_y) * duration_s
+    if not abs(total_s) <= inside.total_s and not abs(total_s) < max(abs(held_s), abs(applied.total_s)):
         return Refused("total", f"{total_s!r} s would be moved in all, {inside.total_s!r} s are allowed")
     return _verified(order, ("envelope", *limits.by))

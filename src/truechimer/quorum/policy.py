@@ -74,13 +74,17 @@ def policy_from(data: bytes) -> Policy:
     try:
         body = json.loads(data)
         keys = tuple(
-            PersonKey(str(key["person"]), bytes.fromhex(key["public"]), bool(key["hardware"])) for key in body["keys"]
+            # only the JSON word true claims hardware: any other value must not make a policy look stronger
+            PersonKey(str(key["person"]), bytes.fromhex(key["public"]), key["hardware"] is True)
+            for key in body["keys"]
         )
-        threshold = int(body["threshold"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        threshold = body["threshold"]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise PolicyRejected(
             f"not a policy ({error}): it needs threshold, and keys with person, public (hex) and hardware"
         ) from None
+    if type(threshold) is not int:
+        raise PolicyRejected(f"threshold {threshold!r} is not a whole number of persons")
     if any(len(key.public) != 32 for key in keys):
         raise PolicyRejected("a public key in the policy is not 32 bytes of hex")
     return Policy(threshold, keys)
