@@ -103,7 +103,8 @@ def judged(
         if not claim.n:
             out.append(claim)
         elif candidate is None:
-            out.append(claim if claim.verdict is Verdict.STALE else replace(claim, verdict=Verdict.STALE))
+            # silence is no good conduct: a claim in quarantine begins its time of agreement anew
+            out.append(claim if claim.verdict is Verdict.STALE else replace(claim, verdict=Verdict.STALE, clean_ns=0))
         elif selection.state is not SelectionState.MAJORITY:
             out.append(claim)
         elif k in selection.outvoted:

@@ -81,7 +81,7 @@ def number_of(text: str, unit: str) -> float:
         value = float(number)
     except ValueError:
         raise RecordRejected(None, f"{text!r} is not a number with the unit {unit}") from None
-    if found != unit or repr(value) != number:
+    if found != unit or repr(value) != number or not isfinite(value):
         raise RecordRejected(None, f"{text!r} is not a canonical number with the unit {unit}")
     return value
 
@@ -109,8 +109,11 @@ def canonical(body: dict[str, Any]) -> bytes:
 
     Raises `RecordMisuse` for a float (write a `quantity`), an integer beyond +-(2^53 - 1), a key that is not ASCII.
     """
-    _check(body)
-    return _dumps(body).encode()
+    try:
+        _check(body)
+        return _dumps(body).encode()
+    except (UnicodeEncodeError, RecursionError) as error:
+        raise RecordMisuse(f"the body cannot be written as UTF-8 JSON ({type(error).__name__})") from None
 
 
 def _check(value: Any) -> None:
@@ -135,7 +138,10 @@ def seal(kind: str, body: dict[str, Any], chain: Chain) -> tuple[Record, Chain]:
     The fold's own records are not walked for floats here (`canonical` does it, and a test feeds every kind through it):
     an epoch must be cheap.
     """
-    data = _dumps(body | {"kind": kind, "seq": chain.seq, "prev": chain.prev}).encode()
+    try:
+        data = _dumps(body | {"kind": kind, "seq": chain.seq, "prev": chain.prev}).encode()
+    except UnicodeEncodeError:
+        raise RecordMisuse(f"a record {kind} holds text that is not Unicode (a lone surrogate)") from None
     return Record(chain.seq, kind, data), Chain(chain.seq + 1, sha256(data).hexdigest())
 
 
@@ -150,13 +156,13 @@ def read(data: bytes, chain: Chain) -> tuple[dict[str, Any], Chain]:
         raise RecordRejected(chain.seq, "not JSON") from None
     if not isinstance(body, dict) or not isinstance(body.get("kind"), str):
         raise RecordRejected(chain.seq, "not a record (an object with a kind)")
-    if body.get("seq") != chain.seq:
+    if type(body.get("seq")) is not int or body["seq"] != chain.seq:
         raise RecordRejected(chain.seq, f"sequence number {body.get('seq')!r} where {chain.seq} belongs")
     if body.get("prev") != chain.prev:
         raise RecordRejected(chain.seq, "does not continue the record before it (prev differs)")
     try:
         exact = canonical(body) == data
-    except (RecordMisuse, UnicodeEncodeError):
+    except RecordMisuse:
         exact = False
     if not exact:
         raise RecordRejected(chain.seq, "its bytes are not canonical")

@@ -65,6 +65,8 @@ class EpochOutcome:
 def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) -> tuple[LaboratoryState, EpochOutcome]:
     """Take one epoch in. Raises `scale.at1.ScaleMisuse` for an epoch that is not after the last one."""
     epoch_ns, register, n = given.readings.epoch_tai_ns, state.register, state.register.n_clocks
+    if epoch_ns <= state.epoch_ns:
+        raise at1.ScaleMisuse(state.epoch_ns, epoch_ns)
     interval_s = config.interval_ns / 1e9
     # compare: is each reading what its link lets expect, and what is each clock minus the pivot?
     marks, links = cleaning.classify(given.readings, state.links)
@@ -144,7 +146,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
     word = service.decide(facts)
     if steered.coordination is not None and heard.utc is not None and utc_now is not None and host is not None:
         real = realization.realize(host, steered.coordination, config.host_noise, epoch_ns=epoch_ns)
-        limit = bound(_terms(heard.utc, utc_now, steered.coordination, real, scale_step))
+        limit = bound(_terms(heard.utc, utc_now, steered.coordination, real, scale_step, config.members))
         if given.raw_ns is not None:
             page = service.clock_page(
                 real,
@@ -238,10 +240,19 @@ def _follow_host(  # noqa: PLR0917
     return realization.follow(before, config.host_noise, epoch_ns=epoch_ns, x_host_minus_scale_s=x, u_s=u_s)
 
 
-def _terms(
-    utc: UtcPrediction, now: TwoState, coordination: Coordination, real: Realization, scale_step: ScaleStep
+def _terms(  # noqa: PLR0917 - what the line found, called once
+    utc: UtcPrediction,
+    now: TwoState,
+    coordination: Coordination,
+    real: Realization,
+    scale_step: ScaleStep,
+    members: int,
 ) -> BoundTerms:
-    """Lay out the terms of the bound at this epoch."""
+    """Lay out the terms of the bound at this epoch.
+
+    A scale of one (`members`) has no detection floor: no clock tests another. What its clock does between two outside
+    values is in `u_scale_since_outside_s`, and the outside values are its test.
+    """
     inflation = utc.inflation
     since2 = max(now.p_xx - utc.u_outside_s * utc.u_outside_s, 0.0)
     return BoundTerms(
@@ -250,7 +261,7 @@ def _terms(
         u_host_link_s=real.u_host_link_s,
         limit_links_s=utc.limit_s,
         limit_steering_s=abs(now.x_s - coordination.at(now.epoch_ns)),
-        limit_undetected_s=scale_step.detection_floor_s,
+        limit_undetected_s=scale_step.detection_floor_s if members > 1 else 0.0,
         limit_host_rate_s=0.0,
         limit_stamps_s=0.0,
         limit_leap_s=0.0,

@@ -12,14 +12,13 @@ from truechimer.compare import selection
 from truechimer.compare.claims import SILENT, Claim
 from truechimer.compare.cleaning import Marks, Quality
 from truechimer.compare.reading import EpochReadings
-from truechimer.compare.selection import Candidate, Combined, Expected, Selection, SelectionState, Verdict
+from truechimer.compare.selection import Candidate, Combined, Expected, Selection, SelectionState
 from truechimer.scale.state import ScaleState, ScaleStep
 from truechimer.steer import utc_prediction
 from truechimer.steer.bound import COVERAGE_FACTOR
 from truechimer.steer.utc_prediction import ScaleNoise, UtcPrediction
 
 _GAP = int(Quality.GAP)
-_NO_VOTE = (Verdict.OUTVOTED, Verdict.QUARANTINED)
 _MAJORITY = SelectionState.MAJORITY
 
 START_PATIENCE_VALUES = 4
@@ -88,7 +87,8 @@ def hear(
     expected = None
     if ahead is not None and utc is not None and utc.state.n >= MATURE_VALUES:
         expected = Expected(ahead.x_s, COVERAGE_FACTOR * ahead.u_x_s * utc.inflation + utc.limit_s)
-    voters = [c for c in found if heard[c.reference].verdict not in _NO_VOTE]
+    # whoever was outvoted has no vote before it is requalified, also where it was silent in between
+    voters = [c for c in found if not heard[c.reference].quarantined_ns]
     if utc is None and _is_early(tuple(heard), voters, register):
         chosen = selection.NO_SOURCE
     else:

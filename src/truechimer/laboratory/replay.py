@@ -170,7 +170,7 @@ def replay(log: Iterable[bytes]) -> Replay:
                         ),
                     )
                 run.take(body)
-        except (TruechimerError, KeyError, TypeError, ValueError) as error:
+        except (TruechimerError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             return _ended(run, compared, Difference(chain.seq, str(error), data, None))
         if not run.owed:
             return _ended(

@@ -31,10 +31,10 @@ from truechimer.steer.utc_prediction import ScaleNoise, UtcPrediction
 class LaboratoryConfig:
     """Constants of a run.
 
-    `interval_ns`: between scale steps; `members`: clocks that may carry weight; `pivot`: clock index tried first; `requalify_s`: how long an outvoted source
-    must agree before it votes;
-    `silence_s`: how long doors may serve from the last page; `coverage`: measured lower limit of the bound's coverage;
-    `leap_expires_ns`, `envelope_until_ns`: ns TAI.
+    `interval_ns`: between scale steps; `members`: clocks that may carry weight; `pivot`: clock index tried first;
+    `requalify_s`: how long an outvoted source must agree before it votes; `silence_s`: how long doors may serve from
+    the last page; `coverage`: measured lower limit of the bound's coverage; `leap_expires_ns`, `envelope_until_ns`: ns
+    TAI.
     """
 
     name: str
