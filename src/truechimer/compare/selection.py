@@ -7,7 +7,7 @@ minus the scale; true UTC lies in every honest interval. The point that most ope
 is named. One hand that runs many servers has one vote.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -91,15 +91,17 @@ def select(candidates: list[Candidate], expected: Expected | None = None) -> Sel
         return NO_SOURCE
     everybody = tuple(candidate.reference for candidate in candidates)
     operators = {candidate.operator for candidate in candidates}
-    low, high = _most_shared(candidates)
+    # an operator has one vote, however many servers it runs; where there is only one, its servers vote among themselves
+    votes = [(c.operator if len(operators) > 1 else str(c.reference), c) for c in candidates]
+    shared = _most_shared(votes, expected)
+    if shared is None or 2 * shared.voters <= len({voter for voter, _ in votes}):
+        return Selection(SelectionState.NO_MAJORITY, (), everybody, surprise=False)
+    low, high = shared.low, shared.high
     inside = [
         c
         for c in candidates
         if c.x_utc_minus_scale_s - c.half_width_s <= low and c.x_utc_minus_scale_s + c.half_width_s >= high
     ]
-    agreeing = {candidate.operator for candidate in inside}
-    if 2 * len(agreeing) <= len(operators) or (len(operators) == 1 and 2 * len(inside) <= len(candidates)):
-        return Selection(SelectionState.NO_MAJORITY, (), everybody, surprise=False)
     surprise = False
     if expected is not None:
         least, most = (
@@ -133,22 +135,55 @@ def combine(candidates: list[Candidate]) -> Combined:
     return Combined(x / total, float(np.sqrt(u2)) / total, limit / total)
 
 
-def _most_shared(candidates: list[Candidate]) -> tuple[float, float]:
-    """Return the interval that the most operators share, the earliest and then narrowest where several tie."""
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """A stretch that the same voters share throughout (s), and within it the part that most of their servers share."""
+
+    voters: int
+    from_s: float
+    to_s: float
+    low: float
+    high: float
+
+
+def _most_shared(votes: list[tuple[str, Candidate]], expected: Expected | None) -> _Shared | None:
+    """Return the stretch that the most voters share, or None where several do and the expectation does not tell them
+    apart.
+
+    Two such stretches exist only where somebody's interval is wide enough to agree with both sides of a contradiction:
+    to take either would let whoever stands there choose. (RFC 5905 section 11.2.1 finds no majority there either.)
+    """
     edges = sorted(
-        [(c.x_utc_minus_scale_s - c.half_width_s, -1, c.operator) for c in candidates]
-        + [(c.x_utc_minus_scale_s + c.half_width_s, +1, c.operator) for c in candidates],
+        [(c.x_utc_minus_scale_s - c.half_width_s, -1, voter) for voter, c in votes]
+        + [(c.x_utc_minus_scale_s + c.half_width_s, +1, voter) for voter, c in votes],
         key=lambda edge: (edge[0], edge[1]),
     )
     counts: dict[str, int] = {}
-    best, low, high = 0, 0.0, 0.0
-    for index, (at, side, operator) in enumerate(edges):
+    best, servers, most = 0, 0, 0
+    found: list[_Shared] = []
+    ended = True
+    for index, (at, side, voter) in enumerate(edges):
         if side < 0:
-            counts[operator] = counts.get(operator, 0) + 1
-            if len(counts) > best:
-                best, low, high = len(counts), at, edges[index + 1][0]
+            counts[voter] = counts.get(voter, 0) + 1
+            servers += 1
+            high = edges[index + 1][0]
+            if len(counts) > best or (len(counts) == best and ended):
+                found = found if len(counts) == best else []
+                best, most, ended = len(counts), servers, False
+                found.append(_Shared(best, at, high, at, high))
+            elif len(counts) == best and servers > most:
+                most = servers
+                found[-1] = replace(found[-1], low=at, high=high)
         else:
-            counts[operator] -= 1
-            if not counts[operator]:
-                del counts[operator]
-    return low, high
+            if len(counts) == best and not ended:
+                found[-1] = replace(found[-1], to_s=at)
+            counts[voter] -= 1
+            servers -= 1
+            if not counts[voter]:
+                del counts[voter]
+                ended = ended or len(counts) < best
+    if len(found) > 1 and expected is not None:
+        least = expected.x_utc_minus_scale_s - expected.half_width_s
+        greatest = expected.x_utc_minus_scale_s + expected.half_width_s
+        found = [shared for shared in found if shared.from_s <= greatest and shared.to_s >= least]
+    return found[0] if len(found) == 1 else None
