@@ -166,11 +166,24 @@ def test_status_is_one_screen_with_everything_that_was_said(
     for words in (
         "+/- 31.3 ns", "steered on UTC by a majority", "21.3 ns of the scale alone", "host link 18.0 ns", "SIM(demo)",
         "TAI - UTC 37 s", "single signer, software key", "caesium2", "phase step", "^x  UTC.p3", "42 requests",
-        "warning clock-step caesium2", "do: look at its counter",
+        "warning clock-step: caesium2 stepped", "do: look at its counter",
     ):  # fmt: skip
         assert words in out
     assert len(out.splitlines()) <= 40
     assert max(map(len, out.splitlines())) <= 160
+
+
+def test_the_terms_of_the_bound_add_up_to_it(lab: FakeLaboratory, capsys: pytest.CaptureFixture[str]) -> None:
+    lab.status["terms"] = {"u_host_link_s": 3e-9, "u_utc_prediction_s": 4e-9, "limit_links_s": 5e-9}
+    lab.bound_s = 6 * 5e-9 + 5e-9 + 7e-9
+    lab.status["clocks"][0]["weight"] = 1e-5
+    assert main(["status"]) == 0
+    out = capsys.readouterr().out
+    assert "since the last epoch: 7.00 ns" in out or "since the last epoch: 7.01 ns" in out
+    assert "<0.001" in out
+    lab.bound_s = 35e-9
+    assert main(["status"]) == 0
+    assert "since the last epoch" not in capsys.readouterr().out
 
 
 def test_status_says_unsynchronised_first_and_with_its_exit_status(

@@ -157,35 +157,35 @@ def test_what_a_laboratory_says_is_never_markup(browser: Browser, console: Conso
     assert browser.complaints == []
 
 
-@pytest.mark.parametrize(
-    ("label", "elapsed_s", "shown"),
-    [
-        ("2026-03-01T23:59:59.9Z", 0.2, "2026-03-02 00:00:00.1"),
-        ("2028-02-28T23:59:59.0Z", 1.0, "2028-02-29 00:00:00.0"),
-        ("2026-12-30T23:59:59.5Z", 0.75, "2026-12-31 00:00:00.2"),
-        ("2026-12-31T23:59:57.0Z", 1.0, "2026-12-31 23:59:58.0"),
-        ("2026-12-31T23:59:57.0Z", 2.5, None),  # the second 59 may be taken away
-        ("2026-12-31T23:59:59.5Z", 0.4, "2026-12-31 23:59:59.9"),  # it was not: the laboratory said so
-        ("2026-12-31T23:59:59.5Z", 0.6, None),  # a second 60 may follow
-        ("2026-12-31T23:59:60.2Z", 0.5, "2026-12-31 23:59:60.7"),
-        ("2026-12-31T23:59:60.2Z", 0.9, None),
-        ("2026-04-30T23:59:59.5Z", 0.6, None),
-        ("2027-01-01T00:00:00.0Z", 4.0, "2027-01-01 00:00:04.0"),
-        ("2027-01-01T00:00:00Z", 59.999, "2027-01-01 00:00:59.9"),  # cut off, never rounded up
-        ("2027-01-01 00:00:00", 0.0, None),
-    ],
-)
-def test_no_sample_is_carried_across_a_second_that_may_not_be(
-    browser: Browser, modules: Console, label: str, elapsed_s: float, shown: str | None
-) -> None:
+CARRIED = [
+    ("2026-03-01T23:59:59.9Z", 0.2, "2026-03-02 00:00:00.1"),
+    ("2028-02-28T23:59:59.0Z", 1.0, "2028-02-29 00:00:00.0"),
+    ("2026-12-30T23:59:59.5Z", 0.75, "2026-12-31 00:00:00.2"),
+    ("2026-12-31T23:59:57.0Z", 1.0, "2026-12-31 23:59:58.0"),
+    ("2026-12-31T23:59:57.0Z", 2.5, None),  # the second 59 may be taken away
+    ("2026-12-31T23:59:59.5Z", 0.4, "2026-12-31 23:59:59.9"),  # it was not: the laboratory said so
+    ("2026-12-31T23:59:59.5Z", 0.6, None),  # a second 60 may follow
+    ("2026-12-31T23:59:60.2Z", 0.5, "2026-12-31 23:59:60.7"),
+    ("2026-12-31T23:59:60.2Z", 0.9, None),
+    ("2026-04-30T23:59:59.5Z", 0.6, None),
+    ("2027-01-01T00:00:00.0Z", 4.0, "2027-01-01 00:00:04.0"),
+    ("2027-01-01T00:00:00Z", 59.999, "2027-01-01 00:00:59.9"),  # cut off, never rounded up
+    ("2027-01-01 00:00:00", 0.0, None),
+]
+"""A label, the seconds since, and what may be shown."""
+
+
+def test_no_sample_is_carried_across_a_second_that_may_not_be(browser: Browser, modules: Console) -> None:
     browser.go(f"{modules.url}healthz", 1280)
-    program = f"""import('/static/clock.js').then(({{ parseUtc, carry, words }}) => {{
-      const label = parseUtc({json.dumps(label)});
-      const carried = label && carry(label, {elapsed_s});
-      const said = carried && words(carried);
-      return said && `${{said.date}} ${{said.time}}.${{said.tenth}}`;
-    }})"""
-    assert browser.evaluate(program) == shown
+    program = f"""import('/static/clock.js').then(({{ parseUtc, carry, words }}) =>
+      {json.dumps([each[:2] for each in CARRIED])}.map(([text, elapsed]) => {{
+        const label = parseUtc(text);
+        const carried = label && carry(label, elapsed);
+        const said = carried && words(carried);
+        return said && `${{said.date}} ${{said.time}}.${{said.tenth}}`;
+      }}))"""
+    found = browser.evaluate(program)
+    assert [(*each[:2], shown) for each, shown in zip(CARRIED, found, strict=True)] == CARRIED
 
 
 def test_a_leap_second_of_the_laboratory_is_shown_as_second_60(
@@ -199,18 +199,17 @@ def test_a_leap_second_of_the_laboratory_is_shown_as_second_60(
     browser.until(STILL)
 
 
-@pytest.mark.parametrize(
-    ("expression", "shown"),
-    [
-        ("bound(3e-9)", "3.00 ns"), ("bound(3.124e-8)", "31.3 ns"), ("bound(9.9999e-4)", "1.00 ms"),
-        ("bound(0)", "0 s"),
-        ("bound(undefined)", "–"), ("seconds(-3.1e-4, { signed: true })", "−310 µs"), ("rate(-1.1e-13)", "−1.10e-13"),
-        ("age(100)", "100 s"), ("age(7300)", "2 h"), ("bound(1234.5)", "1235 s"),
-    ],
-)  # fmt: skip
-def test_figures_are_written_as_the_verbs_write_them(
-    browser: Browser, modules: Console, expression: str, shown: str
-) -> None:
+WRITTEN = [
+    ("bound(3e-9)", "3.00 ns"), ("bound(3.124e-8)", "31.3 ns"), ("bound(9.9999e-4)", "1.00 ms"),
+    ("bound(0)", "0 s"),
+    ("bound(undefined)", "–"), ("seconds(-3.1e-4, { signed: true })", "−310 µs"), ("rate(-1.1e-13)", "−1.10e-13"),
+    ("weight(0)", "0.000"), ("weight(1e-5)", "<0.001"),
+    ("age(100)", "100 s"), ("age(7300)", "2 h"), ("bound(1234.5)", "1235 s"),
+]  # fmt: skip
+
+
+def test_figures_are_written_as_the_verbs_write_them(browser: Browser, modules: Console) -> None:
     browser.go(f"{modules.url}healthz", 1280)
-    program = f"import('/static/words.js').then(({{ bound, seconds, rate, age }}) => {expression})"
-    assert browser.evaluate(program) == shown
+    asked = ", ".join(expression for expression, _ in WRITTEN)
+    program = f"import('/static/words.js').then(({{ bound, seconds, rate, age, weight }}) => [{asked}])"
+    assert browser.evaluate(program) == [shown for _, shown in WRITTEN]

@@ -56,6 +56,7 @@ def screen(document: dict[str, Any]) -> list[str]:
     lines += _labelled("bound", _bound_words(document))
     for key, prefix, factor in (("6 sigma", "u_", COVERAGE_FACTOR), ("whole", "limit_", 1.0)):
         lines += _labelled("", _terms(document, key, prefix=prefix, factor=factor))
+    lines += _labelled("", _growth(document))
     lines += _labelled("scale", _scale(document))
     lines += _labelled("steering", _steering(document))
     lines += _labelled("leap", _leap(document))
@@ -107,6 +108,18 @@ def _terms(document: dict[str, Any], says: str, *, prefix: str, factor: float) -
         if name.startswith(prefix) and isinstance(value, int | float) and value
     ]
     return f"{says}: {', '.join(shown)}" if shown else ""
+
+
+def _growth(document: dict[str, Any]) -> str:
+    """Return what the bound has grown by since the epoch whose terms are shown, so that the figures add up."""
+    terms, bound_s = document.get("terms"), number(document, "bound_s")
+    if not isinstance(terms, dict) or bound_s is None:
+        return ""
+    values = {name: float(value) for name, value in terms.items() if isinstance(value, int | float)}
+    squares = math.fsum(value * value for name, value in values.items() if name.startswith("u_"))
+    whole = math.fsum(value for name, value in values.items() if name.startswith("limit_"))
+    grown_s = bound_s - COVERAGE_FACTOR * math.sqrt(squares) - whole
+    return f"since the last epoch: {bound(grown_s)}" if grown_s > 1e-9 * bound_s else ""
 
 
 def _scale(document: dict[str, Any]) -> str:
@@ -174,7 +187,7 @@ def _clocks(rows: list[dict[str, Any]]) -> list[str]:
         (
             plain(row.get("name", "-"), 32),
             plain(row.get("kind", "-")),
-            "-" if number(row, "weight") is None else f"{number(row, 'weight'):.3f}",
+            _weight(number(row, "weight")),
             plain(row.get("state", "-")),
             seconds(number(row, "x_clock_minus_scale_s"), signed=True),
             "-" if number(row, "rate") is None else f"{number(row, 'rate'):+.2e}",
@@ -183,6 +196,13 @@ def _clocks(rows: list[dict[str, Any]]) -> list[str]:
         for row in rows
     ]
     return ["", *table(header, cells, left=(0, 1, 3, 6))]
+
+
+def _weight(weight: float | None) -> str:
+    """Return a weight to a thousandth; a clock that weighs less than that still weighs."""
+    if weight is None:
+        return "-"
+    return "<0.001" if 0.0 < weight < 0.0005 else f"{weight:.3f}"
 
 
 def _doors(rows: list[dict[str, Any]]) -> list[str]:
@@ -211,8 +231,9 @@ def _alerts(rows: list[dict[str, Any]]) -> list[str]:
     worst = sorted(newest, key=lambda row: rank.get(str(row.get("severity")), len(SEVERITIES)))[:ALERTS_SHOWN]
     lines = [""]
     for row in worst:
-        words = f"{plain(row.get('severity', '-'))} {plain(row.get('alert', '-'))} {plain(row.get('subject', ''))}"
-        lines += _labelled("alert", f"{words}: {plain(row.get('says', ''))}")
+        subject, says = plain(row.get("subject", "")), plain(row.get("says", ""))
+        words = f"{plain(row.get('severity', '-'))} {plain(row.get('alert', '-'))}"
+        lines += _labelled("alert", f"{words}: {says}" if says.startswith(subject) else f"{words} {subject}: {says}")
         if row.get("do_next"):
             lines += _labelled("", f"do: {plain(row['do_next'])}")
     if len(rows) > len(worst):

@@ -1,6 +1,6 @@
 // From a status document to the page's elements. Text only (textContent): what a laboratory says is never markup.
 
-import { age, bound, isNumber, rate, seconds, text } from "./words.js";
+import { age, bound, isNumber, rate, seconds, text, weight } from "./words.js";
 
 const element = (id) => document.getElementById(id);
 const rowsOf = (value) => (Array.isArray(value) ? value.filter((row) => row && typeof row === "object") : []);
@@ -17,6 +17,7 @@ const TERMS = {
   limit_host_rate_s: "host rate over age",
   limit_stamps_s: "stamps",
   limit_leap_s: "leap second in doubt",
+  growth_since_epoch_s: "growth since the last epoch",
 };
 
 function put(id, words) {
@@ -96,9 +97,13 @@ function bounds(said) {
   const more = [];
   if (isNumber(said.scale_bound_s)) more.push(`scale alone ± ${bound(said.scale_bound_s)}`);
   if (isNumber(said.u_s)) more.push(`one sigma ${seconds(said.u_s)}`);
-  if (isNumber(said.coverage)) more.push(`coverage at least ${Math.floor(said.coverage * 1e6) / 1e6}`);
+  if (isNumber(said.coverage) && said.coverage > 0) more.push(`coverage at least ${Math.floor(said.coverage * 1e6) / 1e6}`);
   put("bound-more", more.join(", "));
   const terms = Object.entries(said.terms ?? {}).filter(([, value]) => isNumber(value) && value > 0);
+  const sum = (prefix, part) => terms.filter(([name]) => name.startsWith(prefix)).reduce((total, [, value]) => total + part(value), 0);
+  const made = SIGMAS * Math.sqrt(sum("u_", (value) => value * value)) + sum("limit_", (value) => value);
+  // The terms are those of the last epoch; since then the bound has grown with its age.
+  if (terms.length && isNumber(said.bound_s) && said.bound_s > made * (1 + 1e-9)) terms.push(["growth_since_epoch_s", said.bound_s - made]);
   body("terms").replaceChildren(
     ...terms.map(([name, value]) => {
       const sigma = name.startsWith("u_");
@@ -124,7 +129,7 @@ function clocks(rows) {
         [
           cell(text(each.name)),
           cell(text(each.kind), "wide"),
-          cell(isNumber(each.weight) ? each.weight.toFixed(3) : "–", "number"),
+          cell(weight(each.weight), "number"),
           barCell,
           cell(seconds(each.x_clock_minus_scale_s, { signed: true }), "number"),
           cell(rate(each.rate), "number wide"),
@@ -170,7 +175,8 @@ function alerts(rows) {
       severity.className = "severity";
       severity.textContent = `${text(each.severity)} `;
       const says = document.createElement("span");
-      says.textContent = `${text(each.subject)}: ${text(each.says)} `;
+      const subject = text(each.says).startsWith(text(each.subject)) ? "" : `${text(each.subject)}: `;
+      says.textContent = `${subject}${text(each.says)} `;
       const next = document.createElement("span");
       next.className = "quiet";
       next.textContent = text(each.do_next);

@@ -45,4 +45,7 @@ export function age(value) {
 /** A dimensionless rate such as −1.23e-13, with a minus sign that lines up. */
 export const rate = (value) => (isNumber(value) ? (value < 0 ? "−" : "+") + Math.abs(value).toExponential(2) : "–");
 
+/** A weight to a thousandth; a clock that weighs less than that still weighs. */
+export const weight = (value) => (!isNumber(value) ? "–" : value > 0 && value < 0.0005 ? "<0.001" : value.toFixed(3));
+
 export const text = (value) => (value === undefined || value === null ? "" : String(value));
