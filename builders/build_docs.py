@@ -128,7 +128,7 @@ def demo_block(kept: dict[str, Any]) -> str:
             "seen after",
             "the scale moves",
             "served time moves",
-            "bound at the end",
+            "bound then",
             "true error then",
         ],
     ]
@@ -152,7 +152,8 @@ def demo_block(kept: dict[str, Any]) -> str:
     figures = (
         f"{len(body['clocks'])} simulated clocks became one scale, `{body['scale']}`. The bound that was stated live "
         f"was at most {_ns(body['bound_s_max'] * NS)}; the true error, which only the simulated world knows, at most "
-        f"{_ns(body['true_error_s_max'] * NS)} in {body['samples']} samples: {body['lies']} lies. "
+        f"{_ns(body['true_error_s_max'] * NS)} in {body['samples']} samples. Lies, with those of the branches' "
+        f"{body['branch_samples']} samples: {body['lies']}. "
         f"{body['ntp_requests']} NTP requests over loopback were off by {body['ntp_error_s_median'] * US:.1f} us in "
         f"the median (this kind of machine's stamps, not the scale). Of {body['records']} records "
         f"{body['replay']['records_compared']} were replayed from the log, {bits}."
@@ -162,9 +163,9 @@ def demo_block(kept: dict[str, Any]) -> str:
 
 
 BRANCHES = """\
-Events marked *branch* need days: they run from the live state, faster than real time, beside the laboratory. A drag \
-that is slow enough is not seen by the clocks' own tests: it moves the scale, steering on UTC takes most of that back, \
-and served time stays inside its bound."""
+Events marked *branch* need days: the same laboratory, from the end of its history on, runs them beside the live one, \
+faster than real time. A drag that is slow enough is not seen by the clocks' own tests: it moves the scale, steering \
+on UTC takes most of that back, and served time stays inside its bound."""
 
 EVERY_RUN = "Another seed, another machine, other figures. What holds in every run, and what a test holds a new run to:"
 
@@ -354,15 +355,15 @@ def _table(rows: list[list[str]]) -> str:
 
 
 def _ns(value: float | None) -> str:
-    """Write nanoseconds to the picosecond; absent stays empty."""
-    return "" if value is None else f"{value:.3f} ns" if abs(value) < 1.0 else f"{value:.1f} ns"
+    """Write nanoseconds, below ten of them to the picosecond; absent stays empty."""
+    return "" if value is None else f"{value:.3f} ns" if abs(value) < 10.0 else f"{value:.1f} ns"
 
 
 def _duration(seconds: float | None) -> str:
     if seconds is None:
         return "not seen"
-    if seconds < 1.0:
-        return "the same second"
+    if seconds < 10.0:
+        return f"{seconds:.1f} s"
     return (
         f"{seconds:.0f} s"
         if seconds < 600.0

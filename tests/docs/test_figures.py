@@ -6,6 +6,7 @@ import pytest
 
 from truechimer.clocks.clock import Clock, ClockKind
 from truechimer.compare.claims import STALE_INTERVALS
+from truechimer.daemon.demo_story import RAMP_S_PER_S, STEP_S
 from truechimer.daemon.lab_start import REQUALIFY_INTERVALS
 from truechimer.daemon.policy_files import ENVELOPE_DAYS
 from truechimer.laboratory.outside import MATURE_VALUES, START_PATIENCE_VALUES
@@ -18,6 +19,8 @@ from truechimer.serve.ntp.server import SIMULATED_ANCHOR_DOUBT_S
 from truechimer.serve.rx_stamp import STAMP_HANDLING_LIMIT_S, USER_STAMP_LIMIT_S
 from truechimer.steer.bound import COVERAGE_FACTOR
 from truechimer.watch.expiry import DAY_NS, WARNING_NS
+
+from .test_documents import BUILDER
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 AT1, BOUND, SELECTION, ENVELOPE = (
@@ -72,3 +75,9 @@ def limits_in_words(kind: ClockKind) -> str:
 )
 def test_a_figure_on_a_page_is_the_codes(page: str, words: str) -> None:
     assert words in (DOCS / page).read_text(encoding="utf-8"), f"docs/{page} should say: {words}"
+
+
+def test_the_readme_says_the_sizes_of_the_demos_events() -> None:
+    words = BUILDER.EVENT_WORDS
+    assert words["clock-step"] == f"the heaviest clock steps by {STEP_S * 1e9:g} ns"
+    assert words["link-ramp"] == f"a link to UTC is walked away, {RAMP_S_PER_S * 1e9:g} ns a second"
