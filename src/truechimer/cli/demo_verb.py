@@ -145,7 +145,7 @@ def _tell(laboratory: Laboratory, seed: int, options: argparse.Namespace, screen
     ending = _Ending(laboratory, story, options, screen)
     if not laboratory.ending.is_set():
         _say_history(laboratory.started, laboratory.epochs, time.monotonic() - began, screen.say)
-        laboratory.observer = story.observe
+        story.begin()
         laboratory.open_doors()
         for door in laboratory.doors:
             if door.listener.protocol is Protocol.CONSOLE:

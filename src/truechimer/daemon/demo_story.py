@@ -76,7 +76,7 @@ class Told:
 class Story:
     """The story of one demo: `say` prints one line, `progress` draws how much of a long step is done.
 
-    Made between the history and the first live epoch: its branches begin there.
+    It begins between the history and the first live epoch.
     """
 
     laboratory: Laboratory
@@ -103,11 +103,12 @@ class Story:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _began: float = 0.0
 
-    def __post_init__(self) -> None:
-        """Keep where the branches begin: world and fold at the last epoch of the history."""
+    def begin(self) -> None:
+        """Keep where the branches begin, world and fold at the last epoch of the history, and look on from here."""
         started = self.laboratory.started
         self._origin = Origin(self._world().fork(), started.state, started.label.raw_ns)
         self._before = started.state
+        self.laboratory.observer = self.observe
 
     def _world(self) -> World:
         """Return the simulated world."""

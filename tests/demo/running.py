@@ -1,0 +1,161 @@
+"""A demo of our own in a process of its own, with its own temporary folder and registry, so that what it leaves shows.
+
+It tests nothing. It ends only the process that it started.
+"""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+PORTS = 4
+ANSWERS = "NTP answers on"
+
+
+def free_port_base() -> int:
+    """Return a port P such that P to P+3 are free on loopback, for UDP and TCP."""
+    for base in range(20_000 + os.getpid() % 10_000, 60_000, PORTS):
+        try:
+            for port in range(base, base + PORTS):
+                for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+                    with socket.socket(socket.AF_INET, kind) as held:
+                        held.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return base
+    raise AssertionError("no four free ports in a row")
+
+
+@dataclass
+class Demo:
+    """A running demo: what it has said so far, and what it leaves."""
+
+    process: "subprocess.Popen[str]"
+    port_base: int
+    temporary: Path
+    environment: dict[str, str]
+    out: list[str] = field(default_factory=list)
+    err: list[str] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+    _readers: list[threading.Thread] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for stream, lines in ((self.process.stdout, self.out), (self.process.stderr, self.err)):
+            if stream is not None:
+                reader = threading.Thread(target=lines.extend, args=(stream,), daemon=True)
+                reader.start()
+                self._readers.append(reader)
+
+    @property
+    def said(self) -> str:
+        """All that was said on both streams."""
+        return "".join([*self.out, *self.err])
+
+    def wait_for(self, what: str, *, within_s: float = 90.0) -> float:
+        """Wait until the demo has said `what`; return the seconds since its start."""
+        until = time.monotonic() + within_s
+        while not re.search(what, self.said):
+            assert self.process.poll() is None, f"ended before it said {what!r}:\n{self.said}"
+            assert time.monotonic() < until, f"{what!r} was not said within {within_s:g} s:\n{self.said}"
+            time.sleep(0.02)
+        return time.monotonic() - self.began
+
+    def interrupt(self, number: signal.Signals = signal.SIGINT) -> None:
+        """Do what Ctrl-C does."""
+        self.process.send_signal(number)
+
+    def end(self, *, within_s: float = 120.0) -> int:
+        """Wait for its end and return its exit status."""
+        status = self.process.wait(within_s)
+        for reader in self._readers:
+            reader.join(5.0)
+        return status
+
+    def document(self) -> dict[str, Any]:
+        """Return what it printed on standard output: one JSON document and nothing else."""
+        body: dict[str, Any] = json.loads("".join(self.out))
+        return body
+
+    def verb(self, *words: str, within_s: float = 30.0) -> "subprocess.CompletedProcess[str]":
+        """Run a verb that finds this demo through the registry."""
+        command = [sys.executable, "-P", "-m", "truechimer", *words]
+        return subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, timeout=within_s, check=False
+        )
+
+    def left_behind(self) -> list[str]:
+        """Return what is still there after its end: files, processes, ports."""
+        found = [str(path.relative_to(self.temporary)) for path in self.temporary.rglob("*") if not path.is_dir()]
+        found += [path.name for path in self.temporary.glob("truechimer-demo-*")]
+        found += [f"process {pid}" for pid in self.processes()]
+        for port in range(self.port_base, self.port_base + PORTS):
+            for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+                with socket.socket(socket.AF_INET, kind) as held:
+                    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    try:
+                        held.bind(("127.0.0.1", port))
+                    except OSError:
+                        found.append(f"port {port}")
+        return found
+
+    def processes(self) -> list[int]:
+        """Return the processes, this demo and its doors among them, that carry its temporary folder."""
+        wanted = f"TMPDIR={self.temporary}".encode()
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                    found.append(int(folder.name))
+            except OSError:
+                continue
+        return found
+
+
+def environment_in(folder: Path, **changes: str) -> dict[str, str]:
+    """Return an environment whose temporary files and registry lie in `folder`."""
+    inherited = {k: v for k, v in os.environ.items() if k not in {"TRUECHIMER_LAB", "COLUMNS"}}
+    return inherited | {
+        "TMPDIR": str(folder),
+        "XDG_RUNTIME_DIR": str(folder),
+        "PYTHONPATH": str(ROOT / "src"),
+        **changes,
+    }
+
+
+@contextmanager
+def a_demo(folder: Path, *words: str, port_base: int | None = None, **environment: str) -> Iterator[Demo]:
+    """Start a demo whose temporary folder is `folder`/tmp; it is ended at the latest when the block is left."""
+    temporary = folder / "tmp"
+    temporary.mkdir()
+    base = free_port_base() if port_base is None else port_base
+    given = environment_in(temporary, **environment)
+    command = [sys.executable, "-P", "-m", "truechimer", "demo", "--port-base", str(base), *words]
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=given,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield Demo(process, base, temporary, given)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(30)
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
