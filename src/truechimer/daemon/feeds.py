@@ -27,6 +27,7 @@ NTP_DELAYS_KEPT = 32
 AFTER_FAULT_S = 1.0
 BURST = 8
 """Questions asked at the start, 2 s apart (or the poll where that is shorter), so that the rate is known soon."""
+BURST_EVERY_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +171,10 @@ class NtpFeed(Feed):
             )
             asked += 1
             self._take(found)
-            wait_s = min(2.0, self._poll_s) if asked < BURST else self._poll_s
-            self._ended.wait(max(0.0, wait_s - (clocks.raw_ns() - began) / NS_PER_S))
+            every_ns = round((min(BURST_EVERY_S, self._poll_s) if asked < BURST else self._poll_s) * NS_PER_S)
+            # a grid that all sources share: their answers come together, and are judged together
+            raw_ns = clocks.raw_ns()
+            self._ended.wait((every_ns - raw_ns % every_ns) / NS_PER_S)
 
     def _take(self, found: NtpMeasurement | ExchangeFailure) -> None:
         """Turn an answer into a reading, or note why not."""

@@ -18,6 +18,11 @@ from truechimer.daemon.feeds import Batch
 HOLD_S = 1.0
 """How long an epoch of one file waits for the other files."""
 
+ROUND_S = 0.25
+"""How long an answer waits for those of other servers that were asked with it. Taken one by one, servers that differ by
+less than they can exclude look like a jumping rate.
+"""
+
 SILENT_FILE_S = 30.0
 """A file that brought nothing for so long is not waited for."""
 
@@ -78,13 +83,17 @@ class Gathering:
         self._straight: list[Batch] = []
         self._epochs: list[tuple[int, int, float, Batch]] = []
         self._references: list[tuple[float, Batch]] = []
+        self._round: list[tuple[float, Batch]] = []
+        self._in_round: frozenset[str] = frozenset()
         self._newest: dict[str, tuple[int, float]] = {}
         self._count = 0
 
     def add(self, batch: Batch, now_s: float) -> None:
         """Take a batch in."""
-        if not self._clocks or batch.world is not None:
+        if batch.world is not None:
             self._straight.append(batch)
+        elif not self._clocks:
+            self._round.append((now_s, batch))
         elif has_clocks(batch):
             self._count += 1
             heapq.heappush(self._epochs, (batch.epoch_tai_ns, self._count, now_s, batch))
@@ -95,6 +104,7 @@ class Gathering:
     def ready(self, now_s: float) -> list[Batch]:
         """Return what may go into the fold, in its order."""
         out, self._straight = self._straight, []
+        out += self._rounds(now_s)
         while self._epochs and self._is_complete(*self._epochs[0][:3], now_s):
             epoch_ns = self._epochs[0][0]
             parts = []
@@ -107,6 +117,22 @@ class Gathering:
             out += [held for since, held in self._references if now_s - since >= self._patience_s]
             self._references = [item for item in self._references if now_s - item[0] < self._patience_s]
         return out
+
+    def _rounds(self, now_s: float) -> list[Batch]:
+        """Return the answers that came together as one batch, each with its own epoch, at that of the newest."""
+        sources = frozenset(batch.source for _, batch in self._round)
+        if not self._round or (not sources >= self._in_round and now_s - self._round[0][0] < ROUND_S):
+            return []
+        self._in_round = sources
+        held, self._round = [batch for _, batch in self._round], []
+        last: list[Batch] = []
+        whole: list[list[Batch]] = []
+        for batch in sorted(held, key=lambda item: item.epoch_tai_ns):
+            if any(batch.source == other.source for other in last):
+                whole.append(last)
+                last = []
+            last.append(batch)
+        return [with_references(group[-1], group[:-1]) for group in (*whole, last)]
 
     def _is_complete(self, epoch_ns: int, _count: int, arrived_s: float, now_s: float) -> bool:
         """Return True where no file can still bring something for this epoch, or it has waited long enough."""

@@ -1,0 +1,235 @@
+"""A laboratory without clocks on three of Debian's chronyd: its scale is this host's oscillator, its UTC theirs.
+
+chronyd runs with `-x` and `local stratum 1`: it serves the machine's own clock and never touches it. What lies or falls
+silent here is the path to one: a forwarder that moves the stamps of the answers, which is what a client sees of a lying
+server.
+"""
+
+import shutil
+import socket
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from tests.daemon_laboratory.laboratories import (
+    Up,
+    ask_door,
+    free_udp_port,
+    replayed,
+    until,
+    up,
+    verb,
+    wall_tai_ns,
+    write_lab,
+)
+
+pytestmark = pytest.mark.needs_chrony
+
+LIMIT_S = 2.5e-4
+"""A listener's limit that a holdover of this host reaches within a test's patience."""
+
+CHRONYD = shutil.which("chronyd", path="/usr/sbin:/usr/local/sbin:/usr/bin") or "chronyd"
+
+
+@contextmanager
+def a_chronyd(folder: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a chronyd of our own that serves this machine's clock as stratum 1."""
+    folder.mkdir()
+    lines = ["local stratum 1", "allow 127.0.0.0/8", "bindaddress 127.0.0.1", f"port {port}", "cmdport 0"]
+    (folder / "own.conf").write_text("\n".join([*lines, f"pidfile {folder}/own.pid"]) + "\n")
+    command = [CHRONYD, "-x", "-d", "-u", "root", f"include {folder}/own.conf", "bindcmdaddress /"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+class Path50(threading.Thread):
+    """A path to a server on which somebody sits: it moves receive and transmit stamp of each answer by `shift_s`, or
+    swallows everything.
+    """
+
+    def __init__(self, server_port: int) -> None:
+        super().__init__(daemon=True)
+        self.shift_s = 0.0
+        self.is_silent = False
+        self._server_port = server_port
+        self._front = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._front.bind(("127.0.0.1", 0))
+        self._front.settimeout(0.1)
+        self.port: int = self._front.getsockname()[1]
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as back:
+            back.connect(("127.0.0.1", self._server_port))
+            back.settimeout(0.5)
+            while not self._ended.is_set():
+                try:
+                    request, client = self._front.recvfrom(2048)
+                    if self.is_silent:
+                        continue
+                    back.send(request)
+                    reply = back.recv(2048)
+                except OSError:
+                    continue
+                self._front.sendto(self._moved(reply), client)
+        self._front.close()
+
+    def _moved(self, reply: bytes) -> bytes:
+        receive, transmit = struct.unpack("!QQ", reply[32:48])
+        units = round(self.shift_s * 2**32)
+        return reply[:32] + struct.pack("!QQ", (receive + units) % 2**64, (transmit + units) % 2**64) + reply[48:]
+
+    def stop(self) -> None:
+        self._ended.set()
+        self.join(5)
+
+
+@contextmanager
+def three_chronyd(folder: Path) -> Iterator[list[int]]:
+    """Run three chronyd; give their ports."""
+    with ExitStack() as ends:
+        ports = [free_udp_port() for _ in "abc"]
+        for name, port in zip("abc", ports, strict=True):
+            ends.enter_context(a_chronyd(folder / f"chronyd-{name}", port))
+        yield ports
+
+
+@contextmanager
+def three_paths(folder: Path) -> Iterator[list[Path50]]:
+    """Run three chronyd, each behind a path of its own."""
+    with ExitStack() as ends:
+        paths = []
+        for name in "abc":
+            port = free_udp_port()
+            ends.enter_context(a_chronyd(folder / f"chronyd-{name}", port))
+            path = Path50(port)
+            path.start()
+            ends.callback(path.stop)
+            paths.append(path)
+        yield paths
+
+
+def a_lab(folder: Path, ports: list[int], *, bound_limit_s: float = 0.01) -> int:
+    """Write the laboratory's file; return the port of its door."""
+    door = free_udp_port()
+    sources = "".join(
+        f'[[source]]\nname = "{name}"\nkind = "ntp"\naddress = "127.0.0.1:{port}"\npoll_s = 0.5\n'
+        for name, port in zip("abc", ports, strict=True)
+    )
+    head = '[lab]\nname = "hostlab"\nsilence_s = 4.0\n[scale]\ninterval_s = 1.0\n'
+    listener = f'[[listener]]\nprotocol = "ntp"\nport = {door}\nbound_limit_s = {bound_limit_s}\n'
+    write_lab(folder, head + sources + listener)
+    return door
+
+
+def errors_of(door: int, n: int) -> tuple[list[float], list[float]]:
+    """Return door minus this host's clock, and the bound that the door states (s), for n questions."""
+    errors, bounds = [], []
+    for _ in range(n):
+        found = ask_door(door)
+        assert found is not None
+        assert found.synchronised, found.doubt
+        assert found.server_tai_fs is not None
+        errors.append((found.server_tai_fs - wall_tai_ns(found.raw_mid_ns) * 10**6) / 1e15)
+        bounds.append(found.root_dispersion_s + found.root_delay_s / 2.0)
+        time.sleep(0.05)
+    return errors, bounds
+
+
+def marks(running: Up) -> dict[str, str]:
+    """Return each source's mark."""
+    return {row["name"]: row["mark"] for row in running.ask("sources").get("sources", [])}
+
+
+def alerts(running: Up) -> set[str]:
+    return {row["alert"] for row in running.ask().get("alerts", [])}
+
+
+def chronyd_asks(door: int, folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Let chronyd measure our door once (-Q), without control of the clock (-x)."""
+    server = f"server 127.0.0.1 port {door} iburst minpoll 0 maxpoll 0"
+    (folder / "client.conf").write_text(f"{server}\nport 0\ncmdport 0\npidfile {folder}/client.pid\n")
+    command = [CHRONYD, "-x", "-d", "-u", "root", "-Q", "-t", "8", f"include {folder}/client.conf", "bindcmdaddress /"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_laboratory_without_clocks_serves_utc_within_its_bound(tmp_path: Path) -> None:
+    with three_chronyd(tmp_path) as ports:
+        door = a_lab(tmp_path, ports)
+        began = time.monotonic()
+        with up(tmp_path) as running:
+            running.until_state("steered", patience_s=60.0)
+            took_s = time.monotonic() - began
+            time.sleep(4.0)
+            errors, bounds = errors_of(door, 40)
+            status = running.ask()
+            first = ask_door(door)
+            peer = chronyd_asks(door, tmp_path)
+            told = verb(tmp_path, "now", "--lab", str(tmp_path))
+            assert running.end() == 0
+    p95 = sorted(abs(error) for error in errors)[int(0.95 * len(errors)) - 1]
+    print(f"steered after {took_s:.1f} s; p95 of |error| {p95 * 1e6:.1f} us; bound {max(bounds) * 1e6:.1f} us")
+    print({name: f"{value * 1e6:.2f} us" for name, value in status["terms"].items()})
+    assert first is not None
+    assert first.stratum == 2
+    assert max(abs(error) for error in errors) <= min(bounds)
+    assert peer.returncode == 0, peer.stderr
+    assert told.returncode == 0, told.stderr
+    assert replayed(tmp_path)["records_compared"] > 100
+
+
+@pytest.mark.slow
+def test_one_that_lies_is_named_and_two_that_lie_are_not_followed(tmp_path: Path) -> None:
+    with three_paths(tmp_path) as paths:
+        door = a_lab(tmp_path, [path.port for path in paths], bound_limit_s=0.02)
+        with up(tmp_path) as running:
+            running.until_state("steered", patience_s=60.0)
+            paths[2].shift_s = 0.05
+            until(lambda: marks(running).get("UTC.c") == "x")
+            assert "link-outvoted" in alerts(running)
+            errors, bounds = errors_of(door, 5)
+            assert max(abs(error) for error in errors) <= min(bounds)
+            paths[2].shift_s = 0.0
+            paths[1].shift_s = -0.05
+            paths[0].shift_s = 0.05
+            running.until_state("holdover")
+            assert "no-majority" in alerts(running)
+            before = running.ask()["bound_s"]
+            errors, bounds = errors_of(door, 5)
+            assert max(abs(error) for error in errors) <= min(bounds)
+            time.sleep(2.0)
+            assert running.ask()["bound_s"] > before
+            assert running.end() == 0
+    assert replayed(tmp_path)["difference"] is None
+
+
+@pytest.mark.slow
+def test_when_all_fall_silent_the_bound_grows_until_the_door_is_unsynchronised(tmp_path: Path) -> None:
+    with three_paths(tmp_path) as paths:
+        door = a_lab(tmp_path, [path.port for path in paths], bound_limit_s=LIMIT_S)
+        with up(tmp_path) as running:
+            running.until_state("steered", patience_s=60.0)
+            until(lambda: (found := ask_door(door)) is not None and found.synchronised)
+            for path in paths:
+                path.is_silent = True
+            running.until_state("holdover")
+            found = ask_door(door)
+            assert found is not None
+            assert found.synchronised
+            assert found.stratum == 2
+            assert found.root_dispersion_s < LIMIT_S
+            until(lambda: (found := ask_door(door)) is not None and not found.synchronised, patience_s=60.0)
+            told = running.ask()
+            print(f"holdover to {told['bound_s'] * 1e6:.0f} us at {told['bound_growth']:.2g} s/s")
+            # `now` has no limit of its own: it goes on stating the bound as it is
+            assert told["synchronised"]
+            assert told["bound_s"] > LIMIT_S
