@@ -114,6 +114,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
     utc_now = None if heard.utc is None else utc_prediction.ahead(heard.utc, noise, epoch_tai_ns=epoch_ns)
     # steer: in frequency only, inside the signed envelope
     host, host_surprise = _follow_host(state.host, scale_step, found, register.host, config, epoch_ns)
+    started = state.coordination is not None and not state.reentering
     facts = Found(
         epoch_ns=epoch_ns,
         interval_s=interval_s,
@@ -121,7 +122,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         claims=heard.claims,
         selection=heard.selection,
         utc=heard.utc,
-        started=state.coordination is not None and not state.reentering,
+        started=started,
         envelope_in_force=steering.in_force(state.limits, epoch_ns),
         leap_expired=epoch_ns >= config.leap_expires_ns,
         divided=scale_step.divided,
@@ -138,6 +139,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         following=service.is_following(facts),
         reentering=state.reentering,
         noise=noise,
+        spread_s=0.0 if started else outside.spread_s(heard, utc_now),
         epoch_ns=epoch_ns,
     )
     facts = replace(facts, started=steered.coordination is not None and not (state.reentering and not steered.started))

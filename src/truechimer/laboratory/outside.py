@@ -16,6 +16,7 @@ from truechimer.compare.selection import Candidate, Combined, Expected, Selectio
 from truechimer.scale.state import ScaleState, ScaleStep
 from truechimer.steer import utc_prediction
 from truechimer.steer.bound import COVERAGE_FACTOR
+from truechimer.steer.two_state import TwoState
 from truechimer.steer.utc_prediction import ScaleNoise, UtcPrediction
 
 _GAP = int(Quality.GAP)
@@ -109,6 +110,20 @@ def hear(
         limit_s=combined.limit_s,
     )
     return Outside(judged, chosen, combined, after, surprise)
+
+
+def spread_s(heard: Outside, now: TwoState | None) -> float:
+    """Return the distance (s) between the outermost of the selected sources that speak in turn, each carried on to the
+    same epoch.
+
+    0 where all of them spoke at this epoch: what they are off by is then in every combined value alike, and no rate
+    comes of it.
+    """
+    chosen = [heard.claims[k] for k in heard.selection.selected]
+    if now is None or all(claim.epoch_ns == now.epoch_ns for claim in chosen):
+        return 0.0
+    said = [claim.x_s + now.y * ((now.epoch_ns - claim.epoch_ns) / 1e9) for claim in chosen]
+    return max(said) - min(said)
 
 
 def _is_early(heard: tuple[Claim, ...], voters: list[Candidate], register: Register) -> bool:

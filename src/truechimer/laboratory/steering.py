@@ -43,6 +43,16 @@ def rate_needed(limits: SteeringLimits, parameters: SteeringParameters, noise: S
     return max(0.1 * limits.per_change, 1.5 * sqrt(noise.q1 / tau_s + noise.q2 * tau_s / 3.0))
 
 
+def rate_doubt(spread_s: float, *, interval_s: float, span_s: float) -> float:
+    """Return how wrong the learned rate of UTC minus the scale may be because sources disagree.
+
+    Sources that are off by constant and different amounts (s, `spread_s` between the outermost) speak in turn, every
+    `interval_s`; a straight line through N such values over `span_s` takes at most 6 spread / (N span) of that for a
+    rate. Their noise is in the filter's own sigma; this is not, and no filter of one series can see it.
+    """
+    return 6.0 * spread_s * interval_s / (span_s * span_s) if span_s > 0.0 else float("inf")
+
+
 def in_force(limits: Verified[SteeringLimits] | Refused, epoch_ns: int) -> bool:
     """Return True where a verified envelope holds at an epoch."""
     return isinstance(limits, Verified) and limits.value.valid_from_ns <= epoch_ns < limits.value.valid_until_ns
@@ -60,13 +70,15 @@ def steer(
     following: bool,
     reentering: bool,
     noise: ScaleNoise,
+    spread_s: float,
     epoch_ns: int,
 ) -> Steered:
     """Start the coordination once, or steer it when an order is due. `following` False (holdover, no majority): the
     rate is held.
 
-    `noise`: of the scale. `reentering`: a scale of one after a boot, whose phase is set again from the links while the
-    doors are unsynchronised.
+    `noise`: of the scale. `spread_s`: between the outermost of the selected sources where they speak in turn.
+    `reentering`: a scale of one after a boot, whose phase is set again from the links while the doors are
+    unsynchronised.
     """
     unchanged = Steered(coordination, applied, next_steer_ns)
     if now is None or utc is None or isinstance(limits, Refused) or not in_force(limits, epoch_ns):
@@ -74,7 +86,8 @@ def steer(
     allowed = limits.value
     if coordination is None or applied is None or reentering:
         needed = rate_needed(allowed, parameters, noise)
-        sure = now.n >= COORDINATION_START_VALUES and now.u_y * utc.inflation <= needed
+        doubt = rate_doubt(spread_s, interval_s=utc.interval_s, span_s=(epoch_ns - utc.begun_ns) / 1e9)
+        sure = now.n >= COORDINATION_START_VALUES and now.u_y * utc.inflation + doubt <= needed
         if not (sure and allowed.coordination_start and following):
             return unchanged
         if coordination is not None and applied is not None:
