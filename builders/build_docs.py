@@ -225,7 +225,10 @@ def _objects_table(rows: list[dict[str, Any]]) -> str:
         dict.fromkeys(key for row in rows for key, value in row.items() if not isinstance(value, (list, dict)))
     )
     body = [[_plain(row[column]) if column in row else "" for column in columns] for row in rows]
-    return _table([[f"`{column}`" if column else "" for column in columns], *body])
+    table = [[f"`{column}`" if column else "" for column in columns], *body]
+    if "" in columns and len(columns) > len(rows) + 1:
+        table = [list(column) for column in zip(*table, strict=True)]  # few things with many facts read better upright
+    return _table(table)
 
 
 def _plain(value: Any) -> str:

@@ -274,5 +274,12 @@ def test_measurements_are_shown_with_their_figures(tmp_path: Path) -> None:
     assert "| clean | 0 | 5.5e-09 |\n| small | 1 |  |" in shown
 
 
+def test_few_things_with_many_facts_are_shown_upright(tmp_path: Path) -> None:
+    body = {"worlds": {"demo": {"lies": 0, "samples": 10, "tight": True, "each": {"1": 2}}}}
+    (tmp_path / "bound_coverage.json").write_text(json.dumps(body), encoding="utf-8")
+    shown = BUILDER.measured_block(tmp_path)
+    assert "|  | demo |\n| --- | --- |\n| `lies` | 0 |\n| `samples` | 10 |\n| `tight` | yes |" in shown
+
+
 def test_without_a_measurement_nothing_is_claimed(tmp_path: Path) -> None:
     assert "nothing is claimed" in BUILDER.measured_block(tmp_path)
