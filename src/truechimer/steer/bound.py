@@ -7,8 +7,7 @@ is published beside it and is never called the bound.
 """
 
 from dataclasses import dataclass, fields
-
-import numpy as np
+from math import sqrt
 
 COVERAGE_FACTOR = 6.0
 
@@ -35,7 +34,10 @@ class BoundTerms:
 
     def as_dict(self) -> dict[str, float]:
         """Return the terms by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: getattr(self, name) for name in _NAMES}
+
+
+_NAMES = tuple(field.name for field in fields(BoundTerms))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +58,12 @@ def bound(terms: BoundTerms) -> Bound:
         terms.u_utc_prediction_s * terms.u_utc_prediction_s
         + terms.u_scale_since_outside_s * terms.u_scale_since_outside_s
     )
-    u_s = float(np.sqrt(scale_square + terms.u_host_link_s * terms.u_host_link_s))
+    u_s = sqrt(scale_square + terms.u_host_link_s * terms.u_host_link_s)
     of_scale = terms.limit_links_s + terms.limit_steering_s + terms.limit_undetected_s + terms.limit_leap_s
     of_host = terms.limit_host_rate_s + terms.limit_stamps_s
     return Bound(
         COVERAGE_FACTOR * u_s + of_scale + of_host,
         u_s,
-        COVERAGE_FACTOR * float(np.sqrt(scale_square)) + of_scale,
+        COVERAGE_FACTOR * sqrt(scale_square) + of_scale,
         terms,
     )

@@ -6,8 +6,7 @@ Law of the file: + - * / and sqrt only.
 """
 
 from dataclasses import dataclass
-
-import numpy as np
+from math import sqrt
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +24,12 @@ class TwoState:
     @property
     def u_x_s(self) -> float:
         """One sigma of x, seconds."""
-        return float(np.sqrt(self.p_xx))
+        return sqrt(self.p_xx) if self.p_xx > 0.0 else 0.0
 
     @property
     def u_y(self) -> float:
         """One sigma of y."""
-        return float(np.sqrt(self.p_yy))
+        return sqrt(self.p_yy) if self.p_yy > 0.0 else 0.0
 
 
 def begin(epoch_ns: int, *, x_s: float, u_s: float, y: float, u_y: float) -> TwoState:
@@ -61,7 +60,8 @@ def corrected(state: TwoState, x_s: float, *, variance: float) -> tuple[TwoState
             # (1 - k) p written as p r / (p + r): it cannot turn negative
             state.p_xx * (variance / total),
             state.p_xy * (variance / total),
-            state.p_yy - gain_y * state.p_xy,
+            # never below p r / (p + r) either, which rounding could pass where the rate was all but unknown before
+            max(state.p_yy - gain_y * state.p_xy, state.p_yy * (variance / total)),
             state.n + 1,
         ),
         gain_x,

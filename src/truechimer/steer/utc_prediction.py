@@ -7,8 +7,7 @@ stated sigma grows by that factor: it never shrinks below the model's.
 """
 
 from dataclasses import dataclass, replace
-
-import numpy as np
+from math import sqrt
 
 from truechimer.steer.two_state import TwoState, begin, corrected, predicted
 
@@ -37,7 +36,7 @@ class UtcPrediction:
     @property
     def inflation(self) -> float:
         """Factor (>= 1) on the model's sigma."""
-        return float(np.sqrt(max(1.0, self.scatter)))
+        return sqrt(max(1.0, self.scatter))
 
 
 @dataclass(frozen=True, slots=True)
