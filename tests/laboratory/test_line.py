@@ -1,4 +1,6 @@
-"""The line as a whole: states in all their turns, the coordination set once, faults that the world knows, records of every kind."""
+"""The line as a whole: states in all their turns, the coordination set once, faults that the world knows, records of
+every kind.
+"""
 
 import json
 from dataclasses import replace
@@ -207,8 +209,14 @@ def test_an_envelope_that_the_policy_does_not_bear_starts_nothing() -> None:
     scenario = rig.of_days(demo_scenario(), 3.0)
     start = rig.start_of(scenario)
     limits = SteeringLimits(
-        per_change=1e-12, per_day_s=1e-6, total_s=1e-3, valid_from_ns=0, valid_until_ns=2**62, sequence=2, coordination_start=True
-    )  # fmt: skip
+        per_change=1e-12,
+        per_day_s=1e-6,
+        total_s=1e-3,
+        valid_from_ns=0,
+        valid_until_ns=2**62,
+        sequence=2,
+        coordination_start=True,
+    )
     forged = rig.signed(limits, bytes([1] * 32))
     world, lab = rig.world(scenario), rig.Lab(replace(start, envelope=forged))
     outcomes = acquired(lab, world)

@@ -1,7 +1,8 @@
-"""Ensembles whose truth is known, made here and not by `truechimer.sim`: clocks minus true time, readings, faults, and the scale over them.
+"""Ensembles whose truth is known, made here and not by `truechimer.sim`: clocks minus true time, readings, faults, and
+the scale over them.
 
-White FM, random-walk FM and drift per clock, white noise per reading; x in seconds, epochs equal. A fault is laid on the true clocks, so that the
-clean and the faulty run of one seed share every random number.
+White FM, random-walk FM and drift per clock, white noise per reading; x in seconds, epochs equal. A fault is laid on
+the true clocks, so that the clean and the faulty run of one seed share every random number.
 """
 
 from collections.abc import Callable
@@ -21,7 +22,9 @@ READING_NOISE_S = 5e-11
 
 @dataclass(frozen=True)
 class Rig:
-    """Kinds and true noise of the clocks: `white` ADEV at 1 s, `walk` random-walk FM in 1/sqrt(s), `drift` 1/s, `spread` of y at the start."""
+    """Kinds and true noise of the clocks: `white` ADEV at 1 s, `walk` random-walk FM in 1/sqrt(s), `drift` 1/s,
+    `spread` of y at the start.
+    """
 
     kinds: tuple[ClockKind, ...]
     white: np.ndarray
@@ -118,9 +121,16 @@ def run(
             state, constants, epoch_tai_ns=at, x_clock_minus_pivot_s=read[k], u2_s2=one, prediction=ahead, due=every(k)
         )
         # the scale minus true time: pivot minus true time less pivot minus scale
-        rows.append((
-            x[k, p] - step.x_pivot_minus_scale_s, step.weight, step.membership, step.divided, step.detection_floor_s, step.residual_s,
-        ))  # fmt: skip
+        rows.append(
+            (
+                x[k, p] - step.x_pivot_minus_scale_s,
+                step.weight,
+                step.membership,
+                step.divided,
+                step.detection_floor_s,
+                step.residual_s,
+            )
+        )
     e, weight, member, divided, floor, residual = (np.array(column) for column in zip(*rows, strict=True))
     return Ran(e, weight, member, divided, floor, residual, state)
 

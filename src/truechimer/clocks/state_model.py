@@ -6,6 +6,7 @@ kind are typical data-sheet values.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from truechimer.clocks.clock import Clock, ClockKind
 
@@ -51,6 +52,7 @@ _KIND_FIGURES: dict[ClockKind, tuple[float, float, float, float]] = {
 }
 
 
+@lru_cache(maxsize=1024)
 def two_state_noise(clock: Clock) -> TwoStateNoise:
     """Return the clock's noise: declared figures where they stand, the kind's elsewhere."""
     white, walk, floor, spread = _KIND_FIGURES[clock.kind]

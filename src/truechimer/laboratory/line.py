@@ -142,7 +142,9 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         spread_s=0.0 if started else outside.spread_s(heard, utc_now),
         epoch_ns=epoch_ns,
     )
-    facts = replace(facts, started=steered.coordination is not None and not (state.reentering and not steered.started))
+    started = steered.coordination is not None and not (state.reentering and not steered.started)
+    if started is not facts.started:
+        facts = replace(facts, started=started)
     # realize UTC(k) for the host, bound it, and serve it
     real, limit, page = None, None, None
     word = service.decide(facts)
@@ -163,7 +165,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
                 refid=service.refid_of(register, heard.selection, config.reference_refids, config.refid),
                 stratum=given.stratum,
             )
-    standing_alerts, said = standing.said_once(state.said, _standing(state.limits, config, epoch_ns))
+    standing_alerts, said = standing.said_once(state.said, _standing(state.limits, config, epoch_ns, state.said))
     alerts += standing_alerts + _surprises(heard.surprise, host_surprise, steered, epoch_ns)
     # record every decision
     bodies = [records.readings(given)]
@@ -279,9 +281,12 @@ def _growth(utc: UtcPrediction, now: TwoState, coordination: Coordination, real:
 
 
 def _standing(
-    limits: Verified[SteeringLimits] | Refused, config: LaboratoryConfig, epoch_ns: int
+    limits: Verified[SteeringLimits] | Refused, config: LaboratoryConfig, epoch_ns: int, said: frozenset[str]
 ) -> tuple[standing.Standing, ...]:
-    """Return the conditions that hold for days."""
+    """Return the conditions that hold for days; none far from any expiry."""
+    nearest = min(config.leap_expires_ns, config.envelope_until_ns) - expiry.WARNING_NS
+    if epoch_ns < nearest and not said and isinstance(limits, Verified):
+        return ()
     leap = expiry.leap_table(config.leap_expires_ns, epoch_tai_ns=epoch_ns)
     return leap + expiry.envelope(
         config.envelope_until_ns if isinstance(limits, Verified) else 0, epoch_tai_ns=epoch_ns

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from truechimer.clocks.register import Register
 from truechimer.compare.claims import Claim
 from truechimer.compare.selection import Selection, SelectionState
-from truechimer.instants import FS_PER_NS, FS_PER_S, Instant, LeapTable
+from truechimer.instants import FS_PER_NS, FS_PER_S, LeapTable
 from truechimer.serve.clock_page import ClockPage, ServiceState
 from truechimer.steer.bound import Bound
 from truechimer.steer.realization import Realization
@@ -91,8 +91,8 @@ def clock_page(
 ) -> ClockPage:
     """Return the page: UTC(k) as a straight line over the raw counter, anchored at this epoch's raw value."""
     tai_fs = real.epoch_ns * FS_PER_NS - round(real.x_host_minus_utck_s * FEMTO)
-    at = Instant(tai_fs)
-    leap = leaps.next_leap_after(at)
+    index = leaps.index_at(tai_fs)
+    leap = leaps.entries[index + 1] if index + 1 < len(leaps.entries) else None
     return ClockPage(
         anchor_raw_ns=raw_ns,
         anchor_tai_fs=tai_fs,
@@ -103,7 +103,7 @@ def clock_page(
         coverage=coverage,
         state=state,
         simulated=simulated,
-        tai_minus_utc_s=leaps.tai_minus_utc_at(at),
+        tai_minus_utc_s=leaps.entries[index].tai_minus_utc_s,
         next_leap_tai_s=None if leap is None else leaps.start_of(leap).tai_fs // FS_PER_S,
         next_tai_minus_utc_s=None if leap is None else leap.tai_minus_utc_s,
         leap_expires_tai_s=leaps.expires_instant.tai_fs // FS_PER_S,
