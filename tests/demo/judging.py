@@ -6,7 +6,18 @@ It tests nothing by itself; tests of one run and of many call it. Source: contra
 import re
 from typing import Any
 
-KEYS = set("seed scale against clocks events bound_s_max true_error_s_max lies ntp_requests records".split())
+KEYS = {
+    "seed",
+    "scale",
+    "against",
+    "clocks",
+    "events",
+    "bound_s_max",
+    "true_error_s_max",
+    "lies",
+    "ntp_requests",
+    "records",
+}
 EVENTS = ("clock-step", "link-ramp", "slow-drag", "holdover")
 EVENT_KEYS = {"what", "target", "scale_moved_ns"}
 NS_PER_S = 1e9
