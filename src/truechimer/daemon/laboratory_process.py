@@ -477,7 +477,9 @@ class Laboratory:
         if what == "now":
             return self.now_document(view)
         if what == "sources":
-            return {"sources": self._sources(view), "clocks": status.clocks(view.state, view.outcome)}
+            against = "simulated-utc" if self.started.config.simulated else "utc"
+            clocks = status.clocks(view.state, view.outcome)
+            return {"sources": self._sources(view), "clocks": clocks, "against": against}
         if what == "status":
             return self.status_document(view)
         return {"error": f"nothing is known about {what!r}; ask now, status or sources"}

@@ -215,7 +215,7 @@ def sources(
 
 
 def mark(verdict: Verdict, *, is_first: bool) -> str:
-    """Return chrony's mark: `*` selected first, `+` combined, `x` outvoted, `?` unusable, `~` in quarantine."""
+    """Return chrony's mark: `*` selected first, `+` combined, `x` outvoted or in quarantine, `?` unusable."""
     if verdict is Verdict.SELECTED:
         return "*" if is_first else "+"
     return {Verdict.OUTVOTED: "x", Verdict.QUARANTINED: "x"}.get(verdict, "?")
