@@ -9,7 +9,7 @@ from math import isfinite, sqrt
 from truechimer.clocks.register import Register
 from truechimer.compare import claims as book
 from truechimer.compare import selection
-from truechimer.compare.claims import SILENT, Claim
+from truechimer.compare.claims import Claim
 from truechimer.compare.cleaning import Marks, Quality
 from truechimer.compare.reading import EpochReadings
 from truechimer.compare.selection import Candidate, Combined, Expected, Selection, SelectionState
@@ -57,8 +57,6 @@ def hear(
 ) -> Outside:
     """Hear the links to UTC of one epoch, vote, and take the agreed value into the prediction."""
     epoch_ns = readings.epoch_tai_ns
-    if len(claims) < len(register.outside):
-        claims += (SILENT,) * (len(register.outside) - len(claims))
     heard = list(claims)
     fresh = set()
     for k, link in enumerate(register.outside):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from truechimer.alerts import Alert
+from truechimer.compare.claims import SILENT
 from truechimer.compare.reading import EpochReadings
 from truechimer.errors import Misuse, TruechimerError
 from truechimer.evidence.record import Chain, Record, RecordRejected, numbers_of, read, seal
@@ -74,7 +75,13 @@ def grow_register(
         "operators": [[name, operators[name]] for name in sorted(operators)],
     }
     sealed, chain = seal("register", body, state.chain)
-    return replace(state, register=register, links=state.links.grown(len(register.links)), chain=chain), sealed
+    return replace(
+        state,
+        register=register,
+        links=state.links.grown(len(register.links)),
+        claims=state.claims + (SILENT,) * (len(register.outside) - len(state.claims)),
+        chain=chain,
+    ), sealed
 
 
 def note_alert(state: LaboratoryState, alert: Alert) -> tuple[LaboratoryState, Record]:
