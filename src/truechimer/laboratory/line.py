@@ -30,7 +30,7 @@ from truechimer.quorum.envelope import SteeringLimits
 from truechimer.quorum.verified import Refused, Verified
 from truechimer.scale import at1, prediction
 from truechimer.scale.noise import scale_noise
-from truechimer.scale.state import ScaleStep
+from truechimer.scale.state import Membership, ScaleState, ScaleStep
 from truechimer.serve.clock_page import ClockPage, ServiceState
 from truechimer.steer import realization, utc_prediction
 from truechimer.steer.bound import Bound, BoundTerms, bound
@@ -38,7 +38,7 @@ from truechimer.steer.realization import HOST_RATE_LIMIT_LEAST, Realization
 from truechimer.steer.steering_order import Coordination, SteeringOrder
 from truechimer.steer.two_state import TwoState
 from truechimer.steer.utc_prediction import ScaleNoise, UtcPrediction
-from truechimer.watch import expiry, integrity, standing
+from truechimer.watch import expiry, integrity, silence, standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,8 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
                 refid=service.refid_of(register, heard.selection, config.reference_refids, config.refid),
                 stratum=given.stratum,
             )
-    standing_alerts, said = standing.said_once(state.said, _standing(state.limits, config, epoch_ns, state.said))
+    lasting = _standing(state.limits, config, epoch_ns, state.said) + _silence(marks, scale, state, config, epoch_ns)
+    standing_alerts, said = standing.said_once(state.said, lasting)
     alerts += standing_alerts + _surprises(heard.surprise, host_surprise, steered, epoch_ns)
     # record every decision
     bodies = [records.readings(given)]
@@ -222,6 +223,8 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
 
 
 _NONE_OPEN: frozenset[int] = frozenset()
+_FROZEN = int(cleaning.Because.FROZEN)
+_ABSENT = int(Membership.ABSENT)
 
 
 def _follow_host(  # noqa: PLR0917
@@ -290,6 +293,22 @@ def _standing(
     leap = expiry.leap_table(config.leap_expires_ns, epoch_tai_ns=epoch_ns)
     return leap + expiry.envelope(
         config.envelope_until_ns if isinstance(limits, Verified) else 0, epoch_tai_ns=epoch_ns
+    )
+
+
+def _silence(
+    marks: cleaning.Marks, scale: ScaleState, state: LaboratoryState, config: LaboratoryConfig, epoch_ns: int
+) -> tuple[standing.Standing, ...]:
+    """Return who stands still: frozen links, members silent for `SILENT_INTERVALS`, a scale that nobody feeds."""
+    patience_ns = service.SILENT_INTERVALS * config.interval_ns
+    frozen = np.flatnonzero(marks.because == _FROZEN).tolist()
+    was_heard = (scale.membership != _ABSENT) & config.scale.eligible
+    silent = np.flatnonzero(was_heard & (scale.last_ns < epoch_ns - patience_ns)).tolist() if config.members > 1 else []
+    is_empty = config.members > 1 and 0 < scale.epoch_ns < epoch_ns - patience_ns
+    if not (frozen or silent or is_empty or state.said):
+        return ()
+    return silence.conditions(
+        frozen, silent, is_empty=is_empty, said=state.said, register=state.register, epoch_tai_ns=epoch_ns
     )
 
 
