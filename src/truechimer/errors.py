@@ -1,7 +1,9 @@
 """The two families of errors: ours and theirs.
 
-A `Misuse` is a bug in truechimer or in code that calls it: let it rise. A `Rejected` is hostile or broken input: expected, counted,
-never a crash. Both carry fields, and their text tells an operator what to do. A decision is not an error: it is a returned value.
+A `Misuse` is a bug in truechimer or in code that calls it: let it rise. A `Rejected` is hostile or broken input:
+expected, counted,
+never a crash. Both carry fields, and their text tells an operator what to do. A decision is not an error: it is a
+returned value.
 """
 
 

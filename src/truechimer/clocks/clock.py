@@ -65,7 +65,22 @@ class Clock:
     one.
     """
 
-    name: str
-    kind: ClockKind
-    bipm_code: int | None = None
+    name: str = field(
+        metadata={
+            "doc": "name of the clock, as the readings call it",
+            "wrong": "its readings are refused",
+            "example": '"H1"',
+        }
+    )
+    kind: ClockKind = field(
+        metadata={
+            "doc": "what it is made of; its typical noise is expected until the readings have taught better",
+            "wrong": "wrong weights on the first days",
+            "example": '"caesium"',
+        }
+    )
+    bipm_code: int | None = field(
+        default=None,
+        metadata={"doc": "the BIPM's seven-digit code of the clock", "wrong": "nothing yet; exchange files need it"},
+    )
     noise: NoiseModel = field(default_factory=NoiseModel)

@@ -18,7 +18,8 @@ class Severity(StrEnum):
 class Finding:
     """One fault of an input.
 
-    `line` and `column` count from 1; None where the fault belongs to the whole input. `rule` is a short stable name (kebab case) that
+    `line` and `column` count from 1; None where the fault belongs to the whole input. `rule` is a short stable name
+    (kebab case) that
     programs may test; `says` is one sentence for a person: what, why and what to do.
     """
 

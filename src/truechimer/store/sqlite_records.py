@@ -1,7 +1,9 @@
 """The record store: one SQLite file that only grows; what `append` returned from is on the disk.
 
-It does not read records and does not check chains (`evidence`, `laboratory.replay`). WAL mode with `synchronous=FULL`: each `append` is one
-transaction and one fsync (about 4 ms), so a whole epoch, or a batch of them, is committed together. A record is never changed or removed:
+It does not read records and does not check chains (`evidence`, `laboratory.replay`). WAL mode with
+`synchronous=FULL`: each `append` is one
+transaction and one fsync (about 4 ms), so a whole epoch, or a batch of them, is committed together. A record is never
+changed or removed:
 triggers refuse it.
 """
 
@@ -13,8 +15,10 @@ from truechimer.errors import Rejected
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (seq INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
-CREATE TRIGGER IF NOT EXISTS records_stay BEFORE UPDATE ON records BEGIN SELECT RAISE(ABORT, 'records are never changed'); END;
-CREATE TRIGGER IF NOT EXISTS records_remain BEFORE DELETE ON records BEGIN SELECT RAISE(ABORT, 'records are never removed'); END;
+CREATE TRIGGER IF NOT EXISTS records_stay BEFORE UPDATE ON records BEGIN SELECT RAISE(ABORT, 'records are never
+changed'); END;
+CREATE TRIGGER IF NOT EXISTS records_remain BEFORE DELETE ON records BEGIN SELECT RAISE(ABORT, 'records are never
+removed'); END;
 """
 
 
@@ -52,7 +56,9 @@ class SqliteRecords:
             ) from None
 
     def append(self, records: Iterable[tuple[int, bytes]]) -> None:
-        """Write (seq, data) pairs in one transaction; they are on the disk when this returns. Raises `RecordStoreRejected` and writes none."""
+        """Write (seq, data) pairs in one transaction; they are on the disk when this returns. Raises
+        `RecordStoreRejected` and writes none.
+        """
         try:
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -67,7 +73,9 @@ class SqliteRecords:
             ) from None
 
     def read(self, *, first: int = 0) -> Iterator[bytes]:
-        """Yield the records' bytes from sequence number `first` on, in order; raises `RecordStoreRejected` at a gap or a broken file."""
+        """Yield the records' bytes from sequence number `first` on, in order; raises `RecordStoreRejected` at a gap
+        or a broken file.
+        """
         expected = first
         try:
             for seq, data in self._db.execute("SELECT seq, data FROM records WHERE seq >= ? ORDER BY seq", (first,)):
