@@ -72,7 +72,9 @@ def off_the_others(deviation, variance, voters, sigmas):
             agreement += votes[i]
     divided = False
     voter_off = agreeing < count
-    if count > 1 and voter_off and (agreeing < 2 or agreement <= 0.5):
+    # a bare majority of the votes is none where it is not one of heads either: two against two say nothing
+    clear = agreement > 0.5 and (2 * agreeing > count or agreement >= 2.0 / 3.0)
+    if count > 1 and voter_off and (agreeing < 2 or not clear):
         divided = True
         for i in range(n):
             if voters[i]:

@@ -23,6 +23,22 @@ FLOOR = 1e-4
 
 
 @kernel
+def _let_go_at(worth):
+    """Number of samples after which the expectation of a clock's kind is let go: twice as many as it was worth."""
+    return int(2.0 * worth)
+
+
+@kernel
+def _without_prior(mean, prior, worth, count):
+    """Return the mean of the samples alone from the mean that holds the expectation as `worth` samples.
+
+    A kind's figure may be wrong by orders of magnitude (an oscillator that is a maser): as one sample among many it
+    would still outweigh them all.
+    """
+    return max((mean * (worth + count) - worth * prior) / count, 1e-9 * prior)
+
+
+@kernel
 def _learn(  # noqa: PLR0917
     epoch_ns,
     measured_now,
@@ -52,6 +68,7 @@ def _learn(  # noqa: PLR0917
     ring_y,
     step_variance,
     prior_lag,
+    prior_tau,
 ):
     """At a slot: errors over each lag, the rate test, the best filter, the weights, and the ring moved on by one."""
     n, filters = y.shape
@@ -129,6 +146,10 @@ def _learn(  # noqa: PLR0917
                     lag_excess[i, lag] + gain * (sample - lag_excess[i, lag]), FLOOR * prior_lag[i, lag]
                 )
                 lag_count[i, lag] += 1
+                if lag_count[i, lag] == _let_go_at(prior_count[i]):
+                    lag_excess[i, lag] = _without_prior(
+                        lag_excess[i, lag], prior_lag[i, lag], prior_count[i] - 1.0, lag_count[i, lag]
+                    )
             # over less than the whole lag, a sample counts only where the clock shows and not what is left of the noise
             clear = (2.0 + 3.0 * (age / learned) * (age / learned)) * x_variance[i]
             if longest and (age >= 0.98 * tau_s or clear < tau_excess[i, best[i]] * (age / tau_s)):
@@ -139,6 +160,11 @@ def _learn(  # noqa: PLR0917
                     tau_excess[i, k] += gain * (sample - tau_excess[i, k])
                 tau_noise[i] += gain * (2.0 * x_variance[i] - tau_noise[i])
                 tau_count[i] += 1
+                if tau_count[i] == _let_go_at(prior_count[i]):
+                    for k in range(filters):
+                        tau_excess[i, k] = _without_prior(
+                            tau_excess[i, k], prior_tau[i, k], prior_count[i], tau_count[i]
+                        )
     for i in range(n):
         least = best[i]
         for k in range(filters):
@@ -213,6 +239,7 @@ def at_slot(
         state.ring_y,
         state.step_variance,
         constants.prior_lag,
+        constants.prior_tau,
     )
     names = (
         "best",
