@@ -16,7 +16,13 @@ class Delay:
     calibration it is from.
     """
 
-    clock: str
+    clock: str = field(
+        metadata={
+            "doc": "the clock (or host, or UTC.<lab>) whose path it is, as the readings call it",
+            "wrong": "another path is corrected",
+            "example": '"H1"',
+        }
+    )
     delay_s: float = field(
         metadata={
             "unit": "s",

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from truechimer.clocks.clock import Clock
+from truechimer.compare.delays import Delay
 
 NAME_PATTERN = "[A-Za-z0-9_.-]+"
 NAME_WORDS = "letters, digits and _ . -"
@@ -407,6 +408,9 @@ class LabFile:
     lab: LabIdentity = field(metadata=_says("who this laboratory is", "nothing starts"))
     clocks: tuple[Clock, ...] = field(
         default=(), metadata={"key": "clock", "doc": "the clocks; a host is always there"}
+    )
+    delays: tuple[Delay, ...] = field(
+        default=(), metadata={"key": "delay", "doc": "delays from the clocks to the counter, added back to readings"}
     )
     sources: tuple[Source, ...] = field(default=(), metadata={"key": "source", "doc": "where readings come from"})
     scale: ScaleSettings = field(default_factory=ScaleSettings)

@@ -69,6 +69,7 @@ def faults_between_keys(read: TreeRead[LabFile], flags: InsecureFlags) -> list[F
         return []
     rules = (
         _clock_names(read, lab),
+        _delays(read, lab),
         _source_names(read, lab),
         *(_keys_of_source(read, source) for source in lab.sources),
         _scale(read, lab),
@@ -95,6 +96,22 @@ def _clock_names(read: TreeRead[LabFile], lab: LabFile) -> Iterator[Finding]:
         seen.setdefault(clock.name, clock)
         if not _name_fits_kind(clock):
             yield Finding("reserved-name", _reserved(clock), line)
+
+
+def _delays(read: TreeRead[LabFile], lab: LabFile) -> Iterator[Finding]:
+    """A delay names a clock of this file, the host, or a link; each once."""
+    known = {clock.name for clock in lab.clocks} | {"host"}
+    seen: set[str] = set()
+    for delay in lab.delays:
+        line = read.line_of(delay, "clock")
+        is_link_name = delay.clock in {"UTC", "UTCr", "GPST"} or delay.clock.startswith("UTC.")
+        if delay.clock not in known and not is_link_name:
+            says = f"[[delay]] clock {_printable(delay.clock)} is no clock of this file; name one of its [[clock]]s"
+            yield Finding("unknown-clock", says, line)
+        if delay.clock in seen:
+            says = f"two delays are given for {_printable(delay.clock)}; add them up into one"
+            yield Finding("duplicate-delay", says, line)
+        seen.add(delay.clock)
 
 
 def _name_fits_kind(clock: Clock) -> bool:

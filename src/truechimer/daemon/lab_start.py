@@ -375,6 +375,7 @@ def _run_start(  # noqa: PLR0917 - a lay-out of what was read, called once
         reference_refids=() if lab.is_simulated else tuple(refids.items()),
         anchor_raw_ns=label.raw_ns,
         anchor_tai_ns=label.tai_ns,
+        delays=lab.delays,
         boot_id=boot_id,
     )
 

@@ -66,7 +66,7 @@ def _list_of_tables(item: TomlField, entry: type, template: Template) -> str:
         blocks += [_source(source) for source in template.sources]
     elif item.key == "listener":
         blocks += [f'[[listener]]\nprotocol = "{door}"' for door in template.doors]
-    else:
+    elif item.key == "clock":
         blocks += [f'# [[clock]]\n# name = {json.dumps(name)}\n# kind = "caesium"' for name in template.clock_names]
     return "\n\n".join(block.rstrip("\n") for block in blocks)
 

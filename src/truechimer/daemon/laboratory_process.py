@@ -266,6 +266,7 @@ class Laboratory:
                         raw_now_ns=self.clocks.raw_ns,
                         max_age_s=started.lab.max_age_s(source),
                         on_fault=self.on_fault,
+                        delays={delay.clock: delay for delay in started.lab.delays},
                         after_ns=started.state.epoch_ns
                         if source.kind is SourceKind.READINGS
                         else self._heard(source.to),

@@ -15,6 +15,7 @@ from math import hypot
 from pathlib import Path
 
 from truechimer.clocks.register import is_reference
+from truechimer.compare.delays import Delay, to_reference_plane
 from truechimer.compare.reading import Reading
 from truechimer.daemon.feeds import Batch, Feed, HostLabel, SourceStatus
 from truechimer.daemon.lab_file import Source, SourceKind
@@ -85,6 +86,7 @@ class ReadingsFeed(Feed):
         raw_now_ns: Callable[[], int],
         max_age_s: float,
         on_fault: Callable[[str, Finding], None],
+        delays: dict[str, Delay],
         after_ns: int = 0,
         rest_s: float = 0.5,
         look_s: float = 0.2,
@@ -94,6 +96,7 @@ class ReadingsFeed(Feed):
         self.file = FileStatus()
         self._source, self._known = source, known_names
         self._label, self._wall, self._raw_now_ns = label, wall, raw_now_ns
+        self._delays = delays
         self._max_age_s, self._on_fault = max_age_s, on_fault
         self._after_ns, self._rest_s, self._look_s = after_ns, rest_s, look_s
         self._reader = ReadingsCsvReader(known_clocks=known_names)
@@ -246,7 +249,7 @@ class ReadingsFeed(Feed):
         if is_reference(row.a) or is_reference(row.b):
             stated_s = LINK_LIMIT_SIGMAS * row.u_s if self._source.limit_s is None else self._source.limit_s
             limit_s = stated_s + LINK_LIMIT_SIGMAS * (self._source.u_s or 0.0)
-        return Reading(
+        measured = Reading(
             epoch_tai_ns=epoch_ns,
             a=row.a,
             b=row.b,
@@ -255,3 +258,4 @@ class ReadingsFeed(Feed):
             limit_s=limit_s,
             operator=self._source.operator or "",
         )
+        return to_reference_plane(measured, self._delays)

@@ -12,6 +12,7 @@ from truechimer.clocks.register import Link, Register
 from truechimer.clocks.state_model import two_state_noise
 from truechimer.compare.claims import SILENT
 from truechimer.compare.cleaning import LinkHistory
+from truechimer.compare.delays import Delay
 from truechimer.evidence.record import RecordRejected, number_of, quantity
 from truechimer.instants import FS_PER_NS, LeapEntry, LeapTable, UtcLabel
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState, begin
@@ -56,6 +57,7 @@ class RunStart:
     coverage: float
     refid: bytes
     reference_refids: tuple[tuple[str, bytes], ...] = field(default=())
+    delays: tuple[Delay, ...] = field(default=())
     anchor_raw_ns: int = 0
     anchor_tai_ns: int = 0
     boot_id: str = ""
@@ -221,6 +223,7 @@ def encode(start: RunStart) -> dict[str, Any]:
         "anchor_raw_ns": str(start.anchor_raw_ns),
         "anchor_tai_ns": str(start.anchor_tai_ns),
         "boot_id": start.boot_id,
+        "delays": [_delay(delay) for delay in start.delays],
         "policy": start.policy.canonical().decode(),
         "envelope": start.envelope.payload.decode(),
         "envelope_signatures": [
@@ -252,6 +255,7 @@ def decode(body: dict[str, Any]) -> RunStart:
             anchor_raw_ns=int(body["anchor_raw_ns"]),
             anchor_tai_ns=int(body["anchor_tai_ns"]),
             boot_id=body["boot_id"],
+            delays=tuple(_delay_from(delay) for delay in body["delays"]),
             reference_refids=tuple((name, bytes.fromhex(refid)) for name, refid in body["reference_refids"]),
             policy=quorum_policy.policy_from(body["policy"].encode()),
             envelope=Signed(
@@ -281,6 +285,26 @@ def _clock(clock: Clock) -> dict[str, Any]:
         if (value := getattr(clock.noise, name)) is not None
     }
     return body | ({"noise": noise} if noise else {})
+
+
+def _delay(delay: Delay) -> dict[str, Any]:
+    """Write one delay: readings in the log are at the reference plane, and this is what brought them there."""
+    return {
+        "clock": delay.clock,
+        "delay_s": quantity(delay.delay_s, "s"),
+        "u_s": quantity(delay.u_s, "s"),
+        "calibration_id": delay.calibration_id,
+    }
+
+
+def _delay_from(body: dict[str, Any]) -> Delay:
+    """Read one delay."""
+    return Delay(
+        clock=body["clock"],
+        delay_s=number_of(body["delay_s"], "s"),
+        u_s=number_of(body["u_s"], "s"),
+        calibration_id=body["calibration_id"],
+    )
 
 
 def _clock_from(body: dict[str, Any]) -> Clock:
