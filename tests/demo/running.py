@@ -87,11 +87,11 @@ class Demo:
         body: dict[str, Any] = json.loads("".join(self.out))
         return body
 
-    def verb(self, *words: str, within_s: float = 30.0) -> "subprocess.CompletedProcess[str]":
+    def verb(self, *words: str, within_s: float = 30.0, **environment: str) -> "subprocess.CompletedProcess[str]":
         """Run a verb that finds this demo through the registry."""
         command = [sys.executable, "-P", "-m", "truechimer", *words]
         return subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, timeout=within_s, check=False
+            command, env=self.environment | environment, capture_output=True, text=True, timeout=within_s, check=False
         )
 
     def left_behind(self) -> list[str]:
@@ -134,13 +134,18 @@ def environment_in(folder: Path, **changes: str) -> dict[str, str]:
 
 
 @contextmanager
-def a_demo(folder: Path, *words: str, port_base: int | None = None, **environment: str) -> Iterator[Demo]:
-    """Start a demo whose temporary folder is `folder`/tmp; it is ended at the latest when the block is left."""
+def a_demo(
+    folder: Path, *words: str, port_base: int | None = None, launcher: tuple[str, ...] = (), **environment: str
+) -> Iterator[Demo]:
+    """Start a demo whose temporary folder is `folder`/tmp; it is ended at the latest when the block is left.
+
+    `launcher`: words before the command; a program that becomes the demo (exec), so that the process is the demo's.
+    """
     temporary = folder / "tmp"
     temporary.mkdir()
     base = free_port_base() if port_base is None else port_base
     given = environment_in(temporary, **environment)
-    command = [sys.executable, "-P", "-m", "truechimer", "demo", "--port-base", str(base), *words]
+    command = [*launcher, sys.executable, "-P", "-m", "truechimer", "demo", "--port-base", str(base), *words]
     process = subprocess.Popen(
         command,
         cwd=folder,
