@@ -1,3 +1,7 @@
-"""The measured coverage of the bound. Until a run has been measured nothing is claimed."""
+"""The measured coverage of the bound: made by `design/bound_coverage.py`; do not edit.
 
-COVERAGE: float = 0.0
+From `docs/measured/bound_coverage.json`: 144 of 144 simulated runs had every sample inside its bound. This is the lower 95 % limit of
+that share.
+"""
+
+COVERAGE: float = 0.97941
