@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from truechimer.clocks.clock import Clock
-from truechimer.compare.delays import Delay
+from truechimer.clocks.delay import Delay
 
 NAME_PATTERN = "[A-Za-z0-9_.-]+"
 NAME_WORDS = "letters, digits and _ . -"

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from math import hypot
 from pathlib import Path
 
+from truechimer.clocks.delay import Delay
 from truechimer.clocks.register import is_reference
-from truechimer.compare.delays import Delay, to_reference_plane
+from truechimer.compare.delays import to_reference_plane
 from truechimer.compare.reading import Reading
 from truechimer.daemon.feeds import Batch, Feed, HostLabel, SourceStatus
 from truechimer.daemon.lab_file import Source, SourceKind

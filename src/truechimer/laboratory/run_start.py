@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from truechimer.clocks.clock import Clock, ClockKind, NoiseModel
+from truechimer.clocks.delay import Delay
 from truechimer.clocks.register import Link, Register
 from truechimer.clocks.state_model import two_state_noise
 from truechimer.compare.claims import SILENT
 from truechimer.compare.cleaning import LinkHistory
-from truechimer.compare.delays import Delay
 from truechimer.evidence.record import RecordRejected, number_of, quantity
 from truechimer.instants import FS_PER_NS, LeapEntry, LeapTable, UtcLabel
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState, begin
