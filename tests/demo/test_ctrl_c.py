@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.demo.running import ANSWERS, a_demo, environment_in, free_port_base
+from tests.demo.running import a_demo, environment_in, free_port_base
 
 SOON_S = 20.0
 
@@ -44,13 +44,13 @@ def test_in_the_branches_it_prints_what_was_measured_until_then(tmp_path: Path) 
     assert all(event.get("cut") is True for event in body["events"][2:])
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_while_it_waits_for_the_first_answer_it_ends_at_once(tmp_path: Path) -> None:
     body = interrupted(tmp_path, "became one scale", "--for", "8")
     assert body["lies"] == 0
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_during_a_live_event_it_prints_the_event(tmp_path: Path) -> None:
     body = interrupted(tmp_path, r"seen [\d.]+ s after it began", "--for", "45")
     assert [event["what"] for event in body["events"] if event["how"] == "live"] == ["clock-step"]
@@ -65,11 +65,9 @@ def test_in_the_replay_it_ends_and_says_how_far_it_came(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_termination_and_a_closed_terminal_end_it_like_ctrl_c(tmp_path: Path) -> None:
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        folder = tmp_path / number.name
-        folder.mkdir()
-        assert interrupted(folder, ANSWERS, "--for", "8", number=number)["lies"] == 0
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_termination_and_a_closed_terminal_end_it_like_ctrl_c(tmp_path: Path, number: signal.Signals) -> None:
+    assert interrupted(tmp_path, "SIMULATED", "--for", "8", wait_s=1.0, number=number)["lies"] == 0
 
 
 @pytest.mark.slow
@@ -89,7 +87,7 @@ def test_a_reader_that_closes_the_pipe_ends_it_without_a_word(tmp_path: Path) ->
     assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_on_a_terminal_it_serves_on_after_its_table_until_ctrl_c(tmp_path: Path) -> None:
     base = free_port_base()
     leader, follower = pty.openpty()

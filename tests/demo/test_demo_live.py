@@ -1,7 +1,6 @@
 """The demo with all its events live, asked meanwhile by every verb and by a browser's request, as an operator would."""
 
 import json
-import re
 import statistics
 import time
 import urllib.request
@@ -79,9 +78,13 @@ def test_all_events_are_live_and_end_in_time_while_every_verb_answers(tmp_path: 
 
 def test_a_kept_demo_goes_on_as_a_laboratory_of_its_own(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
-    with a_demo(tmp_path, "--for", "3", "--seed", "9", "--keep", str(kept), TRUECHIMER_KERNELS="plain") as demo:
+    with a_demo(
+        tmp_path, "--for", "3", "--seed", "9", "--keep", str(kept), "--json", TRUECHIMER_KERNELS="plain"
+    ) as demo:
+        demo.wait_for(ANSWERS)
+        demo.interrupt()
         assert demo.end() == 0, demo.said
-        records = int(re.search(r"records: (\d+), of which", demo.said)[1])  # type: ignore[index]
+        records = demo.document()["records"]
         checked = demo.verb("check", str(kept / "LAB.toml"))
         assert checked.returncode == 0, checked.stdout + checked.stderr
         # its records come from plain Python; whatever is installed here must repeat them to the bit
