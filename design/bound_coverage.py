@@ -460,8 +460,8 @@ def module_text(body: dict[str, Any]) -> str:
     trials = f"{body['good_trials']} of {body['trials']} simulated runs"
     return f'''"""The measured coverage of the bound: made by `design/bound_coverage.py`; do not edit.
 
-From `docs/measured/bound_coverage.json`: {trials} had every sample inside its bound. This is the lower 95 % limit of
-that share.
+From `docs/measured/bound_coverage.json`: {trials} had every sample inside its bound.
+This is the lower 95 % limit of that share.
 """
 
 COVERAGE: float = {body["coverage_lower_95"]!r}
