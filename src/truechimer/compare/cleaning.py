@@ -63,8 +63,9 @@ class LinkHistory:
 
     `epoch_ns` (TAI), `x_s` and `rate` of the last usable reading; `variance_per_s` (s^2/s): squared extrapolation error
     per second beyond the declared noise; `off_s`: size of the last reading's deviation where it was marked, else 0;
-    `repeat_chance`: learned chance that a reading equals the one before; `run_chance`: chance of the present run of
-    equal values; `n`: readings so far.
+    `repeat_chance`: learned chance that a reading equals the one before; `run_repeat`: that chance when the present run
+    of equal values began (the run shall not excuse itself), and `run_chance` what it makes of the run; `n`: readings so
+    far.
     """
 
     epoch_ns: Ints
@@ -73,6 +74,7 @@ class LinkHistory:
     variance_per_s: Floats
     off_s: Floats
     repeat_chance: Floats
+    run_repeat: Floats
     run_chance: Floats
     n: Ints
 
@@ -86,6 +88,7 @@ class LinkHistory:
             variance_per_s=np.zeros(n_links),
             off_s=np.zeros(n_links),
             repeat_chance=np.full(n_links, 1e-3),
+            run_repeat=np.full(n_links, 1e-3),
             run_chance=np.ones(n_links),
             n=np.zeros(n_links, np.int64),
         )
@@ -119,6 +122,7 @@ def _classify(  # noqa: PLR0917
     variance,
     off,
     repeat,
+    run_repeat,
     run,
     n,
     sigmas,
@@ -131,7 +135,7 @@ def _classify(  # noqa: PLR0917
     because = np.zeros(count, np.int64)
     distance = np.zeros(count)
     last_ns, last_x, rate, variance = last_ns.copy(), last_x.copy(), rate.copy(), variance.copy()
-    off, repeat, run, n = off.copy(), repeat.copy(), run.copy(), n.copy()
+    off, repeat, run_repeat, run, n = off.copy(), repeat.copy(), run_repeat.copy(), run.copy(), n.copy()
     for j in range(count):
         if not np.isfinite(x[j]):
             quality[j], because[j] = 3, 1
@@ -146,7 +150,9 @@ def _classify(  # noqa: PLR0917
             continue
         same = x[j] == last_x[j]
         if same:
-            run[j] = run[j] * repeat[j]
+            if run[j] == 1.0:
+                run_repeat[j] = repeat[j]
+            run[j] = run[j] * run_repeat[j]
             repeat[j] = repeat[j] + 0.01 * (1.0 - repeat[j])
             if run[j] < frozen_chance:
                 quality[j], because[j] = 3, 2
@@ -177,7 +183,7 @@ def _classify(  # noqa: PLR0917
             rate[j] = rate[j] + (dt / span) * ((x[j] - last_x[j]) / dt - rate[j])
         last_ns[j], last_x[j] = now, x[j]
         n[j] = n[j] + 1
-    return quality, because, distance, last_ns, last_x, rate, variance, off, repeat, run, n
+    return quality, because, distance, last_ns, last_x, rate, variance, off, repeat, run_repeat, run, n
 
 
 def classify(readings: EpochReadings, history: LinkHistory) -> tuple[Marks, LinkHistory]:
@@ -193,6 +199,7 @@ def classify(readings: EpochReadings, history: LinkHistory) -> tuple[Marks, Link
         history.variance_per_s,
         history.off_s,
         history.repeat_chance,
+        history.run_repeat,
         history.run_chance,
         history.n,
         OUTLIER_SIGMAS,
