@@ -118,8 +118,9 @@ def judged(
         else:
             x, half = candidate.x_utc_minus_scale_s, candidate.half_width_s
             agrees = x - half <= high and x + half >= low
-            clean_ns = (claim.clean_ns or epoch_ns) if agrees else 0
-            if agrees and (epoch_ns - clean_ns) / 1e9 >= requalify_s:
+            # from its first value that agrees to its last one: an old value does not ripen by silence
+            clean_ns = (claim.clean_ns or claim.epoch_ns) if agrees else 0
+            if agrees and (claim.epoch_ns - clean_ns) / 1e9 >= requalify_s:
                 out.append(replace(claim, verdict=Verdict.SELECTED, quarantined_ns=0, clean_ns=0))
             else:
                 out.append(replace(claim, verdict=Verdict.QUARANTINED, clean_ns=clean_ns))
