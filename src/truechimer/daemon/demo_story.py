@@ -439,7 +439,7 @@ def duration(seconds: float) -> str:
     """Return a time in the unit that reads best."""
     if seconds < 10.0:
         return f"{seconds:.1f} s"
-    if seconds < 600.0:
+    if seconds < 120.0:
         return f"{seconds:.0f} s"
     if seconds < 7200.0:
         return f"{seconds / 60.0:.0f} min"
