@@ -119,12 +119,12 @@ class Up:
 
 
 @contextmanager
-def up(folder: Path, *options: str, preexec: Callable[[], None] | None = None) -> Iterator[Up]:
+def up(folder: Path, *options: str, file_size_limit: int | None = None) -> Iterator[Up]:
     """Run `up LAB.toml` in a process of its own, and end it and the doors that a kill left behind."""
     command = [sys.executable, "-m", "truechimer", "up", str(folder / "LAB.toml"), *options]
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, env=environment(folder), cwd=folder, preexec_fn=preexec
-    )
+    if file_size_limit is not None:
+        command = ["prlimit", f"--fsize={file_size_limit}", *command]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment(folder), cwd=folder)
     running = Up(folder, process)
 
     def listen() -> None:

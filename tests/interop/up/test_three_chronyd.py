@@ -30,8 +30,8 @@ from tests.daemon_laboratory.laboratories import (
 
 pytestmark = pytest.mark.needs_chrony
 
-LIMIT_S = 2.5e-4
-"""A listener's limit that a holdover of this host reaches within a test's patience."""
+PATIENCE_S = 120.0
+"""A machine that is busy with other tests jitters, and a rate is then learned late."""
 
 CHRONYD = shutil.which("chronyd", path="/usr/sbin:/usr/local/sbin:/usr/bin") or "chronyd"
 
@@ -126,8 +126,9 @@ def a_lab(folder: Path, ports: list[int], *, bound_limit_s: float = 0.01) -> int
         for name, port in zip("abc", ports, strict=True)
     )
     head = '[lab]\nname = "hostlab"\nsilence_s = 4.0\n[scale]\ninterval_s = 1.0\n'
+    policy = "[policy]\ninsecure_software_keys = true\n"
     listener = f'[[listener]]\nprotocol = "ntp"\nport = {door}\nbound_limit_s = {bound_limit_s}\n'
-    write_lab(folder, head + sources + listener)
+    write_lab(folder, head + policy + sources + listener)
     return door
 
 
@@ -167,7 +168,7 @@ def test_a_laboratory_without_clocks_serves_utc_within_its_bound(tmp_path: Path)
         door = a_lab(tmp_path, ports)
         began = time.monotonic()
         with up(tmp_path) as running:
-            running.until_state("steered", patience_s=60.0)
+            running.until_state("steered", patience_s=PATIENCE_S)
             took_s = time.monotonic() - began
             time.sleep(4.0)
             errors, bounds = errors_of(door, 40)
@@ -192,7 +193,7 @@ def test_one_that_lies_is_named_and_two_that_lie_are_not_followed(tmp_path: Path
     with three_paths(tmp_path) as paths:
         door = a_lab(tmp_path, [path.port for path in paths], bound_limit_s=0.02)
         with up(tmp_path) as running:
-            running.until_state("steered", patience_s=60.0)
+            running.until_state("steered", patience_s=PATIENCE_S)
             paths[2].shift_s = 0.05
             until(lambda: marks(running).get("UTC.c") == "x")
             assert "link-outvoted" in alerts(running)
@@ -215,21 +216,32 @@ def test_one_that_lies_is_named_and_two_that_lie_are_not_followed(tmp_path: Path
 @pytest.mark.slow
 def test_when_all_fall_silent_the_bound_grows_until_the_door_is_unsynchronised(tmp_path: Path) -> None:
     with three_paths(tmp_path) as paths:
-        door = a_lab(tmp_path, [path.port for path in paths], bound_limit_s=LIMIT_S)
+        ports = [path.port for path in paths]
+        door = a_lab(tmp_path, ports)
         with up(tmp_path) as running:
-            running.until_state("steered", patience_s=60.0)
-            until(lambda: (found := ask_door(door)) is not None and found.synchronised)
+            running.until_state("steered", patience_s=PATIENCE_S)
             for path in paths:
                 path.is_silent = True
-            running.until_state("holdover")
+            held = running.until_state("holdover")
             found = ask_door(door)
             assert found is not None
             assert found.synchronised
             assert found.stratum == 2
-            assert found.root_dispersion_s < LIMIT_S
+            time.sleep(3.0)
+            grown = running.ask()
+            assert grown["bound_s"] > held["bound_s"]
+            assert running.end() == 0
+        limit_s = 1.02 * grown["bound_s"]
+        door = a_lab(tmp_path, ports, bound_limit_s=limit_s)
+        with up(tmp_path) as running:
+            told = running.until_state("holdover")
             until(lambda: (found := ask_door(door)) is not None and not found.synchronised, patience_s=60.0)
             told = running.ask()
-            print(f"holdover to {told['bound_s'] * 1e6:.0f} us at {told['bound_growth']:.2g} s/s")
+            print(
+                f"from {held['bound_s'] * 1e6:.1f} us to {told['bound_s'] * 1e6:.1f} us at {told['bound_growth']:.2g}"
+            )
             # `now` has no limit of its own: it goes on stating the bound as it is
             assert told["synchronised"]
-            assert told["bound_s"] > LIMIT_S
+            assert told["bound_s"] > limit_s
+            assert running.end() == 0
+    assert replayed(tmp_path)["difference"] is None
