@@ -100,7 +100,7 @@ def test_a_laboratory_that_never_serves_is_no_proof() -> None:
 def test_servers_that_disagree_do_not_set_a_false_rate() -> None:
     # with seed 500003 two paths differ by 50 us: the rate of the first values was 1.6e-6 off, twenty of its sigmas, and
     # the envelope, hung on that rate, then never let it be steered back
-    run = BC.host_only_run(500_003, days=0.08)
+    run = BC.host_only_run(500_003, days=0.02)
     assert run.is_clean
     assert max(run.scale.error_s) < 60e-6
     assert run.scale.median_bound_s <= 10.0 * run.scale.p95_true_error_s
@@ -125,8 +125,8 @@ def test_a_scale_of_one_is_not_widened_by_a_test_that_nobody_makes() -> None:
     pairs = tuple((f"UTC.{name}", "host") for name in BC.SERVERS)
     config, state = configure(BC.run_start_of((BC.host_clock(),), pairs, (), interval_s=10.0, days=1.0))
     seen: list[EpochOutcome] = []
-    for second in range(1, 1000):
-        raw_ns = second * 20 * BC.NS_PER_S
+    for minute in range(1, 200):
+        raw_ns = minute * 60 * BC.NS_PER_S
         x_s = (host.true_tai_fs(raw_ns) - host.label_tai_ns(raw_ns) * FS_PER_NS) / 1e15
         readings = [
             BC.Reading(epoch_tai_ns=host.label_tai_ns(raw_ns), a=a, b="host", x_a_minus_b_s=x_s, u_s=1e-6, limit_s=1e-5)
@@ -136,7 +136,7 @@ def test_a_scale_of_one_is_not_widened_by_a_test_that_nobody_makes() -> None:
         state, outcome = line.step(state, given, config)
         if outcome.bound is not None:
             seen.append(outcome)
-    assert len(seen) > 900
+    assert len(seen) > 150
     assert seen[-1].step.detection_floor_s > 1e-4  # hours of a crystal's wander, that no other clock could show
     assert seen[-1].bound is not None
     assert seen[-1].bound.terms.limit_undetected_s == 0.0

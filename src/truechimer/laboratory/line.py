@@ -210,7 +210,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         heard.claims,
         heard.selection,
         word,
-        service.missing(facts),
+        service.missing(facts) if word in _MAY_MISS else (),
         utc_now,
         steered.coordination,
         steered.order,
@@ -223,6 +223,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
 
 
 _NONE_OPEN: frozenset[int] = frozenset()
+_MAY_MISS = (ServiceState.FREERUN, ServiceState.ALARM)
 _FROZEN = int(cleaning.Because.FROZEN)
 _ABSENT = int(Membership.ABSENT)
 
@@ -301,9 +302,12 @@ def _silence(
 ) -> tuple[standing.Standing, ...]:
     """Return who stands still: frozen links, members silent for `SILENT_INTERVALS`, a scale that nobody feeds."""
     patience_ns = service.SILENT_INTERVALS * config.interval_ns
-    frozen = np.flatnonzero(marks.because == _FROZEN).tolist()
-    was_heard = (scale.membership != _ABSENT) & config.scale.eligible
-    silent = np.flatnonzero(was_heard & (scale.last_ns < epoch_ns - patience_ns)).tolist() if config.members > 1 else []
+    because = marks.because.tolist()
+    frozen = [j for j, reason in enumerate(because) if reason == _FROZEN] if _FROZEN in because else []
+    silent: list[int] = []
+    if config.members > 1 and min(scale.last_ns.tolist()) < epoch_ns - patience_ns:
+        was_heard = (scale.membership != _ABSENT) & config.scale.eligible
+        silent = np.flatnonzero(was_heard & (scale.last_ns < epoch_ns - patience_ns)).tolist()
     is_empty = config.members > 1 and 0 < scale.epoch_ns < epoch_ns - patience_ns
     if not (frozen or silent or is_empty or state.said):
         return ()
