@@ -23,7 +23,8 @@ from typing import Any
 from truechimer.alerts import Alert, AlertKind, AlertSeverity
 from truechimer.clocks.register import UnknownLinkRejected
 from truechimer.daemon import doors as door_processes
-from truechimer.daemon import notify, status
+from truechimer.daemon import notify
+from truechimer.daemon.answers import Answers, View
 from truechimer.daemon.control_socket import ControlSocket
 from truechimer.daemon.doors import Door, DoorRejected
 from truechimer.daemon.feeds import Batch, Feed, NtpFeed, SimulatedFeed
@@ -39,8 +40,7 @@ from truechimer.formats.finding import Finding
 from truechimer.laboratory import line, replay
 from truechimer.laboratory.epoch_input import epoch_input
 from truechimer.laboratory.line import EpochOutcome
-from truechimer.laboratory.state import LaboratoryState
-from truechimer.serve.clock_page import ClockPage, PageUnreadable, ServiceState
+from truechimer.serve.clock_page import ClockPage
 from truechimer.store.sqlite_records import RecordStoreRejected
 
 __all__ = ["Door", "DoorRejected", "Laboratory", "end_on_signals"]
@@ -58,17 +58,6 @@ TELL_ROWS_EVERY_S = 600.0
 """Refused rows of a file are told at once, and then no more often than this; each one stands in `status`."""
 
 WORST_STRATUM = 15
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """What is known after an epoch whose records are on the disk: everything that other threads may ask about."""
-
-    state: LaboratoryState
-    outcome: EpochOutcome | None
-    page: ClockPage | None
-    epochs: int
-    alerts: tuple[Alert, ...]
 
 
 @dataclass(slots=True)
@@ -343,7 +332,7 @@ class Laboratory:
         self._writer = PageWriter(folder / "run" / "clock.page", boot_id=self.clocks.boot_id())
         if self.page is not None:
             self._publish(self.page)
-        self._control = ControlSocket(folder / "run", self.answer)
+        self._control = ControlSocket(folder / "run", self.answers.answer)
         self._control.start()
         self._allow_simulated = allow_simulated
         for listener in self.started.lab.listeners:
@@ -471,100 +460,36 @@ class Laboratory:
 
     # ---- answers ------------------------------------------------------------------------------------------------
 
-    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Answer the control socket (another thread): `now`, `status`, `sources`."""
-        what = request.get("ask")
-        view = self._seen()
-        if what == "now":
-            return self.now_document(view)
-        if what == "sources":
-            against = "simulated-utc" if self.started.config.simulated else "utc"
-            clocks = status.clocks(view.state, view.outcome)
-            return {"sources": self._sources(view), "clocks": clocks, "against": against}
-        if what == "status":
-            return self.status_document(view)
-        return {"error": f"nothing is known about {what!r}; ask now, status or sources"}
+    @property
+    def answers(self) -> Answers:
+        """What the control socket's thread answers from."""
+        return Answers(
+            started=self.started,
+            clocks=self.clocks,
+            feeds=self.feeds,
+            doors=self.doors,
+            max_age_s=self._max_age_s(),
+            seen=self._seen,
+            faults=self._faults_kept,
+            uptime_s=lambda: time.monotonic() - self._began,
+        )
+
+    def now_document(self) -> dict[str, Any]:
+        """Return the time now, as an interval."""
+        return self.answers.now_document(self._seen())
+
+    def status_document(self) -> dict[str, Any]:
+        """Return all that is known."""
+        return self.answers.status_document(self._seen())
 
     def _seen(self) -> View:
         """Return what may be answered from."""
         return self._view or View(self.started.state, None, None, 0, ())
 
-    def now_document(self, view: View | None = None) -> dict[str, Any]:
-        """Return the time now, as an interval."""
-        view = view or self._seen()
-        started, outcome = self.started, view.outcome
-        page: ClockPage | PageUnreadable = view.page if view.page is not None else PageUnreadable.EMPTY
-        raw_ns = self.clocks.raw_ns()
-        missing, stale = self._missing(view, raw_ns)
-        return status.time_document(
-            page,
-            raw_ns=raw_ns,
-            leaps=started.config.leaps,
-            scale=started.config.scale_name,
-            missing=missing,
-            state=ServiceState.FREERUN if outcome is None or stale else outcome.service,
-        )
-
-    def _missing(self, view: View, raw_ns: int) -> tuple[tuple[str, ...], bool]:
-        """Return what is missing for a synchronised answer, and whether fresh epochs are among it."""
-        if view.outcome is None:
-            return ("no reading has come yet",), False
-        oldest = self._max_age_s()
-        age_s = (self.started.label.at(raw_ns) - view.state.epoch_ns) / 1e9
-        if oldest is None or age_s <= oldest:
-            return view.outcome.missing, False
-        return (
-            *view.outcome.missing,
-            f"the newest epoch is {age_s:.0f} s old, {oldest:g} s are allowed (max_age_s)",
-        ), True
-
-    def status_document(self, view: View | None = None) -> dict[str, Any]:
-        """Return all that is known."""
-        view = view or self._seen()
-        started = self.started
-        body = self.now_document(view)
+    def _faults_kept(self) -> tuple[list[dict[str, Any]], int]:
+        """Return the refused rows that are kept, and how many there were."""
         with self._fault_lock:
-            faults, rejected = list(self.faults), self.rejected
-        body |= status.laboratory_document(
-            started.start,
-            started.config,
-            view.state,
-            view.outcome,
-            service=ServiceState(body["state"]),
-            uptime_s=time.monotonic() - self._began,
-            epochs=view.epochs,
-            rejected=rejected,
-            alerts=view.alerts,
-            reading_faults=faults,
-        )
-        body["sources"] = self._sources(view)
-        body["reading_files"] = [_file_row(feed) for feed in self.feeds if isinstance(feed, ReadingsFeed)]
-        body["listeners"] = [door.row() for door in self.doors]
-        return body
-
-    def _sources(self, view: View) -> list[dict[str, Any]]:
-        """Return the rows of `sources`."""
-        feeds = {f"UTC.{feed.status.name}": feed.status for feed in self.feeds if isinstance(feed, NtpFeed)}
-        return status.sources(
-            view.state,
-            view.outcome,
-            feeds,
-            dict.fromkeys(feeds, "ntp"),
-            epoch_now_ns=self.started.label.at(self.clocks.raw_ns()),
-        )
-
-
-def _file_row(feed: ReadingsFeed) -> dict[str, Any]:
-    """Return one readings file's row of `status`."""
-    row: dict[str, Any] = {
-        "name": feed.status.name,
-        "kind": feed.status.kind,
-        "file": feed.path.name,
-        "accepted": feed.file.accepted,
-        "refused": feed.file.refused,
-        "host_unwatched": feed.file.host_unwatched,
-    }
-    return row | ({"says": feed.status.says} if feed.status.says else {})
+            return list(self.faults), self.rejected
 
 
 def end_on_signals(laboratory: Laboratory) -> None:

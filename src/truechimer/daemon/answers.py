@@ -1,0 +1,134 @@
+"""Answers: what the running laboratory says of itself to whoever asks: `now`, `status`, `sources`.
+
+It changes nothing and steps nothing: each answer is made from one `View`, which the laboratory's own thread replaces
+whole, in the thread of
+the asker.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from truechimer.alerts import Alert
+from truechimer.daemon import status
+from truechimer.daemon.doors import Door
+from truechimer.daemon.feeds import Feed, NtpFeed
+from truechimer.daemon.host_clocks import HostClocks
+from truechimer.daemon.lab_start import Started
+from truechimer.daemon.readings_feed import ReadingsFeed
+from truechimer.laboratory.line import EpochOutcome
+from truechimer.laboratory.state import LaboratoryState
+from truechimer.serve.clock_page import ClockPage, PageUnreadable, ServiceState
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is known after an epoch whose records are on the disk: everything that other threads may ask about."""
+
+    state: LaboratoryState
+    outcome: EpochOutcome | None
+    page: ClockPage | None
+    epochs: int
+    alerts: tuple[Alert, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What answers are made from. `seen` gives the present `View`; `max_age_s`: how old the newest epoch may be
+    (None: any age); `faults`: the
+    kept refused rows and how many there were; `uptime_s`: since the start.
+    """
+
+    started: Started
+    clocks: HostClocks
+    feeds: list[Feed]
+    doors: list[Door]
+    max_age_s: float | None
+    seen: Callable[[], View]
+    faults: Callable[[], tuple[list[dict[str, Any]], int]]
+    uptime_s: Callable[[], float]
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer one request of the control socket."""
+        what, view = request.get("ask"), self.seen()
+        if what == "now":
+            return self.now_document(view)
+        if what == "sources":
+            against = "simulated-utc" if self.started.config.simulated else "utc"
+            clocks = status.clocks(view.state, view.outcome)
+            return {"sources": self._sources(view), "clocks": clocks, "against": against}
+        if what == "status":
+            return self.status_document(view)
+        return {"error": f"nothing is known about {what!r}; ask now, status or sources"}
+
+    def now_document(self, view: View) -> dict[str, Any]:
+        """Return the time now, as an interval."""
+        page: ClockPage | PageUnreadable = view.page if view.page is not None else PageUnreadable.EMPTY
+        raw_ns = self.clocks.raw_ns()
+        missing, stale = self._missing(view, raw_ns)
+        return status.time_document(
+            page,
+            raw_ns=raw_ns,
+            leaps=self.started.config.leaps,
+            scale=self.started.config.scale_name,
+            missing=missing,
+            state=ServiceState.FREERUN if view.outcome is None or stale else view.outcome.service,
+        )
+
+    def _missing(self, view: View, raw_ns: int) -> tuple[tuple[str, ...], bool]:
+        """Return what is missing for a synchronised answer, and whether fresh epochs are among it."""
+        if view.outcome is None:
+            return ("no reading has come yet",), False
+        oldest = self.max_age_s
+        age_s = (self.started.label.at(raw_ns) - view.state.epoch_ns) / 1e9
+        if oldest is None or age_s <= oldest:
+            return view.outcome.missing, False
+        return (
+            *view.outcome.missing,
+            f"the newest epoch is {age_s:.0f} s old, {oldest:g} s are allowed (max_age_s)",
+        ), True
+
+    def status_document(self, view: View) -> dict[str, Any]:
+        """Return all that is known."""
+        started, body = self.started, self.now_document(view)
+        faults, rejected = self.faults()
+        body |= status.laboratory_document(
+            started.start,
+            started.config,
+            view.state,
+            view.outcome,
+            service=ServiceState(body["state"]),
+            uptime_s=self.uptime_s(),
+            epochs=view.epochs,
+            rejected=rejected,
+            alerts=view.alerts,
+            reading_faults=faults,
+        )
+        body["sources"] = self._sources(view)
+        body["reading_files"] = [_file_row(feed) for feed in self.feeds if isinstance(feed, ReadingsFeed)]
+        body["listeners"] = [door.row() for door in self.doors]
+        return body
+
+    def _sources(self, view: View) -> list[dict[str, Any]]:
+        """Return the rows of `sources`."""
+        feeds = {f"UTC.{feed.status.name}": feed.status for feed in self.feeds if isinstance(feed, NtpFeed)}
+        return status.sources(
+            view.state,
+            view.outcome,
+            feeds,
+            dict.fromkeys(feeds, "ntp"),
+            epoch_now_ns=self.started.label.at(self.clocks.raw_ns()),
+        )
+
+
+def _file_row(feed: ReadingsFeed) -> dict[str, Any]:
+    """Return one readings file's row of `status`."""
+    row: dict[str, Any] = {
+        "name": feed.status.name,
+        "kind": feed.status.kind,
+        "file": feed.path.name,
+        "accepted": feed.file.accepted,
+        "refused": feed.file.refused,
+        "host_unwatched": feed.file.host_unwatched,
+    }
+    return row | ({"says": feed.status.says} if feed.status.says else {})
