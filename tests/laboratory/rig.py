@@ -1,5 +1,6 @@
 """A laboratory for tests: a scenario's world, the run that a laboratory would start with, and the fold fed by it."""
 
+import copy
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -91,6 +92,12 @@ class Lab:
     def __post_init__(self) -> None:
         self.config, self.state, sealed = begin_run(self.start, None, same_boot=True)
         self.records.append(sealed.data)
+
+    def fork(self) -> "Lab":
+        """An independent laboratory with the same past."""
+        twin = copy.copy(self)
+        twin.records = self.records[:]
+        return twin
 
     def restart(self, start: RunStart | None = None, *, same_boot: bool = True) -> None:
         """End this run and begin another on its state."""

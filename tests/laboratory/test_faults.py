@@ -51,8 +51,9 @@ def lying(names: Iterable[str], by_s: float) -> object:
     return meddle
 
 
-@pytest.mark.parametrize("name", [*MASERS[1:], *CAESIUMS])
-@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize(
+    ("name", "sign"), [(name, (-1.0) ** k) for k, name in enumerate((*MASERS[1:], *CAESIUMS))] + [("H2", -1.0)]
+)
 def test_a_20_ns_step_of_any_clock_is_out_before_it_moves_the_scale(name: str, sign: float) -> None:
     clean, hit = steered().live(6), steered()
     hit.world.inject(event(What.PHASE_STEP, name, magnitude=sign * STEP_S), at_raw_ns=hit.raw_ns + NS)

@@ -4,6 +4,7 @@ every kind.
 
 import json
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -26,6 +27,19 @@ def acquired(lab: rig.Lab, world: World, *, seconds: int = 30) -> list[EpochOutc
     """History, then live epochs until the laboratory is steered."""
     lab.history(world)
     return [lab.take(batch) for batch in rig.live(world, seconds=seconds)]
+
+
+@lru_cache(maxsize=1)
+def _taught() -> tuple[World, rig.Lab, EpochOutcome]:
+    scenario = rig.of_days(demo_scenario(), DAYS)
+    world, lab = rig.world(scenario), rig.Lab(rig.start_of(scenario))
+    return world, lab, acquired(lab, world)[-1]
+
+
+def taught() -> tuple[World, rig.Lab, EpochOutcome]:
+    """The demo's laboratory after its history and half a minute, made once and branched: world, laboratory, outcome."""
+    world, lab, outcome = _taught()
+    return world.fork(), lab.fork(), outcome
 
 
 def kinds(lab: rig.Lab) -> set[str]:
@@ -57,9 +71,7 @@ def test_history_then_live_epochs_lead_to_steered_and_the_truth_is_inside_the_bo
 
 
 def test_every_bound_is_six_sigma_and_the_limits_and_its_terms_are_all_there() -> None:
-    scenario = rig.of_days(demo_scenario(), DAYS)
-    world, lab = rig.world(scenario), rig.Lab(rig.start_of(scenario))
-    outcome = acquired(lab, world)[-1]
+    outcome = taught()[2]
     assert outcome.bound is not None
     terms = outcome.bound.terms.as_dict()
     sigmas = [value for name, value in terms.items() if name.startswith("u_")]
@@ -95,9 +107,8 @@ def test_a_young_laboratory_acquires_and_then_steers() -> None:
 
 
 def test_silent_links_mean_holdover_with_a_growing_bound_and_their_return_means_steered_again() -> None:
-    scenario = rig.of_days(demo_scenario(), DAYS)
-    world, lab = rig.world(scenario), rig.Lab(rig.start_of(scenario))
-    assert acquired(lab, world)[-1].service is ServiceState.STEERED
+    world, lab, last = taught()
+    assert last.service is ServiceState.STEERED
     lost = ("UTC.P", "UTC.Q", "UTC.S")
     held, errors = [], []
     for batch in rig.live(world, first_s=600, seconds=86_400, step_s=600):
@@ -138,9 +149,7 @@ def test_an_expired_leap_table_is_an_alarm_and_says_so_once() -> None:
 
 
 def test_the_coordination_is_set_once_and_a_restart_resumes_it() -> None:
-    scenario = rig.of_days(demo_scenario(), DAYS)
-    world, lab = rig.world(scenario), rig.Lab(rig.start_of(scenario))
-    acquired(lab, world)
+    world, lab, _ = taught()
     before = lab.state.coordination
     assert before is not None
     for first in (100, 200):
@@ -176,9 +185,7 @@ def test_a_clock_added_at_a_restart_stands_last_and_the_scale_does_not_jump() ->
 
 
 def test_after_a_boot_the_host_is_learned_again_and_the_coordination_stays() -> None:
-    scenario = rig.of_days(demo_scenario(), DAYS)
-    world, lab = rig.world(scenario), rig.Lab(rig.start_of(scenario))
-    acquired(lab, world)
+    world, lab, _ = taught()
     before = lab.state.coordination
     lab.restart(same_boot=False)
     assert lab.state.host is None
@@ -264,10 +271,8 @@ def test_a_ramping_link_is_outvoted_by_name_and_does_not_move_the_service() -> N
 
 
 def test_readings_that_all_fail_mean_holdover_not_a_guess() -> None:
-    scenario = rig.of_days(demo_scenario(), DAYS)
-    world, lab = rig.world(scenario), rig.Lab(rig.start_of(scenario))
-    acquired(lab, world)
-    names = [clock.name for clock in scenario.clocks]
+    world, lab, _ = taught()
+    names = [clock.name for clock in demo_scenario().clocks]
     for batch in rig.live(world, first_s=600, seconds=12_000, step_s=600):
         outcome = lab.take(batch, drop=names)
         if outcome.page is not None:
