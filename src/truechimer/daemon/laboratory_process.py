@@ -21,7 +21,7 @@ from types import FrameType
 from typing import Any
 
 from truechimer.alerts import Alert, AlertKind, AlertSeverity
-from truechimer.clocks.register import UnknownLinkRejected
+from truechimer.clocks.register import UnknownLinkRejected, is_reference
 from truechimer.daemon import doors as door_processes
 from truechimer.daemon import notify
 from truechimer.daemon.answers import Answers, View
@@ -128,7 +128,7 @@ class Laboratory:
             epoch_ns += late_ns
             raw_ns = None if raw_ns is None else raw_ns + late_ns
         pairs = [(reading.a, reading.b) for reading in batch.readings]
-        operators = {name: r.operator for r in batch.readings if r.operator for name in (r.a, r.b)}
+        operators = {n: r.operator for r in batch.readings if r.operator for n in (r.a, r.b) if is_reference(n)}
         try:
             state, grown = replay.grow_register(state, pairs, operators)
         except UnknownLinkRejected as error:
