@@ -90,6 +90,15 @@ def select(candidates: list[Candidate], expected: Expected | None = None) -> Sel
     if not candidates:
         return NO_SOURCE
     everybody = tuple(candidate.reference for candidate in candidates)
+    low = max([c.x_utc_minus_scale_s - c.half_width_s for c in candidates])
+    high = min([c.x_utc_minus_scale_s + c.half_width_s for c in candidates])
+    if low <= high:
+        # what the vote below comes to where all intervals share a stretch: nobody is left to contradict or to confirm
+        surprise = expected is not None and (
+            high < expected.x_utc_minus_scale_s - expected.half_width_s
+            or low > expected.x_utc_minus_scale_s + expected.half_width_s
+        )
+        return Selection(SelectionState.MAJORITY, everybody, (), surprise)
     operators = {candidate.operator for candidate in candidates}
     # an operator has one vote, however many servers it runs; where there is only one, its servers vote among themselves
     votes = [(c.operator if len(operators) > 1 else str(c.reference), c) for c in candidates]

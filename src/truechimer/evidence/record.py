@@ -38,6 +38,27 @@ def _encoder() -> Callable[[Any], str]:
 _dumps = _encoder()
 
 
+_text: Callable[[str], str] = json.encoder.encode_basestring
+
+
+class Quantities(list[str | None]):
+    """What `quantities` wrote: numbers, a space and a unit, in which JSON has nothing to escape."""
+
+
+def _fold_text(body: dict[str, Any]) -> str:
+    """Return what `_dumps` returns, in half the time: long lists of quantities are joined as they are."""
+    parts = []
+    for key in sorted(body):
+        value = body[key]
+        kind = type(value)
+        if kind is Quantities and value and None not in value:
+            written = '["' + '","'.join(value) + '"]'
+        else:
+            written = _text(value) if kind is str else _dumps(value)
+        parts.append(f"{_text(key)}:{written}")
+    return "{" + ",".join(parts) + "}"
+
+
 class RecordMisuse(Misuse):
     """A value cannot stand in a record."""
 
@@ -84,7 +105,7 @@ def quantity(value: float, unit: str) -> str:
 def quantities(values: Iterable[float], unit: str) -> list[str | None]:
     """Write floats with their unit; NaN, "no value here", becomes null so that places keep their meaning."""
     tail = " " + unit
-    return [repr(value) + tail if value == value else None for value in values]  # noqa: PLR0124
+    return Quantities([repr(value) + tail if value == value else None for value in values])  # noqa: PLR0124
 
 
 def number_of(text: str, unit: str) -> float:
@@ -152,7 +173,7 @@ def seal(kind: str, body: dict[str, Any], chain: Chain) -> tuple[Record, Chain]:
     an epoch must be cheap.
     """
     try:
-        data = _dumps(body | {"kind": kind, "seq": chain.seq, "prev": chain.prev}).encode()
+        data = _fold_text(body | {"kind": kind, "seq": chain.seq, "prev": chain.prev}).encode()
     except UnicodeEncodeError:
         raise RecordMisuse(f"a record {kind} holds text that is not Unicode (a lone surrogate)") from None
     return Record(chain.seq, kind, data), Chain(chain.seq + 1, sha256(data).hexdigest())

@@ -40,9 +40,9 @@ def readings(given: EpochInput) -> Body:
         "x_a_minus_b_s": quantities(values.x_a_minus_b_s.tolist(), "s"),
         "u_s": repeated(values.u_s.tobytes(), "s"),
     }
-    if values.limit_s.any():
+    if any(values.limit_s.tolist()):
         body["limit_s"] = repeated(values.limit_s.tobytes(), "s")
-    if values.age_s.any():
+    if any(values.age_s.tolist()):
         body["age_s"] = quantities(values.age_s.tolist(), "s")
     if given.raw_ns is not None:
         body["raw_ns"] = str(given.raw_ns)
