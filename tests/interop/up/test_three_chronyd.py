@@ -163,6 +163,7 @@ def chronyd_asks(door: int, folder: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
+@pytest.mark.slow
 def test_a_laboratory_without_clocks_serves_utc_within_its_bound(tmp_path: Path) -> None:
     with three_chronyd(tmp_path) as ports:
         door = a_lab(tmp_path, ports)
