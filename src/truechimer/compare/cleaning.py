@@ -25,6 +25,12 @@ OUTLIER_SIGMAS = 6.0
 FROZEN_CHANCE = 1e-9
 """A run of equal values is called frozen when the link's own habit of repeating makes it rarer than this."""
 
+LARGEST_X_S = 1e10
+LARGEST_U_S = 1e6
+"""Beyond these a reading is no comparison of clocks: three centuries apart, or noise of days. It carries nothing, and
+its squares would drown what the other links say.
+"""
+
 MINIMUM_HISTORY = 8
 """Readings of a link before its noise is known well enough to mark outliers."""
 
@@ -46,6 +52,7 @@ class Because(IntEnum):
     FROZEN = 2
     OFF_EXTRAPOLATION = 3
     OFF_AGAIN = 4
+    ABSURD = 5
 
 
 REASONS = {
@@ -54,6 +61,7 @@ REASONS = {
     Because.FROZEN: "the same value again and again",
     Because.OFF_EXTRAPOLATION: "far from the link's own extrapolation",
     Because.OFF_AGAIN: "at a new level for the second time",
+    Because.ABSURD: "no value that two clocks can differ by",
 }
 
 
@@ -139,6 +147,9 @@ def _classify(  # noqa: PLR0917
     for j in range(count):
         if not np.isfinite(x[j]):
             quality[j], because[j] = 3, 1
+            continue
+        if not (abs(x[j]) <= LARGEST_X_S and 0.0 <= u[j] <= LARGEST_U_S):
+            quality[j], because[j] = 3, 5
             continue
         now = epoch_ns - np.int64(age[j] * 1e9)
         if n[j] == 0:

@@ -88,9 +88,14 @@ def clock_page(
     coverage: float,
     refid: bytes,
     stratum: int,
-) -> ClockPage:
-    """Return the page: UTC(k) as a straight line over the raw counter, anchored at this epoch's raw value."""
+) -> ClockPage | None:
+    """Return the page: UTC(k) as a straight line over the raw counter, anchored at this epoch's raw value.
+
+    None where that lies before UTC began: what the host then says of itself cannot be served.
+    """
     tai_fs = real.epoch_ns * FS_PER_NS - round(real.x_host_minus_utck_s * FEMTO)
+    if tai_fs < leaps.start_of(leaps.entries[0]).tai_fs:
+        return None
     index = leaps.index_at(tai_fs)
     leap = leaps.entries[index + 1] if index + 1 < len(leaps.entries) else None
     return ClockPage(
