@@ -153,3 +153,18 @@ def test_the_page_says_its_state_and_lives_as_long_as_silence_allows() -> None:
     assert page.bound_s == rig.last.bound.bound_s
     assert page.rate == pytest.approx(-2.5e-6, abs=1e-8)
     assert ANCHOR_TAI_NS < page.anchor_tai_fs // FS_PER_NS < ANCHOR_TAI_NS + DAY_NS
+
+
+def test_a_steer_outside_the_envelope_is_refused_held_recorded_and_said() -> None:
+    """The account says another rate than the coordination: the law's order is then too large a change."""
+    rig = steered().live(1)
+    account = replace(rig.state.applied, y=rig.state.applied.y + 5e-14)
+    rig.state = replace(rig.state, applied=account, next_steer_ns=0)
+    y = rig.state.coordination.y_steer
+    before = len(rig.log)
+    rig.live(1)
+    assert rig.state.coordination.y_steer == y
+    assert [alert.because for alert in rig.alerts(AlertKind.STEER_REFUSED)] == [("per-change",)]
+    (refused,) = [body for data in rig.log[before:] if (body := json.loads(data))["kind"] == "steer"]
+    assert refused["refused"] == "per-change"
+    assert rig.is_true()
