@@ -51,6 +51,9 @@ ATOMIC_TIME_CONSTANT_S = 5.0 * DAY_S
 ATOMIC_STEER_EVERY_S = DAY_S / 4.0
 OSCILLATOR_TIME_CONSTANT_S = 32.0
 OSCILLATOR_STEER_EVERY_S = 10.0
+BACKLOG_DAYS = 30.0
+"""The first envelope also covers this much of the past, so that a backlog of readings can teach the rate against UTC."""
+
 REQUALIFY_INTERVALS = 60.0
 TELL_EVERY_S = 2.0
 
@@ -435,7 +438,7 @@ def _policy(checked: CheckedLab, members: tuple[Clock, ...], scenario: Scenario 
             "insecure_software_keys = true",
             file=sys.stderr,
         )
-    past_days = 1.0 if scenario is None else scenario.run.days + 1.0
+    past_days = BACKLOG_DAYS if scenario is None else scenario.run.days + 1.0
     return policy_files.make_first_policy(folder, members, now_ns=now_ns, past_days=past_days)
 
 
