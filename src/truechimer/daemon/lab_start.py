@@ -52,7 +52,8 @@ ATOMIC_STEER_EVERY_S = DAY_S / 4.0
 OSCILLATOR_TIME_CONSTANT_S = 32.0
 OSCILLATOR_STEER_EVERY_S = 10.0
 BACKLOG_DAYS = 30.0
-"""The first envelope also covers this much of the past, so that a backlog of readings can teach the rate against UTC."""
+"""The first envelope also covers this much of the past, so that a backlog of readings can teach the rate against UTC.
+"""
 
 REQUALIFY_INTERVALS = 60.0
 TELL_EVERY_S = 2.0
