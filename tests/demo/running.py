@@ -47,6 +47,7 @@ class Demo:
     environment: dict[str, str]
     out: list[str] = field(default_factory=list)
     err: list[str] = field(default_factory=list)
+    first_leaps: list[int] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
     _readers: list[threading.Thread] = field(default_factory=list)
 

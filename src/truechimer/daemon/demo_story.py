@@ -46,6 +46,7 @@ STEP_AT, STEP_WATCHED, RAMP_AT, RAMP_LASTS, RAMP_WATCHED, REPLAY_AT = 0.10, 0.28
 """Moments and lengths of the live events and of the replay, as parts of the time that there is."""
 
 ASK_EVERY_S = 0.25
+HOLDS_S = 5.0
 STEP_S = 20e-9
 RAMP_S_PER_S = 5e-9
 RAMP_S = 20.0
@@ -174,10 +175,19 @@ class Story:
                 self.ntp_errors_s.append(error_s)
                 # the second that a simulated laboratory adds to its root dispersion would hide every fault
                 self.ntp_outside += int(abs(error_s) > found.root_distance_s - SIMULATED_ANCHOR_DOUBT_S)
-                if not self.first_answer.is_set():
+                if not self.first_answer.is_set() and self._holds(door.listener.bound_limit_s):
                     self._began = time.monotonic()
                     self.first_answer.set()
             self.laboratory.ending.wait(ASK_EVERY_S)
+
+    def _holds(self, bound_limit_s: float) -> bool:
+        """Return True where the door stays synchronised until the next epoch and longer.
+
+        After its first readings the host's rate is hardly known, the bound grows fast, and the door may fall silent
+        again for a moment: an answer of then is not yet the first of a service.
+        """
+        page = self.laboratory.page
+        return page is not None and page.bound_s + HOLDS_S * page.bound_growth <= bound_limit_s
 
     def _clock_index(self, name: str) -> int | None:
         """Return the index of a clock, or None for a link."""

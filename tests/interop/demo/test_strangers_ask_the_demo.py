@@ -9,8 +9,10 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,19 @@ WALL_CLOCK_S = 0.05
 """How far a machine's own clock may run from its raw counter in the seconds of a test."""
 
 
+def leap_of_each_answer(port: int, *, for_s: float) -> list[int]:
+    """Ask with nothing but a socket, 20 times a second; return the leap indicators."""
+    leaps, until = [], time.monotonic() + for_s
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.settimeout(1.0)
+        asking.connect(("127.0.0.1", port))
+        while time.monotonic() < until:
+            asking.send(b"\x23" + 39 * b"\0" + os.urandom(8))
+            leaps.append(asking.recv(512)[0] >> 6)
+            time.sleep(0.05)
+    return leaps
+
+
 @pytest.fixture(scope="module")
 def demo() -> Iterator[Demo]:
     """A running demo that answers."""
@@ -36,11 +51,17 @@ def demo() -> Iterator[Demo]:
         a_demo(Path(folder), "--for", "300", "--seed", "21", "--json") as found,
     ):
         found.wait_for(ANSWERS)
+        found.first_leaps.extend(leap_of_each_answer(found.port_base, for_s=2.5))
         yield found
         found.interrupt()
         assert found.end(within_s=30.0) == 0, found.said
         assert found.document()["lies"] == 0
         assert found.left_behind() == []
+
+
+def test_from_the_first_answer_on_the_door_stays_synchronised(demo: Demo) -> None:
+    assert len(demo.first_leaps) >= 20
+    assert set(demo.first_leaps) == {0}
 
 
 @pytest.mark.needs_chrony
