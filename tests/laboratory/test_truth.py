@@ -58,7 +58,7 @@ def test_the_demos_laboratory_is_inside_its_bounds_after_coordination_start(seed
     of = demo_rig.of_days(demo_scenario(), 12.0)
     rig = Rig.begin(of, seed=seed, start=demo_rig.start_of(of)).history().live(720)
     errors, bounds = judged(rig)
-    assert len(errors) == 720
+    assert len(errors) == 719, "the first live epoch has one reading of the host and no page yet"
     assert np.all(np.abs(errors) <= bounds)
     assert np.median([one.out.bound.scale_bound_s for one in rig.seen if one.out.bound]) <= MEDIAN_SCALE_BOUND_S
 

@@ -148,7 +148,16 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
     # realize UTC(k) for the host, bound it, and serve it
     real, limit, page = None, None, None
     word = service.decide(facts)
-    if steered.coordination is not None and heard.utc is not None and utc_now is not None and host is not None:
+    # with one reading of the host nothing is known of its rate: a page of it would be believed for a moment only
+    is_alone = register.host is not None and bool(config.scale.eligible[register.host])
+    is_placed = host is not None and (host.n > 1 or is_alone)
+    if (
+        steered.coordination is not None
+        and heard.utc is not None
+        and utc_now is not None
+        and host is not None
+        and is_placed
+    ):
         real = realization.realize(host, steered.coordination, config.host_noise, epoch_ns=epoch_ns)
         limit = bound(_terms(heard.utc, utc_now, steered.coordination, real, scale_step, config.members))
         if given.raw_ns is not None:
