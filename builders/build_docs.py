@@ -265,7 +265,7 @@ def keep_sizes() -> None:
 
 
 def _needed(root: Path) -> dict[str, str]:
-    return pins(root, "run") | pins(root, "fast")
+    return pins(root, "run") | pins(root, "fast") | pins(root, "history")
 
 
 def _asked(root: Path, name: str) -> set[str]:
@@ -279,7 +279,7 @@ def dependencies_block(root: Path) -> str:
     sizes = json.loads((root / "docs" / "measured" / SIZES).read_text(encoding="utf-8"))["packages"]
     rows = [["set", "package", "version", "MiB installed"]]
     told: set[str] = set()
-    for name in ("run", "fast"):
+    for name in ("run", "fast", "history"):
         asked = _asked(root, name)
         for package, version in sorted(pins(root, name).items(), key=lambda pin: (pin[0] not in asked, pin[0])):
             if package in told:
@@ -292,7 +292,10 @@ def dependencies_block(root: Path) -> str:
         for line in (root / "requirements" / "sizes.txt").read_text(encoding="utf-8").splitlines()
         if line[0] != "#"
     )
-    words = f"Downloads: set `run` {downloads['run']} MiB, `fast` {downloads['fast']} MiB beside it."
+    words = (
+        f"Downloads: set `run` {downloads['run']} MiB; beside it `fast` {downloads['fast']} MiB, `history` "
+        f"{downloads['history']} MiB."
+    )
     return _table(rows) + "\n\n" + words
 
 
