@@ -19,7 +19,7 @@ NOT_OURS = {
     "dist",
     "build",
 }
-SETS = ("run", "fast", "test")
+SETS = ("run", "fast", "history", "test")
 
 # Written in pieces, so that this file does not hold what it looks for.
 INDEX_HOST = re.compile(r"(?:files\.)?python" + r"hosted\.org|py" + r"pi\.(?:org|python)|/sim" + r"ple/?(?=[\s\"']|$)")
@@ -93,6 +93,7 @@ def test_what_the_package_depends_on_is_what_the_requirements_ask() -> None:
 
     assert set(project["dependencies"]) == asked("run")
     assert set(project["optional-dependencies"]["fast"]) == asked("fast")
+    assert set(project["optional-dependencies"]["history"]) == asked("history")
 
 
 def test_the_download_of_every_set_is_known() -> None:
