@@ -76,9 +76,9 @@ def pins(name: str) -> dict[str, str]:
 
 
 def test_the_sets_agree_where_they_meet() -> None:
-    run, fast, test = (pins(name) for name in SETS)
+    run, fast, history, test = (pins(name) for name in SETS)
     assert run["numpy"] == fast["numpy"] == test["numpy"]
-    for upper, lower in ((fast, run), (test, run), (test, fast)):
+    for upper, lower in ((fast, run), (history, run), (test, run), (test, fast), (test, history)):
         assert {name: upper[name] for name in upper.keys() & lower.keys()} == {
             name: lower[name] for name in upper.keys() & lower.keys()
         }
