@@ -12,7 +12,7 @@ from typing import Any
 from truechimer.alerts import Alert
 from truechimer.daemon import status
 from truechimer.daemon.doors import Door
-from truechimer.daemon.feeds import Feed, NtpFeed
+from truechimer.daemon.feeds import Feed
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.lab_start import Started
 from truechimer.daemon.readings_feed import ReadingsFeed
@@ -111,12 +111,12 @@ class Answers:
 
     def _sources(self, view: View) -> list[dict[str, Any]]:
         """Return the rows of `sources`."""
-        feeds = {f"UTC.{feed.status.name}": feed.status for feed in self.feeds if isinstance(feed, NtpFeed)}
+        feeds = {name: server for feed in self.feeds for name, server in feed.servers().items()}
         return status.sources(
             view.state,
             view.outcome,
             feeds,
-            dict.fromkeys(feeds, "ntp"),
+            {name: server.kind for name, server in feeds.items()},
             epoch_now_ns=self.started.label.at(self.clocks.raw_ns()),
         )
 

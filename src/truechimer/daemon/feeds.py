@@ -108,6 +108,12 @@ class Feed(threading.Thread):
         """Follow the source until `stop`."""
         raise NotImplementedError
 
+    def servers(self) -> dict[str, SourceStatus]:
+        """Return what each server that this feed follows was seen to be, by the name of its reference (`UTC.<name>`);
+        empty where it follows none. Called from any thread.
+        """
+        return {}
+
     def stop(self) -> None:
         """Ask the thread to end; it does within a second or an exchange."""
         self._ended.set()
@@ -153,6 +159,10 @@ class NtpFeed(Feed):
         self._host, self._port, self._poll_s = place.host, place.port, source.poll_interval_s
         self._label, self._leaps, self._source = label, leaps, source
         self._delays_s: deque[float] = deque(maxlen=NTP_DELAYS_KEPT)
+
+    def servers(self) -> dict[str, SourceStatus]:
+        """Return the one server."""
+        return {f"UTC.{self._source.name}": self.status}
 
     def follow(self) -> None:
         """Ask, first in a burst, then at the poll interval."""

@@ -23,17 +23,17 @@ from typing import Any
 from truechimer.alerts import Alert, AlertKind, AlertSeverity
 from truechimer.clocks.register import UnknownLinkRejected, is_reference
 from truechimer.daemon import doors as door_processes
-from truechimer.daemon import notify
+from truechimer.daemon import notify, source_feeds
 from truechimer.daemon.answers import Answers, View
 from truechimer.daemon.control_socket import ControlSocket
 from truechimer.daemon.doors import Door, DoorRejected
-from truechimer.daemon.feeds import Batch, Feed, NtpFeed, SimulatedFeed
+from truechimer.daemon.feeds import Batch, Feed
 from truechimer.daemon.gathering import Gathering, has_clocks, in_order
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.lab_file import SourceKind
 from truechimer.daemon.lab_start import Started
 from truechimer.daemon.page_file import PageWriter
-from truechimer.daemon.readings_feed import KnownNames, ReadingsFeed
+from truechimer.daemon.readings_feed import ReadingsFeed
+from truechimer.daemon.source_feeds import FeedSurroundings
 from truechimer.daemon.wall_watch import WallWatch
 from truechimer.evidence.record import Record
 from truechimer.formats.finding import Finding
@@ -56,8 +56,6 @@ LOOK_AT_DOORS_EVERY_S = 1.0
 REOPEN_EVERY_S = 5.0
 TELL_ROWS_EVERY_S = 600.0
 """Refused rows of a file are told at once, and then no more often than this; each one stands in `status`."""
-
-WORST_STRATUM = 15
 
 
 @dataclass(slots=True)
@@ -134,9 +132,8 @@ class Laboratory:
         except UnknownLinkRejected as error:
             self.on_fault(batch.source or "readings", Finding("unknown-clock", str(error)))
             return None
-        given = epoch_input(
-            batch.readings, state.register, epoch_tai_ns=epoch_ns, raw_ns=raw_ns, stratum=self._stratum(batch)
-        )
+        stratum = source_feeds.stratum(self.feeds, batch, self.outcome, started)
+        given = epoch_input(batch.readings, state.register, epoch_tai_ns=epoch_ns, raw_ns=raw_ns, stratum=stratum)
         started.state, outcome = line.step(state, given, started.config)
         self.outcome = outcome
         self.epochs += 1
@@ -192,7 +189,7 @@ class Laboratory:
         """Write the page: from this moment valid for `silence_s`, and no longer than the newest epoch may be old."""
         raw_ns = self.clocks.raw_ns()
         until = raw_ns + round(self.started.config.silence_s * NS_PER_S)
-        oldest = self._max_age_s()
+        oldest = source_feeds.oldest_epoch_s(self.started.lab)
         if oldest is not None:
             until = min(until, page.anchor_raw_ns + round(oldest * NS_PER_S))
         self.page = replace(page, valid_until_raw_ns=until, written_raw_ns=raw_ns, laboratory_pid=os.getpid())
@@ -202,27 +199,6 @@ class Laboratory:
     def _show(self) -> None:
         """Let other threads see what is on the disk now, all of it at once."""
         self._view = View(self.started.state, self.outcome, self.page, self.epochs, tuple(self.alerts))
-
-    def _max_age_s(self) -> float | None:
-        """Return how old the newest epoch may be where the epochs come from files, else None."""
-        lab = self.started.lab
-        kinds = {source.kind for source in lab.sources}
-        wanted = SourceKind.READINGS
-        if wanted not in kinds:
-            if SourceKind.LINK not in kinds or kinds & {SourceKind.NTP, SourceKind.SIMULATED}:
-                return None
-            wanted = SourceKind.LINK
-        return min(lab.max_age_s(source) for source in lab.sources if source.kind is wanted)
-
-    def _stratum(self, batch: Batch) -> int:
-        """Return what the NTP door may say: one more than the worst of the servers followed, 1 where none is."""
-        followed = {feed.status.name: feed.status.stratum or 0 for feed in self.feeds if isinstance(feed, NtpFeed)}
-        outcome, register = self.outcome, self.started.state.register
-        if outcome is not None and outcome.selection.selected:
-            names = {register.references[register.outside[k].reference].name for k in outcome.selection.selected}
-            followed = {name: stratum for name, stratum in followed.items() if f"UTC.{name}" in names}
-            return min(max(followed.values(), default=0) + 1, WORST_STRATUM)
-        return min(max(batch.stratum, *followed.values(), 0) + 1, WORST_STRATUM) if followed else batch.stratum + 1
 
     def on_fault(self, name: str, finding: Finding) -> None:
         """Count and keep a refused row; rows come from several threads."""
@@ -236,42 +212,14 @@ class Laboratory:
 
     def make_feeds(self) -> None:
         """Make a feed for each source; none runs yet."""
-        started = self.started
-        names = [clock.name for clock in started.state.register.clocks]
-        for source in started.lab.sources:
-            if source.kind is SourceKind.SIMULATED and started.world is not None:
-                self.feeds.append(SimulatedFeed(source, started.world, HostClocks(), self._queue))
-            elif source.kind is SourceKind.NTP:
-                self.feeds.append(NtpFeed(source, started.label, started.config.leaps, self._queue))
-            elif source.kind in {SourceKind.READINGS, SourceKind.LINK} and source.path is not None:
-                self.feeds.append(
-                    ReadingsFeed(
-                        source,
-                        started.folder / source.path,
-                        self._queue,
-                        known_names=KnownNames(names),
-                        label=started.label,
-                        wall=self._watch(),
-                        raw_now_ns=self.clocks.raw_ns,
-                        max_age_s=started.lab.max_age_s(source),
-                        on_fault=self.on_fault,
-                        delays={delay.clock: delay for delay in started.lab.delays},
-                        after_ns=started.state.epoch_ns
-                        if source.kind is SourceKind.READINGS
-                        else self._heard(source.to),
-                    )
-                )
-
-    def _heard(self, reference: str | None) -> int:
-        """Return the epoch of the last value of a link that earlier records hold."""
-        state = self.started.state
-        return max(
-            (
-                claim.epoch_ns
-                for claim, link in zip(state.claims, state.register.outside, strict=False)
-                if state.register.references[link.reference].name == reference
-            ),
-            default=0,
+        self.feeds += source_feeds.make_feeds(
+            FeedSurroundings(
+                started=self.started,
+                out=self._queue,
+                raw_now_ns=self.clocks.raw_ns,
+                on_fault=self.on_fault,
+                watch=self._watch,
+            )
         )
 
     def _watch(self) -> WallWatch:
@@ -348,7 +296,7 @@ class Laboratory:
         interval_s = self.started.lab.scale.interval_s
         gathering = Gathering(clocks=self._has_clocks(), patience_s=max(3.0 * interval_s, 5.0))
         heartbeat_s = max(1.0, min(interval_s, self.started.config.silence_s / 4.0))
-        beats = self._max_age_s() is None
+        beats = source_feeds.oldest_epoch_s(self.started.lab) is None
         now = last = time.monotonic()
         deadline = None if for_s is None else now + for_s
         while not self.ending.is_set() and (deadline is None or now < deadline):
@@ -468,7 +416,7 @@ class Laboratory:
             clocks=self.clocks,
             feeds=self.feeds,
             doors=self.doors,
-            max_age_s=self._max_age_s(),
+            max_age_s=source_feeds.oldest_epoch_s(self.started.lab),
             seen=self._seen,
             faults=self._faults_kept,
             uptime_s=lambda: time.monotonic() - self._began,

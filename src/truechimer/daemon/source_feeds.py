@@ -1,0 +1,98 @@
+"""Source feeds: which feed each `[[source]]` of LAB.toml becomes, and what the sources together let the doors say.
+
+It runs no feed and steps no fold. A kind that is new joins here, and the laboratory process stays as it is.
+"""
+
+import queue
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from truechimer.daemon.feeds import Batch, Feed, NtpFeed, SimulatedFeed
+from truechimer.daemon.host_clocks import HostClocks
+from truechimer.daemon.lab_file import LabFile, Source, SourceKind
+from truechimer.daemon.lab_start import Started
+from truechimer.daemon.readings_feed import KnownNames, ReadingsFeed
+from truechimer.daemon.wall_watch import WallWatch
+from truechimer.formats.finding import Finding
+from truechimer.laboratory.line import EpochOutcome
+
+WORST_STRATUM = 15
+FILE_KINDS = frozenset({SourceKind.READINGS, SourceKind.LINK})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedSurroundings:
+    """What feeds are made from: the run, the queue they fill, the raw counter, where refused rows go, and the watch on
+    the wall clock, begun by the first feed that asks for it.
+    """
+
+    started: Started
+    out: "queue.Queue[Batch]"
+    raw_now_ns: Callable[[], int]
+    on_fault: Callable[[str, Finding], None]
+    watch: Callable[[], WallWatch]
+
+
+def make_feeds(around: FeedSurroundings) -> list[Feed]:
+    """Return a feed for each source; none runs yet."""
+    made = (_make_feed(source, around) for source in around.started.lab.sources)
+    return [feed for feed in made if feed is not None]
+
+
+def _make_feed(source: Source, around: FeedSurroundings) -> Feed | None:
+    """Return the feed of one source, or None where it has nothing to follow."""
+    started = around.started
+    if source.kind is SourceKind.SIMULATED and started.world is not None:
+        return SimulatedFeed(source, started.world, HostClocks(), around.out)
+    if source.kind is SourceKind.NTP:
+        return NtpFeed(source, started.label, started.config.leaps, around.out)
+    if source.kind in FILE_KINDS and source.path is not None:
+        return ReadingsFeed(
+            source,
+            started.folder / source.path,
+            around.out,
+            known_names=KnownNames([clock.name for clock in started.state.register.clocks]),
+            label=started.label,
+            wall=around.watch(),
+            raw_now_ns=around.raw_now_ns,
+            max_age_s=started.lab.max_age_s(source),
+            on_fault=around.on_fault,
+            delays={delay.clock: delay for delay in started.lab.delays},
+            after_ns=started.state.epoch_ns if source.kind is SourceKind.READINGS else _heard(started, source.to),
+        )
+    return None
+
+
+def _heard(started: Started, reference: str | None) -> int:
+    """Return the epoch of the last value of a link that earlier records hold."""
+    state = started.state
+    return max(
+        (
+            claim.epoch_ns
+            for claim, link in zip(state.claims, state.register.outside, strict=False)
+            if state.register.references[link.reference].name == reference
+        ),
+        default=0,
+    )
+
+
+def oldest_epoch_s(lab: LabFile) -> float | None:
+    """Return how old the newest epoch may be where the epochs come from files, else None."""
+    kinds = {source.kind for source in lab.sources}
+    wanted = SourceKind.READINGS
+    if wanted not in kinds:
+        if SourceKind.LINK not in kinds or kinds & {SourceKind.NTP, SourceKind.SIMULATED}:
+            return None
+        wanted = SourceKind.LINK
+    return min(lab.max_age_s(source) for source in lab.sources if source.kind is wanted)
+
+
+def stratum(feeds: list[Feed], batch: Batch, outcome: EpochOutcome | None, started: Started) -> int:
+    """Return what the NTP door may say: one more than the worst of the servers followed, 1 where none is."""
+    followed = {name: server.stratum or 0 for feed in feeds for name, server in feed.servers().items()}
+    register = started.state.register
+    if outcome is not None and outcome.selection.selected:
+        names = {register.references[register.outside[k].reference].name for k in outcome.selection.selected}
+        followed = {name: value for name, value in followed.items() if name in names}
+        return min(max(followed.values(), default=0) + 1, WORST_STRATUM)
+    return min(max(batch.stratum, *followed.values(), 0) + 1, WORST_STRATUM) if followed else batch.stratum + 1
