@@ -105,7 +105,7 @@ def laboratory_document(
         "uptime_s": uptime_s,
         "version": __version__,
         "state_sentence": _SENTENCES[service],
-        "policy_sentence": start.policy.sentence,
+        "policy_sentence": start.policy_sentence,
         "records": state.chain.seq,
         "epochs": epochs,
         "rejected_readings": rejected,

@@ -21,7 +21,7 @@ from truechimer.compare.claims import Claim
 from truechimer.compare.pivot import AgainstPivot
 from truechimer.compare.selection import Selection
 from truechimer.evidence.record import Record
-from truechimer.laboratory import outside, records, service, steering
+from truechimer.laboratory import observing, outside, records, service, steering
 from truechimer.laboratory.epoch_input import EpochInput
 from truechimer.laboratory.service import Found
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
@@ -44,7 +44,8 @@ from truechimer.watch import expiry, integrity, silence, standing
 @dataclass(frozen=True, slots=True)
 class EpochOutcome:
     """What an epoch gave. `utc`: UTC minus the scale at the epoch; `bound`, `realization` and `page` are None where
-    they do not exist (no coordination yet, host not read, epoch in the past).
+    they do not exist (no coordination yet, host not read, epoch in the past). `coordination`: UTC(k) minus the scale;
+    while observing, UTC minus the scale as predicted, which no order made.
     """
 
     step: ScaleStep
@@ -114,7 +115,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
     utc_now = None if heard.utc is None else utc_prediction.ahead(heard.utc, noise, epoch_tai_ns=epoch_ns)
     # steer: in frequency only, inside the signed envelope
     host, host_surprise = _follow_host(state.host, scale_step, found, register.host, config, epoch_ns)
-    started = state.coordination is not None and not state.reentering
+    started = state.rate_known if config.observing else state.coordination is not None and not state.reentering
     facts = Found(
         epoch_ns=epoch_ns,
         interval_s=interval_s,
@@ -127,22 +128,39 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         leap_expired=epoch_ns >= config.leap_expires_ns,
         divided=scale_step.divided,
         scale_ns=scale.epoch_ns,
+        observing=config.observing,
     )
-    steered = steering.steer(
-        state.coordination,
-        state.applied,
-        state.next_steer_ns,
-        now=utc_now,
-        utc=heard.utc,
-        limits=state.limits,
-        parameters=config.steering,
-        following=service.is_following(facts),
-        reentering=state.reentering,
-        noise=noise,
-        spread_s=0.0 if started else outside.spread_s(heard, utc_now),
-        epoch_ns=epoch_ns,
-    )
-    started = steered.coordination is not None and not (state.reentering and not steered.started)
+    following, spread_s = service.is_following(facts), 0.0 if started else outside.spread_s(heard, utc_now)
+    if config.observing:
+        steered = Steered(state.coordination, state.applied, state.next_steer_ns)
+        paper = observing.on_paper(
+            utc_now,
+            heard.utc,
+            config,
+            known=started,
+            following=following,
+            noise=noise,
+            spread_s=spread_s,
+            epoch_ns=epoch_ns,
+        )
+        started = started or paper is not None
+    else:
+        steered = steering.steer(
+            state.coordination,
+            state.applied,
+            state.next_steer_ns,
+            now=utc_now,
+            utc=heard.utc,
+            limits=state.limits,
+            parameters=config.steering,
+            following=following,
+            reentering=state.reentering,
+            noise=noise,
+            spread_s=spread_s,
+            epoch_ns=epoch_ns,
+        )
+        paper = steered.coordination
+        started = paper is not None and not (state.reentering and not steered.started)
     if started is not facts.started:
         facts = replace(facts, started=started)
     # realize UTC(k) for the host, bound it, and serve it
@@ -151,20 +169,14 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
     # with one reading of the host nothing is known of its rate: a page of it would be believed for a moment only
     is_alone = register.host is not None and bool(config.scale.eligible[register.host])
     is_placed = host is not None and (host.n > 1 or is_alone)
-    if (
-        steered.coordination is not None
-        and heard.utc is not None
-        and utc_now is not None
-        and host is not None
-        and is_placed
-    ):
-        real = realization.realize(host, steered.coordination, config.host_noise, epoch_ns=epoch_ns)
-        limit = bound(_terms(heard.utc, utc_now, steered.coordination, real, scale_step, config.members))
+    if paper is not None and heard.utc is not None and utc_now is not None and host is not None and is_placed:
+        real = realization.realize(host, paper, config.host_noise, epoch_ns=epoch_ns)
+        limit = bound(_terms(heard.utc, utc_now, paper, real, scale_step, config.members))
         if given.raw_ns is not None:
             page = service.clock_page(
                 real,
                 limit,
-                growth=_growth(heard.utc, utc_now, steered.coordination, real),
+                growth=_growth(heard.utc, utc_now, paper, real),
                 raw_ns=given.raw_ns,
                 state=word,
                 leaps=config.leaps,
@@ -213,6 +225,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         said=said,
         epoch_ns=epoch_ns,
         reentering=state.reentering and not steered.started,
+        rate_known=started if config.observing else state.rate_known,
     )
     return after, EpochOutcome(
         scale_step,
@@ -221,7 +234,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         word,
         service.missing(facts) if word in _MAY_MISS else (),
         utc_now,
-        steered.coordination,
+        paper,
         steered.order,
         real,
         limit,
@@ -296,7 +309,9 @@ def _growth(utc: UtcPrediction, now: TwoState, coordination: Coordination, real:
 def _standing(
     limits: Verified[SteeringLimits] | Refused, config: LaboratoryConfig, epoch_ns: int, said: frozenset[str]
 ) -> tuple[standing.Standing, ...]:
-    """Return the conditions that hold for days; none far from any expiry."""
+    """Return the conditions that hold for days; none far from any expiry. An envelope expires only where it is used."""
+    if config.observing:
+        return expiry.leap_table(config.leap_expires_ns, epoch_tai_ns=epoch_ns)
     nearest = min(config.leap_expires_ns, config.envelope_until_ns) - expiry.WARNING_NS
     if epoch_ns < nearest and not said and isinstance(limits, Verified):
         return ()

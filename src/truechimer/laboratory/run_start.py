@@ -13,6 +13,7 @@ from truechimer.clocks.register import Link, Register
 from truechimer.clocks.state_model import two_state_noise
 from truechimer.compare.claims import SILENT
 from truechimer.compare.cleaning import LinkHistory
+from truechimer.errors import Misuse
 from truechimer.evidence.record import RecordRejected, number_of, quantity
 from truechimer.instants import FS_PER_NS, LeapEntry, LeapTable, UtcLabel
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState, begin
@@ -27,10 +28,14 @@ from truechimer.steer.realization import HostNoise
 from truechimer.steer.steering_law import SteeringParameters
 from truechimer.steer.utc_prediction import ScaleNoise
 
+NOTHING_IS_STEERED = "observing: nothing is steered, so no policy and no key are asked for"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStart:
     """What a run is started with; times in seconds. `pairs`: known links (a, b); `operators`: reference -> operator.
+
+    `observe`: the run only watches; it has neither `policy` nor `envelope`, which every other run has.
 
     The host's label is `anchor_tai_ns` + (raw counter - `anchor_raw_ns`), in the boot `boot_id`: a name for epochs,
     never a time to serve.
@@ -51,8 +56,8 @@ class RunStart:
     steer_interval_s: float
     requalify_s: float
     silence_s: float
-    policy: Policy
-    envelope: Signed
+    policy: Policy | None
+    envelope: Signed | None
     leaps: LeapTable
     coverage: float
     refid: bytes
@@ -61,6 +66,16 @@ class RunStart:
     anchor_raw_ns: int = 0
     anchor_tai_ns: int = 0
     boot_id: str = ""
+    observe: bool = False
+
+    def __post_init__(self) -> None:
+        if self.observe is not (self.policy is None) or self.observe is not (self.envelope is None):
+            raise Misuse("a run has a policy and an envelope, or it observes and has neither")
+
+    @property
+    def policy_sentence(self) -> str:
+        """Who may order a steer in this run, in one sentence."""
+        return NOTHING_IS_STEERED if self.policy is None else self.policy.sentence
 
 
 def configure(start: RunStart) -> tuple[LaboratoryConfig, LaboratoryState]:
@@ -90,9 +105,14 @@ def resume(start: RunStart, state: LaboratoryState, *, same_boot: bool) -> tuple
 
     After a boot the raw counter has begun anew: host minus scale is learned again; where the host itself is the scale,
     its phase enters again from the selected links while the doors are unsynchronised (`reentering`). A new envelope
-    takes the present rate as its reference.
+    takes the present rate as its reference. An observing run keeps envelope, rate and account of the last run in
+    service, so that watching for a while opens no new account; and it knows the rate where that run did.
     """
     config, limits = _constants(start)
+    known = state.rate_known
+    if config.observing:
+        limits = state.limits
+        known = known or (state.coordination is not None and not state.reentering)
     register = Register(start.clocks, state.register.references, _links_of(start, state.register))
     register = register.with_links(start.pairs, operators=dict(start.operators))
     applied = state.applied
@@ -109,6 +129,7 @@ def resume(start: RunStart, state: LaboratoryState, *, same_boot: bool) -> tuple
         limits=limits,
         applied=applied,
         claims=state.claims + (SILENT,) * (len(register.outside) - len(state.claims)),
+        rate_known=known,
     )
     if not same_boot:
         host = register.host
@@ -118,6 +139,7 @@ def resume(start: RunStart, state: LaboratoryState, *, same_boot: bool) -> tuple
             host=None,
             utc=None if alone else state.utc,
             reentering=state.reentering or (alone and state.coordination is not None),
+            rate_known=known and not alone,
         )
         if alone:
             state = replace(
@@ -148,7 +170,7 @@ def _constants(start: RunStart) -> tuple[LaboratoryConfig, Verified[SteeringLimi
     host = two_state_noise(
         next((clock for clock in start.clocks if clock.kind is ClockKind.HOST), Clock(name="host", kind=ClockKind.HOST))
     )
-    limits = quorum_policy.verify(start.envelope, start.policy, context=ENVELOPE_CONTEXT, decode=limits_from)
+    limits = _limits(start)
     config = LaboratoryConfig(
         name=start.name,
         scale_name=start.scale_name,
@@ -169,8 +191,22 @@ def _constants(start: RunStart) -> tuple[LaboratoryConfig, Verified[SteeringLimi
         coverage=start.coverage,
         refid=start.refid,
         reference_refids=dict(start.reference_refids),
+        observing=start.observe,
+        usual_per_change=_usual_limits(start.clocks)[0],
     )
     return config, limits
+
+
+def _limits(start: RunStart) -> Verified[SteeringLimits] | Refused:
+    """Return the envelope as far as the policy bears it."""
+    if start.envelope is None or start.policy is None:
+        return Refused("observing", NOTHING_IS_STEERED)
+    return quorum_policy.verify(start.envelope, start.policy, context=ENVELOPE_CONTEXT, decode=limits_from)
+
+
+def _usual_limits(clocks: tuple[Clock, ...]) -> tuple[float, float]:
+    """Return the change of rate and the movement a day (s) that follow the best clock kind."""
+    return (2.3e-14, 2e-9) if any(clock.kind.is_atomic for clock in clocks) else (1e-6, 0.1)
 
 
 def default_limits(
@@ -179,8 +215,7 @@ def default_limits(
     """Return the limits that follow the best clock kind: atomic 2.3e-14 a change and 2 ns a day; else 1e-6 and 100 ms
     a day.
     """
-    atomic = any(clock.kind.is_atomic for clock in clocks)
-    per_change, per_day_s = (2.3e-14, 2e-9) if atomic else (1e-6, 0.1)
+    per_change, per_day_s = _usual_limits(clocks)
     days = (valid_until_ns - valid_from_ns) / 86_400e9
     return SteeringLimits(
         per_change=per_change,
@@ -206,8 +241,18 @@ _SECONDS = (
 
 
 def encode(start: RunStart) -> dict[str, Any]:
-    """Return the body of the record `run-start`."""
+    """Return the body of the record `run-start`; of policy and envelope there is nothing where the run observes."""
     body: dict[str, Any] = {name: quantity(getattr(start, name), "s") for name in _SECONDS}
+    if start.policy is None or start.envelope is None:
+        body["observe"] = True
+    else:
+        body |= {
+            "policy": start.policy.canonical().decode(),
+            "envelope": start.envelope.payload.decode(),
+            "envelope_signatures": [
+                [signature.key_id, signature.signature.hex()] for signature in start.envelope.signatures
+            ],
+        }
     return body | {
         "name": start.name,
         "scale_name": start.scale_name,
@@ -224,11 +269,6 @@ def encode(start: RunStart) -> dict[str, Any]:
         "anchor_tai_ns": str(start.anchor_tai_ns),
         "boot_id": start.boot_id,
         "delays": [_delay(delay) for delay in start.delays],
-        "policy": start.policy.canonical().decode(),
-        "envelope": start.envelope.payload.decode(),
-        "envelope_signatures": [
-            [signature.key_id, signature.signature.hex()] for signature in start.envelope.signatures
-        ],
         "leaps": {
             "entries": [[entry.mjd, entry.tai_minus_utc_s] for entry in start.leaps.entries],
             "expires": start.leaps.expires.isoformat(),
@@ -240,6 +280,7 @@ def encode(start: RunStart) -> dict[str, Any]:
 def decode(body: dict[str, Any]) -> RunStart:
     """Read the record back; raises `RecordRejected` where it is not one."""
     try:
+        observe = body.get("observe") is True
         return RunStart(
             **{name: number_of(body[name], "s") for name in _SECONDS},
             name=body["name"],
@@ -257,8 +298,11 @@ def decode(body: dict[str, Any]) -> RunStart:
             boot_id=body["boot_id"],
             delays=tuple(_delay_from(delay) for delay in body["delays"]),
             reference_refids=tuple((name, bytes.fromhex(refid)) for name, refid in body["reference_refids"]),
-            policy=quorum_policy.policy_from(body["policy"].encode()),
-            envelope=Signed(
+            observe=observe,
+            policy=None if observe else quorum_policy.policy_from(body["policy"].encode()),
+            envelope=None
+            if observe
+            else Signed(
                 ENVELOPE_CONTEXT,
                 body["envelope"].encode(),
                 tuple(Signature(key, bytes.fromhex(signature)) for key, signature in body["envelope_signatures"]),

@@ -25,7 +25,9 @@ FEMTO = 1e15
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What the state depends on, at one epoch (ns TAI)."""
+    """What the state depends on, at one epoch (ns TAI). `started`: UTC(k) is on paper; while `observing`, UTC as
+    predicted is.
+    """
 
     epoch_ns: int
     interval_s: float
@@ -38,6 +40,7 @@ class Found:
     leap_expired: bool
     divided: bool
     scale_ns: int
+    observing: bool = False
 
 
 def is_following(found: Found) -> bool:
@@ -59,7 +62,10 @@ def missing(found: Found) -> tuple[str, ...]:
 
 
 def decide(found: Found) -> ServiceState:
-    """Return the state word (contract: freerun, acquiring, steered, holdover, alarm)."""
+    """Return the state word (contract: freerun, acquiring, steered, holdover, alarm).
+
+    While observing nothing is steered: what would be `steered` in service is `freerun`, and UTC is stated all the same.
+    """
     if found.leap_expired:
         return ServiceState.ALARM
     if missing(found):
@@ -70,9 +76,9 @@ def decide(found: Found) -> ServiceState:
     if found.divided and not following:
         return ServiceState.ALARM
     coasting = (found.epoch_ns - found.scale_ns) / 1e9 > SILENT_INTERVALS * found.interval_s
-    if not following or not found.envelope_in_force or coasting:
+    if not following or coasting or not (found.envelope_in_force or found.observing):
         return ServiceState.HOLDOVER
-    return ServiceState.STEERED
+    return ServiceState.FREERUN if found.observing else ServiceState.STEERED
 
 
 def clock_page(

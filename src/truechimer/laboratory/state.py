@@ -34,7 +34,8 @@ class LaboratoryConfig:
     `interval_ns`: between scale steps; `members`: clocks that may carry weight; `pivot`: clock index tried first;
     `requalify_s`: how long an outvoted source must agree before it votes; `silence_s`: how long doors may serve from
     the last page; `coverage`: measured lower limit of the bound's coverage; `leap_expires_ns`, `envelope_until_ns`: ns
-    TAI.
+    TAI; `observing`: nothing is steered in this run; `usual_per_change`: the change of rate that an envelope allows
+    these clocks by default.
     """
 
     name: str
@@ -54,6 +55,8 @@ class LaboratoryConfig:
     coverage: float
     refid: bytes
     reference_refids: dict[str, bytes]
+    observing: bool = False
+    usual_per_change: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,9 @@ class LaboratoryState:
     `scale_index`: number of the last scale interval; `noise` and `noise_of`: noise of the scale and the weights it was
     made for; `host`: host minus scale, None before the first reading of the host; `limits`: the verified envelope, or
     why there is none; `coordination`: None before coordination-start; `said`: standing conditions that were said
-    already; `reentering`: after a boot, a scale of one waits for the links to say where it is.
+    already; `reentering`: after a boot, a scale of one waits for the links to say where it is; `rate_known`: while
+    observing, offset and rate of UTC minus the scale are known, and UTC is stated. An observing run leaves `limits`,
+    `coordination`, `applied` and `next_steer_ns` as the last run in service left them.
     """
 
     register: Register
@@ -87,6 +92,7 @@ class LaboratoryState:
     said: frozenset[str]
     epoch_ns: int
     reentering: bool
+    rate_known: bool = False
 
 
 def begin(
