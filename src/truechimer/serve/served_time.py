@@ -95,12 +95,14 @@ def serve_at(
     bound_limit_s: float | None = None,
     boot_id: bytes | None = None,
     simulated_allowed: bool = True,
+    freerun_allowed: bool = False,
 ) -> ServedTime | Unsynchronised:
     """Return the time at `raw_ns` (CLOCK_MONOTONIC_RAW), or why it must not be served.
 
     `bound_limit_s` is the listener's own limit (None: this listener has none). `boot_id` is the boot whose counter
     `raw_ns` is: a page that names another boot, or none, is then refused (None: the caller has made sure already).
-    `simulated_allowed=False`: this door refuses a simulated time.
+    `simulated_allowed=False`: this door refuses a simulated time. `freerun_allowed=True`: whoever asks takes the
+    statement of a laboratory that only observes, where nothing is steered; no door ever does.
     """
     if isinstance(page, PageUnreadable):
         no_page = page in {PageUnreadable.EMPTY, PageUnreadable.TORN}
@@ -113,7 +115,9 @@ def serve_at(
     if page.simulated and not simulated_allowed:
         reason: WhyUnsynchronised | None = WhyUnsynchronised.SIMULATED_NOT_ALLOWED
     else:
-        reason = _why_not(page, raw_ns, tai_fs=tai_fs, bound_s=bound_s, bound_limit_s=bound_limit_s)
+        reason = _STATE_REASONS.get(page.state)
+        if reason is None or (freerun_allowed and page.state is ServiceState.FREERUN):
+            reason = _why_not(page, raw_ns, tai_fs=tai_fs, bound_s=bound_s, bound_limit_s=bound_limit_s)
     if reason is not None:
         return Unsynchronised(reason, Instant(tai_fs), bound_s, page.state, page.simulated, page)
     return ServedTime(
@@ -184,11 +188,7 @@ def leap_indicator_at(page: ClockPage, tai_fs: int) -> LeapIndicator:
 def _why_not(
     page: ClockPage, raw_ns: int, *, tai_fs: int, bound_s: float, bound_limit_s: float | None
 ) -> WhyUnsynchronised | None:
-    """Return the first reason against serving this page at this moment, the state's own before the doubts about the
-    page.
-    """
-    if page.state in _STATE_REASONS:
-        return _STATE_REASONS[page.state]
+    """Return the first doubt about this page at this moment; its state has been judged before."""
     if raw_ns > page.valid_until_raw_ns:
         return WhyUnsynchronised.PAGE_TOO_OLD
     if tai_fs >= page.leap_expires_tai_s * FS_PER_S:
