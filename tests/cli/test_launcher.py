@@ -87,6 +87,7 @@ def checkout(tmp_path: Path) -> Checkout:
     made = Checkout(root, tmp_path / "wheels")
     made.require("run", make_wheel(made.wheels, "tcrun", "1.0"))
     made.require("fast", make_wheel(made.wheels, "tcfast", "1.0"))
+    made.require("history", make_wheel(made.wheels, "tchistory", "1.0"))
     made.require("test", make_wheel(made.wheels, "tctest", "1.0"))
     return made
 
@@ -132,8 +133,8 @@ def test_a_changed_set_is_installed_and_a_wrong_hash_never(checkout: Checkout) -
 def test_a_verb_brings_the_sets_that_it_needs(checkout: Checkout) -> None:
     status = checkout.run("test", "--no-such-option")
     assert status.returncode == 2
-    assert "(run, fast, test)" in status.stderr
-    assert all(checkout.has(module) for module in ("tcrun", "tcfast", "tctest"))
+    assert "(run, fast, history, test)" in status.stderr
+    assert all(checkout.has(module) for module in ("tcrun", "tcfast", "tchistory", "tctest"))
     assert (checkout.root / ".venv" / "truechimer-set-up" / "fast.txt").exists()
 
 

@@ -24,7 +24,14 @@ def test_each_tier_runs_all_checks_and_differs_in_the_tests_it_picks() -> None:
     assert [[step.name for step in steps] for steps in (core, ci, acceptance)] == [names] * 3
     assert core[-1].command[-2:] == ["-m", "not slow and not acceptance"]
     assert ci[-1].command[-2:] == ["-m", "not acceptance"]
-    assert acceptance[-1].command[-1] == "pytest"
+    assert "not" not in " ".join(acceptance[-1].command)
+
+
+def test_tests_run_on_every_core_and_those_of_one_file_on_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    cores = {1: [], 2: ["-n", "2", "--dist", "loadfile"], 64: ["-n", str(verb.MOST_WORKERS), "--dist", "loadfile"]}
+    for count, wanted in cores.items():
+        monkeypatch.setattr(verb.os, "sched_getaffinity", lambda _, count=count: set(range(count)))
+        assert verb.workers() == wanted
 
 
 def test_only_the_stricter_tiers_forbid_skips(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,9 @@ from truechimer.errors import Rejected
 _SYSTEM_PROGRAMS = "/usr/local/sbin:/usr/sbin:/sbin"
 """Debian's daemons stand where an ordinary user's PATH does not look."""
 
+MOST_WORKERS = 4
+"""Tests that start daemons and ask them for microseconds suffer from more company than this."""
+
 
 class NoCheckoutRejected(Rejected):
     """The program was installed from a wheel: its tests are not here."""
@@ -89,8 +92,14 @@ def steps(options: argparse.Namespace) -> list[Step]:
         Step("ruff check", [*python, "ruff", "check", "--quiet", "."]),
         Step("mypy", [*python, "mypy"]),
         Step("lint-imports", [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]),
-        Step("pytest", [*python, "pytest", *marks]),
+        Step("pytest", [*python, "pytest", *workers(), *marks]),
     ]
+
+
+def workers() -> list[str]:
+    """Return pytest's options for one worker a core, at most `MOST_WORKERS`; a file's tests stay with one worker."""
+    count = min(len(os.sched_getaffinity(0)), MOST_WORKERS)
+    return ["-n", str(count), "--dist", "loadfile"] if count > 1 else []
 
 
 def environment_of(options: argparse.Namespace) -> dict[str, str]:
