@@ -17,6 +17,7 @@ from truechimer.errors import Misuse, TruechimerError
 from truechimer.evidence.record import Chain, Record, RecordRejected, numbers_of, read, seal
 from truechimer.laboratory import line, records, run_start
 from truechimer.laboratory.epoch_input import EpochInput
+from truechimer.laboratory.snapshot import Mark, Roots, roots_after
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
 
 
@@ -35,7 +36,7 @@ class Difference:
 @dataclass(frozen=True, slots=True)
 class Replay:
     """The outcome: `compared` records, the first `difference` (None: bit for bit), and config and state at the end
-    (None for an empty log).
+    (None for an empty log), with the run-starts that they stand on.
     """
 
     compared: int
@@ -43,6 +44,17 @@ class Replay:
     config: LaboratoryConfig | None
     state: LaboratoryState | None
     start: run_start.RunStart | None
+    roots: Roots | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Where a replay may begin instead of at the first record: what a snapshot gave back."""
+
+    start: run_start.RunStart
+    config: LaboratoryConfig
+    state: LaboratoryState
+    roots: Roots
 
 
 def begin_run(
@@ -114,10 +126,11 @@ def input_from(body: dict[str, Any], n_links: int) -> EpochInput:
 class _Run:
     """A replay under way: the fold's state, and the records it still owes."""
 
-    def __init__(self) -> None:
-        self.config: LaboratoryConfig | None = None
-        self.state: LaboratoryState | None = None
-        self.start: run_start.RunStart | None = None
+    def __init__(self, known: Known | None) -> None:
+        self.config: LaboratoryConfig | None = None if known is None else known.config
+        self.state: LaboratoryState | None = None if known is None else known.state
+        self.start: run_start.RunStart | None = None if known is None else known.start
+        self.roots: Roots | None = None if known is None else known.roots
         self.owed: list[Record] = []
 
     def take(self, body: dict[str, Any]) -> None:
@@ -128,6 +141,7 @@ class _Run:
             if self.state is None and body.get("resumes") is True:
                 raise RecordRejected(body["seq"], "the log begins with a run that resumes another")
             self.config, self.state, sealed = begin_run(self.start, self.state, same_boot=body.get("same_boot") is True)
+            self.roots = roots_after(self.roots, self.start, Mark.of(sealed.seq, sealed.data))
             self.owed.append(sealed)
         elif self.config is None or self.state is None:
             raise RecordRejected(body["seq"], "the log does not begin with run-start")
@@ -161,9 +175,13 @@ def _is_input(body: dict[str, Any]) -> bool:
     return body["kind"] in INPUTS or (body["kind"] == "alert" and body.get("component") == DAEMON)
 
 
-def replay(log: Iterable[bytes]) -> Replay:
-    """Repeat a run from its records and stop at the first that differs; never raises for what the log holds."""
-    run, chain, compared = _Run(), Chain(), 0
+def replay(log: Iterable[bytes], known: Known | None = None) -> Replay:
+    """Repeat a run from its records and stop at the first that differs; never raises for what the log holds.
+
+    With `known` the log is what follows the record after which that state was taken; it is believed, not repeated.
+    """
+    run, compared = _Run(known), 0
+    chain = Chain() if known is None else known.state.chain
     for data in log:
         try:
             body, chain = read(data, chain)
@@ -198,4 +216,4 @@ def _ended(run: _Run, compared: int, difference: Difference | None) -> Replay:
     """Return the outcome; a log may end inside an epoch (a crash), so records still owed at its end are no
     difference.
     """
-    return Replay(compared, difference, run.config, run.state, run.start)
+    return Replay(compared, difference, run.config, run.state, run.start, run.roots)

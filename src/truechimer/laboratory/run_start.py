@@ -81,7 +81,7 @@ class RunStart:
 def configure(start: RunStart) -> tuple[LaboratoryConfig, LaboratoryState]:
     """Return the constants and the state before the first epoch."""
     register = Register(start.clocks, (), ()).with_links(start.pairs, operators=dict(start.operators))
-    config, limits = _constants(start)
+    config, limits = constants(start)
     noise = ScaleNoise(*scale_noise(at1.start(config.scale), config.scale, start.clocks))
     return config, begin(config, register, limits, noise)
 
@@ -108,7 +108,7 @@ def resume(start: RunStart, state: LaboratoryState, *, same_boot: bool) -> tuple
     takes the present rate as its reference. An observing run keeps envelope, rate and account of the last run in
     service, so that watching for a while opens no new account; and it knows the rate where that run did.
     """
-    config, limits = _constants(start)
+    config, limits = constants(start)
     known = state.rate_known
     if config.observing:
         limits = state.limits
@@ -158,7 +158,7 @@ def _links_of(start: RunStart, register: Register) -> tuple[Link, ...]:
     return tuple(Link(link.a + more * (link.a >= n), link.b + more * (link.b >= n)) for link in register.links)
 
 
-def _constants(start: RunStart) -> tuple[LaboratoryConfig, Verified[SteeringLimits] | Refused]:
+def constants(start: RunStart) -> tuple[LaboratoryConfig, Verified[SteeringLimits] | Refused]:
     """Return the constants of a run, and its envelope as far as the policy bears it."""
     constants = at1.parameters(
         start.clocks,

@@ -1,0 +1,193 @@
+"""Snapshot: the laboratory's state after a record, as bytes that prove themselves whole, and the same state again.
+
+It stores nothing, and it is no evidence: the journal is, and whatever a snapshot says can be had from it by replay, bit
+for bit. It says for which journal it holds (`head`: the hash that the next record continues), and it holds no
+authority: policy and envelope come from the journal's own `run-start` again, through the checks that made them.
+
+The bytes are one line, `truechimer-snapshot FORMAT SHA-256`, and a body (`evidence.exact`) whose hash that is. Whoever
+can write both can write a false state; the whole replay of the journal (`truechimer evidence replay`) then names the
+first record that is not the fold's own.
+"""
+
+import json
+import re
+from dataclasses import dataclass, fields
+from functools import cache
+from hashlib import sha256
+from typing import Any
+
+from truechimer.errors import Rejected
+from truechimer.evidence import exact
+from truechimer.laboratory import run_start
+from truechimer.laboratory.run_start import RunStart
+from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
+from truechimer.quorum.verified import Verified
+
+FORMAT = 1
+_FIRST_LINE = re.compile(rb"truechimer-snapshot ([0-9]{1,9}) ([0-9a-f]{64})\n")
+_HASH = re.compile(r"[0-9a-f]{64}")
+_LEFT_OUT = "limits"
+"""The one field of the state that is not written: what was verified is verified again."""
+
+
+class SnapshotRejected(Rejected):
+    """Bytes that cannot be resumed from. `why`: `corrupt` (not as they were written), `version` (another program's),
+    `misfit` (of another journal).
+    """
+
+    def __init__(self, why: str, says: str) -> None:
+        super().__init__(f"the snapshot is not used ({why}): {says}; the state is rebuilt from the records")
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One record of the journal: its sequence number and the SHA-256 (hex) of its bytes."""
+
+    seq: int
+    sha256: str
+
+    @staticmethod
+    def of(seq: int, data: bytes) -> "Mark":
+        """Return the mark of a record."""
+        return Mark(seq, sha256(data).hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """The records that a state stands on: the `run-start` in force, and the one whose envelope is (an observing run
+    brings none).
+    """
+
+    start: Mark
+    envelope: Mark
+
+
+def roots_after(before: Roots | None, start: RunStart, mark: Mark) -> Roots:
+    """Return the roots after a run-start."""
+    return Roots(mark, before.envelope if start.observe and before is not None else mark)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Whole bytes of this format, not yet a state. `seq` records stand before it, and `head` is the hash (hex) of the
+    last of them.
+    """
+
+    seq: int
+    head: str
+    roots: Roots
+    body: dict[str, Any]
+
+
+@cache
+def _kinds() -> dict[str, type]:
+    """Return what a state is made of; what may be `limits` is not among it."""
+    hints = exact.hints_of(LaboratoryState)
+    return {LaboratoryState.__name__: LaboratoryState} | exact.kinds_within(
+        *(hints[item.name] for item in fields(LaboratoryState) if item.name != _LEFT_OUT)
+    )
+
+
+@cache
+def shape() -> str:
+    """Return a digest of what a state looks like in this version of the program."""
+    kinds = _kinds()
+    return exact.shape_of(kinds)
+
+
+def encode(state: LaboratoryState, roots: Roots) -> bytes:
+    """Return the snapshot of a state after an epoch; the same state always gives the same bytes."""
+    writer = exact.Writer(_kinds())
+    body = {
+        "seq": state.chain.seq,
+        "head": state.chain.prev,
+        "start": [roots.start.seq, roots.start.sha256],
+        "envelope": [roots.envelope.seq, roots.envelope.sha256],
+        "limits": _limits_digest(state),
+        "shape": shape(),
+        "state": {
+            item.name: writer.written(getattr(state, item.name))
+            for item in fields(LaboratoryState)
+            if item.name != _LEFT_OUT
+        },
+    }
+    packed = json.dumps(body, separators=(",", ":")).encode()
+    return f"truechimer-snapshot {FORMAT} {sha256(packed).hexdigest()}\n".encode() + packed
+
+
+def read(data: bytes) -> Snapshot:
+    """Check that the bytes are whole and of this version; raises `SnapshotRejected`."""
+    found = _FIRST_LINE.match(data)
+    if found is None:
+        raise SnapshotRejected("corrupt", "its first line is not a snapshot's")
+    packed = data[found.end() :]
+    if sha256(packed).hexdigest().encode() != found[2]:
+        raise SnapshotRejected("corrupt", "its bytes are not those that were written")
+    if int(found[1]) != FORMAT or found[1] != str(FORMAT).encode():
+        raise SnapshotRejected("version", f"it has format {found[1].decode()}, this program writes {FORMAT}")
+    try:
+        body = json.loads(packed)
+        written_by = body["shape"]
+        roots = Roots(_mark(body["start"]), _mark(body["envelope"]))
+        after = _mark([body["seq"], body["head"]])
+    except exact.READ_FAULTS as error:
+        raise SnapshotRejected("corrupt", f"it lacks what a snapshot holds ({error!r})") from None
+    if written_by != shape():
+        raise SnapshotRejected("version", "the program that wrote it keeps another state")
+    return Snapshot(after.seq, after.sha256, roots, body)
+
+
+def restore(
+    snapshot: Snapshot, *, start: bytes, envelope: bytes, last: bytes
+) -> tuple[RunStart, LaboratoryConfig, LaboratoryState]:
+    """Return run, constants and state. `start`, `envelope`: the records that `roots` names, as the journal holds them;
+    `last`: its record before `seq`.
+
+    Raises `SnapshotRejected` where they are others, or where the state does not belong to them.
+    """
+    after = Mark(snapshot.seq - 1, snapshot.head)
+    for mark, data in ((snapshot.roots.start, start), (snapshot.roots.envelope, envelope), (after, last)):
+        if Mark.of(mark.seq, data) != mark:
+            raise SnapshotRejected("misfit", f"record {mark.seq} of the journal is not the one that it was made after")
+    try:
+        begun, before = run_start.decode(json.loads(start)), run_start.decode(json.loads(envelope))
+        config, limits = run_start.constants(begun)
+        if before != begun:
+            limits = run_start.constants(before)[1]
+        reader = exact.Reader(_kinds())
+        values = snapshot.body["state"]
+        wanted = [item.name for item in fields(LaboratoryState) if item.name != _LEFT_OUT]
+        state = LaboratoryState(**{name: reader.read(values[name]) for name in wanted}, limits=limits)
+        agrees = (
+            (state.chain.seq, state.chain.prev) == (snapshot.seq, snapshot.head)
+            and state.register.clocks == begun.clocks
+            and len(state.scale.x_s) == len(config.scale.q1)
+            and _limits_digest(state) == snapshot.body["limits"]
+        )
+    except exact.READ_FAULTS as error:
+        raise SnapshotRejected("corrupt", f"its state cannot be read ({error})") from None
+    if not agrees:
+        raise SnapshotRejected("misfit", "its state does not belong to the run that it names")
+    return begun, config, state
+
+
+def _mark(pair: Any) -> Mark:
+    """Read a mark: a number from 0 on, and a hash."""
+    seq, digest = pair
+    if type(seq) is not int or seq < 0 or type(digest) is not str or not _HASH.fullmatch(digest):
+        raise SnapshotRejected("corrupt", f"{pair!r} names no record")
+    return Mark(seq, digest)
+
+
+def _limits_digest(state: LaboratoryState) -> str:
+    """Return what tells one envelope from another, or one refusal."""
+    limits = state.limits
+    said = limits.value.canonical() if isinstance(limits, Verified) else f"{limits.reason}: {limits.says}".encode()
+    return sha256(said).hexdigest()
+
+
+def is_same(one: LaboratoryState, other: LaboratoryState) -> bool:
+    """Return True where two states are equal bit for bit, NaN and all."""
+    mark = Mark(0, "")
+    return encode(one, Roots(mark, mark)) == encode(other, Roots(mark, mark))
