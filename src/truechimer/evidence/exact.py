@@ -18,7 +18,6 @@ from binascii import Error as Base64Error
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from functools import lru_cache
 from hashlib import sha256
 from typing import Any, TypeAlias, get_args, get_type_hints
 
@@ -110,8 +109,7 @@ def decode(text: str, kinds: Kinds) -> Any:
         raise ExactRejected(f"not a value of this version ({error!r})") from None
 
 
-@lru_cache(maxsize=256)
-def _taken(kind: type) -> tuple[Any, ...]:
+def _taken(kind: Any) -> tuple[Any, ...]:
     """Return the fields of a dataclass that its constructor takes."""
     return tuple(item for item in fields(kind) if item.init)
 

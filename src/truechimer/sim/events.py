@@ -8,6 +8,7 @@ import copy
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,6 +157,21 @@ class EventBook:
             if past_ns <= wanted_ns:
                 return values_s
         return np.full(len(self._last_s), np.nan)
+
+    def kept(self) -> dict[str, Any] | None:
+        """Return what `put_back` makes this book of: what is held, and what was read last.
+
+        None where a replay is booked: that needs what was read long ago, which is too much to keep.
+        """
+        if any(booked.event.what is What.REPLAY for booked in self._booked):
+            return None
+        return {"last_s": self._last_s, "held": [booked.held for booked in self._booked]}
+
+    def put_back(self, kept: dict[str, Any]) -> None:
+        """Know what a book of the same events knew; a replay that is laid later reaches back no further than now."""
+        self._last_s = kept["last_s"].copy()
+        for booked, held in zip(self._booked, kept["held"], strict=True):
+            booked.held = held
 
     def copy(self) -> "EventBook":
         """Return an independent book; what was read is shared, since nobody changes it."""

@@ -16,6 +16,7 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -175,6 +176,19 @@ class OscillatorBank:
             _coefficients=dict(self._coefficients),
         )
         return twin
+
+    def kept(self) -> dict[str, Any]:
+        """Return what `put_back` makes this bank of: where its clocks stand, and the generator's state."""
+        names = ("_phase_s", "_y", "_x_s", "_fm_state", "_pm_state")
+        return {name: getattr(self, name) for name in names} | {"rng": self._rng.bit_generator.state}
+
+    def put_back(self, kept: dict[str, Any]) -> None:
+        """Stand where a bank of the same clocks stood."""
+        for name in ("_phase_s", "_y", "_x_s", "_fm_state", "_pm_state"):
+            if kept[name].shape != getattr(self, name).shape:
+                raise Misuse(f"{name} is of other clocks")
+            setattr(self, name, kept[name].copy())
+        self._rng.bit_generator.state = kept["rng"]
 
     def _advance(self, c: _Coefficients, row: Array, forced_x_s: Array | None, forced_y: Array | None) -> Array:
         own, walk, white, fm, pm = self._split(row)

@@ -10,6 +10,7 @@ form.
 import copy
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -95,6 +96,15 @@ class Room:
         """Relative humidity now, percent above the room's mean."""
         return self.values[1]
 
+    def kept(self) -> dict[str, Any]:
+        """Return what `put_back` makes this room of."""
+        return {"random": list(self._random), "values": self.values, "rng": self._rng.bit_generator.state}
+
+    def put_back(self, kept: dict[str, Any]) -> None:
+        """Be as the same room was."""
+        self._random, self.values = list(kept["random"]), tuple(kept["values"])
+        self._rng.bit_generator.state = kept["rng"]
+
     def copy(self) -> "Room":
         """Return an independent room with the same future."""
         twin = copy.copy(self)
@@ -143,6 +153,17 @@ class Jumps:
         self.soonest_s = min(self._next_s)
         return x_s, y
 
+    def kept(self) -> dict[str, Any]:
+        """Return what `put_back` makes these jumps of."""
+        return {"next_s": list(self._next_s), "rngs": [own.bit_generator.state for own in self._rngs]}
+
+    def put_back(self, kept: dict[str, Any]) -> None:
+        """Be as the jumps of the same clocks were."""
+        self._next_s = list(kept["next_s"])
+        for own, state in zip(self._rngs, kept["rngs"], strict=True):
+            own.bit_generator.state = state
+        self.soonest_s = min(self._next_s)
+
     def copy(self) -> "Jumps":
         """Return an independent copy with the same future."""
         twin = copy.copy(self)
@@ -176,6 +197,15 @@ class Wander:
             laboratory.offset_s + laboratory.wander_s * unit
             for laboratory, unit in zip(self._laboratories, self._state, strict=True)
         ]
+
+    def kept(self) -> dict[str, Any]:
+        """Return what `put_back` makes this wander of."""
+        return {"state": list(self._state), "rng": self._rng.bit_generator.state}
+
+    def put_back(self, kept: dict[str, Any]) -> None:
+        """Be as the wander of the same laboratories was."""
+        self._state = list(kept["state"])
+        self._rng.bit_generator.state = kept["rng"]
 
     def copy(self) -> "Wander":
         """Return an independent copy with the same future."""

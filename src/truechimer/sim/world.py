@@ -16,6 +16,7 @@ import copy
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator, SeedSequence
@@ -238,6 +239,44 @@ class World:
             _book=self._book.copy(),
         )
         return twin
+
+    @property
+    def now_tai_ns(self) -> int | None:
+        """The label of the last epoch; None before the first."""
+        return self._now_ns
+
+    def kept(self) -> dict[str, Any] | None:
+        """Return what `put_back` needs for the same future; None while the history is unread, or a replay is booked.
+
+        Not in it: what scenario, seed and anchor give (the host is a function of them), and readings of the past.
+        """
+        book = self._book.kept()
+        if self._unread_history or self._room is None or book is None:
+            return None
+        return {
+            "rngs": {name: rng.bit_generator.state for name, rng in self._rngs.items()},
+            "bank": self._bank.kept(),
+            "jumps": self._jumps.kept(),
+            "wander": self._wander.kept(),
+            "room": self._room.kept(),
+            "book": book,
+            "late": {str(k): list(queue) for k, queue in self._late.items()},
+            "times": (self._first_tai_fs, self._tai_fs, self._now_ns),
+        }
+
+    def put_back(self, kept: dict[str, Any]) -> None:
+        """Stand where a world of the same scenario, seed and anchor stood."""
+        for name, rng in self._rngs.items():
+            rng.bit_generator.state = kept["rngs"][name]
+        self._first_tai_fs, self._tai_fs, self._now_ns = kept["times"]
+        self._room = Room(self.scenario.environment, self.scenario.clocks, _stream(self.seed, 7), tai_fs=self._tai_fs)
+        self._room.put_back(kept["room"])
+        self._bank.put_back(kept["bank"])
+        self._jumps.put_back(kept["jumps"])
+        self._wander.put_back(kept["wander"])
+        self._book.put_back(kept["book"])
+        self._late = {k: deque(kept["late"][str(k)]) for k in self._late}
+        self._unread_history = False
 
     def _past(self, days: float | None, interval_s: float | None) -> Iterator[_Clean]:
         """Simulate the equal steps up to the anchor, block by block."""
