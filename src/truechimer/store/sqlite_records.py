@@ -1,29 +1,18 @@
-"""The record store: one SQLite file that only grows; what `append` returned from is on the disk.
+"""A laboratory's records: the stream `records` of the fabric in `evidence/records.sqlite3`, counted by its writer.
 
-It does not read records and does not check chains (`evidence`, `laboratory.replay`). WAL mode with
-`synchronous=FULL`: each `append` is one
-transaction and one fsync (about 4 ms), so a whole epoch, or a batch of them, is committed together. A record is never
-changed or removed:
-triggers refuse it.
+It does not read records and does not check chains (`evidence`, `laboratory.replay`). Each record names its own sequence
+number, so the writer says where it goes: the same records again change nothing, and another writer is found at once.
 """
 
-import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from truechimer.errors import Rejected
+from truechimer.store.fabric import Item, StoreRejected
+from truechimer.store.sqlite_check import Check
+from truechimer.store.sqlite_fabric import SqliteFabric
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS records (seq INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
-CREATE TRIGGER IF NOT EXISTS records_stay BEFORE UPDATE ON records BEGIN SELECT RAISE(ABORT, 'records are never
-changed'); END;
-CREATE TRIGGER IF NOT EXISTS records_remain BEFORE DELETE ON records BEGIN SELECT RAISE(ABORT, 'records are never
-removed'); END;
-"""
-
-
-class RecordStoreRejected(Rejected):
-    """The record file cannot be used."""
+STREAM = "records"
+RecordStoreRejected = StoreRejected
 
 
 class SqliteRecords:
@@ -33,64 +22,38 @@ class SqliteRecords:
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        """Open the file, made where it is missing unless `read_only`; raises `RecordStoreRejected`."""
+        """Open the file, made where it is missing unless `read_only`; raises `StoreRejected`.
+
+        Who only reads gets the bytes as they are, and judges them by their own chain (`evidence.record.read`).
+        """
         self.path = path
-        try:
-            if read_only:
-                if not path.is_file():
-                    raise RecordStoreRejected(
-                        f"{path}: there is no record file: name the laboratory's directory (or its records.sqlite3)"
-                    )
-                self._db = sqlite3.connect(
-                    f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
-                )
-                self._db.execute("SELECT count(*) FROM (SELECT 1 FROM records LIMIT 1)")
-            else:
-                self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-                self._db.execute("PRAGMA journal_mode=WAL")
-                self._db.execute("PRAGMA synchronous=FULL")
-                self._db.executescript(_SCHEMA)
-        except sqlite3.Error as error:
-            raise RecordStoreRejected(
-                f"{path}: cannot be used as a record file ({error}): check the disk and the file's rights"
-            ) from None
+        how = Check.NOTHING if read_only else Check.TAIL
+        self._fabric = SqliteFabric(path, read_only=read_only, open_check=how)
 
     def append(self, records: Iterable[tuple[int, bytes]]) -> None:
-        """Write (seq, data) pairs in one transaction; they are on the disk when this returns. Raises
-        `RecordStoreRejected` and writes none.
+        """Write (seq, data) pairs, which follow each other, in one transaction; they are on the disk when this returns.
+
+        Records that are there already, with the same bytes, are not written again. Raises `StoreRejected`.
         """
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                self._db.executemany("INSERT INTO records VALUES (?, ?)", records)
-                self._db.execute("COMMIT")
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-        except sqlite3.Error as error:
-            raise RecordStoreRejected(
-                f"{self.path}: records not written ({error}): free space or repair the volume"
-            ) from None
+        items = [(seq, Item(str(seq), data)) for seq, data in records]
+        if items:
+            self._fabric.append_all(STREAM, [item for _, item in items], expect=items[0][0])
 
     def read(self, *, first: int = 0) -> Iterator[bytes]:
-        """Yield the records' bytes from sequence number `first` on, in order; raises `RecordStoreRejected` at a gap
-        or a broken file.
+        """Yield the records' bytes from sequence number `first` on, in order; raises `StoreRejected` at a gap, a
+        damaged record or a broken file.
         """
-        expected = first
-        try:
-            for seq, data in self._db.execute("SELECT seq, data FROM records WHERE seq >= ? ORDER BY seq", (first,)):
-                if seq != expected:
-                    raise RecordStoreRejected(f"{self.path}: record {expected} is missing")
-                expected += 1
-                yield bytes(data)
-        except sqlite3.Error as error:
-            raise RecordStoreRejected(f"{self.path}: cannot be read at record {expected} ({error})") from None
+        for entry in self._fabric.read(STREAM, after=first - 1):
+            yield entry.data
 
     def count(self) -> int:
         """Return how many records there are."""
-        row = self._db.execute("SELECT coalesce(max(seq) + 1, 0) FROM records").fetchone()
-        return int(row[0])
+        return self._fabric.health().ends.get(STREAM, 0)
+
+    def failing(self) -> str | None:
+        """Return why the last write was refused; None where it was not."""
+        return self._fabric.health().failing
 
     def close(self) -> None:
         """Close the file."""
-        self._db.close()
+        self._fabric.close()

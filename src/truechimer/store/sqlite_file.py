@@ -1,0 +1,196 @@
+"""Connections to a fabric's SQLite file: opening, what is looked at then, and opening again after a failure.
+
+It knows no verbs. WAL mode with `synchronous=FULL`: a commit returns after the write-ahead log is on the disk. Opening
+for writing commits a count of openings: so the volume is known to be writable, and whatever a killed process had
+written without an fsync is on the disk before anything is read from it.
+"""
+
+import os
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+
+from truechimer.store import sqlite_schema as schema
+from truechimer.store.fabric import StoreCorrupt, StoreIoFailed, StoreRejected
+from truechimer.store.sqlite_check import Check, check
+from truechimer.store.sqlite_errors import rejection
+
+BUSY_S = 5.0
+"""How long a write waits for another process that writes the same file."""
+_WAL_KEPT_BYTES = 16 << 20
+_COMPANIONS = ("", "-wal", "-shm")
+
+
+class SqliteFile:
+    """One file and how to connect to it. Invariant: `ends` and `last_rev` never fall."""
+
+    def __init__(self, path: Path, *, read_only: bool, how: Check, revs_above: int) -> None:
+        """Keep where it is; `prepare` opens it."""
+        self.path, self.read_only = path, read_only
+        self.how, self._revs_above = how, revs_above
+        self.form: int = schema.VERSION
+        self.ends: dict[str, int] = {}
+        """What has been acknowledged: stream and its next sequence number."""
+        self.last_rev = 0
+        self._immutable = False
+
+    def prepare(self) -> sqlite3.Connection | None:
+        """Check the file, make or bring it up where it is written; return the connection for writing (None read-only).
+
+        Raises `StoreRejected`.
+        """
+        try:
+            if self.read_only:
+                with_check = self.reader()
+                try:
+                    self._look(with_check)
+                finally:
+                    with_check.close()
+                return None
+            return self._begin()
+        except sqlite3.Error as error:
+            raise self.rejection(error, "opened") from None
+
+    def rejection(self, error: sqlite3.Error, doing: str = "written") -> StoreRejected:
+        """Return the typed form of a failure."""
+        return rejection(self.path, error, doing)
+
+    def reader(self) -> sqlite3.Connection:
+        """Return a connection that cannot write; raises `sqlite3.Error` or `StoreRejected`."""
+        if not self.path.is_file():
+            raise StoreIoFailed(
+                str(self.path), "there is no such file: name the laboratory's directory, or start it first"
+            )
+        db = self._open("mode=ro")
+        try:
+            db.execute("SELECT count(*) FROM sqlite_schema")
+        except sqlite3.OperationalError as error:
+            db.close()
+            # A write-ahead log needs a file beside it that a read-only folder does not let us make. Without a log in
+            # use the file alone is the whole truth.
+            if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY} or _has_log(
+                self.path
+            ):
+                raise
+            db = self._open("immutable=1")
+        db.execute("PRAGMA query_only = ON")
+        return db
+
+    def connect(self) -> sqlite3.Connection:
+        """Return a new connection for writing, after a failure; raises `StoreRejected` or `sqlite3.Error`.
+
+        Raises `StoreCorrupt` where what was acknowledged is not there any more.
+        """
+        db = self._open("mode=rw")
+        try:
+            self._set_up(db)
+            self._still_there(db)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _begin(self) -> sqlite3.Connection:
+        """Open for writing the first time."""
+        db = self._open("mode=rwc")
+        try:
+            where = str(self.path)
+            form = schema.form_of(db, where)
+            if form == schema.VERSION:
+                check(db, where, self.how)
+            self._set_up(db)
+            db.execute("BEGIN IMMEDIATE")
+            if form is None:
+                schema.make(db)
+                schema.set_meta(db, schema.LAST_REV, self._revs_above)
+            elif form != schema.VERSION:
+                schema.bring_up(db)
+            schema.set_meta(db, schema.OPENS, schema.meta(db, schema.OPENS, where) + 1)
+            db.execute("COMMIT")
+            self._note(db)
+        except BaseException:
+            with suppress(sqlite3.Error):
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+            db.close()
+            raise
+        return db
+
+    def _look(self, db: sqlite3.Connection) -> None:
+        """Check a file that is only read."""
+        lenient = self.how is Check.NOTHING
+        form = schema.columns_only(db) if lenient else schema.form_of(db, str(self.path))
+        if form is None:
+            raise StoreRejected(str(self.path), "holds no records: name a laboratory's directory")
+        self.form = form
+        if form == schema.VERSION:
+            check(db, str(self.path), self.how)
+
+    def _open(self, mode: str) -> sqlite3.Connection:
+        """Connect, trusting nothing that the file brings along."""
+        uri = f"{self.path.absolute().as_uri()}?{mode}"
+        db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_S)
+        db.execute("PRAGMA trusted_schema = OFF")
+        db.execute("PRAGMA cell_size_check = ON")
+        db.execute("PRAGMA temp_store = MEMORY")
+        return db
+
+    def _set_up(self, db: sqlite3.Connection) -> None:
+        """Make a connection one for writing."""
+        (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            raise StoreIoFailed(
+                str(self.path), f"the volume cannot hold a write-ahead log (it offers {mode}): use a local disk"
+            )
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT_BYTES}")
+
+    def _note(self, db: sqlite3.Connection) -> None:
+        """Keep how far the file reaches."""
+        self.ends = schema.ends_of(db)
+        self.last_rev = schema.meta(db, schema.LAST_REV, str(self.path))
+
+    def _still_there(self, db: sqlite3.Connection) -> None:
+        """Raise `StoreCorrupt` where the file reaches less far than was acknowledged."""
+        if schema.form_of(db, str(self.path)) != schema.VERSION:
+            raise StoreCorrupt(str(self.path), "the file", "was replaced by another while it was in use")
+        now, rev = schema.ends_of(db), schema.meta(db, schema.LAST_REV, str(self.path))
+        for stream, end in self.ends.items():
+            if now.get(stream, 0) < end:
+                raise StoreCorrupt(
+                    str(self.path),
+                    f"stream {stream}",
+                    f"ends at {now.get(stream, 0)} where {end} were on the disk: keep the file, and look at the disk",
+                )
+        if rev < self.last_rev:
+            raise StoreCorrupt(
+                str(self.path), "the keys", f"are at revision {rev} where {self.last_rev} was on the disk"
+            )
+
+
+def _has_log(path: Path) -> bool:
+    """Return whether a write-ahead log with something in it lies beside the file."""
+    log = path.with_name(path.name + "-wal")
+    return log.is_file() and log.stat().st_size > 0
+
+
+def set_aside(path: Path) -> Path | None:
+    """Rename a damaged file and its companions, so that it can be looked at and a new one be made; None where there is
+    none.
+
+    For state that is rebuilt from a journal. A laboratory's records are never set aside by themselves.
+    """
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    moved = None
+    for companion in reversed(_COMPANIONS):  # the file itself last: until then the next try finds it again
+        here = path.with_name(path.name + companion)
+        if here.exists():
+            moved = here.rename(aside.with_name(aside.name + companion))
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return moved
