@@ -7,7 +7,7 @@
 A block stands between `<!-- NAME: begin ... -->` and `<!-- NAME: end -->`. Made are: what the demo shows (README.md,
 from docs/measured/demo.json), the measurements (docs/accuracy.md, from the other files of docs/measured), the
 dependencies (docs/adr/0012, from requirements/ and docs/measured/package_sizes.json), and docs/guide/lab-file.md (from
-the types). A run of the demo that breaks one of the README's claims is not kept. Tests rebuild all of it and compare.
+the types), and the lists of metrics (docs/guide/metrics.md, from their HELP lines). A run of the demo that breaks one of the README's claims is not kept. Tests rebuild all of it and compare.
 """
 
 import argparse
@@ -379,6 +379,17 @@ def _duration(seconds: float | None) -> str:
     )
 
 
+def metrics_block(chosen: str) -> str:
+    """Return the table of one set of metrics (`laboratory` or `chrony`): names, types, labels, HELP lines."""
+    from truechimer.console.metrics import SETS
+
+    rows = [["metric", "type", "labels", "is"]]
+    for family in SETS[chosen]:
+        kind = "counter" if family.is_counter else "gauge"
+        rows.append([f"`{family.name}`", kind, ", ".join(f"`{name}`" for name in family.labels), family.says])
+    return _table(rows)
+
+
 def with_block(text: str, name: str, body: str) -> str:
     """Return a document with the block `name` replaced; leave with a word where its markers are missing."""
     pattern = re.compile(rf"(<!-- {name}: begin[^\n]*-->\n).*?(<!-- {name}: end -->)", re.DOTALL)
@@ -395,12 +406,18 @@ def documents(root: Path = ROOT) -> dict[Path, str]:
         root / "docs" / "accuracy.md",
         root / "docs" / "adr" / "0012-dependencies.md",
     )
+    metrics = root / "docs" / "guide" / "metrics.md"
     kept = json.loads((measured / DEMO).read_text(encoding="utf-8"))
     return {
         readme: with_block(readme.read_text(encoding="utf-8"), "demo", demo_block(kept)),
         accuracy: with_block(accuracy.read_text(encoding="utf-8"), "measured", measured_block(measured)),
         dependencies: with_block(dependencies.read_text(encoding="utf-8"), "dependencies", dependencies_block(root)),
         root / "docs" / "guide" / "lab-file.md": lab_file_page(),
+        metrics: with_block(
+            with_block(metrics.read_text(encoding="utf-8"), "laboratory", metrics_block("laboratory")),
+            "chrony",
+            metrics_block("chrony"),
+        ),
     }
 
 

@@ -25,6 +25,7 @@ from truechimer.client import ask
 from truechimer.console import views
 from truechimer.console.api import Api
 from truechimer.console.laboratory_feed import LaboratoryFeed
+from truechimer.console.metrics import MetricNames, MetricsPage
 from truechimer.daemon.host_clocks import HostClocks
 
 WRONG_USE = 2
@@ -48,6 +49,12 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--lab", type=Path, required=True, help="the laboratory's directory")
     options.add_argument("--address", required=True, help="numeric address to listen on")
     options.add_argument("--port", type=int, required=True, help="TCP port; 0 lets the kernel choose")
+    options.add_argument(
+        "--metrics",
+        type=MetricNames,
+        default=MetricNames.ALL,
+        help="what /metrics serves: all, own (without chrony_exporter's names), or off",
+    )
     options.add_argument("--parent-pid", type=int, help="the parent, where it may die before this process looks")
     return options
 
@@ -77,11 +84,11 @@ def main(argv: list[str] | None = None) -> int:
         signal.signal(number, lambda *_: None)
     loopback = ipaddress.ip_address(options.address).is_loopback
     with listener:
-        _Server(options.lab, listener, parent=parent, loopback=loopback).run([listener])
+        _Server(options.lab, listener, parent=parent, loopback=loopback, metrics=options.metrics).run([listener])
     return 0
 
 
-def application(feed: LaboratoryFeed, raw_ns: Any, *, loopback: bool) -> views.Guarded:
+def application(feed: LaboratoryFeed, raw_ns: Any, *, loopback: bool, metrics: MetricsPage) -> views.Guarded:
     """Return the ASGI application over one feed, which runs as long as the application does."""
 
     @contextlib.asynccontextmanager
@@ -94,14 +101,16 @@ def application(feed: LaboratoryFeed, raw_ns: Any, *, loopback: bool) -> views.G
             with contextlib.suppress(asyncio.CancelledError):
                 await asking
 
-    routes = [*Api(feed, raw_ns).routes(), *views.routes()]
+    routes = [*Api(feed, raw_ns).routes(), *metrics.routes(), *views.routes()]
     return views.Guarded(Starlette(routes=routes, lifespan=lifespan), loopback=loopback)
 
 
 class _Server(uvicorn.Server):
     """uvicorn, which says when it is ready, lets the event streams go when it ends, and ends with its parent."""
 
-    def __init__(self, lab: Path, listener: socket.socket, *, parent: int, loopback: bool) -> None:
+    def __init__(
+        self, lab: Path, listener: socket.socket, *, parent: int, loopback: bool, metrics: MetricNames
+    ) -> None:
         raw_ns = HostClocks().raw_ns
         self._feed = LaboratoryFeed(lambda: ask("status", lab=lab), raw_ns)
         self._listener = listener
@@ -109,7 +118,7 @@ class _Server(uvicorn.Server):
         self._looking: asyncio.Task[None] | None = None
         super().__init__(
             uvicorn.Config(
-                application(self._feed, raw_ns, loopback=loopback),
+                application(self._feed, raw_ns, loopback=loopback, metrics=MetricsPage(self._feed, lab, metrics)),
                 loop="asyncio",
                 http="h11",
                 ws="none",

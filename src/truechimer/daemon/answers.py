@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from truechimer.alerts import Alert
-from truechimer.daemon import status
+from truechimer.daemon import firing, status
 from truechimer.daemon.doors import Door
 from truechimer.daemon.feeds import Feed
 from truechimer.daemon.host_clocks import HostClocks
@@ -107,6 +107,9 @@ class Answers:
         body["sources"] = self._sources(view)
         body["reading_files"] = [_file_row(feed) for feed in self.feeds if isinstance(feed, ReadingsFeed)]
         body["listeners"] = [door.row() for door in self.doors]
+        body["firing"] = firing.document(view.state)
+        if view.page is not None and not started.config.observing:
+            body["ntp"] = status.ntp(view.page, synchronised=body["synchronised"])
         return body
 
     def _sources(self, view: View) -> list[dict[str, Any]]:

@@ -150,6 +150,14 @@ def laboratory_document(
     return body
 
 
+def ntp(page: ClockPage, *, synchronised: bool) -> dict[str, Any]:
+    """Return what the NTP doors say of this laboratory beside the time: stratum (0: unsynchronised), reference
+    identifier (eight hexadecimal digits) and root delay.
+    """
+    stratum = page.stratum if synchronised else 0
+    return {"stratum": stratum, "refid": page.refid.hex().upper(), "root_delay_s": page.root_delay_s}
+
+
 def clocks(state: LaboratoryState, outcome: EpochOutcome | None) -> list[dict[str, Any]]:
     """Return one row a clock."""
     rows = []
@@ -166,6 +174,8 @@ def clocks(state: LaboratoryState, outcome: EpochOutcome | None) -> list[dict[st
         }
         if step is not None and np.isfinite(step.x_clock_minus_scale_s[i]):
             row["x_clock_minus_scale_s"] = float(step.x_clock_minus_scale_s[i])
+            if np.isfinite(step.residual_s[i]):
+                row["residual_s"] = float(step.residual_s[i])
             if alone:
                 row["rate"] = float(state.scale.y[i, state.scale.best[i]])
         rows.append(row)

@@ -1,0 +1,524 @@
+"""Laboratory metrics: every `truechimer_` metric, its HELP line and where its values stand.
+
+It measures nothing and keeps no number of its own: a value is there because the status document or a door's counter
+file holds it, and absent otherwise. Source: `contract.md`, "Ports and names" (base units, `_total`, bounded labels).
+"""
+
+from collections.abc import Iterator, Mapping
+
+from truechimer.alerts import AlertKind, AlertSeverity
+from truechimer.compare.selection import Verdict
+from truechimer.console.metric_samples import (
+    Counters,
+    Document,
+    Family,
+    Sample,
+    Samples,
+    each,
+    flag,
+    label,
+    number,
+    offset_s,
+    one,
+    one_hot,
+    reach_ratio,
+    rows,
+    source_bound_s,
+    when,
+)
+from truechimer.daemon import counters as names
+from truechimer.serve.clock_page import ServiceState
+
+# ---- the scale ------------------------------------------------------------------------------------------------------
+
+
+def _state(document: Document, _: Counters) -> Iterator[Sample]:
+    for word, value in one_hot(ServiceState, document.get("state")):
+        yield (word,), value
+
+
+def _info(document: Document, _: Counters) -> Iterator[Sample]:
+    keys = ("lab", "scale", "against", "version")
+    if document:
+        yield tuple(label(document.get(key)) for key in keys), 1.0
+
+
+def _offset(document: Document, _: Counters) -> Iterator[Sample]:
+    against = label(document.get("against"))
+    utc_minus_scale_s, steered_s = number(document, "utc_minus_scale", "x_s"), offset_s(document)
+    if utc_minus_scale_s is not None:
+        yield (against, "free"), -utc_minus_scale_s
+    if steered_s is not None:
+        yield (against, "steered"), steered_s
+
+
+def _terms(document: Document, _: Counters) -> Iterator[Sample]:
+    terms = document.get("terms")
+    for name in terms if isinstance(terms, Mapping) else ():
+        value = number(document, "terms", name)
+        if value is not None:
+            yield (label(name).removesuffix("_s"),), value
+
+
+def _holdover(document: Document, _: Counters) -> Iterator[Sample]:
+    """Give how long each door stays synchronised; the document holds it for the doors' limits."""
+    left_s = number(document, "holdover_remaining_s")
+    limits = {limit for row in rows(document, "listeners") if (limit := number(row, "bound_limit_s")) is not None}
+    if left_s is not None and limits:
+        yield (f"{min(limits):g}",), left_s
+
+
+# ---- clocks and sources ---------------------------------------------------------------------------------------------
+
+
+def _included(document: Document, _: Counters) -> Iterator[Sample]:
+    for row in rows(document, "clocks"):
+        if row.get("name") is not None and row.get("state") is not None:
+            yield (label(row["name"]), label(row["state"])), float(row["state"] == "in")
+
+
+def _verdict(document: Document, _: Counters) -> Iterator[Sample]:
+    for row in rows(document, "sources"):
+        if row.get("name") is not None:
+            for word, value in one_hot(Verdict, row.get("verdict")):
+                yield (label(row["name"]), word), value
+
+
+def _source_info(document: Document, _: Counters) -> Iterator[Sample]:
+    for row in rows(document, "sources"):
+        if row.get("name") is not None:
+            yield tuple(label(row.get(key)) for key in ("name", "operator", "kind")), 1.0
+
+
+# ---- doors ----------------------------------------------------------------------------------------------------------
+
+RESULTS: dict[str, str] = {
+    **{name: kind.value for kind, name in names.REPLY_COUNTERS.items()},
+    **{name: f"ignored-{reason.value}" for reason, name in names.IGNORE_COUNTERS.items()},
+    names.TRUNCATED: "ignored-truncated",
+    names.SEND_FAILED: "send-failed",
+    names.FAULTS: "fault",
+}
+"""What became of a datagram, by the door's own counter: each received one ends in exactly one of them."""
+
+_UNSYNCHRONISED = {name: why.value for why, name in names.UNSYNCHRONISED_COUNTERS.items()}
+_REFUSED_STAMPS = {name: why.value for why, name in names.REFUSAL_COUNTERS.items()}
+_STAMPS = {names.STAMPS_KERNEL: "kernel", names.STAMPS_USER: "user"}
+_PROTO = "ntp"
+"""Only the NTP door counts so far."""
+
+
+def place(row: Document) -> str:
+    """Return a door's place as a label: the address and port that the laboratory's file gives it."""
+    address = label(row.get("address"))
+    return f"[{address}]:{label(row.get('port'))}" if ":" in address else f"{address}:{label(row.get('port'))}"
+
+
+def _counted(words: Mapping[str, str], *, proto: bool) -> Samples:
+    """Give the counters named in `words` of each door, by word."""
+
+    def samples(_: Document, doors: Counters) -> Iterator[Sample]:
+        for door, counts in doors.items():
+            for name, word in words.items():
+                if name in counts:
+                    yield ((_PROTO, word, door) if proto else (word, door)), float(counts[name])
+
+    return samples
+
+
+def _counter(name: str) -> Samples:
+    """Give one counter of each door."""
+    return lambda _, doors: (((door,), float(counts[name])) for door, counts in doors.items() if name in counts)
+
+
+def _door_up(document: Document, _: Counters) -> Iterator[Sample]:
+    for row in rows(document, "listeners"):
+        if isinstance(row.get("alive"), bool):
+            yield (label(row.get("protocol")), place(row)), float(row["alive"])
+
+
+def _door_limit(document: Document, _: Counters) -> Iterator[Sample]:
+    for row in rows(document, "listeners"):
+        limit_s = number(row, "bound_limit_s")
+        if limit_s is not None:
+            yield (label(row.get("protocol")), place(row)), limit_s
+
+
+# ---- alerts, records, notifications ---------------------------------------------------------------------------------
+
+
+def _firing(document: Document, _: Counters) -> Iterator[Sample]:
+    """Give how many subjects each lasting condition has now, 0 for one that holds nowhere."""
+    firing = document.get("firing")
+    conditions = firing.get("conditions") if isinstance(firing, Mapping) else None
+    for row in conditions if isinstance(conditions, list) else ():
+        subjects = row.get("subjects") if isinstance(row, Mapping) else None
+        if isinstance(subjects, list):
+            yield (label(row.get("alert")), label(row.get("severity"))), float(len(subjects))
+
+
+def _said(document: Document, _: Counters) -> Iterator[Sample]:
+    notify = document.get("notify")
+    said = notify.get("said") if isinstance(notify, Mapping) else None
+    for row in said if isinstance(said, list) else ():
+        count = number(row, "count") if isinstance(row, Mapping) else None
+        if count is not None and row.get("alert") in set(AlertKind) and row.get("severity") in set(AlertSeverity):
+            yield (label(row["alert"]), label(row["severity"])), count
+
+
+def _not_said(document: Document, _: Counters) -> Iterator[Sample]:
+    for way, path in (("journal", ("journal", "failed")), ("stderr", ("stderr", "failed"))):
+        count = number(document, "notify", "log", *path)
+        if count is not None:
+            yield (way,), count
+
+
+def _webhook(document: Document, _: Counters) -> Iterator[Sample]:
+    for result in ("delivered", "refused", "dropped"):
+        count = number(document, "notify", "webhook", result)
+        if count is not None:
+            yield (result,), count
+
+
+def _store_state(document: Document, _: Counters) -> Iterator[Sample]:
+    store = document.get("store")
+    state = store.get("state") if isinstance(store, Mapping) else None
+    if isinstance(state, str):
+        yield (label(state),), 1.0
+
+
+_SOURCE = ("source",)
+_DOOR = ("listener",)
+
+LABORATORY: tuple[Family, ...] = (
+    Family(
+        "truechimer_info",
+        "Always 1; its labels name the laboratory, its scale, what it is stated against (utc or simulated-utc) and the "
+        "version.",
+        _info,
+        ("lab", "scale", "against", "version"),
+    ),
+    Family(
+        "truechimer_scale_state",
+        "State of the service, one-hot: 1 for the present word, 0 for the others.",
+        _state,
+        ("state",),
+    ),
+    Family(
+        "truechimer_synchronised",
+        "1 where the laboratory states the time as synchronised, 0 where it does not.",
+        flag("synchronised"),
+    ),
+    Family(
+        "truechimer_observing",
+        "1 where the laboratory only watches: it steers nothing and opens no door.",
+        flag("observing"),
+    ),
+    Family(
+        "truechimer_scale_error_bound_seconds",
+        "Half width of the interval that holds UTC (see against of truechimer_info), at the last answer of the "
+        "laboratory: 6 times the root of the sum of squared sigmas, plus the sum of limits, grown since the epoch.",
+        one("bound_s"),
+    ),
+    Family(
+        "truechimer_scale_uncertainty_seconds",
+        "One sigma of UTC(k) minus UTC as stated; never the bound.",
+        one("u_s"),
+    ),
+    Family(
+        "truechimer_scale_coverage_ratio",
+        "Measured lower limit of the share of time in which the truth is inside the bound; 0 where it has not been "
+        "measured.",
+        one("coverage"),
+    ),
+    Family(
+        "truechimer_scale_offset_seconds",
+        "Our scale minus UTC as predicted from the selected sources, positive where ours is ahead; kind free: the "
+        "ensemble as it runs, steered: UTC(k) as served.",
+        _offset,
+        ("against", "kind"),
+    ),
+    Family(
+        "truechimer_scale_offset_uncertainty_seconds",
+        "One sigma of the prediction of UTC minus the free scale.",
+        one("utc_minus_scale", "u_s"),
+    ),
+    Family(
+        "truechimer_scale_offset_limit_seconds",
+        "Limit of the systematic part of the links to UTC in that prediction, which averaging does not remove.",
+        one("utc_minus_scale", "limit_s"),
+    ),
+    Family(
+        "truechimer_bound_term_seconds",
+        "Terms of the bound at the last epoch: u_ is one sigma (counts six times, in the root of squares), limit_ "
+        "counts whole.",
+        _terms,
+        ("term",),
+    ),
+    Family(
+        "truechimer_bound_growth_ratio",
+        "How fast the bound grows where the laboratory falls silent, seconds per second.",
+        one("bound_growth"),
+    ),
+    Family(
+        "truechimer_scale_steer_ratio",
+        "Steering in force: rate of UTC(k) minus rate of the free scale, positive where UTC(k) is made to run faster.",
+        one("steering", "y_steer"),
+    ),
+    Family(
+        "truechimer_steer_limit_ratio",
+        "Most that one steering order may change the rate, by the signed envelope.",
+        one("steering", "per_change"),
+    ),
+    Family(
+        "truechimer_envelope_expiry_timestamp_seconds",
+        "Unix time at which the signed steering envelope expires; then the rate is held.",
+        when("steering", "envelope_valid_until"),
+    ),
+    Family(
+        "truechimer_holdover_remaining_seconds",
+        "Time until the bound of a laboratory without outside values reaches the smallest limit of its doors (label "
+        "limit, seconds), as the laboratory foresees it.",
+        _holdover,
+        ("limit",),
+    ),
+    Family(
+        "truechimer_clock_weight_ratio",
+        "Weight of the clock in the scale; the weights of all clocks add up to 1.",
+        each("clocks", "name", lambda row: number(row, "weight")),
+        ("clock",),
+    ),
+    Family(
+        "truechimer_clock_residual_seconds",
+        "Clock minus its own prediction at the last step of the scale, positive where it is ahead of it.",
+        each("clocks", "name", lambda row: number(row, "residual_s")),
+        ("clock",),
+    ),
+    Family(
+        "truechimer_clock_offset_seconds",
+        "Clock minus the free scale at the last step, positive where the clock is ahead.",
+        each("clocks", "name", lambda row: number(row, "x_clock_minus_scale_s")),
+        ("clock",),
+    ),
+    Family(
+        "truechimer_clock_rate_ratio",
+        "Rate of the clock minus that of the free scale, positive where the clock is fast, by its best rate filter.",
+        each("clocks", "name", lambda row: number(row, "rate")),
+        ("clock",),
+    ),
+    Family(
+        "truechimer_clock_included",
+        "1 where the clock carries weight in the scale, 0 where it does not, with its state as the reason.",
+        _included,
+        ("clock", "reason"),
+    ),
+    Family(
+        "truechimer_source_info",
+        "Always 1; its labels name a source of UTC, whose hand could move it, and its kind.",
+        _source_info,
+        ("source", "operator", "kind"),
+    ),
+    Family(
+        "truechimer_source_offset_seconds",
+        "Source minus UTC(k) at its last value, positive where the source is ahead of us (chrony's sign is the other).",
+        each("sources", "name", lambda row: number(row, "offset_s")),
+        _SOURCE,
+    ),
+    Family(
+        "truechimer_source_error_bound_seconds",
+        "How far the source's claim may be wrong: six sigma plus the limit of what it cannot exclude.",
+        each("sources", "name", source_bound_s),
+        _SOURCE,
+    ),
+    Family(
+        "truechimer_source_uncertainty_seconds",
+        "One sigma of the source's claim.",
+        each("sources", "name", lambda row: number(row, "u_s")),
+        _SOURCE,
+    ),
+    Family(
+        "truechimer_source_delay_seconds",
+        "Round trip of the last exchange with the source.",
+        each("sources", "name", lambda row: number(row, "delay_s")),
+        _SOURCE,
+    ),
+    Family(
+        "truechimer_source_age_seconds",
+        "Age of the source's last value, on the raw counter.",
+        each("sources", "name", lambda row: number(row, "age_s")),
+        _SOURCE,
+    ),
+    Family(
+        "truechimer_source_reach_ratio",
+        "Share of the last eight questions to the source that were answered.",
+        each("sources", "name", reach_ratio),
+        _SOURCE,
+    ),
+    Family(
+        "truechimer_source_stratum",
+        "Stratum that the source states.",
+        each("sources", "name", lambda row: number(row, "stratum")),
+        _SOURCE,
+    ),
+    Family(
+        "truechimer_source_poll_seconds",
+        "Time between two questions to the source.",
+        each("sources", "name", lambda row: number(row, "poll_s")),
+        _SOURCE,
+    ),
+    Family(
+        "truechimer_source_answers_total",
+        "Answers of the source that could be used, since the laboratory started.",
+        each("sources", "name", lambda row: number(row, "answers")),
+        _SOURCE,
+    ),
+    Family(
+        "truechimer_source_failures_total",
+        "Questions to the source without an answer that could be used, since the laboratory started.",
+        each("sources", "name", lambda row: number(row, "failures")),
+        _SOURCE,
+    ),
+    Family(
+        "truechimer_source_verdict",
+        "What became of the source in the vote, one-hot: 1 for the present verdict, 0 for the others.",
+        _verdict,
+        ("source", "verdict"),
+    ),
+    Family(
+        "truechimer_leap_table_expiry_timestamp_seconds",
+        "Unix time at which the leap table expires; then UTC can no longer be told from TAI.",
+        when("leap", "expires"),
+    ),
+    Family(
+        "truechimer_leap_tai_minus_utc_seconds",
+        "TAI minus UTC in force.",
+        one("leap", "tai_minus_utc_s"),
+    ),
+    Family(
+        "truechimer_door_up",
+        "1 where the process of this listener runs, 0 where it has ended.",
+        _door_up,
+        ("proto", "listener"),
+    ),
+    Family(
+        "truechimer_door_bound_limit_seconds",
+        "The listener is unsynchronised while its bound is larger than this.",
+        _door_limit,
+        ("proto", "listener"),
+    ),
+    Family(
+        "truechimer_serve_requests_total",
+        "Datagrams that reached the listener, by what became of them, since its process started.",
+        _counted(RESULTS, proto=True),
+        ("proto", "result", "listener"),
+    ),
+    Family(
+        "truechimer_serve_unsynchronised_total",
+        "Answers that said unsynchronised, by reason, since the listener's process started.",
+        _counted(_UNSYNCHRONISED, proto=False),
+        ("reason", "listener"),
+    ),
+    Family(
+        "truechimer_serve_stamps_total",
+        "Receive stamps by who took them, the kernel or the process itself, since the listener's process started.",
+        _counted(_STAMPS, proto=False),
+        ("by", "listener"),
+    ),
+    Family(
+        "truechimer_serve_stamps_refused_total",
+        "Kernel stamps that were not used, by reason, since the listener's process started.",
+        _counted(_REFUSED_STAMPS, proto=False),
+        ("reason", "listener"),
+    ),
+    Family(
+        "truechimer_serve_receive_failures_total",
+        "Errors of the listener's socket while receiving, since its process started.",
+        _counter(names.RECEIVE_FAILED),
+        _DOOR,
+    ),
+    Family(
+        "truechimer_serve_host_steps_total",
+        "Movements of the host's wall clock that the listener saw, since its process started; served time did not "
+        "follow.",
+        _counter(names.HOST_STEPS),
+        _DOOR,
+    ),
+    Family(
+        "truechimer_host_clock_offset_seconds",
+        "This host's wall clock minus UTC as stated, positive where the wall clock is ahead.",
+        one("host_clock", "x_host_clock_minus_utc_s"),
+    ),
+    Family(
+        "truechimer_host_clock_error_bound_seconds",
+        "How far that difference may be wrong.",
+        one("host_clock", "bound_s"),
+    ),
+    Family(
+        "truechimer_evidence_records_total",
+        "Records of the laboratory's log; it goes on over restarts.",
+        one("records"),
+    ),
+    Family(
+        "truechimer_epochs_total",
+        "Epochs taken in since the laboratory started.",
+        one("epochs"),
+    ),
+    Family(
+        "truechimer_readings_rejected_total",
+        "Rows of readings that were refused since the laboratory started.",
+        one("rejected_readings"),
+    ),
+    Family(
+        "truechimer_uptime_seconds",
+        "Time since the laboratory's process started, on the monotonic clock.",
+        one("uptime_s"),
+    ),
+    Family(
+        "truechimer_store_state",
+        "Always 1; the label is the present state of the record store.",
+        _store_state,
+        ("state",),
+    ),
+    Family(
+        "truechimer_store_waiting_records",
+        "Records that wait for the disk.",
+        one("store", "waiting"),
+    ),
+    Family(
+        "truechimer_alert_firing",
+        "How many subjects (clocks, links, the scale) are in the condition of this alert now; 0: nowhere. Kinds that "
+        "are events and not conditions are not here.",
+        _firing,
+        ("kind", "severity"),
+    ),
+    Family(
+        "truechimer_alerts_said_total",
+        "Alerts that were said since the laboratory started.",
+        _said,
+        ("kind", "severity"),
+    ),
+    Family(
+        "truechimer_log_lines_lost_total",
+        "Lines that could not be written to the journal (then they went to standard error) or to standard error.",
+        _not_said,
+        ("way",),
+    ),
+    Family(
+        "truechimer_webhook_messages_total",
+        "Alerts for the webhook by their end: delivered, refused by the receiver, or dropped unsent, since the "
+        "laboratory started.",
+        _webhook,
+        ("result",),
+    ),
+    Family(
+        "truechimer_webhook_failures_total",
+        "Attempts to deliver that failed.",
+        one("notify", "webhook", "failures"),
+    ),
+    Family(
+        "truechimer_webhook_waiting_messages",
+        "Alerts that wait for the webhook.",
+        one("notify", "webhook", "waiting"),
+    ),
+)
+"""Every metric of ours but `truechimer_up`, in the order in which they are served."""

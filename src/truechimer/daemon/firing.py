@@ -1,0 +1,94 @@
+"""Firing: which alerts name a condition that holds now, and for whom, read from the state of the fold.
+
+An alert is said when its condition begins; this says how long it lasts. It raises nothing and records nothing. Kinds
+that are events (a steer was refused, a row was rejected, a clock returned) are no conditions and are not here.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from truechimer.alerts import AlertKind, AlertSeverity
+from truechimer.clocks.register import Register
+from truechimer.compare.selection import SelectionState, Verdict
+from truechimer.laboratory.state import LaboratoryState
+from truechimer.scale.state import Membership
+from truechimer.watch import silence
+
+Condition = tuple[AlertKind, AlertSeverity]
+
+_WARNING, _CRITICAL = AlertSeverity.WARNING, AlertSeverity.CRITICAL
+
+MEMBERSHIPS: dict[Membership, Condition] = {
+    Membership.SUSPECT: (AlertKind.CLOCK_STEP, _WARNING),
+    Membership.OUT_STEP: (AlertKind.CLOCK_STEP, _CRITICAL),
+    Membership.OUT_RATE: (AlertKind.CLOCK_RATE, _CRITICAL),
+}
+VERDICTS: dict[Verdict, Condition] = {
+    Verdict.OUTVOTED: (AlertKind.LINK_OUTVOTED, _CRITICAL),
+    Verdict.QUARANTINED: (AlertKind.LINK_OUTVOTED, _WARNING),  # it agrees again, and has no vote yet
+    Verdict.STALE: (AlertKind.LINK_MISSING, _WARNING),
+}
+STANDING: dict[str, tuple[Condition, str]] = {
+    "leap-expiring": ((AlertKind.LEAP_TABLE_EXPIRING, _WARNING), "leap table"),
+    "leap-expired": ((AlertKind.LEAP_TABLE_EXPIRED, _CRITICAL), "leap table"),
+    "envelope-expiring": ((AlertKind.ENVELOPE_EXPIRING, _WARNING), "envelope"),
+    "envelope-expired": ((AlertKind.ENVELOPE_EXPIRED, _CRITICAL), "envelope"),
+    silence.EMPTY: ((AlertKind.SCALE_EMPTY, _CRITICAL), "scale"),
+}
+"""Standing conditions by their key in `LaboratoryState.said`, with the subject of their alert."""
+
+NAMED: dict[str, Condition] = {
+    silence.FROZEN: (AlertKind.CLOCK_FROZEN, _WARNING),
+    silence.MISSING: (AlertKind.CLOCK_MISSING, _WARNING),
+}
+"""Standing conditions whose key ends with their subject."""
+
+DIVIDED: Condition = (AlertKind.CLASS_DIVIDED, _CRITICAL)
+OPEN_LOOP: Condition = (AlertKind.CLOSURE, _WARNING)
+NO_MAJORITY: Condition = (AlertKind.NO_MAJORITY, _CRITICAL)
+
+CONDITIONS: tuple[Condition, ...] = (
+    *MEMBERSHIPS.values(),
+    *VERDICTS.values(),
+    *(condition for condition, _ in STANDING.values()),
+    *NAMED.values(),
+    DIVIDED,
+    OPEN_LOOP,
+    NO_MAJORITY,
+)
+"""Every condition that can hold, each once."""
+
+
+def document(state: LaboratoryState) -> dict[str, Any]:
+    """Return every condition with the subjects for which it holds now, none where it holds nowhere."""
+    held: dict[Condition, list[str]] = {condition: [] for condition in CONDITIONS}
+    for condition, subject in _held(state, state.register):
+        held[condition].append(subject)
+    return {
+        "conditions": [
+            {"alert": kind.value, "severity": severity.value, "subjects": sorted(subjects)}
+            for (kind, severity), subjects in held.items()
+        ]
+    }
+
+
+def _held(state: LaboratoryState, register: Register) -> Iterator[tuple[Condition, str]]:
+    """Yield each condition that holds, with its subject."""
+    for clock, membership in zip(register.clocks, state.scale.membership.tolist(), strict=True):
+        if (condition := MEMBERSHIPS.get(Membership(membership))) is not None:
+            yield condition, clock.name
+    for link, claim in zip(register.outside, state.claims, strict=False):
+        if (condition := VERDICTS.get(claim.verdict)) is not None:
+            yield condition, register.link_name(link.link)
+    for key in state.said:
+        if key in STANDING:
+            yield STANDING[key]
+        for prefix, condition in NAMED.items():
+            if key.startswith(prefix):
+                yield condition, key.removeprefix(prefix)
+    for link_index in state.open_loops:
+        yield OPEN_LOOP, register.link_name(link_index)
+    if state.divided:
+        yield DIVIDED, "scale"
+    if state.selection is SelectionState.NO_MAJORITY:
+        yield NO_MAJORITY, "sources"
