@@ -1,0 +1,157 @@
+"""Allan, modified Allan, time and Hadamard deviations.
+
+It does not know how terms are summed (`sums.py`) nor what an interval is (`confidence.py`).
+
+Source: NIST SP 1065 (2008), eq. 7-12 and 14-22; IEEE Std 1139-2022. With x(i) the phase, tau = m tau0, N phases:
+ADEV^2 = <[x(i+2m) - 2 x(i+m) + x(i)]^2> / (2 tau^2), over i = 0, m, 2m ... ; OADEV over every i;
+MDEV^2 = <[sum over k < m of that / m]^2> / (2 tau^2); TDEV = tau MDEV / sqrt(3);
+HDEV^2 = <[x(i+3m) - 3 x(i+2m) + 3 x(i+m) - x(i)]^2> / (6 tau^2), over i = 0, m, 2m ... ; OHDEV over every i.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from truechimer.stability import sums
+from truechimer.stability.curve import StabilityCurve
+from truechimer.stability.factors import Factors
+from truechimer.stability.series import Series
+from truechimer.stability.statistics import Statistic, Value, curve_of
+
+DEFAULT_CI = 0.683
+
+
+def _adev_at(series: Series, m: int) -> Value:
+    return _root(sums.second_differences(series, m, overlapping=False), 2.0, m * series.tau0_s)
+
+
+def _oadev_at(series: Series, m: int) -> Value:
+    return _root(sums.second_differences(series, m, overlapping=True), 2.0, m * series.tau0_s)
+
+
+def _hdev_at(series: Series, m: int) -> Value:
+    return _root(sums.third_differences(series, m, overlapping=False), 6.0, m * series.tau0_s)
+
+
+def _ohdev_at(series: Series, m: int) -> Value:
+    return _root(sums.third_differences(series, m, overlapping=True), 6.0, m * series.tau0_s)
+
+
+def _mdev_at(series: Series, m: int) -> Value:
+    return _root(sums.window_sums_of_second_differences(series, m), 2.0, m * (m * series.tau0_s))
+
+
+def _tdev_at(series: Series, m: int) -> Value:
+    return _root(sums.window_sums_of_second_differences(series, m), 6.0, float(m))
+
+
+def _root(found: sums.Sum, divisor: float, scale: float) -> Value:
+    """Return sqrt(mean / divisor) / scale."""
+    if found.terms == 0:
+        return Value(np.nan, 0)
+    return Value(float(np.sqrt(found.total / found.terms / divisor)) / scale, found.terms)
+
+
+ADEV = Statistic("adev", _adev_at, span=2)
+OADEV = Statistic("oadev", _oadev_at, span=2)
+MDEV = Statistic("mdev", _mdev_at, span=3, spare=1)
+TDEV = Statistic("tdev", _tdev_at, span=3, spare=1)
+HDEV = Statistic("hdev", _hdev_at, span=3)
+OHDEV = Statistic("ohdev", _ohdev_at, span=3)
+
+
+def adev(
+    x_s: ArrayLike,
+    tau0_s: float,
+    m: Factors = None,
+    *,
+    data: str = "phase",
+    ci: float | None = DEFAULT_CI,
+    alpha: float | None = None,
+    detrend: str = "none",
+) -> StabilityCurve:
+    """Return the Allan deviation from non-overlapping terms (SP1065 eq. 8); `oadev` uses the data better.
+
+    `x_s` (n,): phases in seconds, or with `data="frequency"` fractional frequencies averaged over tau0_s; NaN marks a
+    missing value, and a term counts if every phase in it is there. `tau0_s`: their spacing. `m`: averaging factors,
+    None for octaves, `"decade"`, `"all"`. `ci`: the level of the interval, None for values alone. `alpha`: the noise
+    type of the interval, None to identify it at each tau. `detrend`: `none`, `offset`, `linear` or `quadratic` of the
+    phase. Raises `SeriesRejected` for data that cannot be used and `StabilityMisuse` for a wrong call.
+    """
+    return curve_of(ADEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, detrend=detrend)
+
+
+def oadev(
+    x_s: ArrayLike,
+    tau0_s: float,
+    m: Factors = None,
+    *,
+    data: str = "phase",
+    ci: float | None = DEFAULT_CI,
+    alpha: float | None = None,
+    detrend: str = "none",
+) -> StabilityCurve:
+    """Return the Allan deviation from overlapping terms (SP1065 eq. 11). Arguments and errors as `adev`."""
+    return curve_of(OADEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, detrend=detrend)
+
+
+def mdev(
+    x_s: ArrayLike,
+    tau0_s: float,
+    m: Factors = None,
+    *,
+    data: str = "phase",
+    ci: float | None = DEFAULT_CI,
+    alpha: float | None = None,
+    detrend: str = "none",
+) -> StabilityCurve:
+    """Return the modified Allan deviation (SP1065 eq. 15), which tells white from flicker PM.
+
+    With gaps only windows of 3m present phases count: an average over fewer points would be too large for white PM.
+    Arguments and errors as `adev`.
+    """
+    return curve_of(MDEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, detrend=detrend)
+
+
+def tdev(
+    x_s: ArrayLike,
+    tau0_s: float,
+    m: Factors = None,
+    *,
+    data: str = "phase",
+    ci: float | None = DEFAULT_CI,
+    alpha: float | None = None,
+    detrend: str = "none",
+) -> StabilityCurve:
+    """Return the time deviation, tau MDEV / sqrt(3), in seconds (SP1065 eq. 16). Arguments and errors as `mdev`."""
+    return curve_of(TDEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, detrend=detrend)
+
+
+def hdev(
+    x_s: ArrayLike,
+    tau0_s: float,
+    m: Factors = None,
+    *,
+    data: str = "phase",
+    ci: float | None = DEFAULT_CI,
+    alpha: float | None = None,
+    detrend: str = "none",
+) -> StabilityCurve:
+    """Return the Hadamard deviation from non-overlapping terms (SP1065 eq. 18): blind to linear frequency drift.
+
+    Arguments and errors as `adev`.
+    """
+    return curve_of(HDEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, detrend=detrend)
+
+
+def ohdev(
+    x_s: ArrayLike,
+    tau0_s: float,
+    m: Factors = None,
+    *,
+    data: str = "phase",
+    ci: float | None = DEFAULT_CI,
+    alpha: float | None = None,
+    detrend: str = "none",
+) -> StabilityCurve:
+    """Return the Hadamard deviation from overlapping terms (SP1065 eq. 22). Arguments and errors as `adev`."""
+    return curve_of(OHDEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, detrend=detrend)
