@@ -190,10 +190,15 @@ def test_simulated_and_real_sources_mix_only_with_an_ugly_word() -> None:
     assert faults(text, mix_simulated=True) == []
 
 
-def test_chrony_needs_one_of_two_keys_and_says_that_it_is_not_built() -> None:
+def test_chrony_is_read_in_one_way_and_by_its_usual_socket_where_none_is_named() -> None:
     base = '[lab]\nname = "x"\n[[source]]\nname = "c"\nkind = "chrony"\n'
-    assert [fault.rule for fault in faults(base)] == ["missing-key", "not-built"]
-    assert [fault.rule for fault in faults(base + 'socket = "/run/x.sock"\n')] == ["not-built"]
+    assert faults(base) == []
+    assert faults(base + 'socket = "/run/x.sock"\noperator = "one"\npoll_s = 0.5\nown_refid = "US"\n') == []
+    assert faults(base + 'logdir = "/var/log/chrony"\nlimit_s = 1e-3\n') == []
+    both = base + 'socket = "/run/x.sock"\nlogdir = "/var/log/chrony"\n'
+    assert [fault.rule for fault in faults(both)] == ["two-ways"]
+    assert [fault.rule for fault in faults(base + 'path = "x.csv"\n')] == ["key-of-another-kind"]
+    assert [fault.rule for fault in faults(base + 'own_refid = "GPS 1"\n')] == ["bad-text"]
 
 
 def test_what_is_lawful_but_useless_is_a_warning() -> None:

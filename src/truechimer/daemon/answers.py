@@ -105,6 +105,9 @@ class Answers:
             reading_faults=faults,
         )
         body["sources"] = self._sources(view)
+        chrony = [document for feed in self.feeds if (document := feed.document()) is not None]
+        if chrony:
+            body["chrony"] = chrony
         body["reading_files"] = [_file_row(feed) for feed in self.feeds if isinstance(feed, ReadingsFeed)]
         body["listeners"] = [door.row() for door in self.doors]
         body["firing"] = firing.document(view.state)

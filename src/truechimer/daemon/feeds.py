@@ -10,7 +10,9 @@ import threading
 import traceback
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
+from truechimer.alerts import AlertKind, AlertSeverity
 from truechimer.compare.reading import Reading
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.lab_file import Source
@@ -25,6 +27,7 @@ NTP_JITTER_LEAST_S = 1e-6
 
 NTP_DELAYS_KEPT = 32
 AFTER_FAULT_S = 1.0
+NEWS_KEPT = 32
 BURST = 8
 """Questions asked at the start, 2 s apart (or the poll where that is shorter), so that the rate is known soon."""
 BURST_EVERY_S = 2.0
@@ -82,6 +85,18 @@ class SourceStatus:
     says: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a feed wants to be told to the operator: an alert of its source, made and recorded by the laboratory's
+    thread.
+    """
+
+    kind: AlertKind
+    severity: AlertSeverity
+    says: str
+    do_next: str
+
+
 class Feed(threading.Thread):
     """One source: `follow` puts batches into the queue until `stop`. A fault of ours in it is said, counted, and tried
     again.
@@ -92,6 +107,7 @@ class Feed(threading.Thread):
         self.status = status
         self._out = out
         self._ended = threading.Event()
+        self._news: deque[News] = deque(maxlen=NEWS_KEPT)
 
     def run(self) -> None:
         """Follow the source for as long as it is wanted."""
@@ -113,6 +129,23 @@ class Feed(threading.Thread):
         empty where it follows none. Called from any thread.
         """
         return {}
+
+    def document(self) -> dict[str, Any] | None:
+        """Return what `status` shows of the program that this feed asks; None where there is none. Called from any
+        thread.
+        """
+        return None
+
+    def tell(self, kind: AlertKind, severity: AlertSeverity, says: str, do_next: str) -> None:
+        """Have the operator told."""
+        self._news.append(News(kind, severity, says, do_next))
+
+    def take_news(self) -> tuple[News, ...]:
+        """Return what is to be told since the last call, and forget it. Called from the laboratory's thread."""
+        found = []
+        while self._news:
+            found.append(self._news.popleft())
+        return tuple(found)
 
     def stop(self) -> None:
         """Ask the thread to end; it does within a second or an exchange."""

@@ -40,22 +40,21 @@ class InsecureFlags:
 
 @dataclass(frozen=True, slots=True)
 class _KindKeys:
-    """Keys of one kind of source: all of `needs`, at least one of `one_of`, any of `may`."""
+    """Keys of one kind of source: all of `needs`, any of `may`."""
 
     needs: tuple[str, ...] = ()
-    one_of: tuple[str, ...] = ()
     may: tuple[str, ...] = ()
 
     @property
     def all(self) -> frozenset[str]:
-        return frozenset((*self.needs, *self.one_of, *self.may))
+        return frozenset((*self.needs, *self.may))
 
 
 KEYS_OF_KIND = {
     SourceKind.SIMULATED: _KindKeys(needs=("scenario",)),
     SourceKind.NTP: _KindKeys(needs=("address",), may=("operator", "poll_s")),
     SourceKind.NTS: _KindKeys(needs=("address",), may=("operator", "poll_s")),
-    SourceKind.CHRONY: _KindKeys(one_of=("logdir", "socket"), may=("operator",)),
+    SourceKind.CHRONY: _KindKeys(may=("socket", "logdir", "operator", "own_refid", "poll_s", "u_s", "limit_s")),
     SourceKind.READINGS: _KindKeys(needs=("path",), may=("max_age_s",)),
     SourceKind.LINK: _KindKeys(needs=("to", "path"), may=("operator", "max_age_s", "u_s", "limit_s")),
 }
@@ -150,16 +149,16 @@ def _keys_of_source(read: TreeRead[LabFile], source: Source) -> Iterator[Finding
         if key not in given:
             says = f"{place} of kind {source.kind} needs the key {key}"
             yield Finding("missing-key", says, read.line_of(source))
-    if keys.one_of and not set(keys.one_of) & set(given):
-        says = f"{place} of kind {source.kind} needs the key {' or '.join(keys.one_of)}"
-        yield Finding("missing-key", says, read.line_of(source))
     for key in given:
         if key not in keys.all:
             its_keys = ", ".join(sorted(keys.all))
             says = f"{place} of kind {source.kind} has no use for the key {key}; its keys are {its_keys}"
             yield Finding("key-of-another-kind", says, read.line_of(source, key))
+    if source.kind is SourceKind.CHRONY and source.logdir is not None and source.socket is not None:
+        says = f"{place} names both socket and logdir; its servers would vote twice: keep one, best the socket"
+        yield Finding("two-ways", says, read.line_of(source, "logdir"))
     if source.kind in NOT_BUILT_SOURCES:
-        says = f"{place}: kind {source.kind} {NOT_BUILT}; use ntp, readings, link or simulated"
+        says = f"{place}: kind {source.kind} {NOT_BUILT}; use ntp, chrony, readings, link or simulated"
         yield Finding("not-built", says, read.line_of(source, "kind"))
     if source.address is not None and "address" in keys.all and split_address(source.address) is None:
         says = (

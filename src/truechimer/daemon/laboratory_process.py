@@ -358,6 +358,9 @@ class Laboratory:
             steps = self.wall.take_steps()
             if steps:
                 self._tell_steps(sum(step.moved_s for step in steps), len(steps))
+        for feed in self.feeds:
+            for news in feed.take_news():
+                self.note(self._alert(news.kind, feed.status.name, news.severity, news.says, news.do_next))
         self._tell_rows(now)
         if now - self._looked_at_doors >= LOOK_AT_DOORS_EVERY_S:
             self._looked_at_doors = now

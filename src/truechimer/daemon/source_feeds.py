@@ -7,9 +7,10 @@ import queue
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from truechimer.daemon.chrony_feed import ChronyFeed
 from truechimer.daemon.feeds import Batch, Feed, NtpFeed, SimulatedFeed
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.lab_file import LabFile, Source, SourceKind
+from truechimer.daemon.lab_file import DEFAULT_CHRONY_SOCKET, HostPort, LabFile, Protocol, Source, SourceKind
 from truechimer.daemon.lab_start import Started
 from truechimer.daemon.readings_feed import KnownNames, ReadingsFeed
 from truechimer.daemon.wall_watch import WallWatch
@@ -46,6 +47,8 @@ def _make_feed(source: Source, around: FeedSurroundings) -> Feed | None:
         return SimulatedFeed(source, started.world, HostClocks(), around.out)
     if source.kind is SourceKind.NTP:
         return NtpFeed(source, started.label, started.config.leaps, around.out)
+    if source.kind is SourceKind.CHRONY:
+        return _chrony_feed(source, around)
     if source.kind in FILE_KINDS and source.path is not None:
         return ReadingsFeed(
             source,
@@ -61,6 +64,18 @@ def _make_feed(source: Source, around: FeedSurroundings) -> Feed | None:
             after_ns=started.state.epoch_ns if source.kind is SourceKind.READINGS else _heard(started, source.to),
         )
     return None
+
+
+def _chrony_feed(source: Source, around: FeedSurroundings) -> Feed:
+    """Return the feed of a chronyd: by its command socket, or by its logs."""
+    started = around.started
+    own = tuple(
+        HostPort(listener.address, listener.port_number)
+        for listener in started.lab.listeners
+        if listener.protocol is Protocol.NTP
+    )
+    path = started.folder / (source.socket or DEFAULT_CHRONY_SOCKET)
+    return ChronyFeed(source, path, started.label, started.config.leaps, around.out, own_doors=own)
 
 
 def _heard(started: Started, reference: str | None) -> int:
@@ -81,7 +96,7 @@ def oldest_epoch_s(lab: LabFile) -> float | None:
     kinds = {source.kind for source in lab.sources}
     wanted = SourceKind.READINGS
     if wanted not in kinds:
-        if SourceKind.LINK not in kinds or kinds & {SourceKind.NTP, SourceKind.SIMULATED}:
+        if SourceKind.LINK not in kinds or kinds & {SourceKind.NTP, SourceKind.CHRONY, SourceKind.SIMULATED}:
             return None
         wanted = SourceKind.LINK
     return min(lab.max_age_s(source) for source in lab.sources if source.kind is wanted)
