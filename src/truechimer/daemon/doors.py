@@ -1,12 +1,14 @@
-"""Doors: one process for each listener, started, watched and ended by the laboratory, and outliving it where it is
-killed.
+"""Doors: one process for each listener, started, watched and ended by the laboratory, outliving it where it is killed,
+and taken over by the next one where they serve what that would have them serve.
 
-It serves nothing itself. The law of the file: a process is ended only where its own pid file, in this laboratory's
-folder, names it and its command line says that it is that door.
+It serves nothing itself. The law of the file: a process is ended or taken over only where its own pid file, in this
+laboratory's folder, names it, it runs as this user, and its command line says that it is that door; what is done to it
+then goes through a descriptor of that very process, so that a number that was given away again is never meant.
 """
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from truechimer._version import __version__
 from truechimer.daemon.counters import CountersRejected, read_counters
 from truechimer.daemon.lab_file import Listener, Protocol
 from truechimer.errors import Rejected
@@ -30,12 +33,61 @@ class DoorRejected(Rejected):
     """A door did not open."""
 
 
+class Adopted:
+    """A door's process that an earlier laboratory started: not a child of this one, so it is held by a descriptor.
+
+    Raises `ProcessLookupError` where it is gone already.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self.stdout = None
+        self._descriptor = os.pidfd_open(pid)
+
+    def poll(self) -> int | None:
+        """Return None while it runs; then 0: how it ended is told to its parent alone."""
+        if self.returncode is None:
+            self._has_ended(0.0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end; raises `subprocess.TimeoutExpired`."""
+        if self.returncode is None and not self._has_ended(timeout):
+            raise subprocess.TimeoutExpired([f"process {self.pid}"], timeout or 0.0)
+        return 0
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self._send(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it."""
+        self._send(signal.SIGKILL)
+
+    def _send(self, number: signal.Signals) -> None:
+        if self.poll() is None:
+            try:
+                signal.pidfd_send_signal(self._descriptor, number)
+            except ProcessLookupError:
+                return
+
+    def _has_ended(self, timeout_s: float | None) -> bool:
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        if not poll.poll(None if timeout_s is None else timeout_s * 1000.0):
+            return False
+        os.close(self._descriptor)
+        self.returncode = 0
+        return True
+
+
 @dataclass(slots=True)
 class Door:
     """A listener in its own process."""
 
     listener: Listener
-    process: "subprocess.Popen[str]"
+    process: "subprocess.Popen[str] | Adopted"
     port: int
     counters: Path | None
 
@@ -68,19 +120,9 @@ class Orphan:
 
 def open_door(listener: Listener, folder: Path, *, allow_simulated: bool) -> Door:
     """Start one door of the laboratory in `folder` and wait until it says that it is open; raises `DoorRejected`."""
-    run, port = folder / "run", listener.port_number
-    name = f"{listener.protocol.value}-{port}"
-    common = ["--address", listener.address, "--port", str(port), "--parent-pid", str(os.getpid())]
-    counters: Path | None = None
-    if listener.protocol is Protocol.NTP:
-        counters = run / f"{name}.counters"
-        command = ["-m", SERVE_MODULE, "--page", str(run / "clock.page"), "--counters", str(counters)]
-        command += ["--bound-limit-s", repr(listener.bound_limit_s), "--pidfile", str(run / f"{name}.pid"), *common]
-        command += ["--insecure-serve-simulated-time"] if allow_simulated else []
-    else:
-        command = ["-m", CONSOLE_MODULE, "--lab", str(folder), *common]
+    command = _command(listener, folder, allow_simulated=allow_simulated)
     process = subprocess.Popen(
-        [sys.executable, *command],
+        [sys.executable, *command, PARENT, str(os.getpid())],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
@@ -88,13 +130,60 @@ def open_door(listener: Listener, folder: Path, *, allow_simulated: bool) -> Doo
         env=_environment(),
     )
     ready = _first_line(process)
+    door = Door(listener, process, listener.port_number, _counters(listener, folder))
     if ready is None:
-        end_door(Door(listener, process, port, counters))
+        end_door(door)
         raise DoorRejected(
-            f"the {listener.protocol.value} door on {listener.address} port {port} did not open; what it said stands "
-            "above"
+            f"the {listener.protocol.value} door on {listener.address} port {door.port} did not open; what it said "
+            "stands above"
         )
-    return Door(listener, process, int(ready.get("port", port)), counters)
+    door.port = int(ready.get("port", door.port))
+    return door
+
+
+def adopt(listener: Listener, folder: Path, *, allow_simulated: bool) -> Door | None:
+    """Take over the door that an earlier laboratory of this folder left open for this very listener; None where there
+    is none.
+
+    Only for who holds the folder. "This very listener" is the whole command line: address, port, limit, files and
+    version of the program. Its clients notice nothing.
+    """
+    if listener.protocol is not Protocol.NTP or listener.port_number == 0:
+        return None
+    wanted = [os.fsencode(word) for word in _command(listener, folder, allow_simulated=allow_simulated)]
+    for orphan in orphans(folder):
+        try:
+            process = Adopted(orphan.pid)
+        except OSError:
+            continue
+        # looked at again now that the descriptor holds this process and no later one of the same number
+        if _words_of(orphan)[:-2] == wanted and process.poll() is None:
+            return Door(listener, process, listener.port_number, _counters(listener, folder))
+    return None
+
+
+PARENT = "--parent-pid"
+
+
+def _command(listener: Listener, folder: Path, *, allow_simulated: bool) -> list[str]:
+    """Return the words that start a door, but for the interpreter before and the parent after them."""
+    run, port = folder / "run", listener.port_number
+    common = ["--address", listener.address, "--port", str(port), "--version-of-laboratory", __version__]
+    if listener.protocol is not Protocol.NTP:
+        return ["-m", CONSOLE_MODULE, "--lab", str(folder), *common[:-2]]
+    command = ["-m", SERVE_MODULE, "--page", str(run / "clock.page"), "--counters", str(_counters(listener, folder))]
+    command += ["--bound-limit-s", repr(listener.bound_limit_s), "--pidfile", str(run / f"{_name(listener)}.pid")]
+    return [*command, *common, *(["--insecure-serve-simulated-time"] if allow_simulated else [])]
+
+
+def _name(listener: Listener) -> str:
+    """Return the name of a door's files."""
+    return f"{listener.protocol.value}-{listener.port_number}"
+
+
+def _counters(listener: Listener, folder: Path) -> Path | None:
+    """Return the file of a door's counters, where it has one."""
+    return folder / "run" / f"{_name(listener)}.counters" if listener.protocol is Protocol.NTP else None
 
 
 def end_door(door: Door) -> None:
@@ -116,39 +205,53 @@ def orphans(folder: Path) -> tuple[Orphan, ...]:
     found = []
     for path in sorted((folder / "run").glob("*.pid")):
         try:
-            pid = int(path.read_text(encoding="ascii"))
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            port = int(command[command.index(b"--port") + 1])
+            orphan = Orphan(int(path.read_text(encoding="ascii")), path, 0)
+            words = _words_of(orphan)
+            port = int(words[words.index(b"--port") + 1])
         except (OSError, ValueError, IndexError):
             continue
-        if SERVE_MODULE.encode() in command and os.fsencode(path) in command:
-            found.append(Orphan(pid, path, port))
+        if SERVE_MODULE.encode() in words and os.fsencode(path) in words:
+            found.append(Orphan(orphan.pid, path, port))
     return tuple(found)
 
 
-def end_orphans(folder: Path) -> int:
-    """End the doors that an earlier laboratory of this folder left behind; return how many. Only for who holds the
-    folder.
+def end_orphans(folder: Path, *, but: tuple[int, ...] = ()) -> int:
+    """End the doors that an earlier laboratory of this folder left behind, except those with the ids `but`; return how
+    many. Only for who holds the folder.
     """
-    found = orphans(folder)
-    for sent in (signal.SIGTERM, signal.SIGKILL):
-        left = [orphan for orphan in found if _is_alive(orphan)]
-        for orphan in left:
-            os.kill(orphan.pid, sent)
-        end = time.monotonic() + ENDING_WITHIN_S
-        while any(_is_alive(orphan) for orphan in left) and time.monotonic() < end:
-            time.sleep(0.01)
+    found = [orphan for orphan in orphans(folder) if orphan.pid not in but]
+    kept = {orphan.pidfile for orphan in orphans(folder) if orphan.pid in but}
+    held = []
+    for orphan in found:
+        try:
+            process = Adopted(orphan.pid)
+        except OSError:
+            continue
+        if os.fsencode(orphan.pidfile) in _words_of(orphan):
+            held.append(process)
+    for process in held:
+        process.terminate()
+    end = time.monotonic() + ENDING_WITHIN_S
+    for process in held:
+        try:
+            process.wait(max(0.0, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
     for path in (folder / "run").glob("*.pid"):
-        path.unlink(missing_ok=True)
+        if path not in kept:
+            path.unlink(missing_ok=True)
     return len(found)
 
 
-def _is_alive(orphan: Orphan) -> bool:
-    """Return True while the door runs; a process that ended and was not yet waited for has no command line."""
+def _words_of(orphan: Orphan) -> list[bytes]:
+    """Return the command line of a process after its interpreter; empty where it ended, or is another user's."""
+    folder = Path(f"/proc/{orphan.pid}")
     try:
-        return os.fsencode(orphan.pidfile) in Path(f"/proc/{orphan.pid}/cmdline").read_bytes()
+        if folder.stat().st_uid != os.geteuid():
+            return []
+        return (folder / "cmdline").read_bytes().split(b"\0")[1:-1]
     except OSError:
-        return False
+        return []
 
 
 def _environment() -> dict[str, str]:

@@ -3,7 +3,7 @@
 `python -m truechimer.daemon.serve_process --page FILE --address A --port P --bound-limit-s L` binds first, says one
 JSON line on stdout, then serves until SIGTERM or SIGINT. It makes no time and writes no page. When the laboratory is
 killed it goes on from the last page: the bound grows, and the door is unsynchronised from the earlier of its own
-bound limit and the page's `valid_until_raw`.
+bound limit and the page's `valid_until_raw`. The next laboratory of the folder takes it over by writing the page.
 
 It must stay small: no numpy, no numba, nothing of the scale (`house.md` 3.3). Exit status: 0 ended as told, 2 wrong
 use or the port is in use, with one line.
@@ -24,6 +24,7 @@ from truechimer.daemon.counters import Counters
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.ntp_loop import NS_PER_S, NtpLoop, UdpPort
 from truechimer.daemon.page_file import PageReader
+from truechimer.serve.clock_page import ClockPage
 from truechimer.serve.ntp.packet import MAX_DISPERSION_S
 
 DEFAULT_BOUND_LIMIT_S = 1e-3
@@ -58,7 +59,10 @@ def parser() -> argparse.ArgumentParser:
         "--orphan-exit-s",
         type=float,
         default=DEFAULT_ORPHAN_EXIT_S,
-        help="live this long after the parent died (default 3600)",
+        help="live this long after the parent died, where nobody writes the page (default 3600)",
+    )
+    options.add_argument(
+        "--version-of-laboratory", help="names the program that started this door; a laboratory takes over its own only"
     )
     options.add_argument("--parent-pid", type=int, help="the parent, where it may die before this process looks")
     options.add_argument(
@@ -139,6 +143,7 @@ def _serve(options: argparse.Namespace, port: UdpPort, counters: Counters) -> No
     _say_ready(options, port, precision_log2)
     parent = options.parent_pid if options.parent_pid is not None else os.getppid()
     orphaned_at_ns: int | None = None
+    written_ns = 0
     reopened_at_ns = clocks.raw_ns()
     while not ending.asked:
         loop.turn()
@@ -147,11 +152,20 @@ def _serve(options: argparse.Namespace, port: UdpPort, counters: Counters) -> No
             reopened_at_ns = now_ns
             pages.reopen()
             counters.put(names.PAGE_TORN, pages.torn)
+            written_ns = _written_ns(pages, clocks) if orphaned_at_ns is not None else 0
         # A process started by init (1) has no laboratory to lose: a service manager ends it.
         if orphaned_at_ns is None and parent != 1 and os.getppid() != parent:
             orphaned_at_ns = now_ns
-        if orphaned_at_ns is not None and now_ns - orphaned_at_ns >= options.orphan_exit_s * NS_PER_S:
-            return
+        if orphaned_at_ns is not None:
+            # the next laboratory may have taken this door over: it is no orphan while somebody writes the page
+            if now_ns - max(orphaned_at_ns, written_ns) >= options.orphan_exit_s * NS_PER_S:
+                return
+
+
+def _written_ns(pages: PageReader, clocks: HostClocks) -> int:
+    """Return the raw value at which the page was written last; 0 for none of this boot."""
+    page = pages.current()
+    return page.written_raw_ns if isinstance(page, ClockPage) and page.boot_id == clocks.boot_id() else 0
 
 
 def _say_ready(options: argparse.Namespace, port: UdpPort, precision_log2: int) -> None:

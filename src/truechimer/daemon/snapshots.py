@@ -1,0 +1,212 @@
+"""Snapshots: where the state of the laboratory is kept between runs, and the way back from there: the newest good one,
+and the replay of what the journal holds after it.
+
+They are a saving of time and nothing else: any of them may be thrown away, and the replay of the whole journal gives
+the same state, bit for bit. So one that cannot be used is set aside, said, and never stands in the way; and no snapshot
+is written of what is not in the journal (ADR 16).
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from truechimer.laboratory import snapshot
+from truechimer.laboratory.replay import Known, Replay, replay
+from truechimer.laboratory.snapshot import Mark, Roots, SnapshotRejected
+from truechimer.laboratory.state import LaboratoryState
+from truechimer.sim import world_snapshot
+from truechimer.sim.world import World
+from truechimer.store.fabric import StoreConflict, StoreCorrupt, StoreRejected
+from truechimer.store.sqlite_fabric import SqliteFabric
+from truechimer.store.sqlite_file import set_aside
+from truechimer.store.sqlite_records import SqliteRecords
+
+FILE = "state.sqlite3"
+STATE_KEY = "laboratory/state"
+WORLD_KEY = "laboratory/world"
+
+EVERY_S = 60.0
+EVERY_RECORDS = 20_000
+"""A snapshot after so long, or so many records: what is left for a replay takes a few seconds at the worst."""
+
+AFTER_FAILURE_S = 60.0
+KEPT_ASIDE = 3
+
+
+class Snapshots:
+    """The snapshots of one laboratory, in `run/state.sqlite3`. It never raises for what a disk holds or does: what goes
+    wrong is told to `say`, once.
+    """
+
+    def __init__(
+        self, folder: Path, *, say: Callable[[str], None], monotonic_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Open the file below `folder`, made where it is missing."""
+        self._path, self._say, self._monotonic_s = folder / "run" / FILE, say, monotonic_s
+        self._fabric: SqliteFabric | None = None
+        self._said = ""
+        self._saved_seq = 0
+        self._next_s = 0.0
+        self._revs_above = 0
+        self._open()
+
+    def _open(self) -> None:
+        """Open the file; a damaged one is set aside, and a new one made."""
+        for _ in range(2):
+            try:
+                self._fabric = SqliteFabric(self._path, revs_above=self._revs_above)
+            except StoreCorrupt as error:
+                self._say(f"{error}; it is set aside, and the state is rebuilt from the records")
+                with suppress(OSError):
+                    set_aside(self._path)
+            except (StoreRejected, OSError) as error:
+                self._trouble(str(error))
+                return
+            else:
+                return
+
+    def load(self) -> bytes | None:
+        """Return the newest snapshot of the state as it was written, or None."""
+        return self._get(STATE_KEY)
+
+    def load_world(self) -> bytes | None:
+        """Return the newest snapshot of the simulated world, or None."""
+        return self._get(WORLD_KEY)
+
+    def _get(self, key: str) -> bytes | None:
+        if self._fabric is None:
+            return None
+        try:
+            found = self._fabric.get(key)
+        except StoreRejected as error:
+            self._trouble(str(error))
+            return None
+        return None if found is None else found.data
+
+    def set_aside(self, key: str, data: bytes) -> None:
+        """Keep a snapshot that cannot be used, for whoever looks into why; the last few of them."""
+        folder = self._path.parent / "damaged"
+        with suppress(OSError):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            old = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+            for path in old[: max(0, len(old) - KEPT_ASIDE + 1)]:
+                path.unlink()
+            name = f"{key.replace('/', '-')}-{Mark.of(0, data).sha256[:12]}.snapshot"
+            (folder / name).write_bytes(data)
+
+    def is_due(self, seq: int) -> bool:
+        """Return True where a snapshot at this sequence number is worth its time."""
+        if seq <= self._saved_seq:
+            return False
+        return self._monotonic_s() >= self._next_s or seq - self._saved_seq >= EVERY_RECORDS
+
+    def save(self, state: LaboratoryState, roots: Roots, world: World | None) -> bool:
+        """Keep a state whose records are all on the disk, and the world that stands at its epoch; False where the store
+        refused.
+        """
+        now_s = self._monotonic_s()
+        self._next_s, self._saved_seq = now_s + EVERY_S, state.chain.seq
+        if self._fabric is None:
+            self._open()
+        if self._fabric is None:
+            return False
+        try:
+            kept = None if world is None else world_snapshot.encode(world)
+            if kept is not None:
+                self._put(self._fabric, WORLD_KEY, kept)
+            self._put(self._fabric, STATE_KEY, snapshot.encode(state, roots))
+        except StoreCorrupt as error:
+            self._fabric.close()
+            self._fabric = None
+            self._trouble(str(error))
+            return False
+        except StoreRejected as error:
+            self._next_s = now_s + AFTER_FAILURE_S
+            self._trouble(str(error))
+            return False
+        self._said = ""
+        return True
+
+    def _put(self, fabric: SqliteFabric, key: str, data: bytes) -> None:
+        """Replace a value; the revision says that nobody else did since."""
+        found = fabric.get(key)
+        try:
+            self._revs_above = fabric.put(key, data, expect=0 if found is None else found.rev)
+        except StoreConflict:
+            self._say(f"{self._path}: another process wrote {key}; one laboratory writes here at a time")
+
+    def _trouble(self, says: str) -> None:
+        """Say what goes wrong, once until it goes well again."""
+        if says != self._said:
+            self._said = says
+            self._say(f"no snapshot is kept: {says}; a restart takes longer, nothing else follows")
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._fabric is not None:
+            self._fabric.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """How the state came back: `replayed` records were repeated after the `known` ones."""
+
+    replay: Replay
+    known: int
+    replayed: int
+
+
+def resume(store: SqliteRecords, snapshots: Snapshots, *, say: Callable[[str], None]) -> Resumed:
+    """Return the state at the journal's end: from the newest snapshot that fits it, else from its first record."""
+    data = snapshots.load()
+    if data is not None:
+        try:
+            known = _known(store, snapshot.read(data))
+            found = replay(_told(store, known.state.chain.seq, say), known)
+            if found.difference is None:
+                return Resumed(found, known.state.chain.seq, found.compared)
+            says = f"the records after it come out otherwise from record {found.difference.seq} on"
+            snapshots.set_aside(STATE_KEY, data)
+            say(str(SnapshotRejected("misfit", says)))
+        except SnapshotRejected as error:
+            snapshots.set_aside(STATE_KEY, data)
+            say(str(error))
+    found = replay(_told(store, 0, say))
+    return Resumed(found, 0, found.compared)
+
+
+def _known(store: SqliteRecords, found: snapshot.Snapshot) -> Known:
+    """Return what a snapshot gives back; raises `SnapshotRejected` where it is not of this journal."""
+    roots = found.roots
+    start, config, state = snapshot.restore(
+        found,
+        start=_record(store, roots.start.seq),
+        envelope=_record(store, roots.envelope.seq),
+        last=_record(store, found.seq - 1),
+    )
+    return Known(start, config, state, roots)
+
+
+def _record(store: SqliteRecords, seq: int) -> bytes:
+    """Return one record; raises `SnapshotRejected` where the journal does not reach so far."""
+    if not 0 <= seq < store.count():
+        raise SnapshotRejected("misfit", f"the journal has {store.count()} records, and none of number {seq}")
+    return next(iter(store.read(first=seq)))
+
+
+TELL_EVERY_S = 2.0
+
+
+def _told(store: SqliteRecords, first: int, say: Callable[[str], None]) -> Iterator[bytes]:
+    """Read the records from `first` on, saying how far where it takes long."""
+    told, total = time.monotonic(), store.count()
+    for number in itertools.count(first, 500):
+        if number >= total:
+            return
+        yield from itertools.islice(store.read(first=number), 500)
+        if time.monotonic() - told > TELL_EVERY_S:
+            told = time.monotonic()
+            say(f"resuming: {min(number + 500, total)} of {total} records repeated")
