@@ -12,8 +12,8 @@ from truechimer.cli.lab_words import add_lab_option, bound, is_simulated, number
 from truechimer.client import ask
 
 FINE, NO = 0, 1
-KEYS = ("earliest", "latest", "utc", "tai_ns", "state", "bound_s", "u_s", "coverage", "against")
-"""The keys of `contract.md`; what the laboratory does not know is absent."""
+KEYS = ("earliest", "latest", "utc", "tai_ns", "state", "bound_s", "u_s", "coverage", "against", "observing")
+"""The keys of `contract.md`; what the laboratory does not know is absent, and `observing` where it does not."""
 
 KEYS_WHEN_NOT = ("missing", "why")
 
@@ -49,6 +49,7 @@ def line(document: dict[str, Any]) -> str:
     """Return the time in one line for people."""
     words = f"{plain(document.get('utc', '-'))}  +/- {bound(number(document, 'bound_s'))}"
     words += f"  (one sigma {seconds(number(document, 'u_s'))})  {plain(document.get('state', '-'))}"
+    words += "  observing" if document.get("observing") is True else ""
     return f"{words}  SIMULATED UTC" if is_simulated(document) else words
 
 

@@ -17,7 +17,8 @@ from truechimer.cli.arguments import VerbParser, verb_parser
 from truechimer.cli.lab_arguments import add_insecure_options, fault_lines, insecure_flags, now_label
 from truechimer.daemon import registry
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.lab_check import CheckedLab, check_lab
+from truechimer.daemon.lab_check import CheckedLab, check_lab, doors_of
+from truechimer.daemon.lab_file import LabFile
 from truechimer.daemon.lab_rules import InsecureFlags
 from truechimer.daemon.lab_start import after_a_kill, open_run, without_orphans
 from truechimer.daemon.laboratory_process import Laboratory, end_on_signals
@@ -31,7 +32,7 @@ CONSOLE_ENDS_WITHIN_S = 3.0
 def main(argv: list[str]) -> int:
     """Run the verb."""
     options = _parser().parse_args(argv)
-    checked = _check(options.lab, insecure_flags(options))
+    checked = _check(options.lab, insecure_flags(options), observe=options.observe)
     for fault in fault_lines(checked):
         print(fault, file=sys.stderr)
     if checked.lab is None:
@@ -60,6 +61,11 @@ def _parser() -> VerbParser:
     parser.add_argument(
         "--for", dest="for_s", type=_seconds, metavar="S", help="end after S seconds (default: run until Ctrl-C)"
     )
+    parser.add_argument(
+        "--observe",
+        action="store_true",
+        help="only watch: steer nothing, open no door but the console, need no policy and no key",
+    )
     add_insecure_options(parser)
     return parser
 
@@ -75,11 +81,11 @@ def _seconds(text: str) -> float:
     return value
 
 
-def _check(path: Path, flags: InsecureFlags) -> CheckedLab:
+def _check(path: Path, flags: InsecureFlags, *, observe: bool) -> CheckedLab:
     """Check the file. After a kill, doors of this laboratory may still hold its ports: they are ours to end."""
     end = time.monotonic() + CONSOLE_ENDS_WITHIN_S
     while True:
-        checked = without_orphans(check_lab(path, now=now_label(), flags=flags))
+        checked = without_orphans(check_lab(path, now=now_label(), flags=flags, observe=observe))
         if checked.lab is not None or not after_a_kill(checked.folder) or time.monotonic() >= end:
             return checked
         if any(fault.rule != "port-in-use" for fault in checked.findings):
@@ -93,7 +99,9 @@ def _run(laboratory: Laboratory, options: argparse.Namespace, ends: ExitStack) -
     laboratory.make_feeds()
     begun = f"resumed from {started.replayed} records" if started.resumed else "first run"
     begun += ", after the last laboratory here was killed" if started.hold.was_killed else ""
-    _say(f"{started.config.scale_name}: {begun}; {started.files.policy.sentence}")
+    _say(f"{started.config.scale_name}: {begun}; {started.start.policy_sentence}")
+    if started.config.observing:
+        _say(_closed_doors(started.lab))
     laboratory.catch_up(_Progress())
     if laboratory.ending.is_set():
         return 0
@@ -106,6 +114,17 @@ def _run(laboratory: Laboratory, options: argparse.Namespace, ends: ExitStack) -
         _say(str(error))
     laboratory.run(for_s=options.for_s)
     return 0
+
+
+def _closed_doors(lab: LabFile) -> str:
+    """Say which doors of the file stay closed while observing."""
+    opened = doors_of(lab, observe=True)
+    closed = [
+        f"{door.protocol.value} on {door.address} port {door.port_number}"
+        for door in lab.listeners
+        if door not in opened
+    ]
+    return "observing: no door is open" + (f"; closed: {', '.join(closed)}" if closed else "")
 
 
 def _say(text: str) -> None:

@@ -15,6 +15,7 @@ from truechimer.daemon.doors import Door
 from truechimer.daemon.feeds import Feed
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.lab_start import Started
+from truechimer.daemon.observed_host import ObservedHost
 from truechimer.daemon.readings_feed import ReadingsFeed
 from truechimer.laboratory.line import EpochOutcome
 from truechimer.laboratory.state import LaboratoryState
@@ -36,7 +37,8 @@ class View:
 class Answers:
     """What answers are made from. `seen` gives the present `View`; `max_age_s`: how old the newest epoch may be
     (None: any age); `faults`: the
-    kept refused rows and how many there were; `uptime_s`: since the start.
+    kept refused rows and how many there were; `uptime_s`: since the start; `host_clock`: the host's own clock against
+    UTC, None where the laboratory is simulated.
     """
 
     started: Started
@@ -47,6 +49,7 @@ class Answers:
     seen: Callable[[], View]
     faults: Callable[[], tuple[list[dict[str, Any]], int]]
     uptime_s: Callable[[], float]
+    host_clock: ObservedHost | None = None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Answer one request of the control socket."""
@@ -72,6 +75,7 @@ class Answers:
             leaps=self.started.config.leaps,
             scale=self.started.config.scale_name,
             missing=missing,
+            observing=self.started.config.observing,
             state=ServiceState.FREERUN if view.outcome is None or stale else view.outcome.service,
         )
 
@@ -105,14 +109,13 @@ class Answers:
             reading_faults=faults,
         )
         body["sources"] = self._sources(view)
-        chrony = [document for feed in self.feeds if (document := feed.document()) is not None]
-        if chrony:
-            body["chrony"] = chrony
         body["reading_files"] = [_file_row(feed) for feed in self.feeds if isinstance(feed, ReadingsFeed)]
         body["listeners"] = [door.row() for door in self.doors]
         body["firing"] = firing.document(view.state)
         if view.page is not None and not started.config.observing:
             body["ntp"] = status.ntp(view.page, synchronised=body["synchronised"])
+        if self.host_clock is not None:
+            body["host_clock"] = self.host_clock.document()
         return body
 
     def _sources(self, view: View) -> list[dict[str, Any]]:

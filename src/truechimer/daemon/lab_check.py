@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from truechimer.daemon.lab_file import DEFAULT_CHRONY_SOCKET, TRANSPORTS, LabFile, Listener, SourceKind
+from truechimer.daemon.lab_file import TRANSPORTS, LabFile, Listener, Protocol, SourceKind
 from truechimer.daemon.lab_rules import InsecureFlags, faults_between_keys
 from truechimer.errors import Rejected
 from truechimer.formats import leap_seconds_list
@@ -25,6 +25,8 @@ LEAP_EXPIRY_WARNING = Span.from_ns(28 * 86_400 * 10**9)
 """A table that expires within four weeks is said: IERS announces half a year ahead, so a newer one is out by then."""
 
 _MOST_BYTES_OF_A_LEAP_TABLE = 1024 * 1024
+
+OPEN_WHILE_OBSERVING = frozenset({Protocol.CONSOLE})
 
 
 class LabFileUnreadableRejected(Rejected):
@@ -41,7 +43,8 @@ class LabFileUnreadableRejected(Rejected):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedLab:
     """A judged configuration: `lab` is None where any finding is an error,
-    `partial` what could be read all the same; relative paths of it are under `folder`."""
+    `partial` what could be read all the same; relative paths of it are under `folder`. `observe`: judged for a run that
+    only watches."""
 
     path: Path
     folder: Path
@@ -50,12 +53,14 @@ class CheckedLab:
     partial: LabFile | None
     leap_table: LeapTable | None
     findings: tuple[Finding, ...]
+    observe: bool = False
 
 
-def check_lab(path: Path, *, now: Instant, flags: InsecureFlags | None = None) -> CheckedLab:
+def check_lab(path: Path, *, now: Instant, flags: InsecureFlags | None = None, observe: bool = False) -> CheckedLab:
     """Read and judge a laboratory's file; raise LabFileUnreadableRejected where the file itself cannot be opened.
 
-    `now` is a label good to a day: it is only compared with the leap table's expiry.
+    `now` is a label good to a day: it is only compared with the leap table's expiry. `observe`: for a run that only
+    watches, which opens no door but the console and uses no key; ports of the others and keys are not looked at.
     """
     flags = flags or InsecureFlags()
     data = _read_at_most(path, MAX_BYTES + 1)
@@ -67,9 +72,10 @@ def check_lab(path: Path, *, now: Instant, flags: InsecureFlags | None = None) -
         leap_table, faults = load_leap_table(read, folder, now)
         findings += faults
         findings += _files(read, read.partial, folder)
-        findings += _chrony(read, read.partial, folder)
-        findings += _folders(read, read.partial, folder)
-        findings += _ports(read, read.partial)
+        if not observe:
+            findings += _keys(read, read.partial, folder)
+        findings += _folders(read, read.partial, folder, observe=observe)
+        findings += _ports(read, doors_of(read.partial, observe=observe))
     lab = None if has_errors(findings) else read.value
     return CheckedLab(
         path=path,
@@ -79,6 +85,7 @@ def check_lab(path: Path, *, now: Instant, flags: InsecureFlags | None = None) -
         partial=read.partial,
         leap_table=leap_table,
         findings=tuple(by_line(findings)),
+        observe=observe,
     )
 
 
@@ -149,24 +156,6 @@ def _files(read: TreeRead[LabFile], lab: LabFile, folder: Path) -> Iterator[Find
                 yield Finding("unreadable-file", says, read.line_of(source, key))
             elif source.kind is SourceKind.SIMULATED and key == "scenario":
                 yield from _scenario(folder / name, name, read.line_of(source, key))
-    yield from _keys(read, lab, folder)
-
-
-def _chrony(read: TreeRead[LabFile], lab: LabFile, folder: Path) -> Iterator[Finding]:
-    """Warn of a chronyd that is not there (yet): it may start later, and its feed waits for it."""
-    for source in lab.sources:
-        if source.kind is not SourceKind.CHRONY:
-            continue
-        key = "socket" if source.logdir is None else "logdir"
-        path = folder / (source.logdir or source.socket or DEFAULT_CHRONY_SOCKET)
-        try:
-            mode = path.stat().st_mode
-            wrong = "" if (stat.S_ISSOCK if key == "socket" else stat.S_ISDIR)(mode) else "it is something else"
-        except (OSError, ValueError) as error:
-            wrong = _reason(error) if isinstance(error, OSError) else str(error)
-        if wrong:
-            says = f"[[source]] {source.name} {key} {path}: {wrong}; nothing is read from it until chronyd is there"
-            yield Finding("chronyd-away", says, read.line_of(source, key), severity=Severity.WARNING)
 
 
 def _scenario(path: Path, name: str, line: int | None) -> Iterator[Finding]:
@@ -202,8 +191,9 @@ def _keys(read: TreeRead[LabFile], lab: LabFile, folder: Path) -> Iterator[Findi
             yield Finding("key-owner", says, line)
 
 
-def _folders(read: TreeRead[LabFile], lab: LabFile, folder: Path) -> Iterator[Finding]:
-    for table, name in ((lab.evidence, lab.evidence.folder), (lab.policy, lab.policy.folder), (lab, "run")):
+def _folders(read: TreeRead[LabFile], lab: LabFile, folder: Path, *, observe: bool) -> Iterator[Finding]:
+    policy = () if observe else ((lab.policy, lab.policy.folder),)
+    for table, name in ((lab.evidence, lab.evidence.folder), *policy, (lab, "run")):
         nearest = folder / name
         while not nearest.exists() and nearest != nearest.parent:
             nearest = nearest.parent
@@ -215,8 +205,15 @@ def _folders(read: TreeRead[LabFile], lab: LabFile, folder: Path) -> Iterator[Fi
             yield Finding("folder-not-writable", says, line)
 
 
-def _ports(read: TreeRead[LabFile], lab: LabFile) -> Iterator[Finding]:
-    for listener in lab.listeners:
+def doors_of(lab: LabFile, *, observe: bool) -> tuple[Listener, ...]:
+    """Return the doors that a run opens: all of the file, or, where it only watches, those that give nobody the time of
+    a protocol (the console).
+    """
+    return tuple(one for one in lab.listeners if not observe or one.protocol in OPEN_WHILE_OBSERVING)
+
+
+def _ports(read: TreeRead[LabFile], listeners: tuple[Listener, ...]) -> Iterator[Finding]:
+    for listener in listeners:
         if not read.is_sound(listener, "address", "port", "protocol"):
             continue
         try:

@@ -143,7 +143,6 @@ class Started:
 
     folder: Path
     lab: LabFile
-    files: PolicyFiles
     start: RunStart
     config: LaboratoryConfig
     state: LaboratoryState
@@ -170,13 +169,13 @@ def open_run(checked: CheckedLab, clocks: HostClocks, *, progress: Callable[[str
         scenario = _scenario(lab, folder)
         members = _clocks(lab, scenario)
         now = HostLabel(clocks.raw_ns(), _wall_label_ns(clocks, leaps))
-        files = _policy(checked, members, scenario, now.tai_ns)
+        files = None if checked.observe else _policy(checked, members, scenario, now.tai_ns)
         boot_id = clocks.boot_id().hex()
         start = _run_start(lab, members, scenario, files, leaps, now, boot_id)
         (folder / lab.evidence.folder).mkdir(parents=True, exist_ok=True, mode=0o700)
         store = SqliteRecords(folder / lab.evidence.folder / "records.sqlite3")
         begun = _begin if not store.count() else _resume
-        return begun(_Opening(folder, lab, files, start, scenario, store, now, boot_id, hold, progress))
+        return begun(_Opening(folder, lab, start, scenario, store, now, boot_id, hold, progress))
     except BaseException:
         if store is not None:
             store.close()
@@ -190,7 +189,6 @@ class _Opening:
 
     folder: Path
     lab: LabFile
-    files: PolicyFiles
     start: RunStart
     scenario: Scenario | None
     store: SqliteRecords
@@ -208,7 +206,7 @@ def _begin(opening: _Opening) -> Started:
     config, state, sealed = replay.begin_run(o.start, None, same_boot=True)
     o.store.append([(sealed.seq, sealed.data)])
     return Started(
-        o.folder, o.lab, o.files, o.start, config, state, o.store, o.now, world, resumed=False, replayed=0, hold=o.hold
+        o.folder, o.lab, o.start, config, state, o.store, o.now, world, resumed=False, replayed=0, hold=o.hold
     )
 
 
@@ -239,7 +237,6 @@ def _resume(opening: _Opening) -> Started:
     return Started(
         o.folder,
         o.lab,
-        o.files,
         start,
         config,
         state,
@@ -323,7 +320,7 @@ def _run_start(  # noqa: PLR0917 - a lay-out of what was read, called once
     lab: LabFile,
     members: tuple[Clock, ...],
     scenario: Scenario | None,
-    files: PolicyFiles,
+    files: PolicyFiles | None,
     leaps: LeapTable,
     label: HostLabel,
     boot_id: str,
@@ -357,7 +354,7 @@ def _run_start(  # noqa: PLR0917 - a lay-out of what was read, called once
     )
     return RunStart(
         name=lab.lab.name,
-        scale_name=f"SIM({lab.lab.name})" if lab.is_simulated else f"UTC({lab.lab.name})",
+        scale_name=_scale_name(lab, observe=files is None),
         version=__version__,
         simulated=lab.is_simulated,
         clocks=members,
@@ -371,8 +368,9 @@ def _run_start(  # noqa: PLR0917 - a lay-out of what was read, called once
         steer_interval_s=every_s,
         requalify_s=REQUALIFY_INTERVALS * interval_s,
         silence_s=lab.lab.silence_s,
-        policy=files.policy,
-        envelope=files.envelope,
+        policy=None if files is None else files.policy,
+        envelope=None if files is None else files.envelope,
+        observe=files is None,
         leaps=leaps,
         coverage=COVERAGE,
         refid=SIMULATED_REFID if lab.is_simulated else OWN_REFID,
@@ -382,6 +380,11 @@ def _run_start(  # noqa: PLR0917 - a lay-out of what was read, called once
         delays=lab.delays,
         boot_id=boot_id,
     )
+
+
+def _scale_name(lab: LabFile, *, observe: bool) -> str:
+    """Return the scale's name in the field's words: UTC(k) is steered, TA(k) runs free; a simulated one says so."""
+    return f"{'SIM' if lab.is_simulated else 'TA' if observe else 'UTC'}({lab.lab.name})"
 
 
 def _refid(source: Source) -> bytes:

@@ -30,7 +30,9 @@ from truechimer.daemon.doors import Door, DoorRejected
 from truechimer.daemon.feeds import Batch, Feed
 from truechimer.daemon.gathering import Gathering, has_clocks, in_order
 from truechimer.daemon.host_clocks import HostClocks
+from truechimer.daemon.lab_check import doors_of
 from truechimer.daemon.lab_start import Started
+from truechimer.daemon.observed_host import ObservedHost, observed_host
 from truechimer.daemon.page_file import PageWriter
 from truechimer.daemon.readings_feed import ReadingsFeed
 from truechimer.daemon.source_feeds import FeedSurroundings
@@ -71,6 +73,7 @@ class Laboratory:
     feeds: list[Feed] = field(default_factory=list)
     doors: list[Door] = field(default_factory=list)
     wall: WallWatch | None = None
+    host_clock: ObservedHost | None = None
     outcome: EpochOutcome | None = None
     page: ClockPage | None = None
     epochs: int = 0
@@ -277,13 +280,16 @@ class Laboratory:
         folder = self.started.folder
         (folder / "run").mkdir(parents=True, exist_ok=True, mode=0o700)
         door_processes.end_orphans(folder)
-        self._writer = PageWriter(folder / "run" / "clock.page", boot_id=self.clocks.boot_id())
+        observing = self.started.config.observing
+        if not observing:
+            self._writer = PageWriter(folder / "run" / "clock.page", boot_id=self.clocks.boot_id())
         if self.page is not None:
             self._publish(self.page)
+        self.host_clock = observed_host(self.started)
         self._control = ControlSocket(folder / "run", self.answers.answer)
         self._control.start()
         self._allow_simulated = allow_simulated
-        for listener in self.started.lab.listeners:
+        for listener in doors_of(self.started.lab, observe=observing):
             self.doors.append(door_processes.open_door(listener, folder, allow_simulated=allow_simulated))
 
     def run(self, *, for_s: float | None = None) -> None:
@@ -353,14 +359,13 @@ class Laboratory:
     # ---- what the fold does not see -------------------------------------------------------------------------------
 
     def _look_around(self, now: float) -> None:
-        """Tell of steps of the wall clock and of refused rows; see whether the doors still run."""
-        if self.wall is not None:
-            steps = self.wall.take_steps()
-            if steps:
-                self._tell_steps(sum(step.moved_s for step in steps), len(steps))
-        for feed in self.feeds:
-            for news in feed.take_news():
-                self.note(self._alert(news.kind, feed.status.name, news.severity, news.says, news.do_next))
+        """Tell of the host's clock (steps, distance from UTC) and of refused rows; see whether the doors still run."""
+        steps = () if self.wall is None else self.wall.take_steps()
+        if steps:
+            self._tell_steps(sum(step.moved_s for step in steps), len(steps))
+        if self.host_clock is not None:
+            for alert in self.host_clock.look(self.page, steps):
+                self.note(alert)
         self._tell_rows(now)
         if now - self._looked_at_doors >= LOOK_AT_DOORS_EVERY_S:
             self._looked_at_doors = now
@@ -423,6 +428,7 @@ class Laboratory:
             seen=self._seen,
             faults=self._faults_kept,
             uptime_s=lambda: time.monotonic() - self._began,
+            host_clock=self.host_clock,
         )
 
     def now_document(self) -> dict[str, Any]:

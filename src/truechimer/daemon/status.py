@@ -28,6 +28,14 @@ from truechimer.serve.served_time import ServedTime, serve_at
 NOW_LIMIT_S = 15.0
 """`now` states any bound below this as synchronised: whoever asks judges it (NTP's own limit is 16 s)."""
 
+_OBSERVING = "nothing is steered and no door is open"
+_SENTENCES_OBSERVING = {
+    ServiceState.FREERUN: f"observing: UTC as a majority of sources says it; {_OBSERVING}",
+    ServiceState.ACQUIRING: f"observing: learning offset and rate against UTC; {_OBSERVING}",
+    ServiceState.HOLDOVER: "observing: no majority of fresh outside values; the prediction coasts, the bound grows; "
+    + _OBSERVING,
+    ServiceState.ALARM: f"observing: alarm, no time is stated; {_OBSERVING}",
+}
 _SENTENCES = {
     ServiceState.FREERUN: "the scale runs free: it is not compared with UTC or not brought to this machine",
     ServiceState.ACQUIRING: "learning offset and rate against UTC; doors say unsynchronised",
@@ -45,8 +53,12 @@ def time_document(
     scale: str,
     missing: tuple[str, ...],
     state: ServiceState,
+    observing: bool = False,
 ) -> dict[str, Any]:
-    """Return the `now` document at a raw value: the interval that holds true time, or why there is none."""
+    """Return the `now` document at a raw value: the interval that holds true time, or why there is none.
+
+    `observing`: what a laboratory states that steers nothing is a statement too; it says that it observes.
+    """
     simulated = scale.startswith("SIM(")
     body: dict[str, Any] = {
         "state": state.value,
@@ -54,7 +66,9 @@ def time_document(
         "against": "simulated-utc" if simulated else "utc",
         "missing": list(missing),
     }
-    served = serve_at(page, raw_ns, bound_limit_s=NOW_LIMIT_S)
+    if observing:
+        body["observing"] = True
+    served = serve_at(page, raw_ns, bound_limit_s=NOW_LIMIT_S, freerun_allowed=observing)
     body["synchronised"] = isinstance(served, ServedTime)
     instant, bound_s = served.instant, served.bound_s
     if isinstance(served, ServedTime):
@@ -104,7 +118,7 @@ def laboratory_document(
         "pid": os.getpid(),
         "uptime_s": uptime_s,
         "version": __version__,
-        "state_sentence": _SENTENCES[service],
+        "state_sentence": sentence(service, is_stated=outcome is not None and outcome.page is not None, config=config),
         "policy_sentence": start.policy_sentence,
         "records": state.chain.seq,
         "epochs": epochs,
@@ -130,6 +144,22 @@ def laboratory_document(
             "u_s": outcome.utc.u_x_s * state.utc.inflation,
             "limit_s": state.utc.limit_s,
         }
+    if not config.observing:
+        body["steering"] = steering(config, state)
+    return body
+
+
+def sentence(service: ServiceState, *, is_stated: bool, config: LaboratoryConfig) -> str:
+    """Return the state in one sentence; `is_stated`: a time is stated."""
+    if not config.observing:
+        return _SENTENCES[service]
+    if service is ServiceState.FREERUN and not is_stated:
+        return f"observing: {_SENTENCES[service]}; {_OBSERVING}"
+    return _SENTENCES_OBSERVING[service]
+
+
+def steering(config: LaboratoryConfig, state: LaboratoryState) -> dict[str, Any]:
+    """Return what is steered, and inside which envelope."""
     steering: dict[str, Any] = {}
     if state.coordination is not None:
         steering |= {
@@ -146,8 +176,7 @@ def laboratory_document(
         }
     else:
         steering["envelope_refused"] = state.limits.says
-    body["steering"] = steering
-    return body
+    return steering
 
 
 def ntp(page: ClockPage, *, synchronised: bool) -> dict[str, Any]:
@@ -193,6 +222,7 @@ def sources(
     """Return one row a source that claims UTC: offset against UTC(k), what it cannot exclude, and what became of it."""
     rows = []
     seen = set()
+    paper = state.coordination if outcome is None else outcome.coordination
     for k, link in enumerate(state.register.outside):
         reference = state.register.references[link.reference]
         claim: Claim = (
@@ -207,8 +237,8 @@ def sources(
         row["mark"] = mark(claim.verdict, is_first=outcome is not None and outcome.selection.selected[:1] == (k,))
         if claim.n:
             row |= {"age_s": (epoch_now_ns - claim.epoch_ns) / 1e9, "u_s": claim.u_s, "limit_s": claim.limit_s}
-            if state.coordination is not None:
-                row["offset_s"] = claim.x_s - state.coordination.at(claim.epoch_ns)
+            if paper is not None:
+                row["offset_s"] = claim.x_s - paper.at(claim.epoch_ns)
         feed = feeds.get(reference.name)
         if feed is not None:
             row |= {
