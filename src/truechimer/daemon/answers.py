@@ -17,6 +17,7 @@ from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.lab_start import Started
 from truechimer.daemon.observed_host import ObservedHost
 from truechimer.daemon.readings_feed import ReadingsFeed
+from truechimer.daemon.recent import Recent
 from truechimer.laboratory.line import EpochOutcome
 from truechimer.laboratory.state import LaboratoryState
 from truechimer.serve.clock_page import ClockPage, PageUnreadable, ServiceState
@@ -38,7 +39,7 @@ class Answers:
     """What answers are made from. `seen` gives the present `View`; `max_age_s`: how old the newest epoch may be
     (None: any age); `faults`: the
     kept refused rows and how many there were; `uptime_s`: since the start; `host_clock`: the host's own clock against
-    UTC, None where the laboratory is simulated.
+    UTC, None where the laboratory is simulated; `recent`: its past, for plots.
     """
 
     started: Started
@@ -49,6 +50,7 @@ class Answers:
     seen: Callable[[], View]
     faults: Callable[[], tuple[list[dict[str, Any]], int]]
     uptime_s: Callable[[], float]
+    recent: Recent
     host_clock: ObservedHost | None = None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -62,7 +64,9 @@ class Answers:
             return {"sources": self._sources(view), "clocks": clocks, "against": against}
         if what == "status":
             return self.status_document(view)
-        return {"error": f"nothing is known about {what!r}; ask now, status or sources"}
+        if what == "history":
+            return self.recent.document(self.started.config.leaps)
+        return {"error": f"nothing is known about {what!r}; ask now, status, sources or history"}
 
     def now_document(self, view: View) -> dict[str, Any]:
         """Return the time now, as an interval."""
@@ -109,6 +113,9 @@ class Answers:
             reading_faults=faults,
         )
         body["sources"] = self._sources(view)
+        chrony = [document for feed in self.feeds if (document := feed.document()) is not None]
+        if chrony:
+            body["chrony"] = chrony
         body["reading_files"] = [_file_row(feed) for feed in self.feeds if isinstance(feed, ReadingsFeed)]
         body["listeners"] = [door.row() for door in self.doors]
         body["firing"] = firing.document(view.state)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from truechimer.daemon.lab_file import TRANSPORTS, LabFile, Listener, Protocol, SourceKind
+from truechimer.daemon.lab_file import DEFAULT_CHRONY_SOCKET, TRANSPORTS, LabFile, Listener, Protocol, SourceKind
 from truechimer.daemon.lab_rules import InsecureFlags, faults_between_keys
 from truechimer.errors import Rejected
 from truechimer.formats import leap_seconds_list
@@ -72,6 +72,7 @@ def check_lab(path: Path, *, now: Instant, flags: InsecureFlags | None = None, o
         leap_table, faults = load_leap_table(read, folder, now)
         findings += faults
         findings += _files(read, read.partial, folder)
+        findings += _chrony(read, read.partial, folder)
         if not observe:
             findings += _keys(read, read.partial, folder)
         findings += _folders(read, read.partial, folder, observe=observe)
@@ -156,6 +157,23 @@ def _files(read: TreeRead[LabFile], lab: LabFile, folder: Path) -> Iterator[Find
                 yield Finding("unreadable-file", says, read.line_of(source, key))
             elif source.kind is SourceKind.SIMULATED and key == "scenario":
                 yield from _scenario(folder / name, name, read.line_of(source, key))
+
+
+def _chrony(read: TreeRead[LabFile], lab: LabFile, folder: Path) -> Iterator[Finding]:
+    """Warn of a chronyd that is not there (yet): it may start later, and its feed waits for it."""
+    for source in lab.sources:
+        if source.kind is not SourceKind.CHRONY:
+            continue
+        key = "socket" if source.logdir is None else "logdir"
+        path = folder / (source.logdir or source.socket or DEFAULT_CHRONY_SOCKET)
+        try:
+            mode = path.stat().st_mode
+            wrong = "" if (stat.S_ISSOCK if key == "socket" else stat.S_ISDIR)(mode) else "it is something else"
+        except (OSError, ValueError) as error:
+            wrong = _reason(error) if isinstance(error, OSError) else str(error)
+        if wrong:
+            says = f"[[source]] {source.name} {key} {path}: {wrong}; nothing is read from it until chronyd is there"
+            yield Finding("chronyd-away", says, read.line_of(source, key), severity=Severity.WARNING)
 
 
 def _scenario(path: Path, name: str, line: int | None) -> Iterator[Finding]:

@@ -17,6 +17,9 @@ from truechimer.clocks.delay import Delay
 NAME_PATTERN = "[A-Za-z0-9_.-]+"
 NAME_WORDS = "letters, digits and _ . -"
 DEFAULT_POLL_S = 16.0
+DEFAULT_CHRONY_POLL_S = 1.0
+DEFAULT_CHRONY_SOCKET = "/run/chrony/chronyd.sock"
+DEFAULT_OWN_REFID = "TRUE"
 DEFAULT_MAX_AGE_EPOCHS = 10
 """A growing record is too old for doors when its newest epoch is more than this many scale intervals in the past."""
 
@@ -56,7 +59,7 @@ class Algorithm(StrEnum):
     ALGOS = "algos"
 
 
-NOT_BUILT_SOURCES = frozenset({SourceKind.NTS, SourceKind.CHRONY})
+NOT_BUILT_SOURCES = frozenset({SourceKind.NTS})
 NOT_BUILT_PROTOCOLS = frozenset({Protocol.NTS, Protocol.ROUGHTIME})
 NOT_BUILT_ALGORITHMS = frozenset({Algorithm.KALMAN, Algorithm.ALGOS})
 """Part of the grammar, refused with one sentence until they do what they say."""
@@ -181,7 +184,8 @@ class Source:
         default=None,
         metadata=_says(
             "whose hand could move this source; sources of one operator have one vote "
-            "(default: the host of the address; for a loopback address, host and port)",
+            "(default: the host of the address; for a loopback address, host and port; "
+            "of chronyd's servers, each its own)",
             "one operator with many servers outvotes the honest ones",
             example='"operator-a"',
         ),
@@ -189,7 +193,8 @@ class Source:
     poll_s: float | None = field(
         default=None,
         metadata=_says(
-            f"time between two questions to an NTP server (default {DEFAULT_POLL_S:g})",
+            f"time between two questions to an NTP server (default {DEFAULT_POLL_S:g}), "
+            f"or between two looks at chronyd on this machine (default {DEFAULT_CHRONY_POLL_S:g})",
             "too short: public servers refuse; too long: the host's rate is learned slowly and the bound grows",
             unit="s",
             min=0.1,
@@ -197,10 +202,31 @@ class Source:
         ),
     )
     logdir: str | None = field(
-        default=None, metadata=_says("folder of chronyd's measurement logs", "no readings", example='"/var/log/chrony"')
+        default=None,
+        metadata=_says(
+            "folder of chronyd's logs, instead of its socket; chrony.conf must say `log measurements tracking` "
+            "(and `refclocks` where it has them)",
+            "no readings",
+            example='"/var/log/chrony"',
+        ),
     )
     socket: str | None = field(
-        default=None, metadata=_says("chronyd's command socket", "no readings", example='"/run/chrony/chronyd.sock"')
+        default=None,
+        metadata=_says(
+            f'chronyd\'s command socket (default "{DEFAULT_CHRONY_SOCKET}")',
+            "no readings",
+            example=f'"{DEFAULT_CHRONY_SOCKET}"',
+        ),
+    )
+    own_refid: str | None = field(
+        default=None,
+        metadata=_says(
+            "refid of the refclock of chronyd that this laboratory feeds (a chrony-sock listener): it is left out "
+            f'(default "{DEFAULT_OWN_REFID}")',
+            "the laboratory follows itself",
+            pattern="[A-Za-z0-9]{1,4}",
+            means="1 to 4 letters and digits",
+        ),
     )
     path: str | None = field(
         default=None,
@@ -229,7 +255,7 @@ class Source:
     u_s: float | None = field(
         default=None,
         metadata=_says(
-            "uncertainty of a link's calibration, one sigma, besides each reading's own",
+            "uncertainty of a link's calibration, or of chronyd's servers, one sigma, besides each reading's own",
             "the bound is too small",
             unit="s",
             min=0.0,

@@ -35,6 +35,7 @@ from truechimer.daemon.lab_start import Started
 from truechimer.daemon.observed_host import ObservedHost, observed_host
 from truechimer.daemon.page_file import PageWriter
 from truechimer.daemon.readings_feed import ReadingsFeed
+from truechimer.daemon.recent import Recent
 from truechimer.daemon.source_feeds import FeedSurroundings
 from truechimer.daemon.wall_watch import WallWatch
 from truechimer.evidence.record import Record
@@ -76,6 +77,7 @@ class Laboratory:
     host_clock: ObservedHost | None = None
     outcome: EpochOutcome | None = None
     page: ClockPage | None = None
+    recent: Recent = field(default_factory=Recent)
     epochs: int = 0
     rejected: int = 0
     alerts: deque[Alert] = field(default_factory=lambda: deque(maxlen=ALERTS_KEPT))
@@ -110,8 +112,10 @@ class Laboratory:
             if outcome is not None and outcome.page is not None:
                 self._publish(outcome.page)
             self._show()
-        if outcome is not None and self.observer is not None:
-            self.observer(batch, outcome)
+        if outcome is not None:
+            self.recent.take(self.started, outcome)
+            if self.observer is not None:
+                self.observer(batch, outcome)
         return outcome
 
     def _step(self, batch: Batch, *, say: bool) -> EpochOutcome | None:
@@ -366,6 +370,9 @@ class Laboratory:
         if self.host_clock is not None:
             for alert in self.host_clock.look(self.page, steps):
                 self.note(alert)
+        for feed in self.feeds:
+            for news in feed.take_news():
+                self.note(self._alert(news.kind, feed.status.name, news.severity, news.says, news.do_next))
         self._tell_rows(now)
         if now - self._looked_at_doors >= LOOK_AT_DOORS_EVERY_S:
             self._looked_at_doors = now
@@ -428,6 +435,7 @@ class Laboratory:
             seen=self._seen,
             faults=self._faults_kept,
             uptime_s=lambda: time.monotonic() - self._began,
+            recent=self.recent,
             host_clock=self.host_clock,
         )
 
