@@ -84,6 +84,7 @@ def laboratory_checks(lab: str | None) -> Iterator[Check]:
     yield sources(status)
     yield clocks(status)
     yield alerts(status)
+    yield from host_clock(status)
     yield readings(status)
     yield from doors(status, place.lab)
     yield records(status, place.lab)
@@ -100,6 +101,8 @@ def state(status: dict[str, Any]) -> Check:
     """Judge the state word, and whether the laboratory can bound the time at all."""
     word = plain(status.get("state", "unknown"))
     outcome, do_next = STATE_OUTCOMES.get(word, ("fail", "are both programs of one version?"))
+    if word == "freerun" and is_observing(status) and status.get("synchronised") is True:
+        outcome, do_next = "ok", ""
     says = plain(status.get("state_sentence") or word)
     missing = status.get("missing")
     if isinstance(missing, list) and missing:
@@ -107,6 +110,11 @@ def state(status: dict[str, Any]) -> Check:
     if status.get("synchronised") is not True and outcome == "ok":
         outcome, do_next = "fail", f"the doors say unsynchronised: {plain(status.get('why', 'no reason given'))}"
     return Check(Outcome(outcome), "state", f"{word}: {says}" if says != word else word, do_next)
+
+
+def is_observing(status: dict[str, Any]) -> bool:
+    """Return True for a laboratory that only watches."""
+    return status.get("observing") is True
 
 
 def bound_of(status: dict[str, Any]) -> Iterator[Check]:
@@ -153,11 +161,29 @@ def leap_table(status: dict[str, Any]) -> Check:
     return Check(Outcome.OK, "leap table", words)
 
 
+def host_clock(status: dict[str, Any]) -> Iterator[Check]:
+    """Look whether this machine's own clock is right, where the laboratory compares it with UTC."""
+    host = status.get("host_clock")
+    x_s = number(host, "x_host_clock_minus_utc_s") if isinstance(host, dict) else None
+    if not isinstance(host, dict) or x_s is None:
+        return
+    words = f"{seconds(x_s, signed=True)} from UTC +/- {bound(number(host, 'bound_s'))}"
+    if host.get("is_off") is True:
+        do_next = "look at what sets it (`chronyc tracking`); programs that stamp with it are off"
+        yield Check(
+            Outcome.WARN, "this machine's own clock", f"{words}, {bound(number(host, 'limit_s'))} are allowed", do_next
+        )
+    else:
+        yield Check(Outcome.OK, "this machine's own clock", words)
+
+
 def envelope(status: dict[str, Any]) -> Check:
     """Look whether steering is lawful, and until when."""
     found = status.get("steering")
     steering = found if isinstance(found, dict) else {}
     what = "steering envelope"
+    if is_observing(status):
+        return Check(Outcome.OK, what, "none is needed: the laboratory observes and steers nothing")
     if steering.get("envelope_refused"):
         return Check(
             Outcome.FAIL,

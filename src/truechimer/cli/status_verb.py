@@ -59,6 +59,7 @@ def screen(document: dict[str, Any]) -> list[str]:
     lines += _labelled("", _growth(document))
     lines += _labelled("scale", _scale(document))
     lines += _labelled("steering", _steering(document))
+    lines += _labelled("host", _host_clock(document))
     lines += _labelled("leap", _leap(document))
     lines += _labelled("policy", plain(document.get("policy_sentence", "")))
     lines += _labelled("records", _records(document))
@@ -154,6 +155,24 @@ def _steering(document: dict[str, Any]) -> str:
         )
     if steering.get("envelope_refused"):
         words.append(f"NO ENVELOPE: {plain(steering['envelope_refused'])}")
+    return ", ".join(words)
+
+
+def _host_clock(document: dict[str, Any]) -> str:
+    """Return where this machine's own clock stands; nothing where the laboratory does not look at it."""
+    host = document.get("host_clock")
+    if not isinstance(host, dict):
+        return ""
+    x_s, allowed = number(host, "x_host_clock_minus_utc_s"), bound(number(host, "limit_s"))
+    if x_s is None:
+        words = ["own clock not compared with UTC: no time is stated"]
+    else:
+        words = [f"own clock - UTC {seconds(x_s, signed=True)} +/- {bound(number(host, 'bound_s'))}"]
+        if number(host, "rate") is not None:
+            words.append(f"moving {number(host, 'rate'):+.1e} s/s")
+        words.append(f"OFF: {allowed} are allowed" if host.get("is_off") is True else f"{allowed} allowed")
+    if number(host, "last_step_s") is not None:
+        words.append(f"stepped {plain(host.get('steps', '-'))} times, last {seconds(host['last_step_s'], signed=True)}")
     return ", ".join(words)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from truechimer.daemon.chrony_feed import ChronyFeed
 from truechimer.daemon.feeds import Batch, Feed, NtpFeed, SimulatedFeed
 from truechimer.daemon.host_clocks import HostClocks
+from truechimer.daemon.lab_check import doors_of
 from truechimer.daemon.lab_file import DEFAULT_CHRONY_SOCKET, HostPort, LabFile, Protocol, Source, SourceKind
 from truechimer.daemon.lab_start import Started
 from truechimer.daemon.readings_feed import KnownNames, ReadingsFeed
@@ -71,7 +72,7 @@ def _chrony_feed(source: Source, around: FeedSurroundings) -> Feed:
     started = around.started
     own = tuple(
         HostPort(listener.address, listener.port_number)
-        for listener in started.lab.listeners
+        for listener in doors_of(started.lab, observe=started.config.observing)
         if listener.protocol is Protocol.NTP
     )
     path = started.folder / (source.socket or DEFAULT_CHRONY_SOCKET)
