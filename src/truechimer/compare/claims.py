@@ -5,8 +5,10 @@ every week): to compare them at one instant, each claim is carried on with the k
 its interval is widened for its age.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import sqrt
+from types import MappingProxyType
 
 from truechimer.clocks.register import Register
 from truechimer.compare.selection import Candidate, Selection, SelectionState, Verdict
@@ -58,11 +60,12 @@ def candidates(
     y_utc_minus_scale: float,
     u_y: float,
     interval_s: float,
+    polls: Mapping[str, float] = MappingProxyType({}),
 ) -> list[Candidate]:
     """Return the claims that may be compared at an epoch, each carried on to it and widened by `u_y` times its age.
 
     Stale claims are left out; those in quarantine are kept (their verdict says so: they are watched, but they have no
-    vote).
+    vote). `polls`: how often (s) a reference is asked, where that is known before its answers teach it.
     """
     out = []
     for k, claim in enumerate(claims):
@@ -70,14 +73,15 @@ def candidates(
             continue
         # claim k belongs to register.outside[k]
         age = (epoch_ns - claim.epoch_ns) / 1e9
-        if age > STALE_INTERVALS * max(claim.interval_s, interval_s):
+        reference = register.references[register.outside[k].reference]
+        if age > STALE_INTERVALS * max(claim.interval_s, interval_s, polls.get(reference.name, 0.0)):
             continue
         drift = u_y * age
         sigma = sqrt(claim.u_s * claim.u_s + drift * drift) if age else claim.u_s
         out.append(
             Candidate(
                 k,
-                register.references[register.outside[k].reference].operator,
+                reference.operator,
                 claim.x_s + y_utc_minus_scale * age,
                 sigma,
                 claim.limit_s,
@@ -96,7 +100,7 @@ def judged(
     majority nobody is named: nothing says who lies.
     """
     present = {candidate.reference: candidate for candidate in found}
-    low, high = _span(found, selection)
+    low, high = selection.low_s, selection.high_s
     out = []
     for k, claim in enumerate(claims):
         candidate = present.get(k)
@@ -125,11 +129,3 @@ def judged(
             else:
                 out.append(replace(claim, verdict=Verdict.QUARANTINED, clean_ns=clean_ns))
     return tuple(out)
-
-
-def _span(found: list[Candidate], selection: Selection) -> tuple[float, float]:
-    """Return the interval that all selected claims share."""
-    chosen = [candidate for candidate in found if candidate.reference in selection.selected]
-    low = max((c.x_utc_minus_scale_s - c.half_width_s for c in chosen), default=0.0)
-    high = min((c.x_utc_minus_scale_s + c.half_width_s for c in chosen), default=0.0)
-    return low, high

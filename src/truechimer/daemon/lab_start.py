@@ -330,6 +330,7 @@ def _run_start(  # noqa: PLR0917 - a lay-out of what was read, called once
     pairs: list[tuple[str, str]] = []
     operators: dict[str, str] = {}
     refids: dict[str, bytes] = {}
+    polls: dict[str, float] = {}
     if scenario is not None:
         pairs += [(link.a, link.b) for link in scenario.links]
         pairs.append(("host", scenario.pivot))
@@ -345,6 +346,7 @@ def _run_start(  # noqa: PLR0917 - a lay-out of what was read, called once
             pairs.append((name, "host"))
             operators[name] = source.operator_name
             refids[name] = _refid(source)
+            polls[name] = source.poll_interval_s
     interval_s = lab.scale.interval_s
     time_constant_s = lab.steer.time_constant_s or (
         ATOMIC_TIME_CONSTANT_S if atomic else max(OSCILLATOR_TIME_CONSTANT_S, 4.0 * interval_s)
@@ -374,6 +376,7 @@ def _run_start(  # noqa: PLR0917 - a lay-out of what was read, called once
         leaps=leaps,
         coverage=COVERAGE,
         refid=SIMULATED_REFID if lab.is_simulated else OWN_REFID,
+        polls=tuple(polls.items()),
         reference_refids=() if lab.is_simulated else tuple(refids.items()),
         anchor_raw_ns=label.raw_ns,
         anchor_tai_ns=label.tai_ns,

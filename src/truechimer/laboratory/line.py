@@ -108,6 +108,8 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         noise=noise,
         interval_s=interval_s,
         requalify_s=config.requalify_s,
+        polls=config.polls,
+        started=state.rate_known if config.observing else state.coordination is not None and not state.reentering,
     )
     alerts += integrity.check_sources(
         state.claims, heard.claims, heard.selection, state.selection, register, epoch_tai_ns=epoch_ns
@@ -129,6 +131,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         divided=scale_step.divided,
         scale_ns=scale.epoch_ns,
         observing=config.observing,
+        poll_s=outside.poll_s(heard.selection, register, config.polls),
     )
     following, spread_s = service.is_following(facts), 0.0 if started else outside.spread_s(heard, utc_now)
     if config.observing:
@@ -232,7 +235,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         heard.claims,
         heard.selection,
         word,
-        service.missing(facts) if word in _MAY_MISS else (),
+        service.lacking(facts, word),
         utc_now,
         paper,
         steered.order,
@@ -245,7 +248,6 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
 
 
 _NONE_OPEN: frozenset[int] = frozenset()
-_MAY_MISS = (ServiceState.FREERUN, ServiceState.ALARM)
 _FROZEN = int(cleaning.Because.FROZEN)
 _ABSENT = int(Membership.ABSENT)
 

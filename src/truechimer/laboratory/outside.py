@@ -3,6 +3,7 @@
 It joins `compare.claims`, `compare.selection` and `steer.utc_prediction`; it neither weighs clocks nor steers.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite, sqrt
 
@@ -26,7 +27,14 @@ START_PATIENCE_VALUES = 4
 """Values of one source after which the first vote no longer waits for sources that stay silent."""
 
 MATURE_VALUES = 32
-"""Outside values before the laboratory's own expectation is a witness against a majority."""
+"""Outside values before the laboratory's own expectation is a witness against a majority, where it has not started
+before.
+"""
+
+ROUND_INTERVALS = 2.0
+"""Claims that are older than this many intervals of those that speak now belong to another value."""
+
+_NOBODY: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +62,14 @@ def hear(
     noise: ScaleNoise,
     interval_s: float,
     requalify_s: float,
+    polls: Mapping[str, float],
+    started: bool,
 ) -> Outside:
-    """Hear the links to UTC of one epoch, vote, and take the agreed value into the prediction."""
+    """Hear the links to UTC of one epoch, vote, and take the agreed value into the prediction.
+
+    `polls`: how often (s) each server is asked that the laboratory names; `started`: offset and rate against UTC are
+    known, so that the laboratory's own expectation is a witness.
+    """
     epoch_ns = readings.epoch_tai_ns
     heard = list(claims)
     fresh = set()
@@ -82,23 +96,24 @@ def hear(
         y_utc_minus_scale=0.0 if ahead is None else ahead.y,
         u_y=noise.y_spread if ahead is None or utc is None else ahead.u_y * utc.inflation,
         interval_s=interval_s,
+        polls=polls,
     )
     expected = None
-    if ahead is not None and utc is not None and utc.state.n >= MATURE_VALUES:
+    if ahead is not None and utc is not None and (started or utc.state.n >= MATURE_VALUES):
         expected = Expected(ahead.x_s, COVERAGE_FACTOR * ahead.u_x_s * utc.inflation + utc.limit_s)
     # whoever was outvoted has no vote before it is requalified, also where it was silent in between
     voters = [c for c in found if not heard[c.reference].quarantined_ns]
     if utc is None and _is_early(tuple(heard), voters, register):
         chosen = selection.NO_SOURCE
     else:
-        chosen = selection.select(voters, expected)
+        watched = tuple(c for c in found if heard[c.reference].quarantined_ns)
+        chosen = selection.select(voters, expected, watched=watched, wanted=_wanted(register, polls))
     judged = book.judged(tuple(heard), found, chosen, epoch_ns=epoch_ns, requalify_s=requalify_s)
-    news = [
-        candidate for candidate in voters if candidate.reference in fresh and candidate.reference in chosen.selected
-    ]
+    news = fresh.intersection(chosen.selected)
     if not news or chosen.state is not _MAJORITY:
         return Outside(judged, chosen, None, utc, surprise=False)
-    combined = selection.combine(news)
+    taken, older = _of_this_round(found, chosen, heard, news, interval_s)
+    combined = selection.combine(taken, frozenset(news), older=older)
     after, surprise = utc_prediction.update(
         utc,
         noise,
@@ -108,6 +123,40 @@ def hear(
         limit_s=combined.limit_s,
     )
     return Outside(judged, chosen, combined, after, surprise)
+
+
+def poll_s(chosen: Selection, register: Register, polls: Mapping[str, float]) -> float:
+    """Return how often the quickest of the selected servers is asked (s), 0 where none of them is a server."""
+    if not polls:
+        return 0.0
+    names = [register.references[register.outside[k].reference].name for k in chosen.selected]
+    return min([polls[name] for name in names if name in polls], default=0.0)
+
+
+def _wanted(register: Register, polls: Mapping[str, float]) -> frozenset[str]:
+    """Return the operators of the servers that the laboratory names."""
+    if not polls:
+        return _NOBODY
+    return frozenset([reference.operator for reference in register.references if reference.name in polls])
+
+
+def _of_this_round(
+    found: list[Candidate], chosen: Selection, heard: list[Claim], news: set[int], interval_s: float
+) -> tuple[list[Candidate], list[Candidate]]:
+    """Return the selected claims that belong to one value, and the others: the first are those that are new, and those
+    that spoke within `ROUND_INTERVALS` of the new ones' own intervals.
+
+    What is older was taken in when it was new, and says nothing of now that was not said then.
+    """
+    chosen_now = set(chosen.selected)
+    span_s = ROUND_INTERVALS * max([interval_s, *[heard[k].interval_s for k in news]])
+    newest_ns = max([heard[k].epoch_ns for k in news])
+    taken, older = [], []
+    for c in found:
+        if c.reference in chosen_now:
+            is_near = c.reference in news or (newest_ns - heard[c.reference].epoch_ns) / 1e9 <= span_s
+            (taken if is_near else older).append(c)
+    return taken, older
 
 
 def spread_s(heard: Outside, now: TwoState | None) -> float:

@@ -35,6 +35,7 @@ NOTHING_IS_STEERED = "observing: nothing is steered, so no policy and no key are
 class RunStart:
     """What a run is started with; times in seconds. `pairs`: known links (a, b); `operators`: reference -> operator.
 
+    `polls`: how often (s) each server is asked that the laboratory's file names, by reference.
     `observe`: the run only watches; it has neither `policy` nor `envelope`, which every other run has.
 
     The host's label is `anchor_tai_ns` + (raw counter - `anchor_raw_ns`), in the boot `boot_id`: a name for epochs,
@@ -67,6 +68,7 @@ class RunStart:
     anchor_tai_ns: int = 0
     boot_id: str = ""
     observe: bool = False
+    polls: tuple[tuple[str, float], ...] = field(default=())
 
     def __post_init__(self) -> None:
         if self.observe is not (self.policy is None) or self.observe is not (self.envelope is None):
@@ -192,6 +194,7 @@ def constants(start: RunStart) -> tuple[LaboratoryConfig, Verified[SteeringLimit
         refid=start.refid,
         reference_refids=dict(start.reference_refids),
         observing=start.observe,
+        polls=dict(start.polls),
         usual_per_change=_usual_limits(start.clocks)[0],
     )
     return config, limits
@@ -261,6 +264,7 @@ def encode(start: RunStart) -> dict[str, Any]:
         "clocks": [_clock(clock) for clock in start.clocks],
         "pairs": [list(pair) for pair in start.pairs],
         "operators": [list(pair) for pair in start.operators],
+        "polls": [[name, quantity(poll_s, "s")] for name, poll_s in start.polls],
         "weight_cap_n": quantity(start.weight_cap_n, "1"),
         "coverage": quantity(start.coverage, "1"),
         "refid": start.refid.hex(),
@@ -298,6 +302,7 @@ def decode(body: dict[str, Any]) -> RunStart:
             boot_id=body["boot_id"],
             delays=tuple(_delay_from(delay) for delay in body["delays"]),
             reference_refids=tuple((name, bytes.fromhex(refid)) for name, refid in body["reference_refids"]),
+            polls=tuple((name, number_of(poll_s, "s")) for name, poll_s in body.get("polls", ())),
             observe=observe,
             policy=None if observe else quorum_policy.policy_from(body["policy"].encode()),
             envelope=None

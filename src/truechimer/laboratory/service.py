@@ -22,11 +22,13 @@ SILENT_INTERVALS = 8
 
 FEMTO = 1e15
 
+_NOT_FOLLOWED = (SelectionState.NO_MAJORITY, SelectionState.TOO_FEW)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """What the state depends on, at one epoch (ns TAI). `started`: UTC(k) is on paper; while `observing`, UTC as
-    predicted is.
+    predicted is. `poll_s`: how often the quickest server is asked, 0 where none is.
     """
 
     epoch_ns: int
@@ -41,14 +43,15 @@ class Found:
     divided: bool
     scale_ns: int
     observing: bool = False
+    poll_s: float = 0.0
 
 
 def is_following(found: Found) -> bool:
     """Return True where a majority of outside values arrives as usual."""
-    if found.utc is None or found.selection.state is SelectionState.NO_MAJORITY:
+    if found.utc is None or found.selection.state in _NOT_FOLLOWED:
         return False
     silence_s = (found.epoch_ns - found.utc.outside_ns) / 1e9
-    return silence_s <= HOLDOVER_INTERVALS * max(found.utc.interval_s, found.interval_s)
+    return silence_s <= HOLDOVER_INTERVALS * max(found.utc.interval_s, found.interval_s, found.poll_s)
 
 
 def missing(found: Found) -> tuple[str, ...]:
@@ -59,6 +62,20 @@ def missing(found: Found) -> tuple[str, ...]:
     if not any(claim.n for claim in found.claims):
         lacks.append("no link reaches UTC, UTCr or UTC.<lab>: the scale runs free")
     return tuple(lacks)
+
+
+def lacking(found: Found, word: ServiceState) -> tuple[str, ...]:
+    """Return what keeps the laboratory from a better state than `word`, as far as it has words of its own."""
+    lacks = missing(found) if word in {ServiceState.FREERUN, ServiceState.ALARM} else ()
+    if found.selection.state is SelectionState.NO_MAJORITY:
+        return (*lacks, NO_MAJORITY_SAYS)
+    if found.selection.state is SelectionState.TOO_FEW:
+        return (*lacks, TOO_FEW_SAYS)
+    return lacks
+
+
+NO_MAJORITY_SAYS = "no majority: sources of UTC contradict each other; none is followed"
+TOO_FEW_SAYS = "too few sources: most operators that the laboratory names have not spoken, or not lately"
 
 
 def decide(found: Found) -> ServiceState:

@@ -4,7 +4,7 @@
 stands in the record `run-start`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ class LaboratoryConfig:
     `requalify_s`: how long an outvoted source must agree before it votes; `silence_s`: how long doors may serve from
     the last page; `coverage`: measured lower limit of the bound's coverage; `leap_expires_ns`, `envelope_until_ns`: ns
     TAI; `observing`: nothing is steered in this run; `usual_per_change`: the change of rate that an envelope allows
-    these clocks by default.
+    these clocks by default; `polls`: how often (s) each server is asked that the laboratory names, by reference.
     """
 
     name: str
@@ -57,6 +57,7 @@ class LaboratoryConfig:
     reference_refids: dict[str, bytes]
     observing: bool = False
     usual_per_change: float = 0.0
+    polls: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
