@@ -96,7 +96,7 @@ class Recent:
             if self._clocks is None or self._utc is None:
                 return {}
             utc, ladder = self._utc.merged(), self._clocks.shape()
-            names, shown = self._names, self._shown
+            names, shown, refilling = self._names, self._shown, self._refilling
         newest_ns = max(
             [row.epoch_ns for row in utc[-1:]] + [row.epoch_ns for row in list(ladder.rungs[0])[-1:]], default=0
         )
@@ -115,9 +115,13 @@ class Recent:
         self._curves.reckon(ladder, names, shown)
         if self._curves.found is not None:
             body["deviations"] = self._curves.found
-        if self._refilling:
+        if refilling:
             body["reading_the_past"] = True
         return body
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until the deviations that are being reckoned are there."""
+        self._curves.wait(timeout_s)
 
     def _refill_once(self) -> None:
         """Begin to read the past, the first time."""

@@ -226,7 +226,7 @@ def reckoned(x_s: Floats, tau0_s: float, m: int) -> Reckoned | None:
     from truechimer.stability import oadev  # late: a laboratory that nobody looks at needs none
 
     there = np.flatnonzero(np.isfinite(x_s))
-    if len(there) < 2 * m + LEAST_TERMS and len(there) < LEAST_ROWS:
+    if len(there) < LEAST_ROWS:
         return None
     x_s = x_s[there[0] : there[-1] + 1]
     if len(x_s) < 2 * m + LEAST_TERMS:

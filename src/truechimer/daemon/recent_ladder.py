@@ -8,6 +8,7 @@ short excursion because it is old).
 
 from collections import deque
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,10 +92,11 @@ class ClockLadder:
             ends.append(row.epoch_ns)
         self._out = row.out
         # a step belongs to the grid point next to it: half an interval early is still on time
-        shifted, stride = row.epoch_ns + self.interval_ns // 2, self.interval_ns
+        half_ns, stride = self.interval_ns // 2, self.interval_ns
         for rung in self.rungs:
-            if not rung or shifted // stride > (rung[-1].epoch_ns + self.interval_ns // 2) // stride:
-                rung.append(row)
+            if rung and (row.epoch_ns + half_ns) // stride == (rung[-1].epoch_ns + half_ns) // stride:
+                break  # the coarser rungs have a row of this slot too
+            rung.append(row)
             stride *= 2
 
     def merged(self, most: int) -> list[ClockRow]:
@@ -129,18 +131,27 @@ class UtcLadder:
             return
         stride = self.interval_ns
         for rung in self.rungs:
-            if rung and row.epoch_ns // stride == rung[-1].epoch_ns // stride:
-                rung[-1] = rung[-1].joined(row)
-            else:
-                rung.append(row)
+            last = rung[-1] if rung else None
+            if last is not None and row.epoch_ns // stride == last.epoch_ns // stride:
+                rung[-1] = last.joined(row)
+                break
+            rung.append(row)
+            if last is None:
+                break
+            row = last  # this slot is closed: the next rung takes it whole
             stride *= 2
 
     def merged(self) -> list[UtcRow]:
         """Return the rows from the oldest to the newest: of each stretch the finest rung that still holds it."""
-        rows: list[UtcRow] = []
-        for rung in self.rungs:
-            before = rows[0].epoch_ns if rows else None
-            rows[:0] = [row for row in rung if before is None or row.epoch_ns < before]
+        rows = list(self.rungs[0])
+        for finer, rung in pairwise(self.rungs):
+            if len(finer) < UTC_ROWS:
+                break  # it still holds everything
+            # the slot in which the finer rung begins is taken whole from the coarser one
+            older = [row for row in rung if row.epoch_ns < finer[0].epoch_ns]
+            straddling = [row for row in rung if row.epoch_ns >= finer[0].epoch_ns][:1]
+            until = straddling[0].epoch_ns if straddling else finer[0].epoch_ns - 1
+            rows = older + straddling + [row for row in rows if row.epoch_ns > until]
         return rows
 
 
