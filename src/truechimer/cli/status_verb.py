@@ -232,6 +232,11 @@ def _doors(rows: list[dict[str, Any]]) -> list[str]:
         words = (
             f"{plain(row.get('protocol', '-'))} on {plain(row.get('address', '-'))} port {plain(row.get('port', '-'))}"
         )
+        sock = row.get("sock")
+        if row.get("protocol") == "chrony-sock":
+            words = f"chrony-sock to {plain(row.get('path', '-'))}"
+        if isinstance(sock, dict):
+            words += f", {plain(sock.get('now', '-'))}, {plain(sock.get('sent', 0))} samples sent"
         if number(row, "bound_limit_s") is not None:
             words += f", synchronised up to {seconds(number(row, 'bound_limit_s'))}"
         counters = row.get("counters")

@@ -107,7 +107,7 @@ def _run(laboratory: Laboratory, options: argparse.Namespace, ends: ExitStack) -
         return 0
     laboratory.open_doors(allow_simulated=options.insecure_serve_simulated_time)
     for door in laboratory.doors:
-        _say(f"{door.listener.protocol.value} on {door.listener.address} port {door.port}")
+        _say(f"{door.listener.protocol.value} {door.where}")
     try:
         ends.enter_context(registry.register(started.folder, os.getpid(), started.config.name))
     except registry.RegistryRejected as error:
@@ -119,11 +119,7 @@ def _run(laboratory: Laboratory, options: argparse.Namespace, ends: ExitStack) -
 def _closed_doors(lab: LabFile) -> str:
     """Say which doors of the file stay closed while observing."""
     opened = doors_of(lab, observe=True)
-    closed = [
-        f"{door.protocol.value} on {door.address} port {door.port_number}"
-        for door in lab.listeners
-        if door not in opened
-    ]
+    closed = [f"{door.protocol.value} {door.where}" for door in lab.listeners if door not in opened]
     return "observing: no door is open" + (f"; closed: {', '.join(closed)}" if closed else "")
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from truechimer._version import __version__
+from truechimer.daemon import sock_door
 from truechimer.daemon.counters import CountersRejected, read_counters
 from truechimer.daemon.lab_file import Listener, Protocol
 from truechimer.errors import Rejected
@@ -27,6 +28,8 @@ READY_WITHIN_S = 10.0
 ENDING_WITHIN_S = 3.0
 SERVE_MODULE = "truechimer.daemon.serve_process"
 CONSOLE_MODULE = "truechimer.console.server"
+DOOR_MODULES = frozenset({SERVE_MODULE.encode(), sock_door.MODULE.encode()})
+"""Doors that write a pid file and outlive a laboratory that was killed."""
 
 
 class DoorRejected(Rejected):
@@ -90,6 +93,14 @@ class Door:
     process: "subprocess.Popen[str] | Adopted"
     port: int
     counters: Path | None
+    state: Path | None = None
+
+    @property
+    def where(self) -> str:
+        """The door's place in words, with the port that it has."""
+        if self.listener.protocol is Protocol.CHRONY_SOCK:
+            return self.listener.where
+        return f"on {self.listener.address} port {self.port}"
 
     def row(self) -> dict[str, Any]:
         """Return this listener's row of `status`."""
@@ -100,6 +111,9 @@ class Door:
             "pid": self.process.pid,
             "alive": self.process.returncode is None,
         }
+        if self.listener.protocol is Protocol.CHRONY_SOCK and self.state is not None:
+            del row["address"], row["port"]
+            row |= sock_door.row(self.listener, self.state) | {"bound_limit_s": self.listener.bound_limit_s}
         if self.counters is not None:
             row["bound_limit_s"] = self.listener.bound_limit_s
             try:
@@ -131,12 +145,11 @@ def open_door(listener: Listener, folder: Path, *, allow_simulated: bool) -> Doo
     )
     ready = _first_line(process)
     door = Door(listener, process, listener.port_number, _counters(listener, folder))
+    if listener.protocol is Protocol.CHRONY_SOCK:
+        door.state = sock_door.state_path(listener, folder)
     if ready is None:
         end_door(door)
-        raise DoorRejected(
-            f"the {listener.protocol.value} door on {listener.address} port {door.port} did not open; what it said "
-            "stands above"
-        )
+        raise DoorRejected(f"the {listener.protocol.value} door {door.where} did not open; what it said stands above")
     door.port = int(ready.get("port", door.port))
     return door
 
@@ -167,6 +180,8 @@ PARENT = "--parent-pid"
 
 def _command(listener: Listener, folder: Path, *, allow_simulated: bool) -> list[str]:
     """Return the words that start a door, but for the interpreter before and the parent after them."""
+    if listener.protocol is Protocol.CHRONY_SOCK:
+        return sock_door.command(listener, folder, allow_simulated=allow_simulated)
     run, port = folder / "run", listener.port_number
     common = ["--address", listener.address, "--port", str(port), "--version-of-laboratory", __version__]
     if listener.protocol is not Protocol.NTP:
@@ -207,10 +222,10 @@ def orphans(folder: Path) -> tuple[Orphan, ...]:
         try:
             orphan = Orphan(int(path.read_text(encoding="ascii")), path, 0)
             words = _words_of(orphan)
-            port = int(words[words.index(b"--port") + 1])
+            port = int(words[words.index(b"--port") + 1]) if b"--port" in words else 0
         except (OSError, ValueError, IndexError):
             continue
-        if SERVE_MODULE.encode() in words and os.fsencode(path) in words:
+        if not DOOR_MODULES.isdisjoint(words) and os.fsencode(path) in words:
             found.append(Orphan(orphan.pid, path, port))
     return tuple(found)
 

@@ -49,6 +49,7 @@ class Protocol(StrEnum):
     NTS = "nts"
     ROUGHTIME = "roughtime"
     CONSOLE = "console"
+    CHRONY_SOCK = "chrony-sock"
 
 
 class Algorithm(StrEnum):
@@ -70,6 +71,7 @@ TRANSPORTS = {
     Protocol.NTS: frozenset({"tcp"}),
     Protocol.ROUGHTIME: frozenset({"udp", "tcp"}),
     Protocol.CONSOLE: frozenset({"tcp"}),
+    Protocol.CHRONY_SOCK: frozenset[str](),
 }
 
 
@@ -391,16 +393,41 @@ class Listener:
             max=10.0,
         ),
     )
+    path: str | None = field(
+        default=None,
+        metadata=_says(
+            "of a chrony-sock door, the socket that chronyd makes for its `refclock SOCK`, relative to this file",
+            "chronyd hears nothing",
+            example='"/run/chrony/truechimer.sock"',
+        ),
+    )
+    period_s: float = field(
+        default=1.0,
+        metadata=_says(
+            "of a chrony-sock door, time between two samples",
+            "longer than chronyd's own poll of the refclock: it finds nothing to read",
+            unit="s",
+            min=0.05,
+            max=60.0,
+        ),
+    )
 
     @property
     def port_number(self) -> int:
         """`port` or the protocol's default."""
-        return DEFAULT_PORTS[self.protocol] if self.port is None else self.port
+        return DEFAULT_PORTS.get(self.protocol, 0) if self.port is None else self.port
 
     @property
     def is_loopback(self) -> bool:
         """True for a door that only this machine can reach."""
         return is_loopback(self.address)
+
+    @property
+    def where(self) -> str:
+        """The door's place in words."""
+        if self.protocol is Protocol.CHRONY_SOCK:
+            return f"to {self.path}"
+        return f"on {self.address} port {self.port_number}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

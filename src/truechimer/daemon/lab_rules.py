@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from truechimer.clocks.clock import RESERVED_NAMES, Clock, ClockKind
 from truechimer.daemon.lab_file import (
+    DEFAULT_OWN_REFID,
     DEFAULT_PORTS,
     NAME_PATTERN,
     NAME_WORDS,
@@ -20,6 +21,7 @@ from truechimer.daemon.lab_file import (
     TRANSPORTS,
     LabFile,
     Listener,
+    Protocol,
     Source,
     SourceKind,
     split_address,
@@ -73,6 +75,7 @@ def faults_between_keys(read: TreeRead[LabFile], flags: InsecureFlags) -> list[F
         *(_keys_of_source(read, source) for source in lab.sources),
         _scale(read, lab),
         _listeners(read, lab),
+        _socks(read, lab),
         _simulated(read, lab, flags),
         _use(read, lab),
     )
@@ -189,8 +192,11 @@ def _listeners(read: TreeRead[LabFile], lab: LabFile) -> Iterator[Finding]:
     sound: list[Listener] = []
     for listener in lab.listeners:
         if listener.protocol in NOT_BUILT_PROTOCOLS:
-            says = f"[[listener]] protocol {listener.protocol} {NOT_BUILT}; use ntp or console"
+            says = f"[[listener]] protocol {listener.protocol} {NOT_BUILT}; use ntp, chrony-sock or console"
             yield Finding("not-built", says, read.line_of(listener, "protocol"))
+        yield from _keys_of_listener(read, listener)
+        if listener.protocol is Protocol.CHRONY_SOCK:
+            continue
         try:
             ipaddress.ip_address(listener.address)
         except ValueError:
@@ -212,6 +218,42 @@ def _listeners(read: TreeRead[LabFile], lab: LabFile) -> Iterator[Finding]:
                 )
                 yield Finding("same-port-twice", says, read.line_of(listener, "port"))
                 break
+
+
+def _keys_of_listener(read: TreeRead[LabFile], listener: Listener) -> Iterator[Finding]:
+    """A chrony-sock door has a path, the others an address and a port."""
+    place = f"[[listener]] {listener.protocol}"
+    sock = listener.protocol is Protocol.CHRONY_SOCK
+    if sock and listener.path is None:
+        says = f'{place} needs the key path, such as path = "/run/chrony/truechimer.sock"'
+        yield Finding("missing-key", says, read.line_of(listener))
+    default = Listener(protocol=listener.protocol)
+    for key in ("address", "port") if sock else ("path", "period_s"):
+        if getattr(listener, key) != getattr(default, key) and read.is_sound(listener, "protocol"):
+            says = f"{place} has no use for the key {key}"
+            yield Finding("key-of-another-kind", says, read.line_of(listener, key))
+
+
+def _socks(read: TreeRead[LabFile], lab: LabFile) -> Iterator[Finding]:
+    """Two doors to one socket would give chronyd each sample twice; a chronyd that is followed and fed is told apart
+    by a refid.
+    """
+    seen: dict[str, Listener] = {}
+    for listener in lab.listeners:
+        if listener.protocol is not Protocol.CHRONY_SOCK or listener.path is None:
+            continue
+        if listener.path in seen:
+            says = f"[[listener]] chrony-sock: two doors send to {_printable(listener.path)}; keep one"
+            yield Finding("same-path-twice", says, read.line_of(listener, "path"))
+        seen[listener.path] = listener
+    followed = [source for source in lab.sources if source.kind is SourceKind.CHRONY]
+    if seen and followed and all(source.own_refid is None for source in followed):
+        says = (
+            f"source {followed[0].name} follows a chronyd, and a chrony-sock door feeds one: where it is the same, "
+            f"write `refid {DEFAULT_OWN_REFID}` on its refclock line, or name its refid with own_refid, so that this "
+            "laboratory does not follow itself"
+        )
+        yield Finding("may-follow-itself", says, read.line_of(followed[0]), severity=Severity.WARNING)
 
 
 def _defaults() -> str:
@@ -240,7 +282,13 @@ def _simulated(read: TreeRead[LabFile], lab: LabFile, flags: InsecureFlags) -> I
     if flags.serve_simulated_time:
         return
     for listener in lab.listeners:
-        if not listener.is_loopback and _is_ip(listener.address):
+        if listener.protocol is Protocol.CHRONY_SOCK:
+            says = (
+                f"[[listener]] chrony-sock to {_printable(listener.path or '')} would set a clock by simulated time; "
+                "remove it, or ask for it with --insecure-serve-simulated-time"
+            )
+            yield Finding("simulated-to-others", says, read.line_of(listener, "protocol"))
+        elif not listener.is_loopback and _is_ip(listener.address):
             says = (
                 f"[[listener]] {listener.protocol} on {listener.address} would serve simulated time to other machines; "
                 "use 127.0.0.1, or ask for it with --insecure-serve-simulated-time"

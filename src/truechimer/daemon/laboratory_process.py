@@ -412,7 +412,7 @@ class Laboratory:
             if door.process.poll() is None or now - self._reopened < REOPEN_EVERY_S:
                 continue
             self._reopened = now
-            name = f"{door.listener.protocol.value} on {door.listener.address} port {door.port}"
+            name = f"{door.listener.protocol.value} {door.where}"
             notify.say_line(f"the door {name} ended by itself (status {door.process.returncode}); it is opened again")
             try:
                 self.doors[index] = door_processes.open_door(

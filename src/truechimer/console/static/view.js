@@ -219,6 +219,7 @@ function service(said) {
   const doors = rowsOf(said.listeners).map((each) => {
     const requests = isNumber(each.counters?.received) ? `, ${each.counters.received} requests` : "";
     const limit = isNumber(each.bound_limit_s) && each.protocol !== "console" ? `, up to ± ${seconds(each.bound_limit_s)}` : "";
+    if (each.protocol === "chrony-sock") return [`Door ${text(each.protocol)}`, `${text(each.path)}, ${text(each.sock?.now)}`];
     return [`Door ${text(each.protocol)}`, `${text(each.address)} port ${text(each.port)}${limit}${requests}`];
   });
   list("service", [
