@@ -44,7 +44,7 @@ from truechimer.daemon.lab_start import (
     REQUALIFY_INTERVALS,
 )
 from truechimer.instants import builtin_leap_table
-from truechimer.laboratory import line
+from truechimer.laboratory import bounding, line
 from truechimer.laboratory.epoch_input import epoch_input
 from truechimer.laboratory.line import EpochOutcome
 from truechimer.laboratory.run_start import RunStart, configure, default_limits
@@ -233,7 +233,16 @@ def simulated_run(scenario: Scenario, seed: int, *, days: float, live_s: int = L
         state, outcome = line.step(state, given, config)
         if outcome.coordination is None or state.utc is None or outcome.utc is None:
             continue
-        terms = line._terms(state.utc, outcome.utc, outcome.coordination, NOWHERE, outcome.step, config.members)
+        terms = bounding.terms(
+            state.utc,
+            outcome.utc,
+            outcome.coordination,
+            NOWHERE,
+            outcome.step,
+            members=config.members,
+            wander=(),
+            until_s=config.silence_s,
+        )
         x_scale_minus_utc_s = scale_minus_utc_s(batch.x_clock_minus_utc_s, outcome)
         if x_scale_minus_utc_s is not None:
             error_s = x_scale_minus_utc_s + outcome.coordination.at(batch.epoch_tai_ns)

@@ -21,7 +21,7 @@ from truechimer.compare.claims import Claim
 from truechimer.compare.pivot import AgainstPivot
 from truechimer.compare.selection import Selection
 from truechimer.evidence.record import Record
-from truechimer.laboratory import observing, outside, records, service, steering
+from truechimer.laboratory import bounding, observing, outside, records, service, steering
 from truechimer.laboratory.epoch_input import EpochInput
 from truechimer.laboratory.service import Found
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
@@ -32,12 +32,12 @@ from truechimer.scale import at1, prediction
 from truechimer.scale.noise import scale_noise
 from truechimer.scale.state import Membership, ScaleState, ScaleStep
 from truechimer.serve.clock_page import ClockPage, ServiceState
-from truechimer.steer import realization, utc_prediction
-from truechimer.steer.bound import Bound, BoundTerms, bound
-from truechimer.steer.realization import HOST_RATE_LIMIT_LEAST, Realization
+from truechimer.steer import holdover, realization, utc_prediction
+from truechimer.steer.bound import Bound, bound
+from truechimer.steer.realization import Realization
 from truechimer.steer.steering_order import Coordination, SteeringOrder
 from truechimer.steer.two_state import TwoState
-from truechimer.steer.utc_prediction import ScaleNoise, UtcPrediction
+from truechimer.steer.utc_prediction import ScaleNoise
 from truechimer.watch import expiry, integrity, silence, standing
 
 
@@ -106,6 +106,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         scale=scale,
         register=register,
         noise=noise,
+        wander=state.wander,
         interval_s=interval_s,
         requalify_s=config.requalify_s,
         polls=config.polls,
@@ -114,7 +115,8 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
     alerts += integrity.check_sources(
         state.claims, heard.claims, heard.selection, state.selection, register, epoch_tai_ns=epoch_ns
     )
-    utc_now = None if heard.utc is None else utc_prediction.ahead(heard.utc, noise, epoch_tai_ns=epoch_ns)
+    in_use = noise if heard.wander is None else holdover.noise_of(heard.wander, noise)
+    utc_now = None if heard.utc is None else utc_prediction.ahead(heard.utc, in_use, epoch_tai_ns=epoch_ns)
     # steer: in frequency only, inside the signed envelope
     host, host_surprise = _follow_host(state.host, scale_step, found, register.host, config, epoch_ns)
     started = state.rate_known if config.observing else state.coordination is not None and not state.reentering
@@ -142,7 +144,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
             config,
             known=started,
             following=following,
-            noise=noise,
+            noise=in_use,
             spread_s=spread_s,
             epoch_ns=epoch_ns,
         )
@@ -157,8 +159,9 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
             limits=state.limits,
             parameters=config.steering,
             following=following,
+            onward=heard.wander is not None and not scale_step.divided,
             reentering=state.reentering,
-            noise=noise,
+            noise=in_use,
             spread_s=spread_s,
             epoch_ns=epoch_ns,
         )
@@ -174,12 +177,24 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
     is_placed = host is not None and (host.n > 1 or is_alone)
     if paper is not None and heard.utc is not None and utc_now is not None and host is not None and is_placed:
         real = realization.realize(host, paper, config.host_noise, epoch_ns=epoch_ns)
-        limit = bound(_terms(heard.utc, utc_now, paper, real, scale_step, config.members))
+        variances = () if heard.wander is None else holdover.variances_s2(heard.wander, noise)
+        limit = bound(
+            bounding.terms(
+                heard.utc,
+                utc_now,
+                paper,
+                real,
+                scale_step,
+                members=config.members,
+                wander=variances,
+                until_s=config.silence_s,
+            )
+        )
         if given.raw_ns is not None:
             page = service.clock_page(
                 real,
                 limit,
-                growth=_growth(heard.utc, utc_now, paper, real),
+                growth=bounding.growth(heard.utc, utc_now, paper, real, wander=variances, until_s=config.silence_s),
                 raw_ns=given.raw_ns,
                 state=word,
                 leaps=config.leaps,
@@ -229,6 +244,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         epoch_ns=epoch_ns,
         reentering=state.reentering and not steered.started,
         rate_known=started if config.observing else state.rate_known,
+        wander=heard.wander,
     )
     return after, EpochOutcome(
         scale_step,
@@ -270,42 +286,6 @@ def _follow_host(  # noqa: PLR0917
         return before, False
     u_s = sqrt(float(found.u2_s2[host]) + scale_step.u_center_s * scale_step.u_center_s + 1e-24)
     return realization.follow(before, config.host_noise, epoch_ns=epoch_ns, x_host_minus_scale_s=x, u_s=u_s)
-
-
-def _terms(  # noqa: PLR0917 - what the line found, called once
-    utc: UtcPrediction,
-    now: TwoState,
-    coordination: Coordination,
-    real: Realization,
-    scale_step: ScaleStep,
-    members: int,
-) -> BoundTerms:
-    """Lay out the terms of the bound at this epoch.
-
-    A scale of one (`members`) has no detection floor: no clock tests another. What its clock does between two outside
-    values is in `u_scale_since_outside_s`, and the outside values are its test.
-    """
-    inflation = utc.inflation
-    since2 = max(now.p_xx - utc.u_outside_s * utc.u_outside_s, 0.0)
-    return BoundTerms(
-        u_utc_prediction_s=utc.u_outside_s * inflation,
-        u_scale_since_outside_s=sqrt(since2) * inflation,
-        u_host_link_s=real.u_host_link_s,
-        limit_links_s=utc.limit_s,
-        limit_steering_s=abs(now.x_s - coordination.at(now.epoch_ns)),
-        limit_undetected_s=scale_step.detection_floor_s if members > 1 else 0.0,
-        limit_host_rate_s=0.0,
-        limit_stamps_s=0.0,
-        limit_leap_s=0.0,
-    )
-
-
-def _growth(utc: UtcPrediction, now: TwoState, coordination: Coordination, real: Realization) -> float:
-    """Return how fast the bound must grow with raw time (s/s): host rate, rate of UTC minus the scale, and the steering
-    under way.
-    """
-    unsure = 6.0 * now.u_y * utc.inflation + abs(now.y - coordination.y_steer)
-    return min(max(HOST_RATE_LIMIT_LEAST, real.rate_limit + unsure), 0.5)
 
 
 def _standing(

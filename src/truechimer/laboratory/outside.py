@@ -15,8 +15,9 @@ from truechimer.compare.cleaning import Marks, Quality
 from truechimer.compare.reading import EpochReadings
 from truechimer.compare.selection import Candidate, Combined, Expected, Selection, SelectionState
 from truechimer.scale.state import ScaleState, ScaleStep
-from truechimer.steer import utc_prediction
+from truechimer.steer import holdover, utc_prediction
 from truechimer.steer.bound import COVERAGE_FACTOR
+from truechimer.steer.holdover import Wander
 from truechimer.steer.two_state import TwoState
 from truechimer.steer.utc_prediction import ScaleNoise, UtcPrediction
 
@@ -40,13 +41,14 @@ _NOBODY: frozenset[str] = frozenset()
 @dataclass(frozen=True, slots=True)
 class Outside:
     """The outcome of an epoch: claims with verdicts, the vote, the value taken in (None: none), the prediction after
-    it, and whether everybody outside contradicts it.
+    it, what is known of the oscillator of a scale of one, and whether everybody outside contradicts the prediction.
     """
 
     claims: tuple[Claim, ...]
     selection: Selection
     combined: Combined | None
     utc: UtcPrediction | None
+    wander: Wander | None
     surprise: bool
 
 
@@ -60,6 +62,7 @@ def hear(
     scale: ScaleState,
     register: Register,
     noise: ScaleNoise,
+    wander: Wander | None,
     interval_s: float,
     requalify_s: float,
     polls: Mapping[str, float],
@@ -67,7 +70,8 @@ def hear(
 ) -> Outside:
     """Hear the links to UTC of one epoch, vote, and take the agreed value into the prediction.
 
-    `polls`: how often (s) each server is asked that the laboratory names; `started`: offset and rate against UTC are
+    `noise`: of the scale; of a scale of one, what its kind lets expect, and `wander` what was learned of it. `polls`:
+    how often (s) each server is asked that the laboratory names; `started`: offset and rate against UTC are
     known, so that the laboratory's own expectation is a witness.
     """
     epoch_ns = readings.epoch_tai_ns
@@ -88,7 +92,8 @@ def hear(
             limit_s=float(readings.limit_s[link.link]),
         )
         fresh.add(k)
-    ahead = None if utc is None else utc_prediction.ahead(utc, noise, epoch_tai_ns=epoch_ns)
+    in_use = noise if wander is None else holdover.noise_of(wander, noise)
+    ahead = None if utc is None else utc_prediction.ahead(utc, in_use, epoch_tai_ns=epoch_ns)
     found = book.candidates(
         tuple(heard),
         register,
@@ -100,7 +105,10 @@ def hear(
     )
     expected = None
     if ahead is not None and utc is not None and (started or utc.state.n >= MATURE_VALUES):
-        expected = Expected(ahead.x_s, COVERAGE_FACTOR * ahead.u_x_s * utc.inflation + utc.limit_s)
+        u_s = ahead.u_x_s * utc.inflation
+        if wander is not None:
+            u_s = max(u_s, holdover.sigma_s(holdover.variances_s2(wander, noise), (epoch_ns - utc.outside_ns) / 1e9))
+        expected = Expected(ahead.x_s, COVERAGE_FACTOR * u_s + utc.limit_s)
     # whoever was outvoted has no vote before it is requalified, also where it was silent in between
     voters = [c for c in found if not heard[c.reference].quarantined_ns]
     if utc is None and _is_early(tuple(heard), voters, register):
@@ -111,9 +119,19 @@ def hear(
     judged = book.judged(tuple(heard), found, chosen, epoch_ns=epoch_ns, requalify_s=requalify_s)
     news = fresh.intersection(chosen.selected)
     if not news or chosen.state is not _MAJORITY:
-        return Outside(judged, chosen, None, utc, surprise=False)
+        return Outside(judged, chosen, None, utc, wander, surprise=False)
     taken, older = _of_this_round(found, chosen, heard, news, interval_s)
     combined = selection.combine(taken, frozenset(news), older=older)
+    if wander is not None:
+        wander, surprise = holdover.update(
+            wander,
+            noise,
+            epoch_tai_ns=epoch_ns,
+            x_utc_minus_scale_s=combined.x_utc_minus_scale_s,
+            u_s=combined.u_s,
+            limit_s=combined.limit_s,
+        )
+        return Outside(judged, chosen, combined, wander.utc, wander, surprise)
     after, surprise = utc_prediction.update(
         utc,
         noise,
@@ -122,7 +140,7 @@ def hear(
         u_s=combined.u_s,
         limit_s=combined.limit_s,
     )
-    return Outside(judged, chosen, combined, after, surprise)
+    return Outside(judged, chosen, combined, after, None, surprise)
 
 
 def poll_s(chosen: Selection, register: Register, polls: Mapping[str, float]) -> float:
@@ -151,7 +169,8 @@ def _of_this_round(
     chosen_now = set(chosen.selected)
     span_s = ROUND_INTERVALS * max([interval_s, *[heard[k].interval_s for k in news]])
     newest_ns = max([heard[k].epoch_ns for k in news])
-    taken, older = [], []
+    taken: list[Candidate] = []
+    older: list[Candidate] = []
     for c in found:
         if c.reference in chosen_now:
             is_near = c.reference in news or (newest_ns - heard[c.reference].epoch_ns) / 1e9 <= span_s

@@ -24,6 +24,7 @@ from truechimer.quorum.verified import Refused, Verified
 from truechimer.scale import at1
 from truechimer.scale.noise import scale_noise
 from truechimer.scale.state import grown
+from truechimer.steer import holdover
 from truechimer.steer.realization import HostNoise
 from truechimer.steer.steering_law import SteeringParameters
 from truechimer.steer.utc_prediction import ScaleNoise
@@ -132,6 +133,7 @@ def resume(start: RunStart, state: LaboratoryState, *, same_boot: bool) -> tuple
         applied=applied,
         claims=state.claims + (SILENT,) * (len(register.outside) - len(state.claims)),
         rate_known=known,
+        wander=(state.wander or holdover.begin()) if config.is_host_alone else None,
     )
     if not same_boot:
         host = register.host
@@ -146,6 +148,7 @@ def resume(start: RunStart, state: LaboratoryState, *, same_boot: bool) -> tuple
         if alone:
             state = replace(
                 state,
+                wander=None if state.wander is None else holdover.after_boot(state.wander),
                 scale=at1.start(config.scale),
                 scale_index=0,
                 claims=(SILENT,) * len(register.outside),
@@ -195,6 +198,10 @@ def constants(start: RunStart) -> tuple[LaboratoryConfig, Verified[SteeringLimit
         reference_refids=dict(start.reference_refids),
         observing=start.observe,
         polls=dict(start.polls),
+        is_host_alone=any(
+            clock.kind is ClockKind.HOST and bool(alone)
+            for clock, alone in zip(start.clocks, constants.eligible.tolist(), strict=True)
+        ),
         usual_per_change=_usual_limits(start.clocks)[0],
     )
     return config, limits

@@ -20,6 +20,8 @@ from truechimer.quorum.verified import Refused, Verified
 from truechimer.scale import at1
 from truechimer.scale.state import ScaleParameters, ScaleState
 from truechimer.serve.clock_page import ServiceState
+from truechimer.steer import holdover
+from truechimer.steer.holdover import Wander
 from truechimer.steer.realization import HostNoise
 from truechimer.steer.steering_law import SteeringParameters
 from truechimer.steer.steering_order import Coordination
@@ -35,7 +37,8 @@ class LaboratoryConfig:
     `requalify_s`: how long an outvoted source must agree before it votes; `silence_s`: how long doors may serve from
     the last page; `coverage`: measured lower limit of the bound's coverage; `leap_expires_ns`, `envelope_until_ns`: ns
     TAI; `observing`: nothing is steered in this run; `usual_per_change`: the change of rate that an envelope allows
-    these clocks by default; `polls`: how often (s) each server is asked that the laboratory names, by reference.
+    these clocks by default; `polls`: how often (s) each server is asked that the laboratory names, by reference;
+    `is_host_alone`: the host's oscillator is the scale.
     """
 
     name: str
@@ -58,6 +61,7 @@ class LaboratoryConfig:
     observing: bool = False
     usual_per_change: float = 0.0
     polls: dict[str, float] = field(default_factory=dict)
+    is_host_alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +72,9 @@ class LaboratoryState:
     made for; `host`: host minus scale, None before the first reading of the host; `limits`: the verified envelope, or
     why there is none; `coordination`: None before coordination-start; `said`: standing conditions that were said
     already; `reentering`: after a boot, a scale of one waits for the links to say where it is; `rate_known`: while
-    observing, offset and rate of UTC minus the scale are known, and UTC is stated. An observing run leaves `limits`,
-    `coordination`, `applied` and `next_steer_ns` as the last run in service left them.
+    observing, offset and rate of UTC minus the scale are known, and UTC is stated; `wander`: what is known of the
+    host's oscillator where it is the scale, else None. An observing run leaves `limits`, `coordination`, `applied` and
+    `next_steer_ns` as the last run in service left them.
     """
 
     register: Register
@@ -94,6 +99,7 @@ class LaboratoryState:
     epoch_ns: int
     reentering: bool
     rate_known: bool = False
+    wander: Wander | None = None
 
 
 def begin(
@@ -123,4 +129,5 @@ def begin(
         said=frozenset(),
         epoch_ns=0,
         reentering=False,
+        wander=holdover.begin() if config.is_host_alone else None,
     )

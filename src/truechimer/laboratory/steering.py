@@ -87,6 +87,7 @@ def steer(
     limits: Verified[SteeringLimits] | Refused,
     parameters: SteeringParameters,
     following: bool,
+    onward: bool,
     reentering: bool,
     noise: ScaleNoise,
     spread_s: float,
@@ -95,6 +96,8 @@ def steer(
     """Start the coordination once, or steer it when an order is due. `following` False (holdover, no majority): the
     rate is held.
 
+    `onward`: of a scale of one: where nobody is followed, what is left against the prediction is still taken back, so
+    that the rate held is the one that was learned and not the one that took the last departure back.
     `noise`: of the scale. `spread_s`: between the outermost of the selected sources where they speak in turn.
     `reentering`: a scale of one after a boot, whose phase is set again from the links while the doors are
     unsynchronised.
@@ -129,7 +132,7 @@ def steer(
             epoch_ns + round(parameters.interval_s * 1e9),
             started=True,
         )
-    if epoch_ns < next_steer_ns or not following:
+    if epoch_ns < next_steer_ns or not (following or onward):
         return unchanged
     account = applied.advanced(epoch_ns)
     order = steering_law.decide(now, coordination, parameters, allowed, account)
