@@ -7,7 +7,8 @@
 A block stands between `<!-- NAME: begin ... -->` and `<!-- NAME: end -->`. Made are: what the demo shows (README.md,
 from docs/measured/demo.json), the measurements (docs/accuracy.md, from the other files of docs/measured), the
 dependencies (docs/adr/0012, from requirements/ and docs/measured/package_sizes.json), and docs/guide/lab-file.md (from
-the types), and the lists of metrics (docs/guide/metrics.md, from their HELP lines). A run of the demo that breaks one of the README's claims is not kept. Tests rebuild all of it and compare.
+the types), and the lists of metrics (docs/guide/metrics.md, from their HELP lines). A run of the demo that breaks one
+of the README's claims is not kept. Tests rebuild all of it and compare.
 """
 
 import argparse

@@ -69,7 +69,9 @@ def test_a_default_that_is_uncommented_changes_nothing() -> None:
     assert plain is not None
     assert value.lab.leap_seconds_file == "leap-seconds.list"  # an example, not a default
     lab = dataclasses.replace(value.lab, leap_seconds_file=None)
-    assert dataclasses.replace(value, lab=lab) == plain
+    examples = {"webhook": None, "webhook_secret_file": None, "webhook_ca_file": None}
+    notify = dataclasses.replace(value.notify, **examples)
+    assert dataclasses.replace(value, lab=lab, notify=notify) == plain
 
 
 def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from truechimer.cli.arguments import VerbParser, verb_parser
 from truechimer.cli.lab_arguments import add_insecure_options, fault_lines, insecure_flags, now_label
-from truechimer.daemon import registry
+from truechimer.daemon import notify, registry, webhook
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.lab_check import CheckedLab, check_lab, doors_of
 from truechimer.daemon.lab_file import LabFile
@@ -40,11 +40,14 @@ def main(argv: list[str]) -> int:
         return 1
     clocks = HostClocks()
     warm_up(clocks)
-    started = open_run(checked, clocks, progress=_say)
-    laboratory = Laboratory(started, clocks)
-    end_on_signals(laboratory)
     with ExitStack() as ends:
+        ends.callback(notify.close)
+        notify.configure(checked.lab.notify.log)
+        started = open_run(checked, clocks, progress=_say)
+        laboratory = Laboratory(started, clocks)
+        end_on_signals(laboratory)
         ends.callback(laboratory.close)
+        webhook.speak_for(started, clocks.raw_ns)
         try:
             return _run(laboratory, options, ends)
         except RecordStoreRejected as error:
@@ -125,7 +128,7 @@ def _closed_doors(lab: LabFile) -> str:
 
 def _say(text: str) -> None:
     """Say one line of progress."""
-    print(text, file=sys.stderr, flush=True)
+    notify.say_line(text)
 
 
 class _Progress:

@@ -29,15 +29,7 @@ from truechimer.console.laboratory_feed import LaboratoryFeed, Snapshot
 from truechimer.console.laboratory_metrics import LABORATORY, place
 from truechimer.console.metric_samples import Counters, Document, Family, Labels, rows
 from truechimer.daemon.counters import CountersRejected, read_counters
-
-
-class MetricNames(StrEnum):
-    """Which metrics a console serves."""
-
-    ALL = "all"
-    OWN = "own"
-    OFF = "off"
-
+from truechimer.daemon.lab_file import MetricNames
 
 UP = Family("truechimer_up", "1 where the laboratory answered the last question of the console, else 0.", lambda *_: ())
 CHRONY_UP = Family("chrony_up", "Compatibility: as truechimer_up.", lambda *_: ())

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import ipaddress
 import json
+import logging
 import os
 import signal
 import socket
@@ -25,8 +26,11 @@ from truechimer.client import ask
 from truechimer.console import views
 from truechimer.console.api import Api
 from truechimer.console.laboratory_feed import LaboratoryFeed
-from truechimer.console.metrics import MetricNames, MetricsPage
+from truechimer.console.metrics import MetricsPage
+from truechimer.daemon import notify
 from truechimer.daemon.host_clocks import HostClocks
+from truechimer.daemon.journal_log import LogForm, Priority
+from truechimer.daemon.lab_file import MetricNames
 
 WRONG_USE = 2
 LOOK_EVERY_S = 0.25
@@ -55,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
         default=MetricNames.ALL,
         help="what /metrics serves: all, own (without chrony_exporter's names), or off",
     )
+    options.add_argument("--log", type=LogForm, default=LogForm.AUTO, help="form of lines on stderr: auto, text, json")
     options.add_argument("--parent-pid", type=int, help="the parent, where it may die before this process looks")
     return options
 
@@ -62,21 +67,21 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Serve until told to end."""
     options = parser().parse_args(argv)
+    notify.configure(options.log)
+    logging.getLogger().addHandler(_Notified())
     parent = options.parent_pid if options.parent_pid is not None else os.getppid()
     try:
         listener = _bind(options.address, options.port)
     except ValueError:
-        print(
-            f"console: --address {options.address!r} is no numeric address, or --port {options.port} no port; "
-            "give one such as 127.0.0.1, and 1 to 65535 (0: any)",
-            file=sys.stderr,
+        _complain(
+            f"--address {options.address!r} is no numeric address, or --port {options.port} no port; "
+            "give one such as 127.0.0.1, and 1 to 65535 (0: any)"
         )
         return WRONG_USE
     except OSError as error:
-        print(
-            f"console: cannot listen on {options.address} port {options.port} (tcp): {error.strerror}; "
-            "stop the program that holds it, or give another --port or --address",
-            file=sys.stderr,
+        _complain(
+            f"cannot listen on {options.address} port {options.port} (tcp): {error.strerror}; "
+            "stop the program that holds it, or give another --port or --address"
         )
         return WRONG_USE
     # uvicorn raises the signal again when it has ended: here it has been obeyed by then.
@@ -86,6 +91,20 @@ def main(argv: list[str] | None = None) -> int:
     with listener:
         _Server(options.lab, listener, parent=parent, loopback=loopback, metrics=options.metrics).run([listener])
     return 0
+
+
+def _complain(text: str) -> None:
+    """Say why the console does not open."""
+    notify.say_line(f"console: {text}", priority=Priority.ERROR)
+
+
+class _Notified(logging.Handler):
+    """What libraries log is said as everything else is."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say one record."""
+        priority = Priority.ERROR if record.levelno >= logging.ERROR else Priority.WARNING
+        notify.say_line(f"console: {self.format(record)}", priority=priority)
 
 
 def application(feed: LaboratoryFeed, raw_ns: Any, *, loopback: bool, metrics: MetricsPage) -> views.Guarded:
@@ -123,6 +142,7 @@ class _Server(uvicorn.Server):
                 http="h11",
                 ws="none",
                 lifespan="on",
+                log_config=None,
                 log_level="warning",
                 access_log=False,
                 server_header=False,

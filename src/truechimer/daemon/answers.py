@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from truechimer.alerts import Alert
-from truechimer.daemon import firing, status
+from truechimer.daemon import firing, notify, status
 from truechimer.daemon.doors import Door
 from truechimer.daemon.feeds import Feed
 from truechimer.daemon.host_clocks import HostClocks
@@ -119,6 +119,7 @@ class Answers:
         body["reading_files"] = [_file_row(feed) for feed in self.feeds if isinstance(feed, ReadingsFeed)]
         body["listeners"] = [door.row() for door in self.doors]
         body["firing"] = firing.document(view.state)
+        body["notify"] = notify.document()
         if view.page is not None and not started.config.observing:
             body["ntp"] = status.ntp(view.page, synchronised=body["synchronised"])
         if self.host_clock is not None:

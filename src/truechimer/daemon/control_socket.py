@@ -13,10 +13,8 @@ import os
 import selectors
 import socket
 import stat
-import sys
 import threading
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,6 +24,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from truechimer.client import SOCKET_NAME, socket_address
+from truechimer.daemon import notify
 from truechimer.errors import Misuse, Rejected
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
@@ -290,7 +289,7 @@ class ControlSocket:
             return _line(self._answer(request)), ControlCount.ANSWERED
         except Exception:  # noqa: BLE001 - a bug in one answer must not take the door from all others
             if not self._counts[ControlCount.FAILED]:
-                traceback.print_exc(file=sys.stderr)  # once; later ones are only counted
+                notify.say_fault()  # once; later ones are only counted
             return _error("the laboratory failed to answer; its standard error says why"), ControlCount.FAILED
 
     def _drop_slow(self) -> None:

@@ -20,7 +20,9 @@ from typing import Any
 
 from truechimer._version import __version__
 from truechimer.daemon import sock_door
+from truechimer.daemon import notify
 from truechimer.daemon.counters import CountersRejected, read_counters
+from truechimer.daemon.journal_log import LogForm
 from truechimer.daemon.lab_file import Listener, Protocol
 from truechimer.errors import Rejected
 
@@ -185,10 +187,17 @@ def _command(listener: Listener, folder: Path, *, allow_simulated: bool) -> list
     run, port = folder / "run", listener.port_number
     common = ["--address", listener.address, "--port", str(port), "--version-of-laboratory", __version__]
     if listener.protocol is not Protocol.NTP:
-        return ["-m", CONSOLE_MODULE, "--lab", str(folder), *common[:-2]]
+        metrics = [] if listener.metrics is None else ["--metrics", listener.metrics.value]
+        return ["-m", CONSOLE_MODULE, "--lab", str(folder), *common[:-2], *metrics, *_log()]
     command = ["-m", SERVE_MODULE, "--page", str(run / "clock.page"), "--counters", str(_counters(listener, folder))]
     command += ["--bound-limit-s", repr(listener.bound_limit_s), "--pidfile", str(run / f"{_name(listener)}.pid")]
-    return [*command, *common, *(["--insecure-serve-simulated-time"] if allow_simulated else [])]
+    return [*command, *common, *(["--insecure-serve-simulated-time"] if allow_simulated else []), *_log()]
+
+
+def _log() -> list[str]:
+    """Return the option that lets a door speak in the form in which this process speaks."""
+    form = notify.log_form()
+    return [] if form is LogForm.AUTO else ["--log", form.value]
 
 
 def _name(listener: Listener) -> str:

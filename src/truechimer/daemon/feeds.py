@@ -5,15 +5,14 @@ as time.
 """
 
 import queue
-import sys
 import threading
-import traceback
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
 from truechimer.alerts import AlertKind, AlertSeverity
 from truechimer.compare.reading import Reading
+from truechimer.daemon import notify
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.lab_file import Source
 from truechimer.daemon.ntp_exchange import ExchangeFailure, NtpMeasurement, ask_once, warm_up
@@ -117,7 +116,7 @@ class Feed(threading.Thread):
             except Exception as error:  # noqa: BLE001 - one source must not end in silence, nor take the others with it
                 self.status.failures += 1
                 self.status.says = f"a fault of this program in this source ({error!r}); please report it"
-                traceback.print_exc(file=sys.stderr)
+                notify.say_fault()
                 self._ended.wait(AFTER_FAULT_S)
 
     def follow(self) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from truechimer.daemon import notify_check
 from truechimer.daemon.lab_file import DEFAULT_CHRONY_SOCKET, TRANSPORTS, LabFile, Listener, Protocol, SourceKind
 from truechimer.daemon.lab_rules import InsecureFlags, faults_between_keys
 from truechimer.errors import Rejected
@@ -77,6 +78,7 @@ def check_lab(path: Path, *, now: Instant, flags: InsecureFlags | None = None, o
             findings += _keys(read, read.partial, folder)
         findings += _folders(read, read.partial, folder, observe=observe)
         findings += _ports(read, doors_of(read.partial, observe=observe))
+        findings += notify_check.faults_of_files(read, read.partial.notify, folder)
     lab = None if has_errors(findings) else read.value
     return CheckedLab(
         path=path,

@@ -13,6 +13,7 @@ from typing import Any
 
 from truechimer.clocks.clock import Clock
 from truechimer.clocks.delay import Delay
+from truechimer.daemon.notify_settings import NotifySettings
 
 NAME_PATTERN = "[A-Za-z0-9_.-]+"
 NAME_WORDS = "letters, digits and _ . -"
@@ -50,6 +51,14 @@ class Protocol(StrEnum):
     ROUGHTIME = "roughtime"
     CONSOLE = "console"
     CHRONY_SOCK = "chrony-sock"
+
+
+class MetricNames(StrEnum):
+    """Which metrics a console serves."""
+
+    ALL = "all"
+    OWN = "own"
+    OFF = "off"
 
 
 class Algorithm(StrEnum):
@@ -393,6 +402,13 @@ class Listener:
             max=10.0,
         ),
     )
+    metrics: MetricNames | None = field(
+        default=None,
+        metadata=_says(
+            'of a console, what /metrics serves (default "all"); own: without the names of chrony_exporter',
+            "dashboards show no data, or the time of this laboratory as if it were a chronyd's",
+        ),
+    )
     path: str | None = field(
         default=None,
         metadata=_says(
@@ -482,6 +498,9 @@ class LabFile:
     evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     access: AccessSettings = field(default_factory=AccessSettings)
+    notify: NotifySettings = field(
+        default_factory=NotifySettings, metadata={"doc": "how alerts reach people, beside the records"}
+    )
 
     @property
     def is_simulated(self) -> bool:

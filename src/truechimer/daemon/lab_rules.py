@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from truechimer.clocks.clock import RESERVED_NAMES, Clock, ClockKind
+from truechimer.daemon import notify_check
 from truechimer.daemon.lab_file import (
     DEFAULT_OWN_REFID,
     DEFAULT_PORTS,
@@ -77,6 +78,7 @@ def faults_between_keys(read: TreeRead[LabFile], flags: InsecureFlags) -> list[F
         _listeners(read, lab),
         _socks(read, lab),
         _simulated(read, lab, flags),
+        notify_check.faults_between_keys(read, lab.notify),
         _use(read, lab),
     )
     return [finding for rule in rules for finding in rule]
@@ -191,6 +193,9 @@ def _scale(read: TreeRead[LabFile], lab: LabFile) -> Iterator[Finding]:
 def _listeners(read: TreeRead[LabFile], lab: LabFile) -> Iterator[Finding]:
     sound: list[Listener] = []
     for listener in lab.listeners:
+        if listener.metrics is not None and listener.protocol is not Protocol.CONSOLE:
+            says = f"[[listener]] {listener.protocol} has no use for the key metrics; it belongs to a console"
+            yield Finding("key-of-another-kind", says, read.line_of(listener, "metrics"))
         if listener.protocol in NOT_BUILT_PROTOCOLS:
             says = f"[[listener]] protocol {listener.protocol} {NOT_BUILT}; use ntp, chrony-sock or console"
             yield Finding("not-built", says, read.line_of(listener, "protocol"))

@@ -87,7 +87,7 @@ class Laboratory:
     _writer: PageWriter | None = None
     _control: ControlSocket | None = None
     _pending: list[tuple[int, bytes]] = field(default_factory=list)
-    _unsaid: list[Alert] = field(default_factory=list)
+    _unsaid: list[tuple[Alert, int | None]] = field(default_factory=list)
     _view: View | None = None
     _failed: bool = False
     _allow_simulated: bool = False
@@ -147,7 +147,7 @@ class Laboratory:
         if grown is not None:
             self._keep((grown,))
         self._keep(outcome.records)
-        self._raise(outcome.alerts, say=say)
+        self._raise(outcome.alerts, outcome.records, say=say)
         return outcome
 
     def idle(self) -> None:
@@ -161,7 +161,7 @@ class Laboratory:
         """Put an alert that the fold did not make (the host's, the files') on the chain, commit and say it."""
         self.started.state, record = replay.note_alert(self.started.state, alert)
         self._keep((record,))
-        self._raise((alert,), say=True)
+        self._raise((alert,), (record,), say=True)
         self.commit()
         self._show()
 
@@ -177,8 +177,8 @@ class Laboratory:
                 raise
             self._pending = []
         unsaid, self._unsaid = self._unsaid, []
-        for alert in unsaid:
-            notify.say(alert)
+        for alert, seq in unsaid:
+            notify.say(alert, seq)
 
     def _keep(self, records: tuple[Record, ...]) -> None:
         """Queue records for the next commit."""
@@ -186,11 +186,14 @@ class Laboratory:
         if self.on_records is not None:
             self.on_records(records)
 
-    def _raise(self, alerts: tuple[Alert, ...], *, say: bool) -> None:
-        """Keep alerts for `status`, and for saying them after their commit."""
+    def _raise(self, alerts: tuple[Alert, ...], records: tuple[Record, ...], *, say: bool) -> None:
+        """Keep alerts for `status`, and for saying them after their commit; the last of `records` are theirs, or there
+        are none.
+        """
         self.alerts.extend(alerts)
         if say:
-            self._unsaid.extend(alerts)
+            own = [record.seq for record in records[len(records) - len(alerts) :]] if records else [None] * len(alerts)
+            self._unsaid.extend(zip(alerts, own, strict=True))
 
     def _publish(self, page: ClockPage) -> None:
         """Write the page: from this moment valid for `silence_s`, and no longer than the newest epoch may be old."""

@@ -20,8 +20,10 @@ from types import FrameType
 from typing import NoReturn
 
 from truechimer.daemon import counters as names
+from truechimer.daemon import notify
 from truechimer.daemon.counters import Counters
 from truechimer.daemon.host_clocks import HostClocks
+from truechimer.daemon.journal_log import LogForm, Priority
 from truechimer.daemon.ntp_loop import NS_PER_S, NtpLoop, UdpPort
 from truechimer.daemon.page_file import PageReader
 from truechimer.serve.clock_page import ClockPage
@@ -64,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--version-of-laboratory", help="names the program that started this door; a laboratory takes over its own only"
     )
+    options.add_argument("--log", type=LogForm, default=LogForm.AUTO, help="form of lines on stderr: auto, text, json")
     options.add_argument("--parent-pid", type=int, help="the parent, where it may die before this process looks")
     options.add_argument(
         "--insecure-serve-simulated-time",
@@ -76,17 +79,17 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the door until told to end."""
     options = parser().parse_args(argv)
+    notify.configure(options.log)
     complaint = _complaint(options)
     if complaint is not None:
-        print(f"serve_process: {complaint}", file=sys.stderr)
+        _complain(complaint)
         return WRONG_USE
     try:
         port = UdpPort(options.address, options.port)
     except OSError as error:
-        print(
-            f"serve_process: cannot listen on {options.address} port {options.port} (udp): {error.strerror}; "
-            "stop the program that holds it, or give another --port or --address",
-            file=sys.stderr,
+        _complain(
+            f"cannot listen on {options.address} port {options.port} (udp): {error.strerror}; "
+            "stop the program that holds it, or give another --port or --address"
         )
         return WRONG_USE
     try:
@@ -95,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
             options.pidfile.write_text(f"{os.getpid()}\n", encoding="ascii")
     except OSError as error:
         port.close()
-        print(f"serve_process: cannot write {error.filename}: {error.strerror}; check the folder", file=sys.stderr)
+        _complain(f"cannot write {error.filename}: {error.strerror}; check the folder")
         return WRONG_USE
     try:
         _serve(options, port, counters)
@@ -105,6 +108,11 @@ def main(argv: list[str] | None = None) -> int:
         if options.pidfile is not None:
             options.pidfile.unlink(missing_ok=True)
     return 0
+
+
+def _complain(text: str) -> None:
+    """Say why the door does not open."""
+    notify.say_line(f"serve_process: {text}", priority=Priority.ERROR)
 
 
 def _complaint(options: argparse.Namespace) -> str | None:
