@@ -1,8 +1,11 @@
 """Connections to a fabric's SQLite file: opening, what is looked at then, and opening again after a failure.
 
-It knows no verbs. WAL mode with `synchronous=FULL`: a commit returns after the write-ahead log is on the disk. Opening
-for writing commits a count of openings: so the volume is known to be writable, and whatever a killed process had
-written without an fsync is on the disk before anything is read from it.
+It knows no verbs. WAL mode with `synchronous=FULL`: a commit returns after the write-ahead log is on the disk. That
+alone is not enough after a kill or a failed fsync. What was written without an fsync is seen by the next connection and
+would be acknowledged again, by its id, without being on the disk; and after a failed fsync the kernel takes its pages
+for clean, so that no later fsync brings them there. Therefore every connection for writing begins by carrying the whole
+log over into the file, with an fsync of its own, and starts a new log (`_settle`). Opening also commits a count: then
+the volume is known to be writable.
 """
 
 import os
@@ -11,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from truechimer.store import sqlite_schema as schema
-from truechimer.store.fabric import StoreCorrupt, StoreIoFailed, StoreRejected
+from truechimer.store.fabric import StoreBusy, StoreCorrupt, StoreIoFailed, StoreRejected
 from truechimer.store.sqlite_check import Check, check
 from truechimer.store.sqlite_errors import rejection
 
@@ -84,6 +87,7 @@ class SqliteFile:
         db = self._open("mode=rw")
         try:
             self._set_up(db)
+            self._settle(db)
             self._still_there(db)
         except BaseException:
             db.close()
@@ -99,6 +103,7 @@ class SqliteFile:
             if form == schema.VERSION:
                 check(db, where, self.how)
             self._set_up(db)
+            self._settle(db)
             db.execute("BEGIN IMMEDIATE")
             if form is None:
                 schema.make(db)
@@ -145,6 +150,17 @@ class SqliteFile:
         db.execute("PRAGMA synchronous = FULL")
         db.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT_BYTES}")
 
+    def _settle(self, db: sqlite3.Connection) -> None:
+        """Bring to the disk whatever can be seen; raises `StoreBusy` where a reader holds on to the log.
+
+        SQLite does not say where the fsync of the folder failed, in which the log's name stands: so it is done here.
+        """
+        db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        (busy, _, _) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise StoreBusy(str(self.path), "not written: another process reads this file without an end; end it first")
+        sync_folder(self.path.parent)
+
     def _note(self, db: sqlite3.Connection) -> None:
         """Keep how far the file reaches."""
         self.ends = schema.ends_of(db)
@@ -188,9 +204,17 @@ def set_aside(path: Path) -> Path | None:
         here = path.with_name(path.name + companion)
         if here.exists():
             moved = here.rename(aside.with_name(aside.name + companion))
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
     return moved
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk; raises `StoreIoFailed`."""
+    try:
+        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+    except OSError as error:
+        raise StoreIoFailed(str(folder), f"not written ({error.strerror}): check the disk") from None
