@@ -36,6 +36,8 @@ class AlertKind(StrEnum):
     SCALE_OFF_UTC = "scale-off-utc"
     HOST_OSCILLATOR = "host-oscillator"
     STATE_CHANGED = "state-changed"
+    RECORDS_NOT_WRITTEN = "records-not-written"
+    DOOR_ENDED = "door-ended"
 
 
 class AlertSeverity(StrEnum):

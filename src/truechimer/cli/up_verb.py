@@ -1,7 +1,7 @@
 """`truechimer up LAB.toml`: run a laboratory.
 
 It checks everything first and starts nothing where there is a fault. Exit status: 0 after an orderly end (SIGTERM,
-Ctrl-C, `--for`); 1 where the file has faults, or where the records could not be written any more; 2 for wrong use, or
+Ctrl-C, `--for`); 1 where the file has faults, or where at the end records had not been written; 2 for wrong use, or
 where policy, records or a door refuse.
 """
 
@@ -23,7 +23,6 @@ from truechimer.daemon.lab_rules import InsecureFlags
 from truechimer.daemon.lab_start import after_a_kill, open_run, without_orphans
 from truechimer.daemon.laboratory_process import Laboratory, end_on_signals
 from truechimer.daemon.ntp_exchange import warm_up
-from truechimer.store.sqlite_records import RecordStoreRejected
 
 CONSOLE_ENDS_WITHIN_S = 3.0
 """A console whose laboratory was killed ends by itself within a second or so; its port is waited for this long."""
@@ -48,11 +47,8 @@ def main(argv: list[str]) -> int:
         end_on_signals(laboratory)
         ends.callback(laboratory.close)
         webhook.speak_for(started, clocks.raw_ns)
-        try:
-            return _run(laboratory, options, ends)
-        except RecordStoreRejected as error:
-            _say(f"CRITICAL {error}; without records no new time is served: the laboratory ends")
-            return 1
+        status = _run(laboratory, options, ends)
+    return 1 if laboratory.journal.waiting else status
 
 
 def _parser() -> VerbParser:
@@ -100,7 +96,8 @@ def _run(laboratory: Laboratory, options: argparse.Namespace, ends: ExitStack) -
     """Take in the past, open the doors, follow the sources."""
     started = laboratory.started
     laboratory.make_feeds()
-    begun = f"resumed from {started.replayed} records" if started.resumed else "first run"
+    begun = f"resumed from {started.known + started.replayed} records" if started.resumed else "first run"
+    begun += f" ({started.replayed} of them repeated)" if started.known else ""
     begun += ", after the last laboratory here was killed" if started.hold.was_killed else ""
     _say(f"{started.config.scale_name}: {begun}; {started.start.policy_sentence}")
     if started.config.observing:
@@ -123,7 +120,7 @@ def _closed_doors(lab: LabFile) -> str:
     """Say which doors of the file stay closed while observing."""
     opened = doors_of(lab, observe=True)
     closed = [f"{door.protocol.value} {door.where}" for door in lab.listeners if door not in opened]
-    return "observing: no door is open" + (f"; closed: {', '.join(closed)}" if closed else "")
+    return "observing: no time is served" + (f"; closed: {', '.join(closed)}" if closed else "")
 
 
 def _say(text: str) -> None:

@@ -22,16 +22,21 @@ from truechimer.laboratory.line import EpochOutcome
 from truechimer.laboratory.state import LaboratoryState
 from truechimer.serve.clock_page import ClockPage, PageUnreadable, ServiceState
 
+HELD_SENTENCE = "holding the last recorded time, because records cannot be written; its bound grows"
+
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What is known after an epoch whose records are on the disk: everything that other threads may ask about."""
+    """What is known after an epoch whose records are on the disk: everything that other threads may ask about. `held`:
+    later epochs wait for the disk, and `page` says less than was known then.
+    """
 
     state: LaboratoryState
     outcome: EpochOutcome | None
     page: ClockPage | None
     epochs: int
     alerts: tuple[Alert, ...]
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +44,7 @@ class Answers:
     """What answers are made from. `seen` gives the present `View`; `max_age_s`: how old the newest epoch may be
     (None: any age); `faults`: the
     kept refused rows and how many there were; `uptime_s`: since the start; `host_clock`: the host's own clock against
-    UTC, None where the laboratory is simulated; `recent`: its past, for plots.
+    UTC, None where the laboratory is simulated; `recent`: its past, for plots; `store`: what became of the records.
     """
 
     started: Started
@@ -51,6 +56,7 @@ class Answers:
     faults: Callable[[], tuple[list[dict[str, Any]], int]]
     uptime_s: Callable[[], float]
     recent: Recent
+    store: Callable[[], dict[str, Any]]
     host_clock: ObservedHost | None = None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -65,7 +71,7 @@ class Answers:
         if what == "status":
             return self.status_document(view)
         if what == "history":
-            return self.recent.document(self.started.config.leaps)
+            return self.recent.document(self.started.config.leaps, until_ns=view.state.epoch_ns)
         return {"error": f"nothing is known about {what!r}; ask now, status, sources or history"}
 
     def now_document(self, view: View) -> dict[str, Any]:
@@ -87,6 +93,8 @@ class Answers:
         """Return what is missing for a synchronised answer, and whether fresh epochs are among it."""
         if view.outcome is None:
             return ("no reading has come yet",), False
+        if view.held:
+            return (*view.outcome.missing, "later records are not on the disk: the last recorded time is held"), False
         oldest = self.max_age_s
         age_s = (self.started.label.at(raw_ns) - view.state.epoch_ns) / 1e9
         if oldest is None or age_s <= oldest:
@@ -112,6 +120,9 @@ class Answers:
             alerts=view.alerts,
             reading_faults=faults,
         )
+        body["store"] = self.store()
+        if view.held:
+            body["state_sentence"] = HELD_SENTENCE
         body["sources"] = self._sources(view)
         chrony = [document for feed in self.feeds if (document := feed.document()) is not None]
         if chrony:

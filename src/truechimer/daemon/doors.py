@@ -14,13 +14,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from truechimer._version import __version__
-from truechimer.daemon import sock_door
-from truechimer.daemon import notify
+from truechimer.daemon import notify, sock_door
 from truechimer.daemon.counters import CountersRejected, read_counters
 from truechimer.daemon.journal_log import LogForm
 from truechimer.daemon.lab_file import Listener, Protocol
@@ -175,6 +175,17 @@ def adopt(listener: Listener, folder: Path, *, allow_simulated: bool) -> Door | 
         if _words_of(orphan)[:-2] == wanted and process.poll() is None:
             return Door(listener, process, listener.port_number, _counters(listener, folder))
     return None
+
+
+def adopt_all(listeners: Iterable[Listener], folder: Path, *, allow_simulated: bool) -> dict[Listener, Door]:
+    """Take over all doors that fit and end the others; return those taken over. Only for who holds the folder."""
+    taken = {}
+    for listener in listeners:
+        door = adopt(listener, folder, allow_simulated=allow_simulated)
+        if door is not None:
+            taken[listener] = door
+    end_orphans(folder, but=tuple(door.process.pid for door in taken.values()))
+    return taken
 
 
 PARENT = "--parent-pid"

@@ -1,29 +1,30 @@
 """From a checked LAB.toml to a run: clocks, links, policy, label, and the state that earlier records bring back.
 
-It starts no thread and opens no door. A laboratory with records resumes from them by the one path there is, the replay
-of its log; one without begins anew.
+It starts no thread and opens no door. A laboratory with records resumes from them: the replay of its log, begun where
+the newest good snapshot ends; one without begins anew.
 """
 
 import fcntl
 import os
 import secrets
 import sys
-import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from truechimer._version import __version__
 from truechimer.clocks.clock import Clock, ClockKind
 from truechimer.clocks.register import host_clock
-from truechimer.daemon import policy_files
+from truechimer.daemon import last_page, policy_files
 from truechimer.daemon.doors import orphans
 from truechimer.daemon.feeds import HostLabel
 from truechimer.daemon.host_clocks import HostClocks
+from truechimer.daemon.journal import Journal
 from truechimer.daemon.lab_check import CheckedLab
 from truechimer.daemon.lab_file import LabFile, Source, SourceKind
 from truechimer.daemon.policy_files import PolicyFiles
+from truechimer.daemon.snapshots import Snapshots, resume, world_again
 from truechimer.errors import Misuse, Rejected
 from truechimer.formats.finding import has_errors
 from truechimer.formats.toml_tree import read_with_lines
@@ -31,10 +32,12 @@ from truechimer.instants import FS_PER_NS, FS_PER_S, Instant, LeapTable
 from truechimer.laboratory import replay, run_start
 from truechimer.laboratory.measured_coverage import COVERAGE
 from truechimer.laboratory.run_start import RunStart
+from truechimer.laboratory.snapshot import Mark, Roots, roots_after
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
 from truechimer.quorum import policy as quorum_policy
 from truechimer.quorum.envelope import ENVELOPE_CONTEXT, limits_from
 from truechimer.quorum.verified import Refused
+from truechimer.serve.clock_page import ClockPage
 from truechimer.sim.scenario import Scenario
 from truechimer.sim.scenario_file import read as read_scenario
 from truechimer.sim.world import World
@@ -56,7 +59,6 @@ BACKLOG_DAYS = 30.0
 """
 
 REQUALIFY_INTERVALS = 60.0
-TELL_EVERY_S = 2.0
 
 WRITTEN_OUT = b"""
 [policy]
@@ -139,6 +141,10 @@ def without_orphans(checked: CheckedLab) -> CheckedLab:
 class Started:
     """A run that is ready: constants, state, records, label, and the simulated world where there is one. `hold`: its
     folder is this process's.
+
+    `known` records stand behind the snapshot that it was resumed from, and `replayed` were repeated after them;
+    `last_page`: what doors of the last run still read, covered by a record; `false_page`: what must take its place
+    because no record covers it.
     """
 
     folder: Path
@@ -147,14 +153,21 @@ class Started:
     config: LaboratoryConfig
     state: LaboratoryState
     store: SqliteRecords
+    journal: Journal
+    snapshots: Snapshots
+    roots: Roots
     label: HostLabel
     world: World | None
-    resumed: bool
-    replayed: int
     hold: Hold
+    resumed: bool = False
+    known: int = 0
+    replayed: int = 0
+    last_page: ClockPage | None = None
+    false_page: ClockPage | None = None
 
     def release(self) -> None:
         """Give the folder back."""
+        self.snapshots.close()
         self.hold.release()
 
 
@@ -163,6 +176,7 @@ def open_run(checked: CheckedLab, clocks: HostClocks, *, progress: Callable[[str
     if checked.lab is None or checked.leap_table is None:
         raise Misuse("a run is opened from a file without faults")
     hold = Hold(checked.folder)
+    snapshots = Snapshots(checked.folder, say=progress)
     store: SqliteRecords | None = None
     try:
         lab, folder, leaps = checked.lab, checked.folder, checked.leap_table
@@ -175,10 +189,12 @@ def open_run(checked: CheckedLab, clocks: HostClocks, *, progress: Callable[[str
         (folder / lab.evidence.folder).mkdir(parents=True, exist_ok=True, mode=0o700)
         store = SqliteRecords(folder / lab.evidence.folder / "records.sqlite3")
         begun = _begin if not store.count() else _resume
-        return begun(_Opening(folder, lab, start, scenario, store, now, boot_id, hold, progress))
+        journal = Journal(store, path=store.path)
+        return begun(_Opening(folder, lab, start, scenario, store, journal, snapshots, now, boot_id, hold, progress))
     except BaseException:
         if store is not None:
             store.close()
+        snapshots.close()
         hold.release()
         raise
 
@@ -192,6 +208,8 @@ class _Opening:
     start: RunStart
     scenario: Scenario | None
     store: SqliteRecords
+    journal: Journal
+    snapshots: Snapshots
     now: HostLabel
     boot_id: str
     hold: Hold
@@ -205,15 +223,17 @@ def _begin(opening: _Opening) -> Started:
         world = World(o.scenario, seed=_seed(o.lab, o.folder), anchor_tai_ns=o.now.tai_ns, anchor_raw_ns=o.now.raw_ns)
     config, state, sealed = replay.begin_run(o.start, None, same_boot=True)
     o.store.append([(sealed.seq, sealed.data)])
+    roots = roots_after(None, o.start, Mark.of(sealed.seq, sealed.data))
     return Started(
-        o.folder, o.lab, o.start, config, state, o.store, o.now, world, resumed=False, replayed=0, hold=o.hold
+        o.folder, o.lab, o.start, config, state, o.store, o.journal, o.snapshots, roots, o.now, world, o.hold
     )
 
 
 def _resume(opening: _Opening) -> Started:
-    """Go on from the records."""
+    """Go on from the records; the first of the new run waits with the others where the disk takes none now."""
     o, world = opening, None
-    found = replay.replay(_with_progress(o.store, o.progress))
+    resumed = resume(o.store, o.snapshots, say=o.progress)
+    found = resumed.replay
     if found.difference is not None or found.state is None or found.start is None:
         why = found.difference.why if found.difference else "it is empty"
         raise LabStartRejected(
@@ -228,12 +248,23 @@ def _resume(opening: _Opening) -> Started:
     same_boot = found.start.boot_id == o.boot_id
     label = _label_after(found.start, found.state, o.now, same_boot=same_boot)
     if o.scenario is not None:
-        world = _world_again(o.scenario, _seed(o.lab, o.folder), o.store, label, same_boot=same_boot)
+        if not same_boot:
+            raise LabStartRejected(
+                "a simulated laboratory cannot go on after a boot: its world hangs on the raw counter; start it in a "
+                "new folder"
+            )
+        seed = _seed(o.lab, o.folder)
+        world = world_again(o.scenario, seed, (label.tai_ns, label.raw_ns), o.store, o.snapshots)
     start = run_start.merged(
         replace(o.start, anchor_raw_ns=label.raw_ns, anchor_tai_ns=label.tai_ns), found.state.register
     )
     config, state, sealed = replay.begin_run(start, found.state, same_boot=same_boot)
-    o.store.append([(sealed.seq, sealed.data)])
+    o.journal.keep((sealed,))
+    o.journal.commit()
+    page = last_page.look(
+        o.folder / "run" / "clock.page", o.store, boot_id=bytes.fromhex(o.boot_id), raw_ns=o.now.raw_ns
+    )
+    roots = roots_after(found.roots, start, Mark.of(sealed.seq, sealed.data))
     return Started(
         o.folder,
         o.lab,
@@ -241,22 +272,18 @@ def _resume(opening: _Opening) -> Started:
         config,
         state,
         o.store,
+        o.journal,
+        o.snapshots,
+        roots,
         label,
         world,
+        o.hold,
         resumed=True,
-        replayed=found.compared,
-        hold=o.hold,
+        known=resumed.known,
+        replayed=resumed.replayed,
+        last_page=page.page,
+        false_page=page.false,
     )
-
-
-def _with_progress(store: SqliteRecords, progress: Callable[[str], None]) -> Iterator[bytes]:
-    """Read all records, saying so where it takes long."""
-    told, total = time.monotonic(), store.count()
-    for number, data in enumerate(store.read()):
-        if number % 500 == 0 and time.monotonic() - told > TELL_EVERY_S:
-            told = time.monotonic()
-            progress(f"resuming from records: {number} of {total} repeated")
-        yield data
 
 
 def _wall_label_ns(clocks: HostClocks, leaps: LeapTable) -> int:
@@ -447,22 +474,3 @@ def _policy(checked: CheckedLab, members: tuple[Clock, ...], scenario: Scenario 
         )
     past_days = BACKLOG_DAYS if scenario is None else scenario.run.days + 1.0
     return policy_files.make_first_policy(folder, members, now_ns=now_ns, past_days=past_days)
-
-
-def _world_again(scenario: Scenario, seed: int, store: SqliteRecords, label: HostLabel, *, same_boot: bool) -> World:
-    """Bring the simulated world back to where the records left it, by asking it the same questions again."""
-    if not same_boot:
-        raise LabStartRejected(
-            "a simulated laboratory cannot go on after a boot: its world hangs on the raw counter; start it in a new "
-            "folder"
-        )
-    import json
-
-    world = World(scenario, seed=seed, anchor_tai_ns=label.tai_ns, anchor_raw_ns=label.raw_ns)
-    for _ in world.history():
-        pass
-    for data in store.read():
-        body = json.loads(data)
-        if body["kind"] == "readings" and "raw_ns" in body and any(body["x_a_minus_b_s"]):  # not an idle epoch
-            world.batch(int(body["raw_ns"]))
-    return world

@@ -2,12 +2,11 @@
 joins them at run time.
 
 It decides nothing about time: `laboratory.line` does. The law of the file: of one epoch, first the fold steps, then its
-records are committed (group commit), and only then is the clock page written and the alert said; where the records
-cannot be written, no page is. One thread steps the fold; all that other threads are answered from is one `View`,
-replaced whole.
+records are committed (group commit), and only then is the clock page written and the alert said. Where the records
+cannot be written, doors keep the last time that was recorded, less and less sure, until they can (ADR 16). One thread
+steps the fold; all that other threads are answered from is one `View`, replaced whole.
 """
 
-import os
 import queue
 import signal
 import threading
@@ -15,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from heapq import merge
 from types import FrameType
 from typing import Any
@@ -23,20 +22,21 @@ from typing import Any
 from truechimer.alerts import Alert, AlertKind, AlertSeverity
 from truechimer.clocks.register import UnknownLinkRejected, is_reference
 from truechimer.daemon import doors as door_processes
-from truechimer.daemon import notify, source_feeds
+from truechimer.daemon import notify, source_feeds, store_trouble
 from truechimer.daemon.answers import Answers, View
 from truechimer.daemon.control_socket import ControlSocket
 from truechimer.daemon.doors import Door, DoorRejected
-from truechimer.daemon.feeds import Batch, Feed
+from truechimer.daemon.feeds import Batch, Feed, SimulatedFeed
 from truechimer.daemon.gathering import Gathering, has_clocks, in_order
 from truechimer.daemon.host_clocks import HostClocks
+from truechimer.daemon.journal import Journal
 from truechimer.daemon.lab_check import doors_of
 from truechimer.daemon.lab_start import Started
 from truechimer.daemon.observed_host import ObservedHost, observed_host
-from truechimer.daemon.page_file import PageWriter
 from truechimer.daemon.readings_feed import ReadingsFeed
 from truechimer.daemon.recent import Recent
 from truechimer.daemon.source_feeds import FeedSurroundings
+from truechimer.daemon.standing import Standing
 from truechimer.daemon.wall_watch import WallWatch
 from truechimer.evidence.record import Record
 from truechimer.formats.finding import Finding
@@ -44,11 +44,9 @@ from truechimer.laboratory import line, replay
 from truechimer.laboratory.epoch_input import epoch_input
 from truechimer.laboratory.line import EpochOutcome
 from truechimer.serve.clock_page import ClockPage
-from truechimer.store.sqlite_records import RecordStoreRejected
 
 __all__ = ["Door", "DoorRejected", "Laboratory", "end_on_signals"]
 
-NS_PER_S = 10**9
 BATCH_EPOCHS = 200
 """Epochs of a backlog, a history or a rush whose records share one commit."""
 
@@ -76,7 +74,6 @@ class Laboratory:
     wall: WallWatch | None = None
     host_clock: ObservedHost | None = None
     outcome: EpochOutcome | None = None
-    page: ClockPage | None = None
     recent: Recent = field(default_factory=Recent)
     epochs: int = 0
     rejected: int = 0
@@ -84,12 +81,11 @@ class Laboratory:
     faults: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=FAULTS_KEPT))
     ending: threading.Event = field(default_factory=threading.Event)
     _queue: "queue.Queue[Batch]" = field(default_factory=queue.Queue)
-    _writer: PageWriter | None = None
+    _standing: Standing = field(init=False)
     _control: ControlSocket | None = None
-    _pending: list[tuple[int, bytes]] = field(default_factory=list)
     _unsaid: list[tuple[Alert, int | None]] = field(default_factory=list)
-    _view: View | None = None
-    _failed: bool = False
+    _told_trouble: bool = False
+    _world_ns: int | None = None
     _allow_simulated: bool = False
     _began: float = field(default_factory=time.monotonic)
     _fault_lock: threading.Lock = field(default_factory=threading.Lock)
@@ -98,20 +94,38 @@ class Laboratory:
     _looked_at_doors: float = 0.0
     _reopened: float = 0.0
 
+    def __post_init__(self) -> None:
+        self._standing = Standing(self.started, self.clocks)
+
+    @property
+    def page(self) -> ClockPage | None:
+        """What doors read; None before the first."""
+        return self._standing.page
+
+    @property
+    def journal(self) -> Journal:
+        """The records, and what became of those that are not on the disk."""
+        return self.started.journal
+
     # ---- one epoch ----------------------------------------------------------------------------------------------
 
     def take(self, batch: Batch, *, live: bool = True) -> EpochOutcome | None:
         """Feed one batch into the fold; records are committed, alerts said and the page written before this returns
         (`live`), else they wait for `commit`.
 
-        None where the batch was refused: the fold has passed its epoch, or does not know its clocks.
+        None where the batch was refused: the fold has passed its epoch, does not know its clocks, or too many records
+        wait for the disk.
         """
+        if self.journal.is_full:
+            says = "so many records wait for the disk that no more readings are taken in; they are lost"
+            self.on_fault(batch.source or "readings", Finding("records-waiting", says))
+            self.settle()
+            return None
         outcome = self._step(batch, say=live)
+        if outcome is not None and batch.world is not None:
+            self._world_ns = batch.epoch_tai_ns
         if live:
-            self.commit()
-            if outcome is not None and outcome.page is not None:
-                self._publish(outcome.page)
-            self._show()
+            self.settle()
         if outcome is not None:
             self.recent.take(self.started, outcome)
             if self.observer is not None:
@@ -159,30 +173,60 @@ class Laboratory:
 
     def note(self, alert: Alert) -> None:
         """Put an alert that the fold did not make (the host's, the files') on the chain, commit and say it."""
-        self.started.state, record = replay.note_alert(self.started.state, alert)
-        self._keep((record,))
-        self._raise((alert,), (record,), say=True)
-        self.commit()
-        self._show()
+        self._chain(alert)
+        self.settle()
 
-    def commit(self) -> None:
-        """Put all records that wait onto the disk in one transaction, then say what waits to be said; raises
-        `RecordStoreRejected`.
+    def _chain(self, alert: Alert) -> None:
+        """Put an alert on the chain; where no more records may wait, it is only said."""
+        records: tuple[Record, ...] = ()
+        if not self.journal.is_full:
+            self.started.state, record = replay.note_alert(self.started.state, alert)
+            records = (record,)
+        self._keep(records)
+        self._raise((alert,), records, say=True)
+
+    def settle(self) -> None:
+        """Commit what waits, then let doors and askers have the newest that is on the disk; where the disk refuses,
+        the last that was recorded.
         """
-        if self._pending:
-            try:
-                self.started.store.append(self._pending)
-            except RecordStoreRejected:
-                self._failed = True
-                raise
-            self._pending = []
+        if self.commit():
+            self._standing.show(self.outcome, epochs=self.epochs, alerts=tuple(self.alerts))
+            self._keep_state()
+        else:
+            self._standing.hold(self.outcome, alerts=tuple(self.alerts), is_followed=not self.journal.is_full)
+
+    def commit(self, *, at_once: bool = False) -> bool:
+        """Put all records that wait onto the disk, then say what waits to be said; False where the disk refuses: they
+        wait on, and alerts are said all the same.
+        """
+        done = self.journal.commit(at_once=at_once)
+        if done is self._told_trouble:
+            self._told_trouble = not done
+            self._chain(store_trouble.alert_of(self.journal, seen_ns=self.started.label.at(self.clocks.raw_ns())))
+            done = done and self.journal.commit()
         unsaid, self._unsaid = self._unsaid, []
         for alert, seq in unsaid:
             notify.say(alert, seq)
+        return done
+
+    def _keep_state(self, *, at_end: bool = False) -> None:
+        """Keep a snapshot where one is due; all records are on the disk."""
+        started = self.started
+        if not (at_end or started.snapshots.is_due(started.state.chain.seq)):
+            return
+        with ExitStack() as locks:
+            for feed in self.feeds:
+                if isinstance(feed, SimulatedFeed):
+                    locks.enter_context(feed.lock)
+            world = started.world
+            if world is not None and world.now_tai_ns != self._world_ns:
+                world = None  # it has gone on: its last epoch still waits to be taken in
+            if world is not None or at_end or started.world is None:
+                started.snapshots.save(started.state, started.roots, world)
 
     def _keep(self, records: tuple[Record, ...]) -> None:
         """Queue records for the next commit."""
-        self._pending.extend((record.seq, record.data) for record in records)
+        self.journal.keep(records)
         if self.on_records is not None:
             self.on_records(records)
 
@@ -194,21 +238,6 @@ class Laboratory:
         if say:
             own = [record.seq for record in records[len(records) - len(alerts) :]] if records else [None] * len(alerts)
             self._unsaid.extend(zip(alerts, own, strict=True))
-
-    def _publish(self, page: ClockPage) -> None:
-        """Write the page: from this moment valid for `silence_s`, and no longer than the newest epoch may be old."""
-        raw_ns = self.clocks.raw_ns()
-        until = raw_ns + round(self.started.config.silence_s * NS_PER_S)
-        oldest = source_feeds.oldest_epoch_s(self.started.lab)
-        if oldest is not None:
-            until = min(until, page.anchor_raw_ns + round(oldest * NS_PER_S))
-        self.page = replace(page, valid_until_raw_ns=until, written_raw_ns=raw_ns, laboratory_pid=os.getpid())
-        if self._writer is not None:
-            self._writer.publish(self.page)
-
-    def _show(self) -> None:
-        """Let other threads see what is on the disk now, all of it at once."""
-        self._view = View(self.started.state, self.outcome, self.page, self.epochs, tuple(self.alerts))
 
     def on_fault(self, name: str, finding: Finding) -> None:
         """Count and keep a refused row; rows come from several threads."""
@@ -248,12 +277,11 @@ class Laboratory:
             self.take(batch, live=False)
             if number % BATCH_EPOCHS == 0:
                 self.commit()
+            while self.journal.is_full and not self.ending.wait(TURN_S):
+                self.commit()  # the past is not lost by waiting
             if self.ending.is_set():
                 break
-        self.commit()
-        if self.outcome is not None and self.outcome.page is not None:
-            self._publish(self.outcome.page)
-        self._show()
+        self.settle()
 
     def _past(self, progress: Callable[[int, int], None]) -> Iterator[Batch]:
         """Yield the past's batches."""
@@ -286,23 +314,21 @@ class Laboratory:
         """
         folder = self.started.folder
         (folder / "run").mkdir(parents=True, exist_ok=True, mode=0o700)
-        door_processes.end_orphans(folder)
         observing = self.started.config.observing
+        wanted = doors_of(self.started.lab, observe=observing)
+        taken = door_processes.adopt_all(wanted, folder, allow_simulated=allow_simulated)
         if not observing:
-            self._writer = PageWriter(folder / "run" / "clock.page", boot_id=self.clocks.boot_id())
-        if self.page is not None:
-            self._publish(self.page)
+            self._standing.open(folder / "run" / "clock.page")
         self.host_clock = observed_host(self.started)
         self._control = ControlSocket(folder / "run", self.answers.answer)
         self._control.start()
         self._allow_simulated = allow_simulated
-        for listener in doors_of(self.started.lab, observe=observing):
-            self.doors.append(door_processes.open_door(listener, folder, allow_simulated=allow_simulated))
+        for listener in wanted:
+            door = taken.get(listener) or door_processes.open_door(listener, folder, allow_simulated=allow_simulated)
+            self.doors.append(door)
 
     def run(self, *, for_s: float | None = None) -> None:
-        """Follow the feeds until `for_s` seconds have passed or somebody asks to end; raises `RecordStoreRejected`
-        where records cannot be written.
-        """
+        """Follow the feeds until `for_s` seconds have passed or somebody asks to end."""
         self._watch()
         for feed in self.feeds:
             feed.start()
@@ -325,8 +351,10 @@ class Laboratory:
             elif beats and now - last >= heartbeat_s:
                 self.idle()
                 last = now
+            elif self.journal.trouble is not None:
+                self.settle()
             self._look_around(now)
-        self.commit()
+        self.settle()
 
     def _arrivals(self, wait_s: float) -> list[Batch]:
         """Return the batches that have come, after waiting for the first of them."""
@@ -346,10 +374,8 @@ class Laboratory:
         with ExitStack() as ends:
             ends.callback(self.started.release)
             ends.callback(self.started.store.close)
-            if not self._failed:
-                ends.callback(self.commit)
-            if self._writer is not None:
-                ends.callback(self._writer.close)
+            ends.callback(self._end_records)
+            ends.callback(self._standing.close)
             for door in self.doors:
                 ends.callback(door_processes.end_door, door)
             if self._control is not None:
@@ -362,6 +388,13 @@ class Laboratory:
                 self.wall.join(timeout=3.0)
             for feed in threads:
                 feed.join(timeout=3.0)
+
+    def _end_records(self) -> None:
+        """Write what still waits, and the snapshot that makes the next start short."""
+        if self.commit(at_once=True):
+            self._keep_state(at_end=True)
+        else:
+            notify.say_line(store_trouble.at_end(self.journal))
 
     # ---- what the fold does not see -------------------------------------------------------------------------------
 
@@ -440,6 +473,7 @@ class Laboratory:
             uptime_s=lambda: time.monotonic() - self._began,
             recent=self.recent,
             host_clock=self.host_clock,
+            store=lambda: store_trouble.document(self.journal, self.started),
         )
 
     def now_document(self) -> dict[str, Any]:
@@ -452,7 +486,7 @@ class Laboratory:
 
     def _seen(self) -> View:
         """Return what may be answered from."""
-        return self._view or View(self.started.state, None, None, 0, ())
+        return self._standing.view or View(self.started.state, None, None, 0, ())
 
     def _faults_kept(self) -> tuple[list[dict[str, Any]], int]:
         """Return the refused rows that are kept, and how many there were."""

@@ -164,10 +164,9 @@ def _serve(options: argparse.Namespace, port: UdpPort, counters: Counters) -> No
         # A process started by init (1) has no laboratory to lose: a service manager ends it.
         if orphaned_at_ns is None and parent != 1 and os.getppid() != parent:
             orphaned_at_ns = now_ns
-        if orphaned_at_ns is not None:
-            # the next laboratory may have taken this door over: it is no orphan while somebody writes the page
-            if now_ns - max(orphaned_at_ns, written_ns) >= options.orphan_exit_s * NS_PER_S:
-                return
+        # the next laboratory may have taken this door over: it is no orphan while somebody writes the page
+        if orphaned_at_ns is not None and now_ns - max(orphaned_at_ns, written_ns) >= options.orphan_exit_s * NS_PER_S:
+            return
 
 
 def _written_ns(pages: PageReader, clocks: HostClocks) -> int:

@@ -7,6 +7,7 @@ is written of what is not in the journal (ADR 16).
 """
 
 import itertools
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,7 +19,9 @@ from truechimer.laboratory.replay import Known, Replay, replay
 from truechimer.laboratory.snapshot import Mark, Roots, SnapshotRejected
 from truechimer.laboratory.state import LaboratoryState
 from truechimer.sim import world_snapshot
+from truechimer.sim.scenario import Scenario
 from truechimer.sim.world import World
+from truechimer.sim.world_snapshot import WorldSnapshotRejected
 from truechimer.store.fabric import StoreConflict, StoreCorrupt, StoreRejected
 from truechimer.store.sqlite_fabric import SqliteFabric
 from truechimer.store.sqlite_file import set_aside
@@ -45,7 +48,7 @@ class Snapshots:
         self, folder: Path, *, say: Callable[[str], None], monotonic_s: Callable[[], float] = time.monotonic
     ) -> None:
         """Open the file below `folder`, made where it is missing."""
-        self._path, self._say, self._monotonic_s = folder / "run" / FILE, say, monotonic_s
+        self._path, self.say, self._monotonic_s = folder / "run" / FILE, say, monotonic_s
         self._fabric: SqliteFabric | None = None
         self._said = ""
         self._saved_seq = 0
@@ -59,7 +62,7 @@ class Snapshots:
             try:
                 self._fabric = SqliteFabric(self._path, revs_above=self._revs_above)
             except StoreCorrupt as error:
-                self._say(f"{error}; it is set aside, and the state is rebuilt from the records")
+                self.say(f"{error}; it is set aside, and the state is rebuilt from the records")
                 with suppress(OSError):
                     set_aside(self._path)
             except (StoreRejected, OSError) as error:
@@ -73,7 +76,9 @@ class Snapshots:
         return self._get(STATE_KEY)
 
     def load_world(self) -> bytes | None:
-        """Return the newest snapshot of the simulated world, or None."""
+        """Return the newest snapshot of the simulated world, or None. It stands where its own record number says, which
+        may be before the state's.
+        """
         return self._get(WORLD_KEY)
 
     def _get(self, key: str) -> bytes | None:
@@ -104,8 +109,8 @@ class Snapshots:
         return self._monotonic_s() >= self._next_s or seq - self._saved_seq >= EVERY_RECORDS
 
     def save(self, state: LaboratoryState, roots: Roots, world: World | None) -> bool:
-        """Keep a state whose records are all on the disk, and the world that stands at its epoch; False where the store
-        refused.
+        """Keep a state whose records are all on the disk, and the world where it stands at that very epoch (None: it
+        does not, or there is none); False where the store refused.
         """
         now_s = self._monotonic_s()
         self._next_s, self._saved_seq = now_s + EVERY_S, state.chain.seq
@@ -114,7 +119,7 @@ class Snapshots:
         if self._fabric is None:
             return False
         try:
-            kept = None if world is None else world_snapshot.encode(world)
+            kept = None if world is None else world_snapshot.encode(world, seq=state.chain.seq)
             if kept is not None:
                 self._put(self._fabric, WORLD_KEY, kept)
             self._put(self._fabric, STATE_KEY, snapshot.encode(state, roots))
@@ -136,18 +141,19 @@ class Snapshots:
         try:
             self._revs_above = fabric.put(key, data, expect=0 if found is None else found.rev)
         except StoreConflict:
-            self._say(f"{self._path}: another process wrote {key}; one laboratory writes here at a time")
+            self.say(f"{self._path}: another process wrote {key}; one laboratory writes here at a time")
 
     def _trouble(self, says: str) -> None:
         """Say what goes wrong, once until it goes well again."""
         if says != self._said:
             self._said = says
-            self._say(f"no snapshot is kept: {says}; a restart takes longer, nothing else follows")
+            self.say(f"no snapshot is kept: {says}; a restart takes longer, nothing else follows")
 
     def close(self) -> None:
         """Close the file."""
         if self._fabric is not None:
             self._fabric.close()
+            self._fabric = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +201,39 @@ def _record(store: SqliteRecords, seq: int) -> bytes:
     if not 0 <= seq < store.count():
         raise SnapshotRejected("misfit", f"the journal has {store.count()} records, and none of number {seq}")
     return next(iter(store.read(first=seq)))
+
+
+def world_again(
+    scenario: Scenario,
+    seed: int,
+    anchor: tuple[int, int],
+    store: SqliteRecords,
+    snapshots: Snapshots,
+) -> World:
+    """Bring the simulated world back to where the records left it: from its snapshot, then by asking it again what was
+    asked since; without a snapshot, by asking all of it. `anchor`: TAI ns, raw ns.
+    """
+    anchor_tai_ns, anchor_raw_ns = anchor
+    world, seq, data = None, 0, snapshots.load_world()
+    if data is not None:
+        try:
+            world, seq = world_snapshot.restore(
+                data, scenario, seed=seed, anchor_tai_ns=anchor_tai_ns, anchor_raw_ns=anchor_raw_ns
+            )
+        except WorldSnapshotRejected as error:
+            snapshots.set_aside(WORLD_KEY, data)
+            snapshots.say(str(error))
+    if world is None:
+        world = World(scenario, seed=seed, anchor_tai_ns=anchor_tai_ns, anchor_raw_ns=anchor_raw_ns)
+        for _ in world.history():
+            pass
+    for record in store.read(first=seq):
+        body = json.loads(record)
+        if body["kind"] != "readings" or "raw_ns" not in body or not any(body["x_a_minus_b_s"]):
+            continue  # no reading, or an epoch without any
+        raw_ns = int(body["raw_ns"])
+        world.batch(raw_ns)
+    return world
 
 
 TELL_EVERY_S = 2.0

@@ -26,31 +26,34 @@ class WorldSnapshotRejected(Rejected):
         super().__init__(f"the simulated world's snapshot is not used ({why}); the world is asked all epochs again")
 
 
-def encode(world: World) -> bytes | None:
-    """Return where a world stands; None where it cannot be kept (`World.kept`)."""
+def encode(world: World, *, seq: int) -> bytes | None:
+    """Return where a world stands, `seq` records after the beginning; None where it cannot be kept (`World.kept`)."""
     kept = world.kept()
     if kept is None:
         return None
-    packed = json.dumps([FORMAT, _identity(world), exact.encode(kept, _KINDS)]).encode()
+    packed = json.dumps([FORMAT, _identity(world), seq, exact.encode(kept, _KINDS)]).encode()
     return f"truechimer-world {sha256(packed).hexdigest()}\n".encode() + packed
 
 
-def restore(data: bytes, scenario: Scenario, *, seed: int, anchor_tai_ns: int, anchor_raw_ns: int) -> World:
-    """Return the world; raises `WorldSnapshotRejected` for bytes that are not whole, or of another one."""
+def restore(data: bytes, scenario: Scenario, *, seed: int, anchor_tai_ns: int, anchor_raw_ns: int) -> tuple[World, int]:
+    """Return the world, and after how many records it stands there; raises `WorldSnapshotRejected` for bytes that are
+    not whole, or of another one.
+    """
     found = _FIRST_LINE.match(data)
     if found is None or sha256(data[found.end() :]).hexdigest().encode() != found[1]:
         raise WorldSnapshotRejected("its bytes are not those that were written")
     world = World(scenario, seed=seed, anchor_tai_ns=anchor_tai_ns, anchor_raw_ns=anchor_raw_ns)
     try:
-        form, identity, text = json.loads(data[found.end() :])
+        form, identity, seq, text = json.loads(data[found.end() :])
         is_ours = (form, identity) == (FORMAT, _identity(world))
         if is_ours:
             world.put_back(exact.decode(text, _KINDS))
+            seq = int(seq)
     except exact.READ_FAULTS as error:
         raise WorldSnapshotRejected(str(error)) from None
     if not is_ours:
         raise WorldSnapshotRejected("it is of another scenario, seed, anchor or version")
-    return world
+    return world, seq
 
 
 def _identity(world: World) -> str:
