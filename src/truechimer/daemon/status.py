@@ -28,7 +28,7 @@ from truechimer.serve.served_time import ServedTime, serve_at
 NOW_LIMIT_S = 15.0
 """`now` states any bound below this as synchronised: whoever asks judges it (NTP's own limit is 16 s)."""
 
-_OBSERVING = "nothing is steered and no door is open"
+_OBSERVING = "nothing is steered and no time is served"
 _SENTENCES_OBSERVING = {
     ServiceState.FREERUN: f"observing: UTC as a majority of sources says it; {_OBSERVING}",
     ServiceState.ACQUIRING: f"observing: learning offset and rate against UTC; {_OBSERVING}",

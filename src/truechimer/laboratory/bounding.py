@@ -37,23 +37,24 @@ def terms(
     members: int,
     wander: Variances,
     until_s: float,
+    rate_doubt: float = 0.0,
 ) -> BoundTerms:
     """Lay out the terms of the bound at an epoch.
 
     A scale of one (`members`) has no detection floor: no clock tests another. What its clock does between two outside
     values is in `u_scale_since_outside_s`, and the outside values are its test. `until_s`: how long the page of this
     epoch may be served; where the error grows fastest at first, a straight line from here must begin above it.
+    `rate_doubt`: what disagreeing sources leave open of the rate (s/s), 0 where a coordination has waited for it.
     """
-    inflation = utc.inflation
+    inflation, age_s = utc.inflation, (now.epoch_ns - utc.outside_ns) / 1e9
     since_s = sqrt(max(now.p_xx - utc.u_outside_s * utc.u_outside_s, 0.0)) * inflation
     if wander:
-        age_s = (now.epoch_ns - utc.outside_ns) / 1e9
         since_s = max(since_s, holdover.from_here_s(wander, age_s, until_s)[0])
     return BoundTerms(
         u_utc_prediction_s=utc.u_outside_s * inflation,
         u_scale_since_outside_s=since_s,
         u_host_link_s=real.u_host_link_s,
-        limit_links_s=utc.limit_s,
+        limit_links_s=utc.limit_s + rate_doubt * age_s,
         limit_steering_s=abs(now.x_s - coordination.at(now.epoch_ns)),
         limit_undetected_s=scale_step.detection_floor_s if members > 1 else 0.0,
         limit_host_rate_s=0.0,
@@ -70,14 +71,15 @@ def growth(
     *,
     wander: Variances,
     until_s: float,
+    rate_doubt: float = 0.0,
 ) -> float:
-    """Return how fast the bound must grow with raw time (s/s): host rate, rate of UTC minus the scale, and the steering
-    under way.
+    """Return how fast the bound must grow with raw time (s/s): host rate, rate of UTC minus the scale (`rate_doubt` as
+    in `terms`), and the steering under way.
     """
     u_y = now.u_y * utc.inflation
     if wander:
         u_y = max(u_y, holdover.from_here_s(wander, (now.epoch_ns - utc.outside_ns) / 1e9, until_s)[1])
-    unsure = COVERAGE_FACTOR * u_y + abs(now.y - coordination.y_steer)
+    unsure = COVERAGE_FACTOR * u_y + abs(now.y - coordination.y_steer) + rate_doubt
     return min(max(HOST_RATE_LIMIT_LEAST, real.rate_limit + unsure), LARGEST_GROWTH)
 
 

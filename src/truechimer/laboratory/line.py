@@ -135,18 +135,13 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         observing=config.observing,
         poll_s=outside.poll_s(heard.selection, register, config.polls),
     )
-    following, spread_s = service.is_following(facts), 0.0 if started else outside.spread_s(heard, utc_now)
+    following, doubt = service.is_following(facts), 0.0
+    spread_s = 0.0 if started and not config.observing else outside.spread_s(heard, utc_now)
     if config.observing:
         steered = Steered(state.coordination, state.applied, state.next_steer_ns)
+        doubt = observing.doubt_of_rate(heard.utc, spread_s=spread_s, epoch_ns=epoch_ns)
         paper = observing.on_paper(
-            utc_now,
-            heard.utc,
-            config,
-            known=started,
-            following=following,
-            noise=in_use,
-            spread_s=spread_s,
-            epoch_ns=epoch_ns,
+            utc_now, heard.utc, known=started, following=following, doubt=doubt, epoch_ns=epoch_ns
         )
         started = started or paper is not None
     else:
@@ -188,13 +183,16 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
                 members=config.members,
                 wander=variances,
                 until_s=config.silence_s,
+                rate_doubt=doubt,
             )
         )
         if given.raw_ns is not None:
             page = service.clock_page(
                 real,
                 limit,
-                growth=bounding.growth(heard.utc, utc_now, paper, real, wander=variances, until_s=config.silence_s),
+                growth=bounding.growth(
+                    heard.utc, utc_now, paper, real, wander=variances, until_s=config.silence_s, rate_doubt=doubt
+                ),
                 raw_ns=given.raw_ns,
                 state=word,
                 leaps=config.leaps,

@@ -202,7 +202,6 @@ def constants(start: RunStart) -> tuple[LaboratoryConfig, Verified[SteeringLimit
             clock.kind is ClockKind.HOST and bool(alone)
             for clock, alone in zip(start.clocks, constants.eligible.tolist(), strict=True)
         ),
-        usual_per_change=_usual_limits(start.clocks)[0],
     )
     return config, limits
 
@@ -214,18 +213,14 @@ def _limits(start: RunStart) -> Verified[SteeringLimits] | Refused:
     return quorum_policy.verify(start.envelope, start.policy, context=ENVELOPE_CONTEXT, decode=limits_from)
 
 
-def _usual_limits(clocks: tuple[Clock, ...]) -> tuple[float, float]:
-    """Return the change of rate and the movement a day (s) that follow the best clock kind."""
-    return (2.3e-14, 2e-9) if any(clock.kind.is_atomic for clock in clocks) else (1e-6, 0.1)
-
-
 def default_limits(
     clocks: tuple[Clock, ...], *, valid_from_ns: int, valid_until_ns: int, sequence: int
 ) -> SteeringLimits:
     """Return the limits that follow the best clock kind: atomic 2.3e-14 a change and 2 ns a day; else 1e-6 and 100 ms
     a day.
     """
-    per_change, per_day_s = _usual_limits(clocks)
+    atomic = any(clock.kind.is_atomic for clock in clocks)
+    per_change, per_day_s = (2.3e-14, 2e-9) if atomic else (1e-6, 0.1)
     days = (valid_until_ns - valid_from_ns) / 86_400e9
     return SteeringLimits(
         per_change=per_change,

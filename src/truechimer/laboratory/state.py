@@ -36,9 +36,8 @@ class LaboratoryConfig:
     `interval_ns`: between scale steps; `members`: clocks that may carry weight; `pivot`: clock index tried first;
     `requalify_s`: how long an outvoted source must agree before it votes; `silence_s`: how long doors may serve from
     the last page; `coverage`: measured lower limit of the bound's coverage; `leap_expires_ns`, `envelope_until_ns`: ns
-    TAI; `observing`: nothing is steered in this run; `usual_per_change`: the change of rate that an envelope allows
-    these clocks by default; `polls`: how often (s) each server is asked that the laboratory names, by reference;
-    `is_host_alone`: the host's oscillator is the scale.
+    TAI; `observing`: nothing is steered in this run; `polls`: how often (s) each server is asked that the laboratory
+    names, by reference; `is_host_alone`: the host's oscillator is the scale.
     """
 
     name: str
@@ -59,7 +58,6 @@ class LaboratoryConfig:
     refid: bytes
     reference_refids: dict[str, bytes]
     observing: bool = False
-    usual_per_change: float = 0.0
     polls: dict[str, float] = field(default_factory=dict)
     is_host_alone: bool = False
 

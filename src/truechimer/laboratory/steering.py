@@ -33,14 +33,14 @@ class Steered:
     refused: Refused | None = None
 
 
-def rate_needed(per_change: float, parameters: SteeringParameters, noise: ScaleNoise) -> float:
+def rate_needed(limits: SteeringLimits, parameters: SteeringParameters, noise: ScaleNoise) -> float:
     """Return how well (one sigma) the rate of UTC minus the scale must be known before the coordination may start.
 
     A tenth of one change, so that what is left is steered out well inside the limits; but no better than the scale's
     own noise (white and random-walk FM over the time constant) lets anybody know it.
     """
     tau_s = parameters.time_constant_s
-    return max(0.1 * per_change, 1.5 * sqrt(noise.q1 / tau_s + noise.q2 * tau_s / 3.0))
+    return max(0.1 * limits.per_change, 1.5 * sqrt(noise.q1 / tau_s + noise.q2 * tau_s / 3.0))
 
 
 def rate_doubt(spread_s: float, *, interval_s: float, span_s: float) -> float:
@@ -51,25 +51,6 @@ def rate_doubt(spread_s: float, *, interval_s: float, span_s: float) -> float:
     rate. Their noise is in the filter's own sigma; this is not, and no filter of one series can see it.
     """
     return 6.0 * spread_s * interval_s / (span_s * span_s) if span_s > 0.0 else float("inf")
-
-
-def is_rate_known(
-    now: TwoState,
-    utc: UtcPrediction,
-    *,
-    per_change: float,
-    parameters: SteeringParameters,
-    noise: ScaleNoise,
-    spread_s: float,
-    epoch_ns: int,
-) -> bool:
-    """Return True where offset and rate of UTC minus the scale are known as well as a coordination needs them.
-
-    `per_change`: the largest change of rate that the envelope allows (see `rate_needed`); `spread_s`: see `steer`.
-    """
-    needed = rate_needed(per_change, parameters, noise)
-    doubt = rate_doubt(spread_s, interval_s=utc.interval_s, span_s=(epoch_ns - utc.begun_ns) / 1e9)
-    return now.n >= COORDINATION_START_VALUES and now.u_y * utc.inflation + doubt <= needed
 
 
 def in_force(limits: Verified[SteeringLimits] | Refused, epoch_ns: int) -> bool:
@@ -107,15 +88,9 @@ def steer(
         return unchanged
     allowed = limits.value
     if coordination is None or applied is None or reentering:
-        sure = is_rate_known(
-            now,
-            utc,
-            per_change=allowed.per_change,
-            parameters=parameters,
-            noise=noise,
-            spread_s=spread_s,
-            epoch_ns=epoch_ns,
-        )
+        needed = rate_needed(allowed, parameters, noise)
+        doubt = rate_doubt(spread_s, interval_s=utc.interval_s, span_s=(epoch_ns - utc.begun_ns) / 1e9)
+        sure = now.n >= COORDINATION_START_VALUES and now.u_y * utc.inflation + doubt <= needed
         if not (sure and allowed.coordination_start and following):
             return unchanged
         if coordination is not None and applied is not None:

@@ -56,13 +56,13 @@ class Path50(threading.Thread):
     swallows everything.
     """
 
-    def __init__(self, server_port: int) -> None:
+    def __init__(self, server_port: int, *, address: str = "127.0.0.1") -> None:
         super().__init__(daemon=True)
         self.shift_s = 0.0
         self.is_silent = False
         self._server_port = server_port
         self._front = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._front.bind(("127.0.0.1", 0))
+        self._front.bind((address, 0))
         self._front.settimeout(0.1)
         self.port: int = self._front.getsockname()[1]
         self._ended = threading.Event()
