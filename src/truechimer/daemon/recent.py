@@ -86,16 +86,18 @@ class Recent:
             assert self._clocks is not None
             self._clocks.add(row)
 
-    def document(self, leaps: LeapTable) -> dict[str, Any]:
+    def document(self, leaps: LeapTable, *, until_ns: int) -> dict[str, Any]:
         """Return the history: `utc` (UTC minus UTC(k)), `weights` and `deviations`, each absent where there is none.
 
-        Ages are seconds before `as_of`; deviations are those of the last reckoning, which a question sets going.
+        `until_ns`: the newest epoch (ns TAI) whose records are on the disk; nothing later is told. Ages are seconds
+        before `as_of`; deviations are those of the last reckoning, which a question sets going.
         """
         self._refill_once()
         with self._lock:
             if self._clocks is None or self._utc is None:
                 return {}
-            utc, ladder = self._utc.merged(), self._clocks.shape()
+            utc = [row for row in self._utc.merged() if row.epoch_ns <= until_ns]
+            ladder = self._clocks.until(until_ns)
             names, shown, refilling = self._names, self._shown, self._refilling
         newest_ns = max(
             [row.epoch_ns for row in utc[-1:]] + [row.epoch_ns for row in list(ladder.rungs[0])[-1:]], default=0

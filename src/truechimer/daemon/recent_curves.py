@@ -29,6 +29,9 @@ from truechimer.daemon.recent_ladder import ClockLadder, ClockRow
 Floats = NDArray[np.float64]
 
 RECKON_EVERY_S = 10.0
+REST = 30.0
+"""After each reckoning the thread rests so many times as long as it took, or longer."""
+
 MOST_CLOCKS = 48
 """Clocks with a curve in one answer: those with the largest weights."""
 
@@ -49,8 +52,11 @@ BREATH_S = 0.002
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Grid:
-    """Rows on a grid: `x_s` `(slots, clocks)`, NaN where there is none; `weight` `(clocks,)`: mean over the rows."""
+    """Rows on a grid: `x_s` `(slots, clocks)`, NaN where there is none; `weight` `(clocks,)`: mean over the rows;
+    `newest_ns`: epoch of the last row.
+    """
 
+    newest_ns: int
     tau0_s: float
     x_s: Floats
     weight: Floats
@@ -67,11 +73,18 @@ class Reckoned:
     n: int
 
 
+Known = dict[tuple[int, float, int, int], Reckoned | None]
+"""Points by newest epoch, spacing (s), averaging factor and clock: a coarse rung seldom has a new row."""
+
+
 class Curves:
     """Reckons in a thread of its own, at most every `RECKON_EVERY_S`; `found` is the last outcome."""
 
     def __init__(self) -> None:
         self.found: dict[str, Any] | None = None
+        self._known: Known = {}
+        self._breaks: dict[int, list[int]] = {}
+        self._took_s = 0.0
         self._thread: threading.Thread | None = None
         self._begun = -RECKON_EVERY_S
         self._newest_ns = 0
@@ -82,13 +95,18 @@ class Curves:
         newest_ns = max((rung[-1].epoch_ns for rung in ladder.rungs if rung), default=0)
         if self._thread is not None and self._thread.is_alive():
             return
-        if newest_ns == self._newest_ns or time.monotonic() - self._begun < RECKON_EVERY_S:
+        if newest_ns == self._newest_ns or time.monotonic() - self._begun < max(RECKON_EVERY_S, REST * self._took_s):
             return
+        breaks = {i: list(ends) for i, ends in ladder.breaks.items()}
+        if breaks != self._breaks:
+            self._known, self._breaks = {}, breaks  # other stretches count now
         self._begun, self._newest_ns = time.monotonic(), newest_ns
 
         def work() -> None:
             try:
-                self.found = deviations(ladder, names, shown, breath_s=BREATH_S)
+                before = time.thread_time()
+                self.found = deviations(ladder, names, shown, known=self._known, breath_s=BREATH_S)
+                self._took_s = time.thread_time() - before
             except Exception:  # noqa: BLE001 - a fault of the plots is said once
                 if not self._failed:
                     self._failed = True
@@ -104,10 +122,19 @@ class Curves:
 
 
 def deviations(
-    ladder: ClockLadder, names: Sequence[str], shown: Sequence[int], *, breath_s: float = 0.0
+    ladder: ClockLadder,
+    names: Sequence[str],
+    shown: Sequence[int],
+    *,
+    known: Known | None = None,
+    breath_s: float = 0.0,
 ) -> dict[str, Any] | None:
-    """Return the curves of the clocks with index in `shown` and of the scale; None where there are too few rows."""
+    """Return the curves of the clocks with index in `shown` and of the scale; None where there are too few rows.
+
+    `known`: points that need not be reckoned again; it holds this call's points afterwards.
+    """
     n = len(names)
+    before, now = dict(known or {}), Known()
     chosen = plan(ladder.unbroken(), n)
     if not chosen:
         return None
@@ -118,15 +145,23 @@ def deviations(
     for grid, m in chosen:
         here: dict[int, Reckoned] = {}
         for i in order:
-            point = reckoned(grid.x_s[:, i], grid.tau0_s, m)
+            key = (grid.newest_ns, grid.tau0_s, m, i)
+            if key in before:
+                point = before[key]
+            else:
+                point = reckoned(grid.x_s[:, i], grid.tau0_s, m)
+                if breath_s:
+                    time.sleep(breath_s)
+            now[key] = point
             if point is not None:
                 here[i] = point
                 points[i].append(point)
-            if breath_s:
-                time.sleep(breath_s)
         scale = scale_point(here, grid.weight)
         if scale is not None:
             of_scale.append(scale)
+    if known is not None:
+        known.clear()
+        known.update(now)
     clocks = [{"name": names[i]} | _columns(points[i]) for i in order if points[i]]
     if not clocks:
         return None
@@ -207,7 +242,7 @@ def on_grid(rows: Sequence[ClockRow], n: int) -> Grid | None:
     # of several rows at one grid point the nearest stays: it is written last
     order = np.flatnonzero(near)[np.argsort(-np.abs(off_s[near]), kind="stable")]
     laid[slots[order] + size - 1] = x[order]
-    return Grid(tau0_s, laid, weight[near].mean(axis=0))
+    return Grid(int(epochs[-1]), tau0_s, laid, weight[near].mean(axis=0))
 
 
 def _rates(age: Floats, x: Floats) -> Floats:

@@ -104,10 +104,13 @@ class ClockLadder:
         rows = {row.epoch_ns: row for rung in self.rungs for row in rung}
         return _thinned([rows[epoch] for epoch in sorted(rows)], most)
 
-    def shape(self) -> "ClockLadder":
-        """Return a copy whose rungs may be read while this one goes on."""
+    def until(self, until_ns: int) -> "ClockLadder":
+        """Return a copy up to an epoch (ns TAI), whose rungs may be read while this one goes on."""
         copy = ClockLadder(self.interval_ns)
         copy.rungs = [rung.copy() for rung in self.rungs]
+        for rung in copy.rungs:
+            while rung and rung[-1].epoch_ns > until_ns:
+                rung.pop()
         copy.breaks = {i: ends.copy() for i, ends in self.breaks.items()}
         return copy
 
