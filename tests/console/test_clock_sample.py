@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from truechimer.client import ServiceSilentRejected
 from truechimer.console.api import MAX_SAMPLE_AGE_S, RAW_RATE_LIMIT, clock_sample
-from truechimer.console.laboratory_feed import NOTHING_YET, LaboratoryFeed, Snapshot
+from truechimer.console.laboratory_feed import NOTHING_YET, Heard, LaboratoryFeed, Snapshot
 
 S = 10**9
 FINE = {
@@ -80,15 +80,15 @@ def test_the_feed_keeps_the_last_answer_and_says_since_when_it_is_alone() -> Non
         feed = LaboratoryFeed(ask_status, lambda: next(raw))
         seen = []
         for number in range(5):
-            waiting = asyncio.create_task(feed.next_event(number))
+            waiting = asyncio.create_task(feed.next_events(Heard(number)))
             await feed.ask_once()
             found = await waiting
             assert found is not None
             name, data = found[1].decode().splitlines()[:2]
             seen.append((feed.current.answering, name, json.loads(data.removeprefix("data: "))))
-        waiting = asyncio.create_task(feed.next_event(5))
+        waiting = asyncio.create_task(feed.next_events(Heard(5)))
         await asyncio.sleep(0)
-        await feed.close()
+        feed.close()
         assert await waiting is None
         return seen
 

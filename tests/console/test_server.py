@@ -18,7 +18,17 @@ from truechimer.client import process_start
 from truechimer.console import views
 from truechimer.console.views import is_loopback_name
 
-PATHS = ("/", "/api/status", "/api/clock", "/healthz", "/static/page.js", "/static/page.css", "/static/icon.svg", "/no")
+PATHS = (
+    "/",
+    "/api/status",
+    "/api/history",
+    "/api/clock",
+    "/healthz",
+    "/static/page.js",
+    "/static/page.css",
+    "/static/icon.svg",
+    "/no",
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +51,14 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def next_event(stream: http.client.HTTPResponse) -> tuple[str, dict[str, object]]:
+def next_event(stream: http.client.HTTPResponse, *wanted: str) -> tuple[str, dict[str, object]]:
+    """Return the next event of a name that is wanted (`status` and `silent` where none is given)."""
     name = ""
     while True:
         line = stream.readline().decode()
         if line.startswith("event: "):
             name = line[7:].strip()
-        elif line.startswith("data: "):
+        elif line.startswith("data: ") and name in (wanted or ("status", "silent")):
             return name, json.loads(line[6:])
 
 
@@ -135,7 +146,7 @@ def test_all_who_look_share_one_question_a_second(console: Console, lab: FakeLab
             console.json("/api/status")
         asked = lab.asked.count("status") - before
         assert asked <= 2 + (time.monotonic() - begun)
-        assert set(lab.asked) == {"status"}
+        assert set(lab.asked) == {"status", "history"}
     finally:
         for stream in streams:
             stream.close()

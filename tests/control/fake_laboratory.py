@@ -126,13 +126,48 @@ STATUS: dict[str, Any] = {
 }
 
 
+def a_history(names: tuple[str, ...] = ("maser1", "maser2", "caesium1"), rows: int = 120) -> dict[str, Any]:
+    """Return a history: a day of UTC minus UTC(k), deviations of the named clocks, weights."""
+    ages = [720.0 * k for k in range(rows, -1, -1)]
+    x = [1.2e-8 * (0.3 - (k % 17) / 34.0) for k in range(rows + 1)]
+    taus = [600.0 * 2**k for k in range(8)]
+    curves = [
+        {"name": name, "tau_s": taus}
+        | {key: [by * 3e-14 * (1 + i) / (tau / 600.0) ** 0.5 for tau in taus] for key, by in _INTERVAL}
+        | {"n": [rows >> k for k in range(8)]}
+        for i, name in enumerate(names)
+    ]
+    scale = {key: value for key, value in curves[0].items() if key not in {"name", "n"}}
+    for key, by in _INTERVAL:
+        scale[key] = [by * 1.2e-14 / (tau / 600.0) ** 0.5 for tau in taus]
+    return {
+        "as_of": "2026-03-01T00:00:00.000Z",
+        "as_of_mjd_tai": 61100.000428,
+        "interval_s": 10.0,
+        "utc": {"age_s": ages, "low_s": x, "high_s": x, "u_s": [1e-9] * len(x), "half_s": [8e-9] * len(x)}
+        | {"bound_s": [2.1e-8] * len(x)},
+        "deviations": {"estimator": "oadev", "interval": "one sigma", "clocks": curves, "scale": scale},
+        "weights": {
+            "age_s": ages[::10],
+            "clocks": list(names),
+            "weight": [[round(1.0 / len(names), 4)] * len(ages[::10]) for _ in names],
+        },
+    }
+
+
+_INTERVAL = (("value", 1.0), ("lower", 0.9), ("upper", 1.12))
+
+
 class FakeLaboratory:
-    """Answers on `folder`/run/control.sock. `status` may be changed while it runs; `instant` None is the wall clock."""
+    """Answers on `folder`/run/control.sock. `status` and `history` may be changed while it runs; without `instant` its
+    time is the wall clock.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(exist_ok=True)
         self.status = copy.deepcopy(STATUS)
+        self.history = a_history()
         self.instant: Instant | None = None
         self.bound_s = 31.24e-9
         self.asked: list[str] = []
@@ -142,6 +177,8 @@ class FakeLaboratory:
         self.asked.append(request["ask"])
         if request["ask"] == "sources":
             return {key: self.status[key] for key in ("sources", "clocks")}
+        if request["ask"] == "history":
+            return self.history
         document = dict(self.status)
         if document["synchronised"]:
             document |= time_keys(self.instant or host_label(), self.bound_s)

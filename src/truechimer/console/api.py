@@ -1,17 +1,18 @@
-"""The read-only API: the laboratory's status document, its events, its health, and one sample of its time for a clock.
+"""The read-only API: the laboratory's status and history, their events, its health, and samples of its time for clocks.
 
 It asks the laboratory nothing itself: everything comes from the feed's last snapshot. There is no way to change
 anything here, and no method but GET.
 """
 
-from collections.abc import AsyncIterator
+import asyncio
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
-from truechimer.console.laboratory_feed import NS_PER_S, LaboratoryFeed, Snapshot
+from truechimer.console.laboratory_feed import NS_PER_S, Heard, LaboratoryFeed, Snapshot
 
 RAW_RATE_LIMIT = 1e-4
 """s/s: no host's raw counter is further from true before it is measured; it counts over the age of a snapshot."""
@@ -19,27 +20,33 @@ RAW_RATE_LIMIT = 1e-4
 MAX_SAMPLE_AGE_S = 5.0
 """A snapshot older than this is not carried on to now: the clock stands still, and says so."""
 
-MAX_WATCHERS = 128
-"""Browsers that follow the events at once; one more gets 503 and may ask /api/status."""
+MAX_WATCHERS = 1000
+"""Browsers that follow the events at once, where the system grants the files; one more gets 503 and may ask
+/api/status.
+"""
+
+PATIENCE_S = 20.0
+"""A listener that takes nothing for so long is let go; meanwhile it costs one snapshot and the socket's buffer."""
 
 RETRY_MS = 2000
 _UNAVAILABLE, _FINE = 503, 200
 
 
 class Api:
-    """The routes of the API over one feed; `raw_ns` reads the raw counter."""
+    """The routes of the API over one feed; `raw_ns` reads the raw counter, `watchers` is the most that may follow."""
 
-    def __init__(self, feed: LaboratoryFeed, raw_ns: Any) -> None:
+    def __init__(self, feed: LaboratoryFeed, raw_ns: Any, *, watchers: int = MAX_WATCHERS) -> None:
         self._feed = feed
         self._raw_ns = raw_ns
-        self._watchers = 0
+        self._events = EventStreams(feed, watchers)
 
     def routes(self) -> list[Route]:
         """Return what is served."""
         return [
             Route("/api/status", self.status, methods=["GET"]),
+            Route("/api/history", self.history, methods=["GET"]),
             Route("/api/clock", self.clock, methods=["GET"]),
-            Route("/events", self.events, methods=["GET"]),
+            Route("/events", self._events, methods=["GET"]),
             Route("/healthz", self.health, methods=["GET"]),
         ]
 
@@ -49,6 +56,17 @@ class Api:
         if snapshot.answering and snapshot.document is not None:
             return JSONResponse(snapshot.document)
         return JSONResponse(snapshot.silence(), _UNAVAILABLE)
+
+    async def history(self, _: Request) -> Response:
+        """Return the laboratory's recent past, as the page plots it; 503 where none came yet or the laboratory is
+        silent.
+        """
+        snapshot = self._feed.current
+        if not snapshot.answering:
+            return JSONResponse(snapshot.silence(), _UNAVAILABLE)
+        if self._feed.history is None:
+            return JSONResponse({"error": "the laboratory has told no history yet; ask again"}, _UNAVAILABLE)
+        return JSONResponse(self._feed.history)
 
     async def health(self, _: Request) -> Response:
         """Return 200 where the laboratory answers, 503 where it is silent; whether it is synchronised stands inside."""
@@ -63,23 +81,58 @@ class Api:
         """Return one sample of the time, as of this reply; always 200, `running` says whether it is one."""
         return JSONResponse(clock_sample(self._feed.current, self._raw_ns()))
 
-    async def events(self, _: Request) -> Response:
-        """Return the stream of snapshots: events `status` and `silent`."""
-        if self._watchers >= MAX_WATCHERS:
-            says = {"error": f"{MAX_WATCHERS} browsers follow the events already; ask /api/status"}
-            return JSONResponse(says, _UNAVAILABLE)
-        self._watchers += 1
-        return StreamingResponse(self._stream(), _FINE, media_type="text/event-stream")
 
-    async def _stream(self) -> AsyncIterator[bytes]:
+class EventStreams:
+    """The event stream, as an ASGI application: events `status` or `silent` each second, `history` every ten.
+
+    Everybody is sent the same bytes. Invariant: `watchers` is the number of streams that are open.
+    """
+
+    def __init__(self, feed: LaboratoryFeed, most: int) -> None:
+        self.watchers = 0
+        self._feed = feed
+        self._most = most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one stream until the feed closes, the browser leaves, or it takes nothing any more."""
+        if self.watchers >= self._most:
+            says = {"error": f"{self._most} browsers follow the events already; ask /api/status"}
+            await JSONResponse(says, _UNAVAILABLE)(scope, receive, send)
+            return
+        self.watchers += 1
         try:
-            yield f"retry: {RETRY_MS}\n\n".encode()
-            number = -1
-            while (found := await self._feed.next_event(number)) is not None:
-                number, event = found
-                yield event
+            following = asyncio.create_task(self._follow(send))
+            leaving = asyncio.create_task(_left(receive))
+            await asyncio.wait({following, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (following, leaving):
+                task.cancel()
+            # a stream that is cut short has no end: its browser comes back by itself
+            ended = (await asyncio.gather(following, leaving, return_exceptions=True))[0]
         finally:
-            self._watchers -= 1
+            self.watchers -= 1
+        if ended is True:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        elif isinstance(ended, Exception) and not isinstance(ended, TimeoutError):
+            raise ended
+
+    async def _follow(self, send: Send) -> bool:
+        """Send what comes; True once the feed is closed."""
+        headers = [(b"content-type", b"text/event-stream; charset=utf-8")]
+        await send({"type": "http.response.start", "status": _FINE, "headers": headers})
+        heard, event = Heard(), f"retry: {RETRY_MS}\n\n".encode()
+        while True:
+            async with asyncio.timeout(PATIENCE_S):
+                await send({"type": "http.response.body", "body": event, "more_body": True})
+            found = await self._feed.next_events(heard)
+            if found is None:
+                return True
+            heard, event = found
+
+
+async def _left(receive: Receive) -> None:
+    """Return when the browser has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def clock_sample(snapshot: Snapshot, raw_ns: int) -> dict[str, Any]:

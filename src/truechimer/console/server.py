@@ -12,6 +12,7 @@ import ipaddress
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -24,7 +25,7 @@ from starlette.applications import Starlette
 
 from truechimer.client import ask
 from truechimer.console import views
-from truechimer.console.api import Api
+from truechimer.console.api import MAX_WATCHERS, Api
 from truechimer.console.laboratory_feed import LaboratoryFeed
 from truechimer.console.metrics import MetricsPage
 from truechimer.daemon import notify
@@ -34,8 +35,13 @@ from truechimer.daemon.lab_file import MetricNames
 
 WRONG_USE = 2
 LOOK_EVERY_S = 0.25
-BACKLOG = 128
-MAX_CONNECTIONS = 256
+BACKLOG = 512
+MAX_CONNECTIONS = 2 * MAX_WATCHERS + 200
+"""A page holds two connections, one for the events and one for its clock."""
+
+FILES_KEPT = 64
+"""Open files that are no connections."""
+
 END_WITHIN_S = 1
 
 
@@ -107,7 +113,9 @@ class _Notified(logging.Handler):
         notify.say_line(f"console: {self.format(record)}", priority=priority)
 
 
-def application(feed: LaboratoryFeed, raw_ns: Any, *, loopback: bool, metrics: MetricsPage) -> views.Guarded:
+def application(
+    feed: LaboratoryFeed, raw_ns: Any, *, loopback: bool, metrics: MetricsPage, watchers: int
+) -> views.Guarded:
     """Return the ASGI application over one feed, which runs as long as the application does."""
 
     @contextlib.asynccontextmanager
@@ -120,7 +128,7 @@ def application(feed: LaboratoryFeed, raw_ns: Any, *, loopback: bool, metrics: M
             with contextlib.suppress(asyncio.CancelledError):
                 await asking
 
-    routes = [*Api(feed, raw_ns).routes(), *metrics.routes(), *views.routes()]
+    routes = [*Api(feed, raw_ns, watchers=watchers).routes(), *metrics.routes(), *views.routes()]
     return views.Guarded(Starlette(routes=routes, lifespan=lifespan), loopback=loopback)
 
 
@@ -131,13 +139,20 @@ class _Server(uvicorn.Server):
         self, lab: Path, listener: socket.socket, *, parent: int, loopback: bool, metrics: MetricNames
     ) -> None:
         raw_ns = HostClocks().raw_ns
-        self._feed = LaboratoryFeed(lambda: ask("status", lab=lab), raw_ns)
+        self._feed = LaboratoryFeed(lambda: ask("status", lab=lab), raw_ns, lambda: ask("history", lab=lab))
+        connections = _connections()
         self._listener = listener
         self._parent = parent
         self._looking: asyncio.Task[None] | None = None
         super().__init__(
             uvicorn.Config(
-                application(self._feed, raw_ns, loopback=loopback, metrics=MetricsPage(self._feed, lab, metrics)),
+                application(
+                    self._feed,
+                    raw_ns,
+                    loopback=loopback,
+                    metrics=MetricsPage(self._feed, lab, metrics),
+                    watchers=min(MAX_WATCHERS, connections // 2),
+                ),
                 loop="asyncio",
                 http="h11",
                 ws="none",
@@ -148,7 +163,7 @@ class _Server(uvicorn.Server):
                 server_header=False,
                 date_header=False,  # it would state the host's wall clock, which is nobody's time here
                 proxy_headers=False,
-                limit_concurrency=MAX_CONNECTIONS,
+                limit_concurrency=connections,
                 timeout_graceful_shutdown=END_WITHIN_S,
             )
         )
@@ -168,7 +183,19 @@ class _Server(uvicorn.Server):
                 self.should_exit = True
             else:
                 await asyncio.sleep(LOOK_EVERY_S)
-        await self._feed.close()
+        self._feed.close()
+
+
+def _connections() -> int:
+    """Return how many connections may be open at once: what we want, or what the system grants."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_CONNECTIONS + FILES_KEPT
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else max(min(MAX_CONNECTIONS, soft - FILES_KEPT), 2)
 
 
 def _bind(address: str, port: int) -> socket.socket:
