@@ -85,6 +85,7 @@ def datagram(entry: Entry) -> bytes:
     }
     if entry.kind:
         values |= {"MESSAGE_ID": message_id(entry.kind), "TRUECHIMER_KIND": entry.kind}
+        values["TRUECHIMER_SEVERITY"] = entry.priority.name.lower()
     values |= {f"TRUECHIMER_{name.upper()}": value for name, value in entry.fields.items()}
     return b"".join(_field(name, cut(str(value), MOST_VALUE_BYTES)) for name, value in values.items())
 
@@ -198,9 +199,11 @@ class Log:
     def _write(self, text: str, descriptor: int | None) -> bool:
         """Write one line to standard error, if it takes it now."""
         if descriptor is None:  # closed, or replaced by an object without a descriptor
+            if sys.stderr is None:  # print would take standard output instead
+                return False
             try:
                 print(text, file=sys.stderr, flush=True)
-            except (OSError, ValueError, AttributeError):
+            except (OSError, ValueError):
                 return False
             return True
         lines = cut(text, MOST_LINE_BYTES - 1) + b"\n"

@@ -105,28 +105,14 @@ def read_secret(path: Path) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError) as error:
         reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-        raise WebhookSecretRejected(
-            path, f"cannot be read: {reason.lower()}", do_next="make it, readable by this user alone", rule="no-secret"
-        ) from None
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise WebhookSecretRejected(path, "is no ordinary file", do_next="name another", rule="no-secret")
-        if found.st_mode & 0o077:
-            raise WebhookSecretRejected(
-                path,
-                f"has mode {stat.S_IMODE(found.st_mode):04o}: others can sign alerts in your name",
-                do_next=f"run: chmod 600 {path.name}",
-                rule="secret-permissions",
-            )
-        if found.st_uid not in {os.geteuid(), 0}:
-            raise WebhookSecretRejected(
-                path,
-                f"belongs to user {found.st_uid}, who can change it",
-                do_next="make it your own (chown)",
-                rule="secret-owner",
-            )
-        secret = file.read(MOST_SECRET_BYTES + 1).strip()
+        raise _no_secret(path, f"cannot be read: {reason.lower()}") from None
+    try:
+        _judge_file(path, os.fstat(descriptor))
+        secret = os.read(descriptor, MOST_SECRET_BYTES + 1).strip()
+    except OSError as error:
+        raise _no_secret(path, f"cannot be read: {(error.strerror or str(error)).lower()}") from None
+    finally:
+        os.close(descriptor)
     if not LEAST_SECRET_BYTES <= len(secret) <= MOST_SECRET_BYTES:
         raise WebhookSecretRejected(
             path,
@@ -135,3 +121,27 @@ def read_secret(path: Path) -> bytes:
             rule="weak-secret",
         )
     return secret
+
+
+def _no_secret(path: Path, because: str) -> WebhookSecretRejected:
+    return WebhookSecretRejected(path, because, do_next="make it, readable by this user alone", rule="no-secret")
+
+
+def _judge_file(path: Path, found: os.stat_result) -> None:
+    """Raise `WebhookSecretRejected` for a file that others could read or change, or that is none."""
+    if not stat.S_ISREG(found.st_mode):
+        raise _no_secret(path, "is no ordinary file")
+    if found.st_mode & 0o077:
+        raise WebhookSecretRejected(
+            path,
+            f"has mode {stat.S_IMODE(found.st_mode):04o}: others can sign alerts in your name",
+            do_next=f"run: chmod 600 {path.name}",
+            rule="secret-permissions",
+        )
+    if found.st_uid not in {os.geteuid(), 0}:
+        raise WebhookSecretRejected(
+            path,
+            f"belongs to user {found.st_uid}, who can change it",
+            do_next="make it your own (chown)",
+            rule="secret-owner",
+        )

@@ -36,9 +36,6 @@ from truechimer.instants import FS_PER_NS
 MOST_WAITING = 256
 """Alerts that wait; of more, the oldest go."""
 
-MOST_ANSWER_BYTES = 65_536
-"""Octets read of an answer, whose text nobody needs."""
-
 RETRY_S = (1.0, 60.0)
 """Pause after the first failure of a message, doubled each time up to the longest."""
 
@@ -109,23 +106,23 @@ class Poster:
     def post(self, body: bytes, timestamp_s: int) -> Attempt:
         """Make one attempt."""
         reached: list[socket.socket] = []
+        is_over = threading.Event()
         # A receiver that drips octets resets every time-out of the socket: this one it cannot reset.
-        patience = threading.Timer(self._timeout_s, _hang_up, (reached,))
+        patience = threading.Timer(self._timeout_s, _hang_up, (reached, is_over))
         patience.daemon = True
         patience.start()
-        began = time.monotonic()
         connection = http.client.HTTPConnection(self.host, self._port)
         try:
             connection.sock = self._reach(reached)
             connection.request("POST", self._path, body, self.headers(body, timestamp_s))
-            with connection.getresponse() as answer:
-                answer.read(MOST_ANSWER_BYTES)
-                return _judged(answer.status)
+            with connection.getresponse() as answer:  # status and headers; the body is nothing to us
+                # a connection that we cut looks like headers that ended
+                return self._too_late() if is_over.is_set() else _judged(answer.status)
         except ssl.SSLCertVerificationError as error:
             return Attempt(Outcome.FAILED, f"the certificate of {self.host} is not good: {error.verify_message}")
         except (OSError, http.client.HTTPException, ValueError) as error:
-            if time.monotonic() - began >= self._timeout_s:
-                return Attempt(Outcome.FAILED, f"no answer within {self._timeout_s:g} s")
+            if is_over.is_set() or isinstance(error, TimeoutError):
+                return self._too_late()
             return Attempt(Outcome.FAILED, _in_words(error))
         finally:
             patience.cancel()
@@ -133,9 +130,12 @@ class Poster:
             for stream in reached:
                 stream.close()
 
+    def _too_late(self) -> Attempt:
+        return Attempt(Outcome.FAILED, f"no answer within {self._timeout_s:g} s")
+
     def _reach(self, reached: list[socket.socket]) -> socket.socket:
         """Return a connection to the receiver, which from its first moment on can be ended through `reached`."""
-        stream = socket.create_connection((self.host, self._port), self._timeout_s)
+        stream = socket.create_connection((self.host, self._port), self._timeout_s)  # for each of its addresses
         reached.append(stream)
         if self._tls is not None:
             stream = self._tls.wrap_socket(stream, server_hostname=self.host, do_handshake_on_connect=False)
@@ -161,8 +161,9 @@ def signature(secret: bytes, body: bytes, timestamp_s: int) -> str:
     return hmac.new(secret, b"%d." % timestamp_s + body, hashlib.sha256).hexdigest()
 
 
-def _hang_up(reached: list[socket.socket]) -> None:
+def _hang_up(reached: list[socket.socket], is_over: threading.Event) -> None:
     """End whatever a connection waits for."""
+    is_over.set()
     for stream in reached:
         try:
             socket.socket.shutdown(stream, socket.SHUT_RDWR)  # not TLS's own: it would wait for the other side
@@ -185,8 +186,6 @@ def _in_words(error: Exception) -> str:
     """Return why an attempt failed; texts of exceptions may quote what came from the receiver, so they are not used."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
     if isinstance(error, http.client.HTTPException):
         return f"no answer of HTTP ({type(error).__name__})"
     return f"the connection failed ({type(error).__name__})"
