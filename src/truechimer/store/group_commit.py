@@ -13,6 +13,7 @@ from threading import Lock
 from typing import Any, Protocol
 
 from truechimer.store.fabric import StoreClosed, StoreRejected
+from truechimer.store.sqlite_errors import FAILURES
 
 Work = Callable[[sqlite3.Connection], Any]
 
@@ -23,7 +24,7 @@ class _Connects(Protocol):
     def connect(self) -> sqlite3.Connection:
         """Return a new connection, ready for writing; raises `StoreRejected` or `sqlite3.Error`."""
 
-    def rejection(self, error: sqlite3.Error) -> StoreRejected:
+    def rejection(self, error: Exception) -> StoreRejected:
         """Return the typed form of a failure."""
 
 
@@ -115,7 +116,7 @@ class GroupCommit:
             self.failing = None
             for request, (result, refused) in zip(batch, results, strict=True):
                 request.settle(result=result, error=refused)
-        except (StoreRejected, sqlite3.Error) as error:
+        except (StoreRejected, *FAILURES) as error:
             self._drop()
             self.failing = error if isinstance(error, StoreRejected) else self._connects.rejection(error)
             for request in batch:
@@ -141,7 +142,7 @@ class GroupCommit:
             db.execute("SAVEPOINT one")
             try:
                 results.append((request.work(db), None))
-            except sqlite3.Error:
+            except FAILURES:
                 raise
             except Exception as refused:  # noqa: BLE001  # whatever it is, it belongs to who asked, not to the others
                 db.execute("ROLLBACK TO one")

@@ -9,11 +9,15 @@ from pathlib import Path
 
 from truechimer.store.fabric import StoreBusy, StoreCorrupt, StoreFull, StoreIoFailed, StoreReadOnly, StoreRejected
 
+FAILURES = (sqlite3.Error, UnicodeError)
+"""What the library raises: damaged text that is not UTF-8 comes up as a `UnicodeError`, even from its own messages."""
 _PRIMARY = 0xFF
 
 
-def rejection(path: Path, error: sqlite3.Error, doing: str) -> StoreRejected:
+def rejection(path: Path, error: Exception, doing: str) -> StoreRejected:
     """Return the typed rejection of a failure of SQLite while `doing` something ("written", "read", "opened")."""
+    if isinstance(error, UnicodeError):
+        return StoreCorrupt(str(path), "the file", "is damaged (text in it is not UTF-8): keep a copy of it")
     code = getattr(error, "sqlite_errorcode", None)
     where, said = str(path), f"not {doing} ({_words(error)})"
     match None if code is None else code & _PRIMARY:
@@ -33,7 +37,7 @@ def rejection(path: Path, error: sqlite3.Error, doing: str) -> StoreRejected:
             return StoreRejected(where, f"{said}: check the disk and the file's rights")
 
 
-def _words(error: sqlite3.Error) -> str:
+def _words(error: Exception) -> str:
     """Return what SQLite said, with its name for it, which names the system call."""
     name = getattr(error, "sqlite_errorname", None)
     return f"{error}, {name}" if name else str(error)

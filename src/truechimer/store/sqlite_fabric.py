@@ -32,6 +32,7 @@ from truechimer.store.fabric import (
 from truechimer.store.group_commit import GroupCommit
 from truechimer.store.hearing import Hall
 from truechimer.store.sqlite_check import Check, check, verify_entry, verify_place, verify_value
+from truechimer.store.sqlite_errors import FAILURES
 from truechimer.store.sqlite_file import SqliteFile
 
 _T = TypeVar("_T")
@@ -141,6 +142,8 @@ class SqliteFabric:
     def get(self, key: str) -> Value | None:
         """See `fabric.Fabric.get`."""
         printable_name(key)
+        if self._file.form != schema.VERSION:
+            return None
         query = "SELECT rev, key, data, digest FROM fabric_keys WHERE key = ?"
         row = self._look(lambda db: db.execute(query, (key,)).fetchone())
         return None if row is None else self._value(row)
@@ -182,6 +185,8 @@ class SqliteFabric:
         )
 
         def page(last: int) -> Iterator[Value]:
+            if self._file.form != schema.VERSION:
+                return iter(())
             rows = self._look(lambda db: db.execute(query, (last, len(prefix), prefix, _PAGE)).fetchall())
             return map(self._value, rows)
 
@@ -294,7 +299,7 @@ class SqliteFabric:
                     check(db, str(self.path), how)
             finally:
                 db.close()
-        except sqlite3.Error as error:
+        except FAILURES as error:
             raise self._file.rejection(error, "read") from None
 
     def close(self) -> None:
@@ -337,7 +342,7 @@ class SqliteFabric:
                 if self._reader is None:
                     self._reader = self._file.reader()
                 return read(self._reader)
-            except sqlite3.Error as error:
+            except FAILURES as error:
                 if self._reader is not None:
                     self._reader.close()
                     self._reader = None

@@ -16,7 +16,7 @@ from pathlib import Path
 from truechimer.store import sqlite_schema as schema
 from truechimer.store.fabric import StoreBusy, StoreCorrupt, StoreIoFailed, StoreRejected
 from truechimer.store.sqlite_check import Check, check
-from truechimer.store.sqlite_errors import rejection
+from truechimer.store.sqlite_errors import FAILURES, rejection
 
 BUSY_S = 5.0
 """How long a write waits for another process that writes the same file."""
@@ -51,10 +51,10 @@ class SqliteFile:
                     with_check.close()
                 return None
             return self._begin()
-        except sqlite3.Error as error:
+        except FAILURES as error:
             raise self.rejection(error, "opened") from None
 
-    def rejection(self, error: sqlite3.Error, doing: str = "written") -> StoreRejected:
+    def rejection(self, error: Exception, doing: str = "written") -> StoreRejected:
         """Return the typed form of a failure."""
         return rejection(self.path, error, doing)
 

@@ -7,12 +7,11 @@ number, so the writer says where it goes: the same records again change nothing,
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from truechimer.store.fabric import Item, StoreRejected
+from truechimer.store.fabric import Item, StoreMisuse
 from truechimer.store.sqlite_check import Check
 from truechimer.store.sqlite_fabric import SqliteFabric
 
 STREAM = "records"
-RecordStoreRejected = StoreRejected
 
 
 class SqliteRecords:
@@ -33,9 +32,12 @@ class SqliteRecords:
     def append(self, records: Iterable[tuple[int, bytes]]) -> None:
         """Write (seq, data) pairs, which follow each other, in one transaction; they are on the disk when this returns.
 
-        Records that are there already, with the same bytes, are not written again. Raises `StoreRejected`.
+        Records that are there already, with the same bytes, are not written again. Raises `StoreRejected`,
+        `StoreMisuse` where they do not follow each other.
         """
         items = [(seq, Item(str(seq), data)) for seq, data in records]
+        if [seq for seq, _ in items] != list(range(items[0][0], items[0][0] + len(items)) if items else ()):
+            raise StoreMisuse(f"records {items[0][0]} to {items[-1][0]} do not follow each other")
         if items:
             self._fabric.append_all(STREAM, [item for _, item in items], expect=items[0][0])
 

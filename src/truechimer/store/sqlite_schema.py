@@ -42,14 +42,15 @@ _BEFORE = {
 
 
 def digest(*parts: str | int | bytes) -> bytes:
-    """Return the digest of a row: SHA-256 over its parts with their lengths, cut to 16 bytes.
+    """Return the digest of a row: SHA-256 over its parts with types and lengths, cut to 16 bytes.
 
     It finds damage, not intent: who can write the file can write digests.
     """
     whole = sha256()
     for part in parts:
-        data = part if isinstance(part, bytes) else str(part).encode()
-        whole.update(b"%d:" % len(data))
+        # A damaged row may hold any type in any place; its name is part of the digest.
+        data = part if isinstance(part, bytes) else str(part).encode(errors="surrogatepass")
+        whole.update(b"%s %d:" % (type(part).__name__.encode(), len(data)))
         whole.update(data)
     return whole.digest()[:DIGEST_BYTES]
 
