@@ -6,18 +6,38 @@ are loaded by the first statistic that uses them.
 Source: NIST SP 1065 (Riley and Howe 2008); IEEE Std 1139-2022; ITU-T G.810.
 """
 
+from truechimer.stability.covariance import gcodev, three_cornered_hat
 from truechimer.stability.curve import SeriesRejected, Skipped, StabilityCurve, StabilityMisuse
 from truechimer.stability.deviations import adev, hdev, mdev, oadev, ohdev, tdev
+from truechimer.stability.dynamic import StabilitySurface, dynamic
+from truechimer.stability.parabolic import pdev
+from truechimer.stability.theo import theo1, theobr, theoh
+from truechimer.stability.time_error import mtie, tierms
+from truechimer.stability.total import htotdev, mtotdev, totdev, ttotdev
 
 __all__ = [
     "SeriesRejected",
     "Skipped",
     "StabilityCurve",
     "StabilityMisuse",
+    "StabilitySurface",
     "adev",
+    "dynamic",
+    "gcodev",
     "hdev",
+    "htotdev",
     "mdev",
+    "mtie",
+    "mtotdev",
     "oadev",
     "ohdev",
+    "pdev",
     "tdev",
+    "theo1",
+    "theobr",
+    "theoh",
+    "three_cornered_hat",
+    "tierms",
+    "totdev",
+    "ttotdev",
 ]

@@ -94,3 +94,18 @@ def runs(x: Floats) -> list[Floats]:
     there = np.isfinite(x)
     edges = np.flatnonzero(np.diff(np.concatenate(([False], there, [False]))))
     return [x[start:stop] for start, stop in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def widen(top: Floats, low: Floats, wider_top: Floats, wider_low: Floats, step: int) -> None:
+    """As `loops.widen`."""
+    size = top.size - step
+    np.maximum(top[:size], top[step:], out=wider_top[:size])
+    np.minimum(low[:size], low[step:], out=wider_low[:size])
+
+
+def largest_range(top: Floats, low: Floats, step: int) -> float:
+    """As `loops.largest_range`."""
+    size = top.size - step
+    with np.errstate(invalid="ignore"):
+        spans = np.maximum(top[:size], top[step:]) - np.minimum(low[:size], low[step:])
+    return float(np.max(spans))

@@ -8,55 +8,66 @@ MDEV^2 = <[sum over k < m of that / m]^2> / (2 tau^2); TDEV = tau MDEV / sqrt(3)
 HDEV^2 = <[x(i+3m) - 3 x(i+2m) + 3 x(i+m) - x(i)]^2> / (6 tau^2), over i = 0, m, 2m ... ; OHDEV over every i.
 """
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from truechimer.stability import sums
+from truechimer.stability import degrees, sums
 from truechimer.stability.curve import StabilityCurve
+from truechimer.stability.degrees import Degrees
 from truechimer.stability.factors import Factors
 from truechimer.stability.series import Series
-from truechimer.stability.statistics import Statistic, Value, curve_of
-
-DEFAULT_CI = 0.683
+from truechimer.stability.statistics import DEFAULT_CI, Statistic, Value, curve_of, root
 
 
 def _adev_at(series: Series, m: int) -> Value:
-    return _root(sums.second_differences(series, m, overlapping=False), 2.0, m * series.tau0_s)
+    return root(sums.second_differences(series, m, overlapping=False), 2.0, m * series.tau0_s)
 
 
 def _oadev_at(series: Series, m: int) -> Value:
-    return _root(sums.second_differences(series, m, overlapping=True), 2.0, m * series.tau0_s)
+    return root(sums.second_differences(series, m, overlapping=True), 2.0, m * series.tau0_s)
 
 
 def _hdev_at(series: Series, m: int) -> Value:
-    return _root(sums.third_differences(series, m, overlapping=False), 6.0, m * series.tau0_s)
+    return root(sums.third_differences(series, m, overlapping=False), 6.0, m * series.tau0_s)
 
 
 def _ohdev_at(series: Series, m: int) -> Value:
-    return _root(sums.third_differences(series, m, overlapping=True), 6.0, m * series.tau0_s)
+    return root(sums.third_differences(series, m, overlapping=True), 6.0, m * series.tau0_s)
 
 
 def _mdev_at(series: Series, m: int) -> Value:
-    return _root(sums.window_sums_of_second_differences(series, m), 2.0, m * (m * series.tau0_s))
+    return root(sums.window_sums_of_second_differences(series, m), 2.0, m * (m * series.tau0_s))
 
 
 def _tdev_at(series: Series, m: int) -> Value:
-    return _root(sums.window_sums_of_second_differences(series, m), 6.0, float(m))
+    return root(sums.window_sums_of_second_differences(series, m), 6.0, float(m))
 
 
-def _root(found: sums.Sum, divisor: float, scale: float) -> Value:
-    """Return sqrt(mean / divisor) / scale."""
-    if found.terms == 0:
-        return Value(np.nan, 0)
-    return Value(float(np.sqrt(found.total / found.terms / divisor)) / scale, found.terms)
+def _allan_degrees(alpha: int, m: int, terms: int, _n_phases: int) -> Degrees:
+    return degrees.of_differences(alpha, 2, m, terms, overlapping=True)
 
 
-ADEV = Statistic("adev", _adev_at, span=2)
-OADEV = Statistic("oadev", _oadev_at, span=2)
-MDEV = Statistic("mdev", _mdev_at, span=3, spare=1)
-TDEV = Statistic("tdev", _tdev_at, span=3, spare=1)
-HDEV = Statistic("hdev", _hdev_at, span=3)
-OHDEV = Statistic("ohdev", _ohdev_at, span=3)
+def _allan_degrees_apart(alpha: int, m: int, terms: int, _n_phases: int) -> Degrees:
+    return degrees.of_differences(alpha, 2, m, terms, overlapping=False)
+
+
+def _hadamard_degrees(alpha: int, m: int, terms: int, _n_phases: int) -> Degrees:
+    return degrees.of_differences(alpha, 3, m, terms, overlapping=True)
+
+
+def _hadamard_degrees_apart(alpha: int, m: int, terms: int, _n_phases: int) -> Degrees:
+    return degrees.of_differences(alpha, 3, m, terms, overlapping=False)
+
+
+def _modified_degrees(alpha: int, m: int, terms: int, _n_phases: int) -> Degrees:
+    return degrees.of_window_means(alpha, 2, m, terms)
+
+
+ADEV = Statistic("adev", _adev_at, span=2, degrees=_allan_degrees_apart)
+OADEV = Statistic("oadev", _oadev_at, span=2, degrees=_allan_degrees)
+MDEV = Statistic("mdev", _mdev_at, span=3, spare=1, degrees=_modified_degrees, averages_phase=True)
+TDEV = Statistic("tdev", _tdev_at, span=3, spare=1, degrees=_modified_degrees, averages_phase=True)
+HDEV = Statistic("hdev", _hdev_at, span=3, degrees=_hadamard_degrees_apart)
+OHDEV = Statistic("ohdev", _ohdev_at, span=3, degrees=_hadamard_degrees)
 
 
 def adev(

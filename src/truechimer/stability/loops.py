@@ -165,3 +165,33 @@ def products_of_second_differences(x: Floats, z: Floats, m: int) -> float:
         for j in range(width):
             lanes[j] += ((x2[j] - x1[j]) - (x1[j] - x0[j])) * ((z2[j] - z1[j]) - (z1[j] - z0[j]))
     return fold(lanes)
+
+
+@kernel
+def widen(top: Floats, low: Floats, wider_top: Floats, wider_low: Floats, step: int) -> None:
+    """Write into `wider_...` the extremes of windows that are `step` longer; windows of `top`, `low` overlap or
+    meet.
+    """
+    a, b = top[step:], low[step:]
+    for i in range(top.size - step):
+        wider_top[i] = max(top[i], a[i])
+        wider_low[i] = min(low[i], b[i])
+
+
+@kernel
+def largest_range(top: Floats, low: Floats, step: int) -> float:
+    """Return the largest peak-to-peak value of the windows that `widen` by `step` would give."""
+    lanes = np.full(LANES, -np.inf)
+    terms = top.size - step
+    for i in range(0, terms, LANES):
+        width = min(LANES, terms - i)
+        a = top[i : i + width]
+        b = top[i + step : i + step + width]
+        c = low[i : i + width]
+        d = low[i + step : i + step + width]
+        for j in range(width):
+            lanes[j] = max(lanes[j], max(a[j], b[j]) - min(c[j], d[j]))
+    best = -np.inf
+    for j in range(LANES):
+        best = max(best, lanes[j])
+    return best

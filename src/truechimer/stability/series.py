@@ -44,6 +44,11 @@ class Series:
     has_gaps: bool
     rate: float = 0.0
 
+    @classmethod
+    def of_run(cls, x_s: Floats, tau0_s: float) -> "Series":
+        """Return a series of one stretch without gaps."""
+        return cls((Piece(x_s, 0),), tau0_s, x_s.size, has_gaps=False)
+
 
 def make_series(values: ArrayLike, tau0_s: float, *, data: str = "phase", detrend: str = "none") -> Series:
     """Check `values` (n,) and return them as phases.

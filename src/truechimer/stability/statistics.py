@@ -3,6 +3,7 @@
 It knows no formula of a statistic; each brings its own (`deviations.py` and its neighbours).
 """
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -11,12 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from truechimer.stability.curve import Ints, Skipped, StabilityCurve, StabilityMisuse
+from truechimer.stability.confidence import DegreesOf, degrees_of, interval, noise_of
+from truechimer.stability.curve import Floats, Ints, Skipped, StabilityCurve, StabilityMisuse
 from truechimer.stability.factors import Factors, chosen
 from truechimer.stability.series import Series, make_series
+from truechimer.stability.sums import Sum
 
 Spread = Callable[[Callable[[int], "Value"], Iterable[int]], Iterable["Value"]]
 """How the averaging factors are worked off: `map`, or the `map` of a pool of threads (kernels release the lock)."""
+
+
+BIASES = ("none", "sp1065")
+DEFAULT_CI = 0.683
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +34,21 @@ class Value:
     terms: int
 
 
+def root(found: Sum, divisor: float, scale: float) -> Value:
+    """Return sqrt(mean of the terms / divisor) / scale."""
+    if found.terms == 0:
+        return Value(np.nan, 0)
+    return Value(math.sqrt(found.total / found.terms / divisor) / scale, found.terms)
+
+
 @dataclass(frozen=True, slots=True)
 class Statistic:
     """One statistic: `at(series, m)`, and what a record must have for it: span * m + 1 - spare phases.
 
-    `tau_factor`: tau = tau_factor * m * tau0. `least`, `even`, `octave`: which factors there are.
+    `tau_factor`: tau = tau_factor * m * tau0. `least`, `even`, `octave`: which factors there are. `degrees`: its edf,
+    None where no distribution is known. `averages_phase`: as for `noise_identification.identify`.
+    `bias(alpha, m, n_phases)`: the expectation of the squared value over the variance that it stands for, where SP 1065
+    states it. `all_at(series, factors)`: every factor at once, where that shares work.
     """
 
     name: str
@@ -42,6 +59,10 @@ class Statistic:
     least: int = 1
     even: bool = False
     octave: Callable[[int], Ints] | None = None
+    degrees: DegreesOf | None = None
+    averages_phase: bool = False
+    bias: Callable[[int, int, int], float] | None = None
+    all_at: Callable[[Series, list[int]], list[Value]] | None = None
 
     def most(self, n_phases: int) -> int:
         """Return the largest averaging factor that a record of `n_phases` allows."""
@@ -50,23 +71,31 @@ class Statistic:
 
 def curve_of(
     statistic: Statistic,
-    values: ArrayLike,
+    values: ArrayLike | Series,
     tau0_s: float,
     m: Factors,
     *,
     data: str = "phase",
-    ci: float | None = 0.683,
+    ci: float | None = DEFAULT_CI,
     alpha: float | None = None,
     detrend: str = "none",
+    bias: str = "none",
     spread: Spread | None = None,
 ) -> StabilityCurve:
     """Compute one statistic of a series; see the public functions for what the arguments mean."""
     check_level(ci)
+    if bias not in BIASES:
+        raise StabilityMisuse(f"bias is one of {', '.join(BIASES)}, not {bias!r}")
+    if alpha is not None and not -4 <= alpha <= 2:
+        raise StabilityMisuse(f"alpha is a power-law exponent from 2 (white PM) to -2 (random-walk FM), not {alpha!r}")
     series = values if isinstance(values, Series) else make_series(values, tau0_s, data=data, detrend=detrend)
     factors, skipped = chosen(
         m, statistic.most(series.n_phases), least=statistic.least, even=statistic.even, octave=statistic.octave
     )
-    found = list((spread or map)(partial(statistic.at, series), factors.tolist()))
+    if statistic.all_at is not None:
+        found = statistic.all_at(series, factors.tolist())
+    else:
+        found = list((spread or map)(partial(statistic.at, series), factors.tolist()))
     value = np.array([each.value for each in found], dtype=np.float64)
     terms = np.array([each.terms for each in found], dtype=np.int64)
     there = terms > 0
@@ -74,20 +103,41 @@ def curve_of(
     lost = [Skipped(int(each), "no term has all its points: gaps") for each in factors[~there]] if asked else []
     kept, value, terms = factors[there], value[there], terms[there]
     nothing = np.full(kept.size, np.nan)
+    noise, edf, lower, upper = nothing, nothing, nothing, nothing
+    if kept.size and (ci is not None or bias != "none") and statistic.degrees is not None:
+        noise = noise_of(series, kept, alpha=alpha, averages_phase=statistic.averages_phase)
+        noise = np.where(value > 0.0, noise, np.nan)
+    if bias != "none" and statistic.bias is not None:
+        value = value / np.sqrt(_biases(statistic.bias, kept, noise, series.n_phases))
+    if ci is not None and statistic.degrees is not None:
+        edf, third = degrees_of(statistic.degrees, kept, terms, noise, series.n_phases)
+        lower, upper = interval(value, edf, third, ci)
     return StabilityCurve(
         tau_s=np.asarray(statistic.tau_factor * series.tau0_s * kept, dtype=np.float64),
         value=value,
-        lower=nothing,
-        upper=nothing,
+        lower=lower,
+        upper=upper,
         n=terms,
-        noise=nothing if alpha is None else np.full(kept.size, float(alpha)),
+        noise=noise,
         m=kept,
         statistic=statistic.name,
         tau0_s=series.tau0_s,
         ci=ci,
-        edf=nothing,
+        edf=edf,
+        bias=bias if statistic.bias is not None else "none",
         skipped=(*skipped, *lost),
     )
+
+
+def _biases(bias: Callable[[int, int, int], float], factors: Ints, noise: Floats, n_phases: int) -> Floats:
+    """Return the bias at each factor; where the noise is unknown there is none to take out, and the value is NaN."""
+    known = np.isfinite(noise)
+    found = np.full(factors.size, np.nan)
+    found[known] = [
+        bias(int(np.clip(np.round(alpha), -2, 2)), int(m), n_phases)
+        for alpha, m in zip(noise[known], factors[known], strict=True)
+    ]
+    return found
 
 
 def check_level(ci: float | None) -> None:

@@ -1,0 +1,197 @@
+"""Theo1, TheoBR and TheoH: stability up to three quarters of the record.
+
+It does not know how terms are summed (`long_sums.py`), nor degrees of freedom and biases (`degrees_long.py`).
+
+Source: NIST SP 1065 (2008) sections 5.2.15 and 5.2.16; Howe, McGee-Taylor and Tasset 2006. Theo1 at even m >= 10
+belongs to tau = 0.75 m tau0. TheoBR: Theo1 times the mean over i = 0 ... n of AVAR(9 + 3i)/Theo1(12 + 4i), as
+variances, with n = floor(N/6 - 3). TheoH: OADEV up to a fifth of the record, TheoBR beyond.
+"""
+
+import math
+from functools import partial
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from truechimer.stability import degrees_long, long_sums, sums
+from truechimer.stability.curve import Floats, Ints, Skipped, StabilityCurve, StabilityMisuse
+from truechimer.stability.degrees import Degrees
+from truechimer.stability.deviations import OADEV
+from truechimer.stability.factors import Factors, chosen
+from truechimer.stability.series import Series, make_series
+from truechimer.stability.statistics import DEFAULT_CI, Spread, Statistic, Value, curve_of, root
+
+LEAST = 10
+THINNED = 64
+"""Ratios that `approximation="thinned"` averages, evenly spread over all n + 1."""
+
+
+def _theo1_at(series: Series, m: int) -> Value:
+    return root(long_sums.theo1(series, m), 0.75, m * series.tau0_s)
+
+
+def _theo_octaves(most: int) -> Ints:
+    return LEAST * np.left_shift(1, np.arange(max(int(most // LEAST).bit_length(), 1), dtype=np.int64))
+
+
+def _theo_degrees(alpha: int, m: int, _terms: int, n_phases: int) -> Degrees:
+    return degrees_long.of_theo1(alpha, m, n_phases)
+
+
+THEO1 = Statistic(
+    "theo1",
+    _theo1_at,
+    span=1,
+    tau_factor=0.75,
+    least=LEAST,
+    even=True,
+    octave=_theo_octaves,
+    degrees=_theo_degrees,
+    bias=degrees_long.theo1_bias,
+)
+
+
+def theo1(
+    x_s: ArrayLike,
+    tau0_s: float,
+    m: Factors = None,
+    *,
+    data: str = "phase",
+    ci: float | None = DEFAULT_CI,
+    alpha: float | None = None,
+    bias: str = "none",
+    detrend: str = "none",
+    spread: Spread | None = None,
+) -> StabilityCurve:
+    """Return Theo1 (SP1065 5.2.15) at tau = 0.75 m tau0, m even from 10 to N - 1. Costs N^2.
+
+    `bias="sp1065"` makes it comparable with ADEV by the noise type; `theobr` does so by the data. `spread`: how
+    averaging factors are worked off, `map` or the `map` of a pool of threads. Other arguments and errors as `adev`.
+    """
+    return curve_of(THEO1, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, bias=bias, detrend=detrend, spread=spread)
+
+
+def theobr(
+    x_s: ArrayLike,
+    tau0_s: float,
+    m: Factors = None,
+    *,
+    data: str = "phase",
+    ci: float | None = DEFAULT_CI,
+    alpha: float | None = None,
+    detrend: str = "none",
+    approximation: str = "",
+    spread: Spread | None = None,
+) -> StabilityCurve:
+    """Return TheoBR (SP1065 5.2.16), Theo1 with its bias against ADEV taken out by the data. Costs N^3/65.
+
+    That is half a minute of one processor at N = 20,000; `approximation="thinned"` averages 64 of the ratios and says
+    so. Other arguments as `theo1`.
+    """
+    series = make_series(x_s, tau0_s, data=data, detrend=detrend)
+    ratio = _bias_ratio(series, approximation, spread)
+    curve = curve_of(THEO1, series, tau0_s, m, ci=ci, alpha=alpha, spread=spread)
+    return _scaled(curve, math.sqrt(ratio), "theobr", approximation)
+
+
+def theoh(
+    x_s: ArrayLike,
+    tau0_s: float,
+    m: Factors = None,
+    *,
+    data: str = "phase",
+    ci: float | None = DEFAULT_CI,
+    alpha: float | None = None,
+    detrend: str = "none",
+    approximation: str = "",
+    spread: Spread | None = None,
+) -> StabilityCurve:
+    """Return TheoH (SP1065 5.2.16): OADEV at tau = m tau0 up to a fifth of the record, TheoBR beyond it.
+
+    `m` asks for tau = m tau0. Beyond the fifth Theo1's even factor nearest to m/0.75 is taken: the curve's `m` is then
+    that factor, and `tau_s` is 0.75 times as many tau0. Arguments as `theobr`.
+    """
+    series = make_series(x_s, tau0_s, data=data, detrend=detrend)
+    fifth = max((series.n_phases - 1) // 5, 1)
+    longest = int(0.75 * (series.n_phases - 1))
+    wanted, skipped = chosen(m, longest)
+    short = wanted[wanted <= fifth]
+    far = np.unique(2 * np.maximum(np.round(wanted[wanted > fifth] / 1.5).astype(np.int64), LEAST // 2))
+    far = far[far < series.n_phases]
+    near_curve = curve_of(OADEV, series, tau0_s, short, ci=ci, alpha=alpha) if short.size else None
+    far_curve = None
+    if far.size:
+        ratio = _bias_ratio(series, approximation, spread)
+        far_curve = curve_of(THEO1, series, tau0_s, far, ci=ci, alpha=alpha, spread=spread)
+        far_curve = _scaled(far_curve, math.sqrt(ratio), "theoh", approximation)
+    return _joined([each for each in (near_curve, far_curve) if each is not None], skipped, series.tau0_s, ci)
+
+
+def _bias_ratio(series: Series, approximation: str, spread: Spread | None) -> float:
+    """Return the mean of AVAR(9 + 3i)/Theo1(12 + 4i), variances, over i = 0 ... floor(N/6 - 3); NaN where none is."""
+    if approximation not in {"", "thinned"}:
+        raise StabilityMisuse(f"approximation is '' (exact) or 'thinned', not {approximation!r}")
+    count = series.n_phases // 6 - 3 + 1
+    if count < 1:
+        return math.nan
+    every = np.arange(count)
+    if approximation and count > THINNED:
+        every = np.unique(np.round(np.linspace(0, count - 1, THINNED)).astype(np.int64))
+    ratios = np.array([each.value for each in (spread or map)(partial(_ratio, series), every.tolist())])
+    there = ratios[np.isfinite(ratios)]
+    return float(np.mean(there)) if there.size else math.nan
+
+
+def _ratio(series: Series, i: int) -> Value:
+    theo = _theo1_at(series, 12 + 4 * i)
+    allan = root(sums.second_differences(series, 9 + 3 * i, overlapping=True), 2.0, (9 + 3 * i) * series.tau0_s)
+    if not theo.terms or not allan.terms or theo.value == 0.0:
+        return Value(math.nan, 0)
+    return Value((allan.value / theo.value) ** 2, theo.terms)
+
+
+def _scaled(curve: StabilityCurve, factor: float, name: str, approximation: str) -> StabilityCurve:
+    if math.isnan(factor):
+        lost = tuple(Skipped(int(m), "too few points to take out the bias: 18 are needed") for m in curve.m)
+        return _joined([], (*curve.skipped, *lost), curve.tau0_s, curve.ci, name=name)
+    return StabilityCurve(
+        tau_s=curve.tau_s,
+        value=curve.value * factor,
+        lower=curve.lower * factor,
+        upper=curve.upper * factor,
+        n=curve.n,
+        noise=curve.noise,
+        m=curve.m,
+        statistic=name,
+        tau0_s=curve.tau0_s,
+        ci=curve.ci,
+        edf=curve.edf,
+        approximation=approximation,
+        skipped=curve.skipped,
+    )
+
+
+def _joined(
+    curves: list[StabilityCurve], skipped: tuple[Skipped, ...], tau0_s: float, ci: float | None, *, name: str = "theoh"
+) -> StabilityCurve:
+    def all_of(field: str) -> Floats:
+        return np.concatenate([np.zeros(0), *(getattr(curve, field) for curve in curves)])
+
+    def counts_of(field: str) -> Ints:
+        return np.concatenate([np.zeros(0, dtype=np.int64), *(getattr(curve, field) for curve in curves)])
+
+    return StabilityCurve(
+        tau_s=all_of("tau_s"),
+        value=all_of("value"),
+        lower=all_of("lower"),
+        upper=all_of("upper"),
+        n=counts_of("n"),
+        noise=all_of("noise"),
+        m=counts_of("m"),
+        statistic=name,
+        tau0_s=tau0_s,
+        ci=ci,
+        edf=all_of("edf"),
+        approximation=next((curve.approximation for curve in curves if curve.approximation), ""),
+        skipped=(*skipped, *(each for curve in curves for each in curve.skipped)),
+    )

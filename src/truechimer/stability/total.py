@@ -1,0 +1,143 @@
+"""Total deviations: total, modified total, time total and Hadamard total.
+
+It does not know how terms are summed (`long_sums.py`), nor degrees of freedom and biases (`degrees_long.py`).
+
+Source: NIST SP 1065 (2008) sections 5.2.11 to 5.2.14. TOTDEV: OADEV's terms about every inner point, the record
+reflected about its end points. MTOTDEV: every window of 3m phases, its slope by half averages taken out, reflected
+evenly to 9m; the mean of its 6m squared modified terms. TTOTDEV = tau MTOTDEV / sqrt(3). HTOTDEV: the same of
+frequencies with Hadamard's terms, and at m = 1 OHDEV.
+"""
+
+from numpy.typing import ArrayLike
+
+from truechimer.stability import degrees_long, long_sums, sums
+from truechimer.stability.curve import StabilityCurve
+from truechimer.stability.degrees import Degrees
+from truechimer.stability.factors import Factors
+from truechimer.stability.series import Series
+from truechimer.stability.statistics import DEFAULT_CI, Spread, Statistic, Value, curve_of, root
+
+
+def _totdev_at(series: Series, m: int) -> Value:
+    return root(long_sums.reflected_record(series, m), 2.0, m * series.tau0_s)
+
+
+def _mtotdev_at(series: Series, m: int) -> Value:
+    return root(long_sums.total_of_phase(series, m), 12.0 * m, m * (m * series.tau0_s))
+
+
+def _ttotdev_at(series: Series, m: int) -> Value:
+    return root(long_sums.total_of_phase(series, m), 36.0 * m, float(m))
+
+
+def _htotdev_at(series: Series, m: int) -> Value:
+    if m == 1:
+        return root(sums.third_differences(series, 1, overlapping=True), 6.0, series.tau0_s)
+    return root(long_sums.total_of_frequency(series, m), 36.0 * m, float(m))
+
+
+def _tot_degrees(alpha: int, m: int, _terms: int, n_phases: int) -> Degrees:
+    return degrees_long.of_totdev(alpha, m, n_phases)
+
+
+def _mtot_degrees(alpha: int, m: int, _terms: int, n_phases: int) -> Degrees:
+    return degrees_long.of_mtotdev(alpha, m, n_phases)
+
+
+def _htot_degrees(alpha: int, m: int, _terms: int, n_phases: int) -> Degrees:
+    return degrees_long.of_htotdev(alpha, m, n_phases)
+
+
+TOTDEV = Statistic("totdev", _totdev_at, span=1, degrees=_tot_degrees, bias=degrees_long.totdev_bias)
+MTOTDEV = Statistic(
+    "mtotdev",
+    _mtotdev_at,
+    span=3,
+    spare=1,
+    degrees=_mtot_degrees,
+    averages_phase=True,
+    bias=degrees_long.mtotdev_bias,
+)
+TTOTDEV = Statistic(
+    "ttotdev",
+    _ttotdev_at,
+    span=3,
+    spare=1,
+    degrees=_mtot_degrees,
+    averages_phase=True,
+    bias=degrees_long.mtotdev_bias,
+)
+HTOTDEV = Statistic("htotdev", _htotdev_at, span=3, degrees=_htot_degrees, bias=degrees_long.htotdev_bias)
+
+
+def totdev(
+    x_s: ArrayLike,
+    tau0_s: float,
+    m: Factors = None,
+    *,
+    data: str = "phase",
+    ci: float | None = DEFAULT_CI,
+    alpha: float | None = None,
+    bias: str = "none",
+    detrend: str = "none",
+) -> StabilityCurve:
+    """Return the total deviation (SP1065 5.2.11): ADEV with more confidence at long tau, up to m = N - 1.
+
+    `bias="sp1065"` takes out 1 - a tau/T of flicker and random-walk FM. Other arguments and errors as `adev`.
+    """
+    return curve_of(TOTDEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, bias=bias, detrend=detrend)
+
+
+def mtotdev(
+    x_s: ArrayLike,
+    tau0_s: float,
+    m: Factors = None,
+    *,
+    data: str = "phase",
+    ci: float | None = DEFAULT_CI,
+    alpha: float | None = None,
+    bias: str = "none",
+    detrend: str = "none",
+    spread: Spread | None = None,
+) -> StabilityCurve:
+    """Return the modified total deviation (SP1065 5.2.12): MDEV with more confidence at long tau. Costs N^2.
+
+    Its expectation is below MDEV's; `bias="sp1065"` divides by the ratio of the noise type. `spread`: how averaging
+    factors are worked off, `map` or the `map` of a pool of threads. Other arguments and errors as `adev`.
+    """
+    return curve_of(MTOTDEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, bias=bias, detrend=detrend, spread=spread)
+
+
+def ttotdev(
+    x_s: ArrayLike,
+    tau0_s: float,
+    m: Factors = None,
+    *,
+    data: str = "phase",
+    ci: float | None = DEFAULT_CI,
+    alpha: float | None = None,
+    bias: str = "none",
+    detrend: str = "none",
+    spread: Spread | None = None,
+) -> StabilityCurve:
+    """Return the time total deviation, tau MTOTDEV / sqrt(3), in seconds (SP1065 5.2.13). Arguments as `mtotdev`."""
+    return curve_of(TTOTDEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, bias=bias, detrend=detrend, spread=spread)
+
+
+def htotdev(
+    x_s: ArrayLike,
+    tau0_s: float,
+    m: Factors = None,
+    *,
+    data: str = "phase",
+    ci: float | None = DEFAULT_CI,
+    alpha: float | None = None,
+    bias: str = "none",
+    detrend: str = "none",
+    spread: Spread | None = None,
+) -> StabilityCurve:
+    """Return the Hadamard total deviation (SP1065 5.2.14): OHDEV with more confidence at long tau. Costs N^2.
+
+    Arguments as `mtotdev`.
+    """
+    return curve_of(HTOTDEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, bias=bias, detrend=detrend, spread=spread)
