@@ -66,9 +66,10 @@ def test_a_killed_laboratory_leaves_an_honest_door_and_the_next_one_takes_over(t
         with up(tmp_path) as second:
             until(lambda: "after the last laboratory here was killed" in second.stderr)
             second.until_state("steered", patience_s=60.0)
-            assert not is_running(orphan)
+            assert door_pids(tmp_path) == [orphan]  # taken over: its clients notice nothing
             until(lambda: (found := ask_door(door)) is not None and found.synchronised)
             assert second.end() == 0
+        assert not is_running(orphan)
     assert coordination_starts(tmp_path) == 1
     assert replayed(tmp_path)["difference"] is None
 
@@ -128,7 +129,9 @@ def test_the_first_start_writes_out_its_software_key_and_refuses_what_it_cannot_
     (tmp_path / "LAB.toml").write_text(text)
     # the envelope is not the one that was signed
     envelope = tmp_path / "policy" / "envelope.json"
-    envelope.write_text(envelope.read_text().replace("0.1 s", "9.1 s"))
+    signed = envelope.read_text()
+    envelope.write_text(signed.replace("1e-06 1", "9e-06 1"))
+    assert envelope.read_text() != signed
     found = verb(tmp_path, "up", "LAB.toml", "--for", "0.5")
     assert found.returncode in {1, 2}
     assert "envelope" in found.stderr

@@ -8,21 +8,25 @@ where policy, records or a door refuse.
 import argparse
 import math
 import os
+import signal
 import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from truechimer.cli.arguments import VerbParser, verb_parser
 from truechimer.cli.lab_arguments import add_insecure_options, fault_lines, insecure_flags, now_label
-from truechimer.daemon import notify, registry, webhook
+from truechimer.daemon import doors, notify, registry
+from truechimer.daemon.early import open_early
+from truechimer.daemon.hold import Hold, after_a_kill, without_orphans
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.lab_check import CheckedLab, check_lab, doors_of
-from truechimer.daemon.lab_file import LabFile
+from truechimer.daemon.lab_file import LabFile, Listener
 from truechimer.daemon.lab_rules import InsecureFlags
-from truechimer.daemon.lab_start import after_a_kill, open_run, without_orphans
-from truechimer.daemon.laboratory_process import Laboratory, end_on_signals
-from truechimer.daemon.ntp_exchange import warm_up
+
+if TYPE_CHECKING:
+    from truechimer.daemon.laboratory_process import Laboratory
 
 CONSOLE_ENDS_WITHIN_S = 3.0
 """A console whose laboratory was killed ends by itself within a second or so; its port is waited for this long."""
@@ -38,17 +42,34 @@ def main(argv: list[str]) -> int:
         print(f"{options.lab}: nothing was started", file=sys.stderr)
         return 1
     clocks = HostClocks()
-    warm_up(clocks)
     with ExitStack() as ends:
         ends.callback(notify.close)
         notify.configure(checked.lab.notify.log)
-        started = open_run(checked, clocks, progress=_say)
-        laboratory = Laboratory(started, clocks)
-        end_on_signals(laboratory)
+        hold = Hold(checked.folder)
+        ends.callback(hold.release)
+        signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))  # until the laboratory ends in its own order
+        early = open_early(checked, clocks, allow_simulated=options.insecure_serve_simulated_time)
+        for door in early.values():
+            ends.callback(doors.end_door, door)
+        laboratory = _laboratory(checked, clocks, hold, early)
         ends.callback(laboratory.close)
-        webhook.speak_for(started, clocks.raw_ns)
         status = _run(laboratory, options, ends)
     return 1 if laboratory.journal.waiting else status
+
+
+def _laboratory(checked: CheckedLab, clocks: HostClocks, hold: Hold, early: dict[Listener, doors.Door]) -> "Laboratory":
+    """Open the run. What it needs is read into memory here and not before: the early doors answer meanwhile."""
+    from truechimer.daemon import webhook
+    from truechimer.daemon.lab_start import open_run
+    from truechimer.daemon.laboratory_process import Laboratory, end_on_signals
+    from truechimer.daemon.ntp_exchange import warm_up
+
+    warm_up(clocks)
+    started = open_run(checked, clocks, hold=hold, progress=_say)
+    laboratory = Laboratory(started, clocks, early=early)
+    end_on_signals(laboratory)
+    webhook.speak_for(started, clocks.raw_ns)
+    return laboratory
 
 
 def _parser() -> VerbParser:
@@ -92,7 +113,7 @@ def _check(path: Path, flags: InsecureFlags, *, observe: bool) -> CheckedLab:
         time.sleep(0.25)
 
 
-def _run(laboratory: Laboratory, options: argparse.Namespace, ends: ExitStack) -> int:
+def _run(laboratory: "Laboratory", options: argparse.Namespace, ends: ExitStack) -> int:
     """Take in the past, open the doors, follow the sources."""
     started = laboratory.started
     laboratory.make_feeds()

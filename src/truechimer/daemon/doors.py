@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,7 @@ class Door:
     port: int
     counters: Path | None
     state: Path | None = None
+    is_open: bool = False
 
     @property
     def where(self) -> str:
@@ -136,6 +137,11 @@ class Orphan:
 
 def open_door(listener: Listener, folder: Path, *, allow_simulated: bool) -> Door:
     """Start one door of the laboratory in `folder` and wait until it says that it is open; raises `DoorRejected`."""
+    return opened(begin_door(listener, folder, allow_simulated=allow_simulated))
+
+
+def begin_door(listener: Listener, folder: Path, *, allow_simulated: bool) -> Door:
+    """Start one door of the laboratory in `folder`; `opened` waits for it."""
     command = _command(listener, folder, allow_simulated=allow_simulated)
     process = subprocess.Popen(
         [sys.executable, *command, PARENT, str(os.getpid())],
@@ -145,13 +151,24 @@ def open_door(listener: Listener, folder: Path, *, allow_simulated: bool) -> Doo
         start_new_session=True,
         env=_environment(),
     )
-    ready = _first_line(process)
     door = Door(listener, process, listener.port_number, _counters(listener, folder))
     if listener.protocol is Protocol.CHRONY_SOCK:
         door.state = sock_door.state_path(listener, folder)
+    return door
+
+
+def opened(door: Door) -> Door:
+    """Wait until a door that was begun says that it is open, and return it; raises `DoorRejected`. One that was taken
+    over is open.
+    """
+    if isinstance(door.process, Adopted) or door.is_open:
+        return door
+    ready = _first_line(door.process)
     if ready is None:
         end_door(door)
-        raise DoorRejected(f"the {listener.protocol.value} door {door.where} did not open; what it said stands above")
+        protocol = door.listener.protocol.value
+        raise DoorRejected(f"the {protocol} door {door.where} did not open; what it said stands above")
+    door.is_open = True
     door.port = int(ready.get("port", door.port))
     return door
 
@@ -177,15 +194,20 @@ def adopt(listener: Listener, folder: Path, *, allow_simulated: bool) -> Door | 
     return None
 
 
-def adopt_all(listeners: Iterable[Listener], folder: Path, *, allow_simulated: bool) -> dict[Listener, Door]:
-    """Take over all doors that fit and end the others; return those taken over. Only for who holds the folder."""
-    taken = {}
-    for listener in listeners:
-        door = adopt(listener, folder, allow_simulated=allow_simulated)
-        if door is not None:
-            taken[listener] = door
-    end_orphans(folder, but=tuple(door.process.pid for door in taken.values()))
-    return taken
+def begin_all(
+    listeners: Iterable[Listener], folder: Path, *, allow_simulated: bool, early: Mapping[Listener, Door]
+) -> list[Door]:
+    """Return a door for each listener, open or begun (`opened` tells): one that was begun `early`, one that an earlier
+    laboratory left and that fits, or a new one. Other doors of this folder are ended. Only for who holds the folder.
+    """
+    wanted = tuple(listeners)
+    doors = dict(early)
+    for listener in wanted:
+        found = None if listener in doors else adopt(listener, folder, allow_simulated=allow_simulated)
+        if found is not None:
+            doors[listener] = found
+    end_orphans(folder, but=tuple(door.process.pid for door in doors.values()))
+    return [doors.get(listener) or begin_door(listener, folder, allow_simulated=allow_simulated) for listener in wanted]
 
 
 PARENT = "--parent-pid"

@@ -4,8 +4,6 @@ It starts no thread and opens no door. A laboratory with records resumes from th
 the newest good snapshot ends; one without begins anew.
 """
 
-import fcntl
-import os
 import secrets
 import sys
 import tomllib
@@ -17,8 +15,8 @@ from truechimer._version import __version__
 from truechimer.clocks.clock import Clock, ClockKind
 from truechimer.clocks.register import host_clock
 from truechimer.daemon import last_page, policy_files
-from truechimer.daemon.doors import orphans
 from truechimer.daemon.feeds import HostLabel
+from truechimer.daemon.hold import Hold
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.journal import Journal
 from truechimer.daemon.lab_check import CheckedLab
@@ -26,8 +24,6 @@ from truechimer.daemon.lab_file import LabFile, Source, SourceKind
 from truechimer.daemon.policy_files import PolicyFiles
 from truechimer.daemon.snapshots import Snapshots, resume, world_again
 from truechimer.errors import Misuse, Rejected
-from truechimer.formats.finding import has_errors
-from truechimer.formats.toml_tree import read_with_lines
 from truechimer.instants import FS_PER_NS, FS_PER_S, Instant, LeapTable
 from truechimer.laboratory import replay, run_start
 from truechimer.laboratory.measured_coverage import COVERAGE
@@ -71,72 +67,6 @@ class LabStartRejected(Rejected):
     """The laboratory cannot start from what is there."""
 
 
-class LabHeldRejected(Rejected):
-    """Another laboratory process runs in this folder."""
-
-
-class Hold:
-    """The folder of a laboratory belongs to one process at a time: a lock on `run/laboratory.lock`, which holds that
-    process's id.
-
-    The lock ends with the process, however it ends; an id that stays behind says that it did not end in order.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        """Take the folder; raises `LabHeldRejected` where a live process has it."""
-        path = folder / "run" / "laboratory.lock"
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            pid = os.pread(self._descriptor, 32, 0).strip().decode("ascii", "replace")
-            os.close(self._descriptor)
-            raise LabHeldRejected(
-                f"{folder}: another laboratory runs in this folder (process {pid}); stop it, or use another folder"
-            ) from None
-        self.was_killed = bool(os.pread(self._descriptor, 32, 0).strip())
-        os.pwrite(self._descriptor, f"{os.getpid():<31}\n".encode(), 0)
-
-    def release(self) -> None:
-        """Give the folder back, in order; again is harmless."""
-        if self._descriptor >= 0:
-            os.ftruncate(self._descriptor, 0)
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-
-def after_a_kill(folder: Path) -> bool:
-    """Return True where the last laboratory of this folder did not end in order, and none runs now."""
-    try:
-        descriptor = os.open(folder / "run" / "laboratory.lock", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return bool(os.pread(descriptor, 32, 0).strip())
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-
-
-def without_orphans(checked: CheckedLab) -> CheckedLab:
-    """Take back the faults of ports that doors of this very laboratory hold because it was killed: they are ended when
-    the new ones open.
-    """
-    if not after_a_kill(checked.folder):
-        return checked
-    held = {f" port {orphan.port}/" for orphan in orphans(checked.folder)}
-    findings = tuple(
-        finding
-        for finding in checked.findings
-        if finding.rule != "port-in-use" or not any(port in finding.says for port in held)
-    )
-    lab = None if has_errors(findings) else read_with_lines(checked.data, LabFile).value
-    return replace(checked, lab=lab, findings=findings)
-
-
 @dataclass(slots=True)
 class Started:
     """A run that is ready: constants, state, records, label, and the simulated world where there is one. `hold`: its
@@ -171,11 +101,19 @@ class Started:
         self.hold.release()
 
 
-def open_run(checked: CheckedLab, clocks: HostClocks, *, progress: Callable[[str], None] = lambda _: None) -> Started:
-    """Open a run from a checked file; raises `Rejected` where policy or records do not allow one."""
+def open_run(
+    checked: CheckedLab,
+    clocks: HostClocks,
+    *,
+    hold: Hold | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Started:
+    """Open a run from a checked file; raises `Rejected` where policy or records do not allow one. `hold`: of its
+    folder, where the caller has it already.
+    """
     if checked.lab is None or checked.leap_table is None:
         raise Misuse("a run is opened from a file without faults")
-    hold = Hold(checked.folder)
+    hold = hold or Hold(checked.folder)
     snapshots = Snapshots(checked.folder, say=progress)
     store: SqliteRecords | None = None
     try:

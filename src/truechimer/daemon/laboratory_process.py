@@ -31,6 +31,7 @@ from truechimer.daemon.gathering import Gathering, has_clocks, in_order
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.journal import Journal
 from truechimer.daemon.lab_check import doors_of
+from truechimer.daemon.lab_file import Listener
 from truechimer.daemon.lab_start import Started
 from truechimer.daemon.observed_host import ObservedHost, observed_host
 from truechimer.daemon.readings_feed import ReadingsFeed
@@ -77,6 +78,7 @@ class Laboratory:
     recent: Recent = field(default_factory=Recent)
     epochs: int = 0
     rejected: int = 0
+    early: dict[Listener, Door] = field(default_factory=dict)
     alerts: deque[Alert] = field(default_factory=lambda: deque(maxlen=ALERTS_KEPT))
     faults: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=FAULTS_KEPT))
     ending: threading.Event = field(default_factory=threading.Event)
@@ -315,17 +317,26 @@ class Laboratory:
         folder = self.started.folder
         (folder / "run").mkdir(parents=True, exist_ok=True, mode=0o700)
         observing = self.started.config.observing
-        wanted = doors_of(self.started.lab, observe=observing)
-        taken = door_processes.adopt_all(wanted, folder, allow_simulated=allow_simulated)
         if not observing:
             self._standing.open(folder / "run" / "clock.page")
+        self.doors += door_processes.begin_all(
+            doors_of(self.started.lab, observe=observing), folder, allow_simulated=allow_simulated, early=self.early
+        )
         self.host_clock = observed_host(self.started)
         self._control = ControlSocket(folder / "run", self.answers.answer)
         self._control.start()
         self._allow_simulated = allow_simulated
-        for listener in wanted:
-            door = taken.get(listener) or door_processes.open_door(listener, folder, allow_simulated=allow_simulated)
-            self.doors.append(door)
+        if self.outcome is None:
+            self._warm()
+        for door in self.doors:
+            door_processes.opened(door)
+
+    def _warm(self) -> None:
+        """Step the fold once for nothing while the doors open: the first epoch shall not wait for machine code to be
+        read from the disk. The state is not changed: `step` changes none.
+        """
+        state, config = self.started.state, self.started.config
+        line.step(state, epoch_input((), state.register, epoch_tai_ns=state.epoch_ns + 2 * config.interval_ns), config)
 
     def run(self, *, for_s: float | None = None) -> None:
         """Follow the feeds until `for_s` seconds have passed or somebody asks to end."""
