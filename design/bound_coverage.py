@@ -25,6 +25,7 @@ import math
 import statistics
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,7 +36,9 @@ import numpy as np
 from truechimer._version import __version__
 from truechimer.clocks.clock import Clock
 from truechimer.clocks.register import host_clock
+from truechimer.compare.path_delay import noise_s
 from truechimer.compare.reading import Reading
+from truechimer.daemon.feeds import NTP_DELAYS_KEPT
 from truechimer.daemon.lab_start import (
     ATOMIC_STEER_EVERY_S,
     ATOMIC_TIME_CONSTANT_S,
@@ -294,7 +297,7 @@ def answers_of_servers(host: HostOscillator, seed: int, *, days: float) -> Itera
     rng = np.random.default_rng([seed, 17])
     ways_s = rng.uniform(1e-5, 6e-5, (len(SERVERS), 2))
     wander_s = SERVER_WANDER_S * rng.standard_normal(len(SERVERS))
-    least_s = [math.inf] * len(SERVERS)
+    delays_s: list[deque[float]] = [deque(maxlen=NTP_DELAYS_KEPT) for _ in SERVERS]
     decay = math.exp(-POLL_S / SERVER_CORRELATION_S)
     gap_ns = round(POLL_S * NS_PER_S / len(SERVERS))
     for number in range(round(days * DAY_NS / gap_ns)):
@@ -304,7 +307,7 @@ def answers_of_servers(host: HostOscillator, seed: int, *, days: float) -> Itera
         wander_s[k] = decay * wander_s[k] + drawn
         out_s, back_s = ways_s[k] + rng.exponential(8e-6, 2)
         delay_s = float(out_s + back_s)
-        least_s[k] = min(least_s[k], delay_s)
+        delays_s[k].append(delay_s)
         # the middle of the exchange, by the host; the server's stamps are off by half the paths' difference
         label_ns = host.label_tai_ns(raw_ns)
         error_s = float(wander_s[k]) + float(out_s - back_s) / 2.0
@@ -315,7 +318,7 @@ def answers_of_servers(host: HostOscillator, seed: int, *, days: float) -> Itera
                 a=f"UTC.{SERVERS[k]}",
                 b="host",
                 x_a_minus_b_s=error_s - host.x_host_minus_utc_s(raw_ns),
-                u_s=JITTER_S + (delay_s - least_s[k]) / 2.0,
+                u_s=JITTER_S + noise_s(delays_s[k]),
                 limit_s=delay_s / 2.0 + SERVER_DISPERSION_S,
                 operator=f"operator-{SERVERS[k]}",
             ),

@@ -1,8 +1,8 @@
 """Bounding: the terms of the bound at an epoch, how fast it must grow with raw time, and when it will reach a limit.
 
 It makes no bound itself (`steer.bound` does) and decides nothing. What the scale may have done since the last outside
-value comes from the filter's covariance; for a scale of one, where no other clock tests the filter, it is never less
-than what its own past predictions were wrong by (`steer.holdover`).
+value comes from the filter's covariance; for a scale of one, where no other clock tests the filter, from what its own
+past predictions were wrong by (`steer.holdover`).
 """
 
 from dataclasses import replace
@@ -47,9 +47,10 @@ def terms(
     `rate_doubt`: what disagreeing sources leave open of the rate (s/s), 0 where a coordination has waited for it.
     """
     inflation, age_s = utc.inflation, (now.epoch_ns - utc.outside_ns) / 1e9
-    since_s = sqrt(max(now.p_xx - utc.u_outside_s * utc.u_outside_s, 0.0)) * inflation
     if wander:
-        since_s = max(since_s, holdover.from_here_s(wander, age_s, until_s)[0])
+        since_s = holdover.from_here_s(wander, age_s, until_s).sigma_s
+    else:
+        since_s = sqrt(max(now.p_xx - utc.u_outside_s * utc.u_outside_s, 0.0)) * inflation
     return BoundTerms(
         u_utc_prediction_s=utc.u_outside_s * inflation,
         u_scale_since_outside_s=since_s,
@@ -76,9 +77,10 @@ def growth(
     """Return how fast the bound must grow with raw time (s/s): host rate, rate of UTC minus the scale (`rate_doubt` as
     in `terms`), and the steering under way.
     """
-    u_y = now.u_y * utc.inflation
     if wander:
-        u_y = max(u_y, holdover.from_here_s(wander, (now.epoch_ns - utc.outside_ns) / 1e9, until_s)[1])
+        u_y = holdover.from_here_s(wander, (now.epoch_ns - utc.outside_ns) / 1e9, until_s).per_s
+    else:
+        u_y = now.u_y * utc.inflation
     unsure = COVERAGE_FACTOR * u_y + abs(now.y - coordination.y_steer) + rate_doubt
     return min(max(HOST_RATE_LIMIT_LEAST, real.rate_limit + unsure), LARGEST_GROWTH)
 
@@ -126,11 +128,12 @@ def bound_at(
     epoch_ns = state.epoch_ns + round(ahead_s * 1e9)
     in_use = state.noise if state.wander is None else holdover.noise_of(state.wander, state.noise)
     wander = () if state.wander is None else holdover.variances_s2(state.wander, state.noise)
+    host = replace(state.host, epoch_ns=epoch_ns) if config.is_host_alone else state.host
     laid = terms(
         state.utc,
         utc_prediction.ahead(state.utc, in_use, epoch_tai_ns=epoch_ns),
         coordination,
-        realization.realize(state.host, coordination, config.host_noise, epoch_ns=epoch_ns),
+        realization.realize(host, coordination, config.host_noise, epoch_ns=epoch_ns),
         scale_step,
         members=config.members,
         wander=wander,

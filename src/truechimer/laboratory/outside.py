@@ -107,7 +107,8 @@ def hear(
     if ahead is not None and utc is not None and (started or utc.state.n >= MATURE_VALUES):
         u_s = ahead.u_x_s * utc.inflation
         if wander is not None:
-            u_s = max(u_s, holdover.sigma_s(holdover.variances_s2(wander, noise), (epoch_ns - utc.outside_ns) / 1e9))
+            since_s = holdover.sigma_s(holdover.variances_s2(wander, noise), (epoch_ns - utc.outside_ns) / 1e9)
+            u_s = utc.u_outside_s * utc.inflation + since_s
         expected = Expected(ahead.x_s, COVERAGE_FACTOR * u_s + utc.limit_s)
     # whoever was outvoted has no vote before it is requalified, also where it was silent in between
     voters = [c for c in found if not heard[c.reference].quarantined_ns]

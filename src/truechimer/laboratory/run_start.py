@@ -216,11 +216,11 @@ def _limits(start: RunStart) -> Verified[SteeringLimits] | Refused:
 def default_limits(
     clocks: tuple[Clock, ...], *, valid_from_ns: int, valid_until_ns: int, sequence: int
 ) -> SteeringLimits:
-    """Return the limits that follow the best clock kind: atomic 2.3e-14 a change and 2 ns a day; else 1e-6 and 100 ms
-    a day.
+    """Return the limits that follow the best clock kind: atomic 2.3e-14 a change and 2 ns a day; else 1e-6 and 1 s a
+    day: a host's crystal may change by 1e-6 per kelvin, and a room by 10 K in a day.
     """
     atomic = any(clock.kind.is_atomic for clock in clocks)
-    per_change, per_day_s = (2.3e-14, 2e-9) if atomic else (1e-6, 0.1)
+    per_change, per_day_s = (2.3e-14, 2e-9) if atomic else (1e-6, 1.0)
     days = (valid_until_ns - valid_from_ns) / 86_400e9
     return SteeringLimits(
         per_change=per_change,

@@ -8,8 +8,9 @@ can only be tested against what comes from outside. Two things are learned, and 
   decades of its variance. The one whose predictions over all horizons came true best, is the prediction.
 - *How wrong.* On a fixed grid each filter's prediction is put down, and judged when a horizon of 16 s to 36 h has
   passed, against the values that come then. The mean squared error over each horizon, whatever made it (random walk,
-  flicker, the day's temperature), is what holdover will be wrong by. Over horizons that were not seen yet the error is
-  let grow as a steady drift would make it, fourfold a doubling, up to the worst level of the bank.
+  flicker, the day's temperature), is what holdover will be wrong by. Over horizons that were not seen yet, or seldom,
+  the error is let grow as a steady drift would make it, fourfold a doubling, up to the worst level of the bank and
+  what the filter does not know of the rate.
 
 Source: Allan 1966 and IEEE 1139 for errors by horizon; Vernotte, Delporte, Brunet and Tournier 2001 for the error of
 extrapolation as the measure of a clock's holdover. Law of the file: + - * / and sqrt in a written order.
@@ -39,7 +40,10 @@ HALF_WINDOW = 0.125
 """A prediction over a horizon is judged by the values from 7/8 to 9/8 of it, averaged: their noise is known."""
 
 FIRST_VALUES = 16
-"""Values before a prediction is worth judging."""
+LEARNED_BEFORE = 0.5
+"""Values before a prediction is worth judging; and the part of a horizon that must have been learned before it: a rate
+younger than that says more of its youth than of the oscillator.
+"""
 
 MEMORY_S = 86_400.0
 LEAST_MEMORY = 32
@@ -49,8 +53,14 @@ SCORED = 4
 SWITCH_GAIN = 0.9
 """Judged predictions before a horizon takes part in choosing the filter; how much better another one must be."""
 
-BELIEVED_DRIFT = 2.0
-"""What the shorter horizon lets fear for the longer one counts as this many independent samples of it."""
+DRIFT_GROWTH = 16.0
+"""Growth of the squared error over a doubled horizon where the rate drifts steadily: the most that any noise does."""
+
+OVERLAP = 3.0
+"""So many predictions, put down at `STARTS_PER_HORIZON`, say as much as one that overlaps with none."""
+
+FEW = 2.0
+"""A variance from m independent samples is taken to be 1 + FEW / m times as large as it looks."""
 
 NOISE_MEMORY = 64
 
@@ -220,14 +230,15 @@ def _judged(known: Wander, epoch_ns: int, x_s: float, weight: float) -> Wander:
     """Let the value judge the predictions that wait for it, put down new ones, and choose the filter."""
     utc = known.utc
     ripe = utc is not None and utc.state.n >= FIRST_VALUES
+    age_s = 0.0 if utc is None else (epoch_ns - utc.begun_ns) / 1e9
     horizons = []
     is_news = False
     for horizon, span_s in zip(known.horizons, HORIZONS_S, strict=True):
         after = horizon
-        if horizon.awaited:
+        if horizon.awaited and epoch_ns - horizon.awaited[0].epoch_ns >= span_s * (1.0 - HALF_WINDOW) * 1e9:
             after = _heard(horizon, span_s, epoch_ns, x_s, weight)
             is_news = is_news or after.n > horizon.n
-        if ripe and epoch_ns >= after.next_ns:
+        if ripe and age_s >= LEARNED_BEFORE * span_s and epoch_ns >= after.next_ns:
             after = _put_down(after, known.filters, span_s, epoch_ns)
         horizons.append(after)
     best = _best(horizons, known.best) if is_news else known.best
@@ -240,7 +251,8 @@ def _put_down(horizon: Horizon, filters: tuple[UtcPrediction, ...], span_s: floa
         epoch_ns, tuple([one.state.x_s for one in filters]), tuple([one.state.y for one in filters]), 0.0, 0.0, 0.0
     )
     every_ns = round(span_s / STARTS_PER_HORIZON * 1e9)
-    return replace(horizon, next_ns=(epoch_ns // every_ns + 1) * every_ns, awaited=(*horizon.awaited, awaited))
+    next_ns = (epoch_ns // every_ns + 1) * every_ns
+    return Horizon(horizon.n, horizon.square_s2, horizon.noise_s2, next_ns, (*horizon.awaited, awaited))
 
 
 def _heard(horizon: Horizon, span_s: float, epoch_ns: int, x_s: float, weight: float) -> Horizon:
@@ -253,11 +265,13 @@ def _heard(horizon: Horizon, span_s: float, epoch_ns: int, x_s: float, weight: f
             waiting.append(one)
         elif elapsed_s <= span_s * (1.0 + HALF_WINDOW):
             waiting.append(
-                replace(
-                    one,
-                    weight=one.weight + weight,
-                    weighted_x=one.weighted_x + weight * x_s,
-                    weighted_t=one.weighted_t + weight * elapsed_s,
+                Awaited(
+                    one.epoch_ns,
+                    one.x_s,
+                    one.y,
+                    one.weight + weight,
+                    one.weighted_x + weight * x_s,
+                    one.weighted_t + weight * elapsed_s,
                 )
             )
         elif one.weight > 0.0:
@@ -291,20 +305,25 @@ def _best(horizons: list[Horizon], present: int) -> int:
 def variances_s2(known: Wander, usual: ScaleNoise) -> tuple[float, ...]:
     """Return the variance (s^2) of the prediction in use over each of `HORIZONS_S`, as learned and as feared."""
     worst = _level(usual, len(LEVELS) - 1)
+    utc = known.utc
+    rate_variance = usual.y_spread * usual.y_spread if utc is None else utc.state.p_yy * max(1.0, utc.scatter)
     found: list[float] = []
     for horizon, span_s in zip(known.horizons, HORIZONS_S, strict=True):
-        feared = worst.q1 * span_s + worst.q2 * span_s * span_s * span_s / 3.0
+        feared = span_s * (worst.q1 + span_s * (rate_variance + worst.q2 * span_s / 3.0))
         if found:
-            feared = min(feared, 16.0 * found[-1])
-        variance = feared
-        if horizon.n:
-            # the values' own noise is no error of the prediction; but what it hides is not excluded either
-            seen = max(
-                horizon.square_s2[known.best] - horizon.noise_s2, horizon.noise_s2 * sqrt(2.0 / (horizon.n + 1.0))
-            )
-            independent = horizon.n / STARTS_PER_HORIZON
-            variance = (independent * seen + BELIEVED_DRIFT * feared) / (independent + BELIEVED_DRIFT)
-        found.append(max(variance, found[-1]) if found else variance)
+            feared = min(feared, DRIFT_GROWTH * found[-1])
+        if not horizon.n:
+            found.append(max(feared, found[-1]) if found else feared)
+            continue
+        # the values' own noise is no error of the prediction; but what it hides is not excluded either
+        seen = max(horizon.square_s2[known.best] - horizon.noise_s2, horizon.noise_s2 * sqrt(2.0 / (horizon.n + 1.0)))
+        # predictions that overlap are not independent, and few of them may look good by chance
+        independent = horizon.n / OVERLAP
+        variance = seen * (1.0 + FEW / independent)
+        if found:
+            drift = (DRIFT_GROWTH - 1.0) / ((1.0 + independent) * (1.0 + independent))
+            variance = max(variance, found[-1] * (1.0 + drift))
+        found.append(variance)
     return tuple(found)
 
 
@@ -325,9 +344,17 @@ def sigma_s(variances: tuple[float, ...], ahead_s: float) -> float:
     return before_sigma * ratio * ratio
 
 
-def from_here_s(variances: tuple[float, ...], age_s: float, until_s: float) -> tuple[float, float]:
-    """Return one sigma (s) of a prediction of this age, and its growth (s/s), so that the straight line from here holds
-    the sigma for `until_s` more.
+@dataclass(frozen=True, slots=True)
+class FromHere:
+    """A straight line: one sigma (s) now and its growth (s/s)."""
+
+    sigma_s: float
+    per_s: float
+
+
+def from_here_s(variances: tuple[float, ...], age_s: float, until_s: float) -> FromHere:
+    """Return one sigma of a prediction of this age, and its growth, so that the straight line from here holds the sigma
+    for `until_s` more.
 
     Where the sigma grows fastest at first, the line begins above it.
     """
@@ -337,4 +364,4 @@ def from_here_s(variances: tuple[float, ...], age_s: float, until_s: float) -> t
     for span_s, variance in zip(HORIZONS_S, variances, strict=True):
         if age_s < span_s < age_s + until_s:
             above = max(above, sqrt(variance) - slope * (span_s - age_s))
-    return above, slope
+    return FromHere(above, slope)
