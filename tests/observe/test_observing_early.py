@@ -118,7 +118,7 @@ def _error_s(page: ClockPage, raw_ns: int, label_ns: int, x_utc_minus_host_s: fl
 @pytest.mark.parametrize("network", [LAN, TURNS, FAR], ids=["lan", "turns", "far"])
 def test_an_early_statement_contains_the_truth_and_comes_soon(network: Network) -> None:
     first = []
-    for seed in range(8):
+    for seed in range(5):
         seen = observed(network, seed=seed, epochs=120)
         stated = [one for one in seen if one is not None]
         first.append(seen.index(stated[0]) + 1)
