@@ -154,7 +154,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
             limits=state.limits,
             parameters=config.steering,
             following=following,
-            onward=heard.wander is not None and not scale_step.divided,
+            alone=heard.wander is not None,
             reentering=state.reentering,
             noise=in_use,
             spread_s=spread_s,

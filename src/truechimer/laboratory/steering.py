@@ -33,14 +33,15 @@ class Steered:
     refused: Refused | None = None
 
 
-def rate_needed(limits: SteeringLimits, parameters: SteeringParameters, noise: ScaleNoise) -> float:
+def rate_needed(limits: SteeringLimits, parameters: SteeringParameters, noise: ScaleNoise, *, alone: bool) -> float:
     """Return how well (one sigma) the rate of UTC minus the scale must be known before the coordination may start.
 
     A tenth of one change, so that what is left is steered out well inside the limits; but no better than the scale's
-    own noise (white and random-walk FM over the time constant) lets anybody know it.
+    own noise (white and random-walk FM over the time constant) lets anybody know it. For a host's oscillator `alone`,
+    whose rate never stays what it was, one whole change: the next order takes it back.
     """
     tau_s = parameters.time_constant_s
-    return max(0.1 * limits.per_change, 1.5 * sqrt(noise.q1 / tau_s + noise.q2 * tau_s / 3.0))
+    return max((1.0 if alone else 0.1) * limits.per_change, 1.5 * sqrt(noise.q1 / tau_s + noise.q2 * tau_s / 3.0))
 
 
 def rate_doubt(spread_s: float, *, interval_s: float, span_s: float) -> float:
@@ -68,7 +69,7 @@ def steer(
     limits: Verified[SteeringLimits] | Refused,
     parameters: SteeringParameters,
     following: bool,
-    onward: bool,
+    alone: bool,
     reentering: bool,
     noise: ScaleNoise,
     spread_s: float,
@@ -77,7 +78,7 @@ def steer(
     """Start the coordination once, or steer it when an order is due. `following` False (holdover, no majority): the
     rate is held.
 
-    `onward`: of a scale of one: where nobody is followed, what is left against the prediction is still taken back, so
+    `alone`: the host's oscillator is the scale: where nobody is followed, what is left against the prediction is still taken back, so
     that the rate held is the one that was learned and not the one that took the last departure back.
     `noise`: of the scale. `spread_s`: between the outermost of the selected sources where they speak in turn.
     `reentering`: a scale of one after a boot, whose phase is set again from the links while the doors are
@@ -88,7 +89,7 @@ def steer(
         return unchanged
     allowed = limits.value
     if coordination is None or applied is None or reentering:
-        needed = rate_needed(allowed, parameters, noise)
+        needed = rate_needed(allowed, parameters, noise, alone=alone)
         doubt = rate_doubt(spread_s, interval_s=utc.interval_s, span_s=(epoch_ns - utc.begun_ns) / 1e9)
         sure = now.n >= COORDINATION_START_VALUES and now.u_y * utc.inflation + doubt <= needed
         if not (sure and allowed.coordination_start and following):
@@ -107,7 +108,7 @@ def steer(
             epoch_ns + round(parameters.interval_s * 1e9),
             started=True,
         )
-    if epoch_ns < next_steer_ns or not (following or onward):
+    if epoch_ns < next_steer_ns or not (following or alone):
         return unchanged
     account = applied.advanced(epoch_ns)
     order = steering_law.decide(now, coordination, parameters, allowed, account)
