@@ -21,7 +21,7 @@ from typing import Any
 from truechimer.alerts import AlertKind, AlertSeverity
 from truechimer.compare.reading import Reading
 from truechimer.daemon.chrony_client import ChronyAwayRejected, ChronyClient
-from truechimer.daemon.chrony_watch import ChronyWatch, WatchPoint
+from truechimer.daemon.chrony_watch import LOOK_EVERY_S, ChronyWatch, WatchPoint
 from truechimer.daemon.feeds import Batch, Feed, HostLabel, SourceStatus
 from truechimer.daemon.host_clocks import WIDEST_PAIR_NS, ClockPair, HostClocks
 from truechimer.daemon.lab_file import DEFAULT_CHRONY_POLL_S, DEFAULT_OWN_REFID, HostPort, Source
@@ -59,7 +59,7 @@ RATE_LEAST, RATE_MOST = 1e-6, 1e-4
 computer's oscillator does.
 """
 
-MOVED_MOST_S = 1e-4
+MOVED_MOST_S = 2e-4
 MOVED_SHARE = 0.1
 """Unexplained movement beyond the first, and beyond this share of the root distance, makes a sample useless."""
 
@@ -173,9 +173,23 @@ class ChronyFeed(Feed):
         try:
             while not self._ended.is_set():
                 self.look()
-                self._ended.wait((every_ns - self._clocks.raw_ns() % every_ns) / NS_PER_S)
+                self._wait(every_ns - self._clocks.raw_ns() % every_ns)
         finally:
             self._client.close()
+
+    def _wait(self, for_ns: int) -> None:
+        """Wait, with an eye on the system clock."""
+        until_ns = self._clocks.raw_ns() + for_ns
+        while (left_s := (until_ns - self._clocks.raw_ns()) / NS_PER_S) > 0.0:
+            if self._ended.wait(min(left_s, LOOK_EVERY_S)):
+                return
+            self.see_wall_clock()
+
+    def see_wall_clock(self) -> None:
+        """Note where the system clock stands; a pair too wide to tell is passed over."""
+        pair = self._clocks.take_pair()
+        if 2 * pair.half_width_ns < WIDEST_PAIR_NS:
+            self._watch.see(pair.raw_ns, pair.realtime_minus_raw_ns)
 
     def look(self) -> None:
         """Look once, and put what is new into the queue."""
@@ -192,8 +206,14 @@ class ChronyFeed(Feed):
             self.status.failures += 1
             return
         self._on_answer(look)
-        readings = [reading for index, data in look.sources for reading in self._take(index, data, look)]
-        self._no_longer_followed({name for name in map(self._reference_of, look.sources) if name is not None})
+        names = self._names([data for _, data in look.sources])
+        readings = [
+            reading
+            for name, (index, data) in zip(names, look.sources, strict=True)
+            if name is not None
+            for reading in self._take(name, index, data, look)
+        ]
+        self._no_longer_followed(set(names))
         readings = self._after_the_first(readings)
         if readings:
             epoch_ns = self._label.at(look.raw_ns)
@@ -209,7 +229,7 @@ class ChronyFeed(Feed):
             sources = tuple(self._sources())
             again = _tracking(self._client.ask(Command.TRACKING))
             wide = 2 * max(before.half_width_ns, after.half_width_ns) >= WIDEST_PAIR_NS
-            if not wide and _same_update(tracking, again):
+            if not wide and _update(tracking) == _update(again):
                 self._tracking = tracking
                 return _joined(before, after, tracking, sources)
         return None
@@ -233,16 +253,22 @@ class ChronyFeed(Feed):
             assert isinstance(data, SourceData)
             yield index, data
 
-    def _reference_of(self, source: tuple[int, SourceData]) -> str | None:
-        """Return the reference's name, or None for a source that has no address yet."""
-        word = reference_word(source[1])
-        return None if word is None else f"UTC.{self._source.name}.{word}"
+    def _names(self, sources: list[SourceData]) -> list[str | None]:
+        """Return the references' names: None for a source that has no address yet; a second refclock of one refid is
+        numbered.
+        """
+        names: list[str | None] = []
+        for data in sources:
+            word = reference_word(data)
+            name = None if word is None else f"UTC.{self._source.name}.{word}"
+            number = 2
+            while name is not None and name in names:
+                name, number = f"UTC.{self._source.name}.{word}-{number}", number + 1
+            names.append(name)
+        return names
 
-    def _take(self, index: int, data: SourceData, look: _Look) -> Iterable[Reading]:
+    def _take(self, name: str, index: int, data: SourceData, look: _Look) -> Iterable[Reading]:
         """Turn a source's newest sample into a reading, where it is new and can be believed."""
-        name = self._reference_of((index, data))
-        if name is None:
-            return
         server = self._server(name, data)
         if server is None or not _is_new(server, data, look.raw_ns):
             return
@@ -347,7 +373,7 @@ class ChronyFeed(Feed):
         held, self._first = list(self._first.values()), None
         return held
 
-    def _no_longer_followed(self, names: set[str]) -> None:
+    def _no_longer_followed(self, names: set[str | None]) -> None:
         """Mark the sources that chronyd has given up."""
         for name, server in self._servers.items():
             if name not in names:
@@ -358,7 +384,8 @@ class ChronyFeed(Feed):
 
     def _on_answer(self, look: _Look) -> None:
         """Note that chronyd answers, and where its clock stands."""
-        self._watch.add(WatchPoint(look.raw_ns, look.wall_minus_raw_ns, look.cooked_minus_raw_ns))
+        update = _update(look.tracking)
+        self._watch.add(WatchPoint(look.raw_ns, look.wall_minus_raw_ns, look.cooked_minus_raw_ns, update))
         self.status.reach = (self.status.reach << 1 | 1) & 0xFF
         if self._away:
             self._away = self.status.says = ""
@@ -397,13 +424,9 @@ def _tracking(report: object) -> Tracking:
     return report
 
 
-def _same_update(one: Tracking, other: Tracking) -> bool:
-    """Return True where chronyd did not update its clock between two reports."""
-    return (one.reference_time_ns, one.last_x_local_minus_source_s, one.frequency_ppm) == (
-        other.reference_time_ns,
-        other.last_x_local_minus_source_s,
-        other.frequency_ppm,
-    )
+def _update(tracking: Tracking) -> object:
+    """Return what names chronyd's last correction of its clock."""
+    return (tracking.reference_time_ns, tracking.last_x_local_minus_source_s, tracking.frequency_ppm)
 
 
 def _joined(
