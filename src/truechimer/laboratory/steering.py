@@ -78,8 +78,8 @@ def steer(
     """Start the coordination once, or steer it when an order is due. `following` False (holdover, no majority): the
     rate is held.
 
-    `alone`: the host's oscillator is the scale: where nobody is followed, what is left against the prediction is still taken back, so
-    that the rate held is the one that was learned and not the one that took the last departure back.
+    `alone`: the host's oscillator is the scale: where nobody is followed, what is left against the prediction is still
+    taken back, so that the rate held is the one that was learned and not the one that took the last departure back.
     `noise`: of the scale. `spread_s`: between the outermost of the selected sources where they speak in turn.
     `reentering`: a scale of one after a boot, whose phase is set again from the links while the doors are
     unsynchronised.
