@@ -32,11 +32,18 @@ def full_status() -> dict[str, Any]:
     document["clocks"][0]["residual_s"] = 4e-12
     document["sources"][1] |= {"delay_s": 2.2e-4, "answers": 17, "failures": 2, "reach": 0b10110111}
     document["listeners"][0]["alive"] = True
+    sock = {"now": "sending", "sent": 40, "refused": {"not-there": 2}, "silent": {"holdover": 3}}
+    document["listeners"].append({"protocol": "chrony-sock", "path": "run/sock", "alive": False, "sock": sock})
     return document | {
         "observing": False,
         "holdover_remaining_s": 7200.0,
         "ntp": {"stratum": 1, "refid": "53494D00", "root_delay_s": 0.0},
-        "host_clock": {"x_host_clock_minus_utc_s": 2e-4, "bound_s": 5e-5},
+        "host_clock": {"x_host_clock_minus_utc_s": 2e-4, "bound_s": 5e-5, "rate": -3e-7, "steps": 2},
+        "deviations": {
+            "estimator": "oadev",
+            "scale": {"tau_s": [10.0, 20.0], "value": [1.1e-13, 7e-14]},
+            "clocks": [{"name": "maser1", "tau_s": [10.0, 20.0, 40.0], "value": [2e-13, None, 8e-14]}],
+        },
         "store": {"state": "failing", "waiting": 12},
         "firing": {
             "conditions": [
@@ -99,7 +106,16 @@ def test_the_values_are_those_of_the_status_document() -> None:
         ("truechimer_uptime_seconds",): document["uptime_s"],
         ("truechimer_host_clock_offset_seconds",): 2e-4,
         ("truechimer_host_clock_error_bound_seconds",): 5e-5,
+        ("truechimer_host_clock_rate_ratio",): -3e-7,
+        ("truechimer_host_clock_steps_total",): 2.0,
+        ("truechimer_deviation_ratio", "estimator=oadev", "tau=10", "of=scale"): 1.1e-13,
+        ("truechimer_deviation_ratio", "estimator=oadev", "tau=40", "of=maser1"): 8e-14,
+        ("truechimer_door_up", "proto=chrony-sock", "listener=run/sock"): 0.0,
+        ("truechimer_sock_samples_total", "result=sent", "listener=run/sock"): 40.0,
+        ("truechimer_sock_samples_total", "result=refused-not-there", "listener=run/sock"): 2.0,
+        ("truechimer_sock_samples_total", "result=silent-holdover", "listener=run/sock"): 3.0,
         ("truechimer_store_state", "state=failing"): 1.0,
+        ("truechimer_store_state", "state=written"): 0.0,
         ("truechimer_store_waiting_records",): 12.0,
         ("truechimer_alert_firing", "kind=clock-step", "severity=critical"): 1.0,
         ("truechimer_alert_firing", "kind=closure", "severity=warning"): 0.0,
@@ -137,6 +153,15 @@ def test_the_values_are_those_of_the_status_document() -> None:
         expected["truechimer_source_poll_seconds", place] = row["poll_s"]
     got = {key: found[key[0], frozenset(tuple(word.split("=", 1)) for word in key[1:])] for key in expected}  # type: ignore[misc]
     assert got == expected
+
+
+def test_a_deviation_without_a_value_is_no_sample() -> None:
+    taus = {dict(labels)["tau"] for name, labels in series(full_status()) if name == "truechimer_deviation_ratio"}
+    assert taus == {"10", "20", "40"}
+    assert (
+        "truechimer_deviation_ratio",
+        frozenset({"estimator": "oadev", "tau": "20", "of": "maser1"}.items()),
+    ) not in (series(full_status()))
 
 
 def test_a_state_is_one_hot_over_all_words() -> None:

@@ -1,4 +1,4 @@
-"""Laboratory metrics: every `truechimer_` metric, its HELP line and where its values stand.
+"""Laboratory metrics: every `truechimer_` metric but those of doors, its HELP line and where its values stand.
 
 It measures nothing and keeps no number of its own: a value is there because the status document or a door's counter
 file holds it, and absent otherwise. Source: `contract.md`, "Ports and names" (base units, `_total`, bounded labels).
@@ -13,7 +13,6 @@ from truechimer.console.metric_samples import (
     Document,
     Family,
     Sample,
-    Samples,
     each,
     flag,
     label,
@@ -26,7 +25,6 @@ from truechimer.console.metric_samples import (
     source_bound_s,
     when,
 )
-from truechimer.daemon import counters as names
 from truechimer.serve.clock_page import ServiceState
 
 # ---- the scale ------------------------------------------------------------------------------------------------------
@@ -61,11 +59,28 @@ def _terms(document: Document, _: Counters) -> Iterator[Sample]:
 
 
 def _holdover(document: Document, _: Counters) -> Iterator[Sample]:
-    """Give how long each door stays synchronised; the document holds it for the doors' limits."""
+    """Give how long the doors stay synchronised: the document holds it for the smallest of their limits."""
     left_s = number(document, "holdover_remaining_s")
     limits = {limit for row in rows(document, "listeners") if (limit := number(row, "bound_limit_s")) is not None}
     if left_s is not None and limits:
         yield (f"{min(limits):g}",), left_s
+
+
+def _deviations(document: Document, _: Counters) -> Iterator[Sample]:
+    """Give the curves of the scale and of the clocks that the laboratory reckons, one sample an averaging time."""
+    found = document.get("deviations")
+    if not isinstance(found, Mapping):
+        return
+    scale = found.get("scale")
+    named = [(label(row.get("name")), row) for row in rows(found, "clocks")]
+    for name, curve in [*([("scale", scale)] if isinstance(scale, Mapping) else []), *named]:
+        taus, values = curve.get("tau_s"), curve.get("value")
+        if isinstance(taus, list) and isinstance(values, list):
+            for tau_s, value in zip(taus, values, strict=False):
+                points = {"tau_s": tau_s, "value": value}
+                of_tau, of_value = number(points, "tau_s"), number(points, "value")
+                if of_tau is not None and of_value is not None:
+                    yield (label(found.get("estimator")), f"{of_tau:g}", name), of_value
 
 
 # ---- clocks and sources ---------------------------------------------------------------------------------------------
@@ -88,60 +103,6 @@ def _source_info(document: Document, _: Counters) -> Iterator[Sample]:
     for row in rows(document, "sources"):
         if row.get("name") is not None:
             yield tuple(label(row.get(key)) for key in ("name", "operator", "kind")), 1.0
-
-
-# ---- doors ----------------------------------------------------------------------------------------------------------
-
-RESULTS: dict[str, str] = {
-    **{name: kind.value for kind, name in names.REPLY_COUNTERS.items()},
-    **{name: f"ignored-{reason.value}" for reason, name in names.IGNORE_COUNTERS.items()},
-    names.TRUNCATED: "ignored-truncated",
-    names.SEND_FAILED: "send-failed",
-    names.FAULTS: "fault",
-}
-"""What became of a datagram, by the door's own counter: each received one ends in exactly one of them."""
-
-_UNSYNCHRONISED = {name: why.value for why, name in names.UNSYNCHRONISED_COUNTERS.items()}
-_REFUSED_STAMPS = {name: why.value for why, name in names.REFUSAL_COUNTERS.items()}
-_STAMPS = {names.STAMPS_KERNEL: "kernel", names.STAMPS_USER: "user"}
-_PROTO = "ntp"
-"""Only the NTP door counts so far."""
-
-
-def place(row: Document) -> str:
-    """Return a door's place as a label: the address and port that the laboratory's file gives it."""
-    address = label(row.get("address"))
-    return f"[{address}]:{label(row.get('port'))}" if ":" in address else f"{address}:{label(row.get('port'))}"
-
-
-def _counted(words: Mapping[str, str], *, proto: bool) -> Samples:
-    """Give the counters named in `words` of each door, by word."""
-
-    def samples(_: Document, doors: Counters) -> Iterator[Sample]:
-        for door, counts in doors.items():
-            for name, word in words.items():
-                if name in counts:
-                    yield ((_PROTO, word, door) if proto else (word, door)), float(counts[name])
-
-    return samples
-
-
-def _counter(name: str) -> Samples:
-    """Give one counter of each door."""
-    return lambda _, doors: (((door,), float(counts[name])) for door, counts in doors.items() if name in counts)
-
-
-def _door_up(document: Document, _: Counters) -> Iterator[Sample]:
-    for row in rows(document, "listeners"):
-        if isinstance(row.get("alive"), bool):
-            yield (label(row.get("protocol")), place(row)), float(row["alive"])
-
-
-def _door_limit(document: Document, _: Counters) -> Iterator[Sample]:
-    for row in rows(document, "listeners"):
-        limit_s = number(row, "bound_limit_s")
-        if limit_s is not None:
-            yield (label(row.get("protocol")), place(row)), limit_s
 
 
 # ---- alerts, records, notifications ---------------------------------------------------------------------------------
@@ -180,15 +141,16 @@ def _webhook(document: Document, _: Counters) -> Iterator[Sample]:
             yield (result,), count
 
 
+STORE_STATES = ("written", "failing", "full")
+
+
 def _store_state(document: Document, _: Counters) -> Iterator[Sample]:
     store = document.get("store")
-    state = store.get("state") if isinstance(store, Mapping) else None
-    if isinstance(state, str):
-        yield (label(state),), 1.0
+    for word, value in one_hot(STORE_STATES, store.get("state") if isinstance(store, Mapping) else None):
+        yield (word,), value
 
 
 _SOURCE = ("source",)
-_DOOR = ("listener",)
 
 LABORATORY: tuple[Family, ...] = (
     Family(
@@ -313,6 +275,13 @@ LABORATORY: tuple[Family, ...] = (
         ("clock", "reason"),
     ),
     Family(
+        "truechimer_deviation_ratio",
+        "Deviation of frequency over an averaging time (label tau, seconds), of the scale by its clocks or of clock "
+        "minus scale, by the estimator named; absent until enough readings have come.",
+        _deviations,
+        ("estimator", "tau", "of"),
+    ),
+    Family(
         "truechimer_source_info",
         "Always 1; its labels name a source of UTC, whose hand could move it, and its kind.",
         _source_info,
@@ -395,55 +364,6 @@ LABORATORY: tuple[Family, ...] = (
         one("leap", "tai_minus_utc_s"),
     ),
     Family(
-        "truechimer_door_up",
-        "1 where the process of this listener runs, 0 where it has ended.",
-        _door_up,
-        ("proto", "listener"),
-    ),
-    Family(
-        "truechimer_door_bound_limit_seconds",
-        "The listener is unsynchronised while its bound is larger than this.",
-        _door_limit,
-        ("proto", "listener"),
-    ),
-    Family(
-        "truechimer_serve_requests_total",
-        "Datagrams that reached the listener, by what became of them, since its process started.",
-        _counted(RESULTS, proto=True),
-        ("proto", "result", "listener"),
-    ),
-    Family(
-        "truechimer_serve_unsynchronised_total",
-        "Answers that said unsynchronised, by reason, since the listener's process started.",
-        _counted(_UNSYNCHRONISED, proto=False),
-        ("reason", "listener"),
-    ),
-    Family(
-        "truechimer_serve_stamps_total",
-        "Receive stamps by who took them, the kernel or the process itself, since the listener's process started.",
-        _counted(_STAMPS, proto=False),
-        ("by", "listener"),
-    ),
-    Family(
-        "truechimer_serve_stamps_refused_total",
-        "Kernel stamps that were not used, by reason, since the listener's process started.",
-        _counted(_REFUSED_STAMPS, proto=False),
-        ("reason", "listener"),
-    ),
-    Family(
-        "truechimer_serve_receive_failures_total",
-        "Errors of the listener's socket while receiving, since its process started.",
-        _counter(names.RECEIVE_FAILED),
-        _DOOR,
-    ),
-    Family(
-        "truechimer_serve_host_steps_total",
-        "Movements of the host's wall clock that the listener saw, since its process started; served time did not "
-        "follow.",
-        _counter(names.HOST_STEPS),
-        _DOOR,
-    ),
-    Family(
         "truechimer_host_clock_offset_seconds",
         "This host's wall clock minus UTC as stated, positive where the wall clock is ahead.",
         one("host_clock", "x_host_clock_minus_utc_s"),
@@ -452,6 +372,16 @@ LABORATORY: tuple[Family, ...] = (
         "truechimer_host_clock_error_bound_seconds",
         "How far that difference may be wrong.",
         one("host_clock", "bound_s"),
+    ),
+    Family(
+        "truechimer_host_clock_rate_ratio",
+        "Rate of this host's wall clock against UTC as stated, positive where it is fast, over the last looks.",
+        one("host_clock", "rate"),
+    ),
+    Family(
+        "truechimer_host_clock_steps_total",
+        "Movements of this host's wall clock that the laboratory saw since it started; served time did not follow.",
+        one("host_clock", "steps"),
     ),
     Family(
         "truechimer_evidence_records_total",
@@ -475,7 +405,8 @@ LABORATORY: tuple[Family, ...] = (
     ),
     Family(
         "truechimer_store_state",
-        "Always 1; the label is the present state of the record store.",
+        "State of the record store, one-hot: all that was asked is written, writing fails and records wait, or no more "
+        "may wait.",
         _store_state,
         ("state",),
     ),

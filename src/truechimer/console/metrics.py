@@ -25,8 +25,9 @@ from starlette.routing import Route
 
 from truechimer.client import RUN_FOLDER
 from truechimer.console.chrony_metrics import CHRONY
+from truechimer.console.door_metrics import DOORS, place
 from truechimer.console.laboratory_feed import LaboratoryFeed, Snapshot
-from truechimer.console.laboratory_metrics import LABORATORY, place
+from truechimer.console.laboratory_metrics import LABORATORY
 from truechimer.console.metric_samples import Counters, Document, Family, Labels, rows
 from truechimer.daemon.counters import CountersRejected, read_counters
 from truechimer.daemon.lab_file import MetricNames
@@ -34,7 +35,7 @@ from truechimer.daemon.lab_file import MetricNames
 UP = Family("truechimer_up", "1 where the laboratory answered the last question of the console, else 0.", lambda *_: ())
 CHRONY_UP = Family("chrony_up", "Compatibility: as truechimer_up.", lambda *_: ())
 
-SETS: dict[str, tuple[Family, ...]] = {"laboratory": (UP, *LABORATORY), "chrony": (CHRONY_UP, *CHRONY)}
+SETS: dict[str, tuple[Family, ...]] = {"laboratory": (UP, *LABORATORY, *DOORS), "chrony": (CHRONY_UP, *CHRONY)}
 """Every metric that can be served, by set."""
 
 
@@ -47,7 +48,7 @@ def families(document: Document | None, doors: Counters, *, wanted: MetricNames)
     with_compatible = wanted is MetricNames.ALL
     for up in (UP, CHRONY_UP) if with_compatible else (UP,):
         yield GaugeMetricFamily(up.name, up.says, value=float(document is not None))
-    for family in (*LABORATORY, *CHRONY) if with_compatible else LABORATORY:
+    for family in (*LABORATORY, *DOORS, *(CHRONY if with_compatible else ())):
         make = CounterMetricFamily if family.is_counter else GaugeMetricFamily
         made = make(family.name, family.says, labels=family.labels)
         seen: set[Labels] = set()
@@ -122,7 +123,10 @@ class MetricsPage:
         return Response(body, headers={"content-type": wanted.value})
 
     def _registry(self, snapshot: Snapshot) -> CollectorRegistry:
-        document = snapshot.document if snapshot.answering else None
+        document = dict(snapshot.document) if snapshot.answering and snapshot.document is not None else None
+        history = self._feed.history
+        if document is not None and history is not None and "deviations" in history:
+            document["deviations"] = history["deviations"]
         return registry(document, self.doors(snapshot.document or {}), self._wanted)
 
     def doors(self, document: Mapping[str, Any]) -> dict[str, dict[str, int]]:

@@ -20,7 +20,9 @@ from enum import StrEnum
 from math import isfinite
 from pathlib import Path
 
+from truechimer.daemon import notify
 from truechimer.daemon.host_clocks import WIDEST_PAIR_NS, HostClocks
+from truechimer.daemon.journal_log import LogForm, Priority
 from truechimer.daemon.page_file import PageReader
 from truechimer.daemon.serve_process import DEFAULT_BOUND_LIMIT_S, DEFAULT_ORPHAN_EXIT_S, WRONG_USE, OneLineParser
 from truechimer.daemon.sock_door import SockState, write_state
@@ -170,6 +172,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--bound-limit-s", type=float, default=DEFAULT_BOUND_LIMIT_S, help="silent above this bound (default 0.001)"
     )
+    options.add_argument("--log", type=LogForm, default=LogForm.AUTO, help="form of lines on stderr: auto, text, json")
     options.add_argument("--state", type=Path, help="file in which this process says what it does")
     options.add_argument("--pidfile", type=Path, help="file for the process id, removed at the end")
     options.add_argument(
@@ -190,6 +193,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the door until told to end."""
     options = parser().parse_args(argv)
+    notify.configure(options.log)
     complaint = _complaint(options)
     if complaint is None and options.pidfile is not None:
         try:
@@ -197,7 +201,7 @@ def main(argv: list[str] | None = None) -> int:
         except OSError as error:
             complaint = f"cannot write {error.filename}: {error.strerror}; check the folder"
     if complaint is not None:
-        print(f"sock_process: {complaint}", file=sys.stderr)
+        notify.say_line(f"sock_process: {complaint}", priority=Priority.ERROR)
         return WRONG_USE
     try:
         _serve(options)

@@ -1,0 +1,143 @@
+"""Door metrics: what each listener of a laboratory counts, by its place, and whether its process runs.
+
+A counter belongs to one process, and begins at 0 with it: counters of several doors are never added up, since a sum
+would go down a little where one of them starts anew, which is no reset that Prometheus could recognise.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from truechimer.console.metric_samples import Counters, Document, Family, Sample, Samples, label, number, rows
+from truechimer.daemon import counters as names
+
+RESULTS: dict[str, str] = {
+    **{name: kind.value for kind, name in names.REPLY_COUNTERS.items()},
+    **{name: f"ignored-{reason.value}" for reason, name in names.IGNORE_COUNTERS.items()},
+    names.TRUNCATED: "ignored-truncated",
+    names.SEND_FAILED: "send-failed",
+    names.FAULTS: "fault",
+}
+"""What became of a datagram, by the door's own counter: each received one ends in exactly one of them."""
+
+_UNSYNCHRONISED = {name: why.value for why, name in names.UNSYNCHRONISED_COUNTERS.items()}
+_REFUSED_STAMPS = {name: why.value for why, name in names.REFUSAL_COUNTERS.items()}
+_STAMPS = {names.STAMPS_KERNEL: "kernel", names.STAMPS_USER: "user"}
+_PROTO = "ntp"
+"""Only the NTP door counts so far."""
+
+
+def place(row: Document) -> str:
+    """Return a door's place as a label, as the laboratory's file gives it: address and port, or its path."""
+    if row.get("port") is None:
+        return label(row.get("path"))
+    address = label(row.get("address"))
+    return f"[{address}]:{label(row.get('port'))}" if ":" in address else f"{address}:{label(row.get('port'))}"
+
+
+def _counted(words: Mapping[str, str], *, proto: bool) -> Samples:
+    """Give the counters named in `words` of each door, by word."""
+
+    def samples(_: Document, doors: Counters) -> Iterator[Sample]:
+        for door, counts in doors.items():
+            for name, word in words.items():
+                if name in counts:
+                    yield ((_PROTO, word, door) if proto else (word, door)), float(counts[name])
+
+    return samples
+
+
+def _counter(name: str) -> Samples:
+    """Give one counter of each door."""
+    return lambda _, doors: (((door,), float(counts[name])) for door, counts in doors.items() if name in counts)
+
+
+def _door_up(document: Document, _: Counters) -> Iterator[Sample]:
+    for row in rows(document, "listeners"):
+        if isinstance(row.get("alive"), bool):
+            yield (label(row.get("protocol")), place(row)), float(row["alive"])
+
+
+def _sock_samples(document: Document, _: Counters) -> Iterator[Sample]:
+    """Give what became of the samples of each door to a chronyd."""
+    for row in rows(document, "listeners"):
+        sock = row.get("sock")
+        if not isinstance(sock, Mapping):
+            continue
+        sent = number(sock, "sent")
+        if sent is not None:
+            yield ("sent", place(row)), sent
+        for result in ("refused", "silent"):
+            reasons = sock.get(result)
+            for reason in reasons if isinstance(reasons, Mapping) else ():
+                count = number(sock, result, reason)
+                if count is not None:
+                    yield (f"{result}-{label(reason)}", place(row)), count
+
+
+def _door_limit(document: Document, _: Counters) -> Iterator[Sample]:
+    for row in rows(document, "listeners"):
+        limit_s = number(row, "bound_limit_s")
+        if limit_s is not None:
+            yield (label(row.get("protocol")), place(row)), limit_s
+
+
+_DOOR = ("listener",)
+
+DOORS: tuple[Family, ...] = (
+    Family(
+        "truechimer_door_up",
+        "1 where the process of this listener runs, 0 where it has ended.",
+        _door_up,
+        ("proto", "listener"),
+    ),
+    Family(
+        "truechimer_door_bound_limit_seconds",
+        "The listener is unsynchronised while its bound is larger than this.",
+        _door_limit,
+        ("proto", "listener"),
+    ),
+    Family(
+        "truechimer_serve_requests_total",
+        "Datagrams that reached the listener, by what became of them, since its process started.",
+        _counted(RESULTS, proto=True),
+        ("proto", "result", "listener"),
+    ),
+    Family(
+        "truechimer_serve_unsynchronised_total",
+        "Answers that said unsynchronised, by reason, since the listener's process started.",
+        _counted(_UNSYNCHRONISED, proto=False),
+        ("reason", "listener"),
+    ),
+    Family(
+        "truechimer_serve_stamps_total",
+        "Receive stamps by who took them, the kernel or the process itself, since the listener's process started.",
+        _counted(_STAMPS, proto=False),
+        ("by", "listener"),
+    ),
+    Family(
+        "truechimer_serve_stamps_refused_total",
+        "Kernel stamps that were not used, by reason, since the listener's process started.",
+        _counted(_REFUSED_STAMPS, proto=False),
+        ("reason", "listener"),
+    ),
+    Family(
+        "truechimer_sock_samples_total",
+        "Samples for a chronyd by what became of them (sent, refused by its socket, or not made, with the reason), "
+        "since the listener's process started.",
+        _sock_samples,
+        ("result", "listener"),
+    ),
+    Family(
+        "truechimer_serve_receive_failures_total",
+        "Errors of the listener's socket while receiving, since its process started.",
+        _counter(names.RECEIVE_FAILED),
+        _DOOR,
+    ),
+    Family(
+        "truechimer_serve_host_steps_total",
+        "Movements of the host's wall clock that the listener saw, since its process started; served time did not "
+        "follow.",
+        _counter(names.HOST_STEPS),
+        _DOOR,
+    ),
+)
+"""Every metric of doors, in the order in which they are served."""
