@@ -47,6 +47,47 @@ def test_the_truth_is_inside_whenever_the_laboratory_was_right(
     assert sample["bound_s"] <= 1e-6 + took_ns / S / 2 + RAW_RATE_LIMIT * (took_ns + age_ns) / S + 1e-12
 
 
+@given(data=st.data())
+def test_of_several_answers_the_narrowest_counts_and_the_truth_stays_inside(data: st.DataObject) -> None:
+    """Each answer's label is the true time at a moment of its making; the raw counter runs wrong by up to its limit."""
+    rate = data.draw(st.floats(-RAW_RATE_LIMIT, RAW_RATE_LIMIT))
+    asked, snapshots = 10 * S, []
+    for _ in range(data.draw(st.integers(1, 6))):
+        took, part = data.draw(st.integers(0, S // 2)), data.draw(st.floats(0, 1))
+        true_s = 40.0 + (asked + part * took - 10 * S) * (1 + rate) / S
+        document = FINE | {"utc": f"2026-03-01T00:00:{true_s:015.12f}Z"}
+        snapshots.append(a_snapshot(document, asked, asked + took))
+        asked += took + data.draw(st.integers(0, S))
+    now = snapshots[-1].answered_raw_ns + data.draw(st.integers(0, S))
+    sample = clock_sample(snapshots[-1], now, snapshots[:-1])
+    assert sample["bound_s"] <= clock_sample(snapshots[-1], now)["bound_s"]
+    stated_s = float(sample["utc"][17:-1]) + sample["elapsed_s"]
+    true_s = 40.0 + (now - 10 * S) * (1 + rate) / S
+    assert abs(stated_s - true_s) <= sample["bound_s"] + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("2016-12-31T23:59:58.5Z", "2016-12-31T23:59:59.5Z"),
+        ("2016-12-31T23:59:59.5Z", "2016-12-31T23:59:60.5Z"),
+        ("2016-12-31T23:59:60.5Z", "2017-01-01T00:00:00.5Z"),
+    ],
+)
+def test_near_the_end_of_a_day_only_the_newest_label_counts(before: str, now: str) -> None:
+    slow = a_snapshot(FINE | {"utc": now}, 11 * S, 11 * S + S // 4)
+    quick = a_snapshot(FINE | {"utc": before}, 10 * S, 10 * S)
+    assert clock_sample(slow, 12 * S, (quick,))["utc"] == now
+
+
+def test_an_answer_of_another_kind_of_utc_does_not_stand_for_this_one() -> None:
+    slow = a_snapshot(FINE, 11 * S, 11 * S + S // 4)
+    quick = a_snapshot(FINE | {"against": "simulated-utc", "utc": "2026-03-01T00:00:09Z"})
+    assert clock_sample(slow, 12 * S, (quick,))["utc"] == FINE["utc"]
+    quick = a_snapshot(FINE | {"synchronised": False, "utc": "2026-03-01T00:00:09Z"})
+    assert clock_sample(slow, 12 * S, (quick,))["utc"] == FINE["utc"]
+
+
 @pytest.mark.parametrize(
     ("snapshot", "raw_ns", "why"),
     [

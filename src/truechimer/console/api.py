@@ -5,6 +5,7 @@ anything here, and no method but GET.
 """
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 from starlette.requests import Request
@@ -19,6 +20,8 @@ RAW_RATE_LIMIT = 1e-4
 
 MAX_SAMPLE_AGE_S = 5.0
 """A snapshot older than this is not carried on to now: the clock stands still, and says so."""
+
+LAST_SECONDS = "23:59:50"
 
 MAX_WATCHERS = 1000
 """Browsers that follow the events at once, where the system grants the files; one more gets 503 and may ask
@@ -79,7 +82,7 @@ class Api:
 
     async def clock(self, _: Request) -> Response:
         """Return one sample of the time, as of this reply; always 200, `running` says whether it is one."""
-        return JSONResponse(clock_sample(self._feed.current, self._raw_ns()))
+        return JSONResponse(clock_sample(self._feed.current, self._raw_ns(), self._feed.earlier))
 
 
 class EventStreams:
@@ -135,28 +138,57 @@ async def _left(receive: Receive) -> None:
         pass
 
 
-def clock_sample(snapshot: Snapshot, raw_ns: int) -> dict[str, Any]:
-    """Return the time at raw value `raw_ns` from a snapshot, for a clock that people look at.
+def clock_sample(snapshot: Snapshot, raw_ns: int, earlier: Iterable[Snapshot] = ()) -> dict[str, Any]:
+    """Return the time at raw value `raw_ns` from the present snapshot, or an `earlier` one that says it more narrowly,
+    for a clock that people look at.
 
-    `utc` is the laboratory's label at the snapshot, `elapsed_s` what has passed since, `bound_s` the half width of what
-    is stated: the laboratory's own bound, half the time that its answer took, and the raw counter's rate limit over the
-    age. Whoever adds `elapsed_s` to `utc` must know where seconds of UTC are inserted; the page does not, and stops
-    before the end of a month.
+    `utc` is the laboratory's label at that snapshot, `elapsed_s` what has passed since, `bound_s` the half width of
+    what is stated: the laboratory's own bound, half the time that its answer took, and the raw counter's rate limit
+    over the age. Whoever adds `elapsed_s` to `utc` must know where seconds of UTC are inserted; the page does not, and
+    stops before the end of a month.
     """
     document = snapshot.document
     if not snapshot.answering or document is None:
         return {"running": False, "why": "silent"} | snapshot.silence()
     said = {key: document[key] for key in ("state", "against", "why", "missing") if key in document}
-    utc, bound_s = document.get("utc"), document.get("bound_s")
-    if document.get("synchronised") is not True or not isinstance(utc, str) or not isinstance(bound_s, int | float):
+    if not _is_bounded(document):
         return {"running": False, "why": "unsynchronised"} | said
+    samples = [_sample(snapshot, raw_ns)]
+    like = (one for one in earlier if one.document is not None and _is_comparable(one.document, document))
+    samples.extend(_sample(one, raw_ns) for one in like)
+    found = min((each for each in samples if each is not None), key=lambda each: float(each["bound_s"]), default=None)
+    if samples[0] is None or found is None:
+        return {"running": False, "why": "old"} | said
+    return said | {"running": True} | found
+
+
+def _is_bounded(document: dict[str, Any]) -> bool:
+    """Return True for a synchronised answer with a time and a bound."""
+    utc, bound_s = document.get("utc"), document.get("bound_s")
+    return document.get("synchronised") is True and isinstance(utc, str) and isinstance(bound_s, int | float)
+
+
+def _is_comparable(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Return True where an earlier answer may stand for the present one: of the same day and kind of UTC, and not in
+    the last seconds of a day, where only the newest label says whether a second was put in or taken away.
+    """
+    if not _is_bounded(before) or before.get("against") != now.get("against"):
+        return False
+    date, _, time = str(now["utc"]).partition("T")
+    return str(before["utc"]).startswith(date) and time < LAST_SECONDS
+
+
+def _sample(snapshot: Snapshot, raw_ns: int) -> dict[str, Any] | None:
+    """Return what a bounded snapshot says at a raw value; None where it is too old."""
+    document = snapshot.document
+    assert document is not None
     oldest_s = (raw_ns - snapshot.asked_raw_ns) / NS_PER_S
     if not 0.0 <= oldest_s <= MAX_SAMPLE_AGE_S:
-        return {"running": False, "why": "old"} | said
+        return None
     took_s = (snapshot.answered_raw_ns - snapshot.asked_raw_ns) / NS_PER_S
-    return said | {
-        "running": True,
-        "utc": utc,
+    bound_s = document["bound_s"]
+    return {
+        "utc": document["utc"],
         "elapsed_s": oldest_s - took_s / 2,
         "bound_s": bound_s + took_s / 2 + RAW_RATE_LIMIT * oldest_s,
         "laboratory_bound_s": bound_s,

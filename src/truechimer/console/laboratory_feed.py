@@ -79,10 +79,15 @@ class Heard:
     history: int = 0
 
 
+MOST_REMEMBERED = 8
+"""Snapshots of the last seconds, for a clock: of several answers the quickest says best what the time was."""
+
+
 class LaboratoryFeed:
     """Asks once a second and wakes whoever waits; `raw_ns` reads the raw counter.
 
-    Invariant: `current` and `event` belong together, `history` and its event too, and all change in the event loop's
+    `earlier`: the answers just before the current one. Invariant: `current` and `event` belong together, `history` and
+    its event too, and all change in the event loop's
     thread only.
     """
 
@@ -94,6 +99,7 @@ class LaboratoryFeed:
     ) -> None:
         self.current = NOTHING_YET
         self.event = NOTHING_YET.event()
+        self.earlier: tuple[Snapshot, ...] = ()
         self.history: dict[str, Any] | None = None
         self.closed = False
         self._history_event = b""
@@ -150,6 +156,8 @@ class LaboratoryFeed:
                 before, number=before.number + 1, answering=False, says=str(error), looked_raw_ns=looked_raw_ns
             )
             event = found.event()
+        # an answer before a silence is no help: the laboratory may have been started anew
+        self.earlier = (*self.earlier, before)[-MOST_REMEMBERED:] if before.answering and found.answering else ()
         self.current, self.event = found, event
         self._wake()
 

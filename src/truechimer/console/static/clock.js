@@ -1,12 +1,15 @@
 // The page's clock: from a sample of the laboratory's time and the browser's monotonic clock to what may be shown.
 //
 // It never reads the browser's wall clock. A sample's round trip is taken from requestStart and responseStart: the
-// laboratory's moment lies between them. The bound of the display grows with the sample's age. UTC may get or lose a
-// second at the end of a month: no sample is carried across that, the clock waits for a new one.
+// laboratory's moment lies between them. The bound of the display grows with the sample's age. Of several samples each
+// says an interval; the time is in all of them, so it is in what they share. UTC may get or lose a second at the end of
+// a month: no sample is carried across that, the clock waits for a new one.
 
 const RATE_LIMIT = 5e-4; // s/s: a browser's clock may be slewed by the host by this much
 const RESOLUTION_S = 2e-4; // browsers round each of the two marks to 0.1 ms
-const MAX_AGE_S = 5; // an older sample is not time any more
+const MAX_AGE_S = 5; // without a sample this young there is no time any more
+const SUPPORT_AGE_S = 30; // an older sample's interval is too wide to help
+const MOST_SAMPLES = 16;
 const DAY_S = 86400;
 
 /** Read "2016-12-31T23:59:60.5Z" as {day, secondOfDay, leap}; null where it is none. */
@@ -43,12 +46,12 @@ export function carry(label, elapsed) {
 
 const two = (value) => String(value).padStart(2, "0");
 
-/** A label as {date, time, tenth}, cut off, never rounded up to a second that has not begun. */
+/** A label as {date, time, hundredths}, cut off, never rounded up to a second that has not begun. */
 export function words({ day, secondOfDay, leap }) {
-  const tenths = Math.floor(secondOfDay * 10 + 1e-6);
-  const whole = Math.floor(tenths / 10);
+  const all = Math.floor(secondOfDay * 100 + 1e-5);
+  const whole = Math.floor(all / 100);
   const time = leap ? "23:59:60" : `${two(Math.floor(whole / 3600))}:${two(Math.floor(whole / 60) % 60)}:${two(whole % 60)}`;
-  return { date: `${day.year}-${two(day.month)}-${two(day.day)}`, time, tenth: String(tenths % 10) };
+  return { date: `${day.year}-${two(day.month)}-${two(day.day)}`, time, hundredths: two(all % 100) };
 }
 
 /** Make a sample of a reply of /api/clock and the two marks of its request (ms of performance.now()). */
@@ -66,15 +69,39 @@ export function sampleOf(reply, requestMs, responseMs) {
   };
 }
 
-/** What may be shown at `nowMs`: {date, time, tenth, boundS, roundTripS}, or null where the clock must stand still. */
-export function shownAt(sample, nowMs) {
-  if (!sample) return null;
-  const ageS = (nowMs - sample.atMs) / 1000;
-  if (!(ageS >= 0 && ageS <= MAX_AGE_S)) return null;
-  const label = carry(sample.label, sample.elapsedS + ageS);
-  if (!label) return null;
-  return { ...words(label), boundS: sample.halfS + RATE_LIMIT * ageS, roundTripS: sample.roundTripS };
+/** Add the newest sample (null: the last question failed) to those that may still help. */
+export function withSample(samples, sample, nowMs) {
+  const young = samples.filter((each) => nowMs - each.atMs <= SUPPORT_AGE_S * 1000 && each.simulated === sample?.simulated);
+  return sample ? [...young.slice(1 - MOST_SAMPLES), sample] : samples;
 }
+
+/**
+ * What may be shown at `nowMs`: {date, time, hundredths, boundS, roundTripS, of}, or null where the clock must stand
+ * still. `of` samples share the interval whose middle is shown and whose half width is the bound.
+ */
+export function shownAt(samples, nowMs) {
+  const newest = samples.at(-1);
+  if (!newest) return null;
+  const ageS = (nowMs - newest.atMs) / 1000;
+  if (!(ageS >= 0 && ageS <= MAX_AGE_S)) return null;
+  let [low, high, of, roundTripS] = [-Infinity, Infinity, 0, newest.roundTripS];
+  // From the newest on: one that contradicts it is no help, whoever of the two is wrong (a host that was slewed, a laboratory
+  // that was started anew); the newest stays.
+  for (const each of samples.slice().reverse()) {
+    if (each !== newest && (each.label.leap || newest.label.leap || !sameDay(each.label.day, newest.label.day))) continue;
+    const eachAgeS = (nowMs - each.atMs) / 1000;
+    const half = each.halfS + RATE_LIMIT * eachAgeS;
+    const middle = each.label.secondOfDay + each.elapsedS + eachAgeS;
+    if (middle - half > high || middle + half < low) break;
+    if (2 * half < high - low) roundTripS = each.roundTripS;
+    [low, high, of] = [Math.max(low, middle - half), Math.min(high, middle + half), of + 1];
+  }
+  const label = carry(newest.label, (low + high) / 2 - newest.label.secondOfDay);
+  if (!label) return null;
+  return { ...words(label), boundS: (high - low) / 2, roundTripS, of };
+}
+
+const sameDay = (a, b) => a.day === b.day && a.month === b.month && a.year === b.year;
 
 /** Ask once for the time; returns {sample, reply}. Throws where the console does not answer. */
 export async function ask() {

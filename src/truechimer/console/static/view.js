@@ -1,6 +1,8 @@
 // From a status document to the page's elements. Text only (textContent): what a laboratory says is never markup.
 
-import { age, bound, isNumber, rate, seconds, text, weight } from "./words.js";
+import { setSimulated } from "./plots.js";
+import { age, bound, isNumber, rate, seconds, span, text, weight } from "./words.js";
+import { bar } from "./weights_plot.js";
 
 const element = (id) => document.getElementById(id);
 const rowsOf = (value) => (Array.isArray(value) ? value.filter((row) => row && typeof row === "object") : []);
@@ -30,34 +32,47 @@ function show(id, words) {
   element(id).hidden = !words;
 }
 
-function cell(words, className = "") {
-  const td = document.createElement("td");
-  td.textContent = words;
-  if (className) td.className = className;
-  return td;
-}
+/** A cell to be: its words, its class, and whether it heads its row. */
+const cell = (words, className = "", head = false) => ({ words, className, head });
+const row = (cells, className = "", name = "") => ({ cells, className, name });
 
-function row(cells, className = "") {
-  const tr = document.createElement("tr");
-  if (className) tr.className = className;
-  tr.append(...cells);
-  return tr;
+/** Make a table's rows what they shall be, touching only what differs: a selection or a reader's place stays. */
+function fill(id, rows) {
+  const target = element(id).querySelector("tbody");
+  while (target.rows.length > rows.length) target.lastElementChild.remove();
+  rows.forEach((wanted, k) => {
+    const tr = target.rows[k] ?? target.insertRow();
+    if (tr.className !== wanted.className) tr.className = wanted.className;
+    tr.dataset.name = wanted.name;
+    wanted.cells.forEach(({ words, className, head }, at) => {
+      let found = tr.cells[at];
+      if (!found) {
+        found = tr.appendChild(document.createElement(head ? "th" : "td"));
+        if (head) found.scope = "row";
+      }
+      if (found.textContent !== words) found.textContent = words;
+      if (found.className !== className) found.className = className;
+    });
+  });
 }
-
-const body = (id) => element(id).querySelector("tbody");
 
 export function status(document_) {
   document.body.dataset.laboratory = "answering";
   element("simulated").hidden = document_.against === "utc";
+  element("observing").hidden = document_.observing !== true;
+  setSimulated(simulated());
   show("silent", "");
   put("title", text(document_.lab) || "truechimer");
   put("scale", `scale ${text(document_.scale)}${simulated() ? ", simulated" : ""}`);
+  put("utc-name", text(document_.scale) || "UTC(k)");
   document.title = `${document_.synchronised ? "" : "(unsynchronised) "}${text(document_.lab)} ${simulated() ? "SIMULATED " : ""}– truechimer`;
   state(document_);
+  holding(document_);
+  store(document_.store);
   bounds(document_);
   clocks(rowsOf(document_.clocks));
   sources(rowsOf(document_.sources));
-  alerts(rowsOf(document_.alerts));
+  alerts(rowsOf(document_.alerts), rowsOf(document_.firing?.conditions));
   steering(document_);
   service(document_);
 }
@@ -92,6 +107,22 @@ function state(said) {
   show("missing", [why, missing.length ? `Missing: ${missing.join("; ")}.` : ""].filter(Boolean).join(" "));
 }
 
+/** How long a holdover may last, for each limit that was told. */
+function holding(said) {
+  const left = said.holdover_remaining_s;
+  const limits = isNumber(left) ? [["", left]] : left && typeof left === "object" ? Object.entries(left).filter(([, value]) => isNumber(value)) : [];
+  const words = limits.map(([limit, value]) => `${value > 0 ? `${span(Math.floor(value))} more` : "no longer"}${limit ? ` within ${text(limit)}` : ""}`);
+  show("holding", said.state === "holdover" && words.length ? `Holdover: ${words.join(", ")}.` : "");
+}
+
+/** Say where records are not written. */
+function store(said) {
+  const bad = said && typeof said === "object" && said.state && said.state !== "written";
+  const since = bad && said.since ? ` since ${text(said.since).slice(0, 19).replace("T", " ")}` : "";
+  const waiting = bad && isNumber(said.waiting) ? ` ${said.waiting} wait.` : "";
+  show("store", bad ? `Records are not written${since}${said.says ? ` (${text(said.says)})` : ""}.${waiting}` : "");
+}
+
 function bounds(said) {
   put("bound", isNumber(said.bound_s) && said.synchronised ? `± ${bound(said.bound_s)}` : "none: not synchronised");
   const more = [];
@@ -104,40 +135,37 @@ function bounds(said) {
   const made = SIGMAS * Math.sqrt(sum("u_", (value) => value * value)) + sum("limit_", (value) => value);
   // The terms are those of the last epoch; since then the bound has grown with its age.
   if (terms.length && isNumber(said.bound_s) && said.bound_s > made * (1 + 1e-9)) terms.push(["growth_since_epoch_s", said.bound_s - made]);
-  body("terms").replaceChildren(
-    ...terms.map(([name, value]) => {
+  fill(
+    "terms",
+    terms.map(([name, value]) => {
       const sigma = name.startsWith("u_");
       const words = TERMS[name] ?? name.replace(/^(u|limit)_/, "").replace(/_s$/, "").replaceAll("_", " ");
-      return row([cell(words), cell(`${sigma ? `${SIGMAS} × ` : ""}${sigma ? seconds(value) : bound(value)}`, "number")]);
+      return row([cell(words, "", true), cell(`${sigma ? `${SIGMAS} × ` : ""}${sigma ? seconds(value) : bound(value)}`, "number")]);
     }),
   );
 }
 
 function clocks(rows) {
   const members = rows.filter((each) => each.weight > 0);
-  const largest = Math.max(...members.map((each) => each.weight), 1e-9);
-  put("clock-count", rows.length ? `${members.length} of ${rows.filter((each) => each.state !== "observer").length} carry the scale` : "");
-  body("clocks").replaceChildren(
-    ...rows.map((each) => {
-      const bar = document.createElement("div");
-      bar.style.width = `${((each.weight > 0 ? each.weight : 0) / largest) * 100}%`;
-      const barCell = cell("", "bar wide");
-      if (each.weight > 0) barCell.append(bar);
-      const words = [text(each.state), text(each.reason)].filter(Boolean);
-      const calm = each.state === "observer" ? "" : each.state === "in" ? "" : each.state === "learning" || each.state === "absent" ? "wait" : "out";
-      return row(
+  put("clock-count", rows.length ? `${members.length} of ${rows.filter((each) => each.state !== "observer").length} carry the scale` : "none");
+  bar(rows, { section: element("weights"), bar: element("weights-bar") });
+  const calm = { observer: "", in: "", learning: "wait", absent: "wait", suspect: "wait" };
+  fill(
+    "clocks",
+    rows.map((each) =>
+      row(
         [
-          cell(text(each.name)),
+          cell(text(each.name), "", true),
           cell(text(each.kind), "wide"),
           cell(weight(each.weight), "number"),
-          barCell,
           cell(seconds(each.x_clock_minus_scale_s, { signed: true }), "number"),
           cell(rate(each.rate), "number wide"),
-          cell(words[1] ? words[1] : words[0] ?? "", "verdict"),
+          cell(text(each.reason) || text(each.state), "verdict"),
         ],
-        calm,
-      );
-    }),
+        calm[each.state] ?? "out",
+        text(each.name),
+      ),
+    ),
   );
 }
 
@@ -145,42 +173,62 @@ function sources(rows) {
   const selected = rows.filter((each) => each.verdict === "selected");
   put("source-count", rows.length ? `${selected.length} of ${rows.length} selected` : "none: the scale is not compared with UTC");
   const calm = { selected: "", outvoted: "out", quarantined: "out", stale: "wait", never: "wait" };
-  body("sources").replaceChildren(
-    ...rows.map((each) => {
+  fill(
+    "sources",
+    rows.map((each) => {
       const margin = isNumber(each.u_s) && isNumber(each.limit_s) ? SIGMAS * each.u_s + each.limit_s : undefined;
       return row(
         [
-          cell(text(each.name)),
+          cell(text(each.mark) || "?", "mark"),
+          cell(text(each.name), "", true),
           cell(text(each.operator), "wide"),
           cell(age(each.age_s), "number wide"),
           cell(seconds(each.offset_s, { signed: true }), "number"),
           cell(bound(margin), "number"),
-          cell(`${text(each.mark) || "?"} ${text(each.verdict)}`, "verdict"),
+          cell([text(each.verdict), text(each.says)].filter(Boolean).join(": "), "verdict"),
         ],
         calm[each.verdict] ?? "wait",
+        text(each.name),
       );
     }),
   );
 }
 
-function alerts(rows) {
+function alerts(rows, conditions) {
   const rank = (each) => (SEVERITIES.indexOf(each.severity) + SEVERITIES.length + 1) % (SEVERITIES.length + 1);
-  const ordered = rows.slice().reverse().sort((a, b) => rank(a) - rank(b));
-  put("alert-count", rows.length > ALERTS_SHOWN ? `${ALERTS_SHOWN} of ${rows.length}` : rows.length ? String(rows.length) : "none");
-  element("alerts").replaceChildren(
-    ...ordered.slice(0, ALERTS_SHOWN).map((each) => {
+  const isHeld = (each) => conditions.some((one) => one.alert === each.alert && Array.isArray(one.subjects) && one.subjects.includes(each.subject));
+  const seen = new Set();
+  const ordered = rows.slice().reverse().map((each) => {
+    // Of several alerts of one kind for one subject the latest says what holds.
+    const key = JSON.stringify([each.alert, each.subject]);
+    const holds = !seen.has(key) && isHeld(each);
+    seen.add(key);
+    return { ...each, holds };
+  });
+  ordered.sort((a, b) => b.holds - a.holds || rank(a) - rank(b));
+  const now = ordered.filter((each) => each.holds).length;
+  const count = rows.length > ALERTS_SHOWN ? `${ALERTS_SHOWN} of ${rows.length}` : String(rows.length);
+  put("alert-count", rows.length ? `${count}${now ? `, ${now} of them hold now` : ""}` : "none");
+  element("holding-now").hidden = now === 0;
+  put("holding-now-words", now ? `${now === 1 ? "One alert holds" : `${now} alerts hold`} now` : "");
+  const wanted = ordered.slice(0, ALERTS_SHOWN);
+  const target = element("alerts");
+  const told = JSON.stringify(wanted);
+  if (target.dataset.told === told) return; // a reader's place in the list stays
+  target.dataset.told = told;
+  target.replaceChildren(
+    ...wanted.map((each) => {
       const item = document.createElement("li");
       item.className = SEVERITIES.includes(each.severity) ? each.severity : "notice";
-      const severity = document.createElement("span");
-      severity.className = "severity";
-      severity.textContent = `${text(each.severity)} `;
-      const says = document.createElement("span");
       const subject = text(each.says).startsWith(text(each.subject)) ? "" : `${text(each.subject)}: `;
-      says.textContent = `${subject}${text(each.says)} `;
-      const next = document.createElement("span");
-      next.className = "quiet";
-      next.textContent = text(each.do_next);
-      item.append(severity, says, next);
+      const part = (name, words) => {
+        const made = document.createElement("span");
+        made.className = name;
+        made.textContent = words;
+        return made;
+      };
+      item.append(part("severity", `${text(each.severity)}${each.holds ? ", holds now" : ""} `), part("says", `${subject}${text(each.says)} `));
+      if (each.do_next) item.append(part("next", `Do next: ${text(each.do_next)}`));
       return item;
     }),
   );
@@ -224,9 +272,16 @@ function service(said) {
   });
   list("service", [
     ...doors,
+    ["This machine's clock", hostClock(said.host_clock)],
     ["Records", isNumber(said.records) ? `${said.records} in ${text(said.epochs)} epochs` : ""],
     ["Readings rejected", said.rejected_readings ? text(said.rejected_readings) : ""],
     ["Process", said.pid ? `${said.pid}, up ${age(said.uptime_s)}` : ""],
     ["Program", said.version ? `truechimer ${text(said.version)}` : ""],
   ]);
+}
+
+/** This machine's own clock against the time that the laboratory states. */
+function hostClock(said) {
+  if (!said || !isNumber(said.x_host_clock_minus_utc_s)) return "";
+  return `${seconds(said.x_host_clock_minus_utc_s, { signed: true })} ± ${bound(said.bound_s)} from UTC${said.is_off ? ", beyond its limit" : ""}`;
 }

@@ -1,6 +1,9 @@
 // Words for numbers: seconds in a fitting unit, bounds rounded up, ages. It touches no page and reads no clock.
 
-const UNITS = [[1, "s"], [1e-3, "ms"], [1e-6, "µs"], [1e-9, "ns"], [1e-12, "ps"]];
+const UNITS = [[1, "s"], [1e-3, "ms"], [1e-6, "µs"], [1e-9, "ns"], [1e-12, "ps"], [1e-15, "fs"]];
+
+/** The unit [size, name] in which a value of this size is written with one to three digits before the point. */
+export const unitOf = (value) => UNITS.find(([size]) => value >= size) ?? UNITS.at(-1);
 
 function scaled(value, rounding) {
   if (value === 0) return "0 s";
@@ -49,3 +52,29 @@ export const rate = (value) => (isNumber(value) ? (value < 0 ? "−" : "+") + Ma
 export const weight = (value) => (!isNumber(value) ? "–" : value > 0 && value < 0.0005 ? "<0.001" : value.toFixed(3));
 
 export const text = (value) => (value === undefined || value === null ? "" : String(value));
+
+const RAISED = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
+
+/** A power of ten as people write it: 10⁻¹⁴. */
+export const powerOfTen = (exponent) => `10${String(exponent).replace(/./g, (digit) => RAISED[digit])}`;
+
+/** A small ratio such as 1.3 × 10⁻¹⁴. */
+export function ratio(value) {
+  if (!isNumber(value) || value === 0) return isNumber(value) ? "0" : "–";
+  const [digits, exponent] = value.toExponential(1).split("e");
+  return `${digits.replace("-", "−")} × ${powerOfTen(Number(exponent))}`;
+}
+
+/** A span of time as people say it: 10 s, 20 min, 3 h, 2.5 d. */
+export function span(value) {
+  if (!isNumber(value)) return "–";
+  const [size, unit] = [[86400, "d"], [3600, "h"], [60, "min"]].find(([each]) => value >= 2 * each) ?? [1, "s"];
+  return `${Number((value / size).toPrecision(3))} ${unit}`;
+}
+
+const SPANS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200];
+const DAYS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
+const STEPS = [...SPANS, ...DAYS.map((days) => days * 86400)];
+
+/** The shortest round step (s) that divides a span into at most so many parts. */
+export const stepFor = (spanS, most) => STEPS.find((step) => spanS / step <= most) ?? STEPS.at(-1);
