@@ -216,7 +216,7 @@ PARENT = "--parent-pid"
 def _command(listener: Listener, folder: Path, *, allow_simulated: bool) -> list[str]:
     """Return the words that start a door, but for the interpreter before and the parent after them."""
     if listener.protocol is Protocol.CHRONY_SOCK:
-        return sock_door.command(listener, folder, allow_simulated=allow_simulated)
+        return [*sock_door.command(listener, folder, allow_simulated=allow_simulated), *_log()]
     run, port = folder / "run", listener.port_number
     common = ["--address", listener.address, "--port", str(port), "--version-of-laboratory", __version__]
     if listener.protocol is not Protocol.NTP:

@@ -7,9 +7,7 @@ past back from the journal, in a thread of its own, when somebody asks for the f
 The law of the file: whatever goes wrong here, the time goes on; a fault is said once and the answer is shorter.
 """
 
-import sys
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from math import isfinite
@@ -18,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from truechimer.clocks.clock import ClockKind
+from truechimer.daemon import notify
 from truechimer.daemon.lab_start import Started
 from truechimer.daemon.recent_curves import Curves
 from truechimer.daemon.recent_journal import rows_of
@@ -61,7 +60,7 @@ class Recent:
         except Exception:  # noqa: BLE001 - a fault of the plots must not stop the time
             if not self._failed:
                 self._failed = True
-                traceback.print_exc(file=sys.stderr)
+                notify.say_fault()
 
     def _take(self, state: LaboratoryState, outcome: EpochOutcome, interval_ns: int) -> None:
         rows = [row for row in (clock_row(outcome), utc_row(state, outcome)) if row is not None]
@@ -142,7 +141,7 @@ class Recent:
             for row in journal():
                 (utc.add(row) if isinstance(row, UtcRow) else clocks.add(row))
         except Exception:  # noqa: BLE001 - what could be read is kept
-            traceback.print_exc(file=sys.stderr)
+            notify.say_fault()
         with self._lock:
             for row in self._waiting:
                 (utc.add(row) if isinstance(row, UtcRow) else clocks.add(row))

@@ -12,10 +12,8 @@ ensemble: Yoshimura, Metrologia 16 (1980) 133). Where a weight comes near one ha
 that cannot be solved, and no curve is drawn.
 """
 
-import sys
 import threading
 import time
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite, log2, sqrt
@@ -24,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from truechimer.daemon import notify
 from truechimer.daemon.recent_ladder import ClockLadder, ClockRow
 
 Floats = NDArray[np.float64]
@@ -110,7 +109,7 @@ class Curves:
             except Exception:  # noqa: BLE001 - a fault of the plots is said once
                 if not self._failed:
                     self._failed = True
-                    traceback.print_exc(file=sys.stderr)
+                    notify.say_fault()
 
         self._thread = threading.Thread(target=work, name="deviations", daemon=True)
         self._thread.start()
