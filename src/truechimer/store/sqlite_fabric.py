@@ -33,7 +33,7 @@ from truechimer.store.group_commit import GroupCommit
 from truechimer.store.hearing import Hall
 from truechimer.store.sqlite_check import Check, check, verify_entry, verify_place, verify_value
 from truechimer.store.sqlite_errors import FAILURES
-from truechimer.store.sqlite_file import SqliteFile
+from truechimer.store.sqlite_file import BUSY_S, SqliteFile
 
 _T = TypeVar("_T")
 
@@ -53,6 +53,7 @@ class SqliteFabric:
         read_only: bool = False,
         open_check: Check = Check.WHOLE,
         revs_above: int = 0,
+        busy_s: float = BUSY_S,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
         boot_id: str | None = None,
     ) -> None:
@@ -60,12 +61,12 @@ class SqliteFabric:
 
         `open_check`: how much is looked at first; `NOTHING` only with `read_only`. `revs_above`: where a file is made,
         its revisions go on above this (a state that was thrown away must not give out old fencing tokens again).
-        `monotonic_ns`, `boot_id`: the clock of leases.
+        `busy_s`: how long a write waits for another process. `monotonic_ns`, `boot_id`: the clock of leases.
         """
         if open_check is Check.NOTHING and not read_only:
             raise StoreMisuse("a file that nobody looked at is not written")
         self.path = path
-        self._file = SqliteFile(path, read_only=read_only, how=open_check, revs_above=revs_above)
+        self._file = SqliteFile(path, read_only=read_only, how=open_check, revs_above=revs_above, busy_s=busy_s)
         self._writer = GroupCommit(self._file, on_commit=self._changed_now)
         self._monotonic_ns, self._boot_id = monotonic_ns, boot_id or _boot_id()
         self._changed = Condition()

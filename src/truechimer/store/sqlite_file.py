@@ -27,9 +27,9 @@ _COMPANIONS = ("", "-wal", "-shm")
 class SqliteFile:
     """One file and how to connect to it. Invariant: `ends` and `last_rev` never fall."""
 
-    def __init__(self, path: Path, *, read_only: bool, how: Check, revs_above: int) -> None:
-        """Keep where it is; `prepare` opens it."""
-        self.path, self.read_only = path, read_only
+    def __init__(self, path: Path, *, read_only: bool, how: Check, revs_above: int, busy_s: float = BUSY_S) -> None:
+        """Keep where it is; `prepare` opens it. `busy_s`: how long a write waits for another process."""
+        self.path, self.read_only, self._busy_s = path, read_only, busy_s
         self.how, self._revs_above = how, revs_above
         self.form: int = schema.VERSION
         self.ends: dict[str, int] = {}
@@ -134,7 +134,7 @@ class SqliteFile:
     def _open(self, mode: str) -> sqlite3.Connection:
         """Connect, trusting nothing that the file brings along."""
         uri = f"{self.path.absolute().as_uri()}?{mode}"
-        db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_S)
+        db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=self._busy_s)
         db.execute("PRAGMA trusted_schema = OFF")
         db.execute("PRAGMA cell_size_check = ON")
         db.execute("PRAGMA temp_store = MEMORY")

@@ -12,6 +12,8 @@ from truechimer.store.sqlite_check import Check
 from truechimer.store.sqlite_fabric import SqliteFabric
 
 STREAM = "records"
+BUSY_S = 0.25
+"""The thread that writes records also makes the time: it waits no longer for another process, and asks again later."""
 
 
 class SqliteRecords:
@@ -27,7 +29,7 @@ class SqliteRecords:
         """
         self.path = path
         how = Check.NOTHING if read_only else Check.TAIL
-        self._fabric = SqliteFabric(path, read_only=read_only, open_check=how)
+        self._fabric = SqliteFabric(path, read_only=read_only, open_check=how, busy_s=BUSY_S)
 
     def append(self, records: Iterable[tuple[int, bytes]]) -> None:
         """Write (seq, data) pairs, which follow each other, in one transaction; they are on the disk when this returns.
