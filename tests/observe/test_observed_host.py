@@ -5,9 +5,11 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.laboratory import rigs
 from tests.serve.pages import a_page
 
 from truechimer.alerts import Alert, AlertKind, AlertSeverity
+from truechimer.daemon import firing
 from truechimer.daemon.host_clocks import HostClocks, HostStep
 from truechimer.daemon.observed_host import LOOKS_TO_SAY, ObservedHost
 from truechimer.instants import Instant, builtin_leap_table
@@ -199,3 +201,21 @@ def test_an_inserted_second_is_no_error_of_a_clock_that_repeats_the_one_before()
         assert abs(host.observed.document()["x_host_clock_minus_utc_s"]) < 1e-6
         shown.append(linux_ns() // NS)
     assert len(set(shown)) == len(shown) - 1, "one second was shown twice"
+
+
+def test_a_clock_that_is_off_is_a_condition_that_holds(host: Host) -> None:
+    state = rigs.steered().state
+
+    def held() -> list[str]:
+        (row,) = [
+            row for row in firing.document(state, host.observed)["conditions"] if row["alert"] == "bound-exceeded"
+        ]
+        return [str(subject) for subject in row["subjects"]]
+
+    assert held() == []
+    host.off_ns = 50 * MS
+    host.pass_s(20)
+    assert held() == ["host-clock"]
+    host.off_ns = 0
+    host.pass_s(20)
+    assert held() == []

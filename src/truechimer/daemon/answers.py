@@ -129,7 +129,8 @@ class Answers:
             body["chrony"] = chrony
         body["reading_files"] = [_file_row(feed) for feed in self.feeds if isinstance(feed, ReadingsFeed)]
         body["listeners"] = [door.row() for door in self.doors]
-        body["firing"] = firing.document(view.state)
+        body["firing"] = firing.document(view.state, self.host_clock)
+        firing.add_outside_the_fold(body)
         body["notify"] = notify.document()
         if view.page is not None and not started.config.observing:
             body["ntp"] = status.ntp(view.page, synchronised=body["synchronised"])

@@ -1,4 +1,5 @@
-"""Firing: which alerts name a condition that holds now, and for whom, read from the state of the fold.
+"""Firing: which alerts name a condition that holds now, and for whom, read from the state of the fold and the watch on
+this machine's clock.
 
 An alert is said when its condition begins; this says how long it lasts. It raises nothing and records nothing. Kinds
 that are events (a steer was refused, a row was rejected, a clock returned) are no conditions and are not here.
@@ -10,6 +11,7 @@ from typing import Any
 from truechimer.alerts import AlertKind, AlertSeverity
 from truechimer.clocks.register import Register
 from truechimer.compare.selection import SelectionState, Verdict
+from truechimer.daemon.observed_host import SUBJECT, ObservedHost
 from truechimer.laboratory.state import LaboratoryState
 from truechimer.scale.state import Membership
 from truechimer.watch import silence
@@ -43,33 +45,56 @@ NAMED: dict[str, Condition] = {
 }
 """Standing conditions whose key ends with their subject."""
 
+NOT_WRITTEN: Condition = (AlertKind.RECORDS_NOT_WRITTEN, _CRITICAL)
+AWAY: Condition = (AlertKind.SOURCE_AWAY, _WARNING)
 DIVIDED: Condition = (AlertKind.CLASS_DIVIDED, _CRITICAL)
 OPEN_LOOP: Condition = (AlertKind.CLOSURE, _WARNING)
 NO_MAJORITY: Condition = (AlertKind.NO_MAJORITY, _CRITICAL)
+HOST_CLOCK_OFF: Condition = (AlertKind.BOUND_EXCEEDED, _WARNING)
 
 CONDITIONS: tuple[Condition, ...] = (
     *MEMBERSHIPS.values(),
     *VERDICTS.values(),
     *(condition for condition, _ in STANDING.values()),
     *NAMED.values(),
+    NOT_WRITTEN,
+    AWAY,
     DIVIDED,
     OPEN_LOOP,
     NO_MAJORITY,
+    HOST_CLOCK_OFF,
 )
 """Every condition that can hold, each once."""
 
 
-def document(state: LaboratoryState) -> dict[str, Any]:
-    """Return every condition with the subjects for which it holds now, none where it holds nowhere."""
+def document(state: LaboratoryState, host_clock: ObservedHost | None = None) -> dict[str, Any]:
+    """Return every condition with the subjects for which it holds now, none where it holds nowhere.
+
+    `host_clock`: the watch on this machine's own clock, None where there is none.
+    """
     held: dict[Condition, list[str]] = {condition: [] for condition in CONDITIONS}
     for condition, subject in _held(state, state.register):
         held[condition].append(subject)
+    if host_clock is not None and host_clock.is_off:
+        held[HOST_CLOCK_OFF].append(SUBJECT)
     return {
         "conditions": [
             {"alert": kind.value, "severity": severity.value, "subjects": sorted(subjects)}
             for (kind, severity), subjects in held.items()
         ]
     }
+
+
+def add_outside_the_fold(body: dict[str, Any]) -> None:
+    """Add to the block `firing` of a status document what other blocks of it say: records that cannot be written, a
+    chronyd that is away.
+    """
+    held: dict[Condition, list[str]] = {NOT_WRITTEN: [], AWAY: []}
+    if body["store"]["state"] != "written":
+        held[NOT_WRITTEN].append("records")
+    held[AWAY] += [chronyd["name"] for chronyd in body.get("chrony", ()) if not chronyd["answers"]]
+    for row in body["firing"]["conditions"]:
+        row["subjects"] += sorted(held.get((row["alert"], row["severity"]), ()))
 
 
 def _held(state: LaboratoryState, register: Register) -> Iterator[tuple[Condition, str]]:

@@ -68,7 +68,8 @@ class ObservedHost:
         self._line: deque[tuple[int, float]] = deque(maxlen=RATE_LOOKS)
         self._steps = 0
         self._last_step: HostStep | None = None
-        self._beyond = False
+        self.is_off = False
+        """Whether the host's clock was said to be off, and its return has not been said."""
         self._contrary = 0
 
     def look(self, page: ClockPage | None, steps: Iterable[HostStep] = ()) -> tuple[Alert, ...]:
@@ -90,7 +91,7 @@ class ObservedHost:
     def document(self) -> dict[str, Any]:
         """Return the block `host_clock` of `status`; without the difference where no time can be stated."""
         seen, step = self._seen, self._last_step
-        body: dict[str, Any] = {"limit_s": self._limit_s, "is_off": self._beyond, "steps": self._steps}
+        body: dict[str, Any] = {"limit_s": self._limit_s, "is_off": self.is_off, "steps": self._steps}
         if step is not None:
             body["last_step_s"] = step.moved_s
             body["last_step_tai_ns"] = self._label_tai_ns(step.raw_ns)
@@ -134,14 +135,14 @@ class ObservedHost:
         """Return the alert of a change that has lasted."""
         x_s = abs(seen.x_host_clock_minus_utc_s)
         # off where it is so for any truth inside the bound; right again where the best estimate is within the limit
-        is_contrary = x_s <= self._limit_s if self._beyond else x_s - seen.bound_s > self._limit_s
+        is_contrary = x_s <= self._limit_s if self.is_off else x_s - seen.bound_s > self._limit_s
         self._contrary = self._contrary + 1 if is_contrary else 0
         if self._contrary < LOOKS_TO_SAY:
             return ()
-        self._contrary, self._beyond = 0, not self._beyond
+        self._contrary, self.is_off = 0, not self.is_off
         figures = f"{seen.x_host_clock_minus_utc_s:+.6f} s from UTC as stated here (known to {seen.bound_s:.1e} s)"
         because = (f"host clock - UTC = {seen.x_host_clock_minus_utc_s!r} s, bound {seen.bound_s!r} s",)
-        if self._beyond:
+        if self.is_off:
             kind, severity = AlertKind.BOUND_EXCEEDED, AlertSeverity.WARNING
             says = f"this machine's own clock is {figures}; {self._limit_s:g} s are allowed (host_clock_limit_s)"
             do_next = (
