@@ -38,7 +38,6 @@ from truechimer.clocks.clock import Clock
 from truechimer.clocks.register import host_clock
 from truechimer.compare.path_delay import noise_s
 from truechimer.compare.reading import Reading
-from truechimer.daemon.feeds import NTP_DELAYS_KEPT
 from truechimer.daemon.lab_start import (
     ATOMIC_STEER_EVERY_S,
     ATOMIC_TIME_CONSTANT_S,
@@ -46,6 +45,7 @@ from truechimer.daemon.lab_start import (
     OSCILLATOR_TIME_CONSTANT_S,
     REQUALIFY_INTERVALS,
 )
+from truechimer.daemon.ntp_feed import NTP_DELAYS_KEPT
 from truechimer.instants import builtin_leap_table
 from truechimer.laboratory import bounding, line
 from truechimer.laboratory.epoch_input import epoch_input

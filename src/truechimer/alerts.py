@@ -31,6 +31,7 @@ class AlertKind(StrEnum):
     SOURCE_AWAY = "source-away"
     SOURCE_RETURNED = "source-returned"
     SOURCE_UNREADABLE = "source-unreadable"
+    SOURCE_REFUSES = "source-refuses"
     HOST_CLOCK_STEP = "host-clock-step"
     SCALE_EMPTY = "scale-empty"
     SCALE_OFF_UTC = "scale-off-utc"

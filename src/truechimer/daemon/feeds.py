@@ -15,21 +15,11 @@ from truechimer.compare.reading import Reading
 from truechimer.daemon import notify
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.lab_file import Source
-from truechimer.daemon.ntp_exchange import ExchangeFailure, NtpMeasurement, ask_once, warm_up
-from truechimer.instants import FS_PER_NS, Instant, LeapTable
 from truechimer.sim.world import World, WorldBatch
 
 NS_PER_S = 10**9
-NTP_TIMEOUT_S = 2.0
-NTP_JITTER_LEAST_S = 1e-6
-"""One sigma of an exchange on the quietest path: what user space, interrupts and the server's own stamps add."""
-
-NTP_DELAYS_KEPT = 32
 AFTER_FAULT_S = 1.0
 NEWS_KEPT = 32
-BURST = 8
-"""Questions asked at the start, 2 s apart (or the poll where that is shorter), so that the rate is known soon."""
-BURST_EVERY_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,76 +164,3 @@ class SimulatedFeed(Feed):
             self.status.last_raw_ns = raw_ns
             self._out.put(Batch(batch.epoch_tai_ns, raw_ns, batch.readings, 0, batch, self.status.name))
             due = max(due + self._every_ns, raw_ns + self._every_ns // 2)
-
-
-class NtpFeed(Feed):
-    """An NTP server as a link `UTC.<name>` minus host.
-
-    One sigma is the excess of the exchange's delay over the least of the last exchanges, halved, and never below the
-    machine's own jitter; the limit is the root distance (RFC 5905 section 10), which no averaging removes.
-    """
-
-    def __init__(self, source: Source, label: HostLabel, leaps: LeapTable, out: "queue.Queue[Batch]") -> None:
-        status = SourceStatus(source.name, "ntp", source.operator_name, poll_s=source.poll_interval_s)
-        super().__init__(source.name, status, out)
-        place = source.place
-        assert place is not None
-        self._host, self._port, self._poll_s = place.host, place.port, source.poll_interval_s
-        self._label, self._leaps, self._source = label, leaps, source
-        self._delays_s: deque[float] = deque(maxlen=NTP_DELAYS_KEPT)
-
-    def servers(self) -> dict[str, SourceStatus]:
-        """Return the one server."""
-        return {f"UTC.{self._source.name}": self.status}
-
-    def follow(self) -> None:
-        """Ask, first in a burst, then at the poll interval."""
-        clocks = HostClocks()
-        warm_up(clocks)
-        asked = 0
-        while not self._ended.is_set():
-            began = clocks.raw_ns()
-            found = ask_once(
-                self._host,
-                self._port,
-                timeout_s=NTP_TIMEOUT_S,
-                clocks=clocks,
-                leaps=self._leaps,
-                near=Instant.from_tai_ns(self._label.at(began)),
-            )
-            asked += 1
-            self._take(found)
-            every_ns = round((min(BURST_EVERY_S, self._poll_s) if asked < BURST else self._poll_s) * NS_PER_S)
-            # a grid that all sources share: their answers come together, and are judged together
-            raw_ns = clocks.raw_ns()
-            self._ended.wait((every_ns - raw_ns % every_ns) / NS_PER_S)
-
-    def _take(self, found: NtpMeasurement | ExchangeFailure) -> None:
-        """Turn an answer into a reading, or note why not."""
-        status = self.status
-        status.reach = (status.reach << 1) & 0xFF
-        if isinstance(found, ExchangeFailure):
-            status.failures += 1
-            status.says = found.says
-            return
-        status.stratum = found.stratum
-        if not found.synchronised or found.server_tai_fs is None or found.delay_s is None:
-            status.failures += 1
-            status.says = f"not usable as time: {found.doubt}"
-            return
-        status.reach |= 1
-        status.answers += 1
-        status.says, status.last_raw_ns, status.delay_s = "", found.raw_mid_ns, found.delay_s
-        self._delays_s.append(found.delay_s)
-        excess_s = max(found.delay_s - min(self._delays_s), 0.0)
-        epoch_ns = self._label.at(found.raw_mid_ns)
-        reading = Reading(
-            epoch_tai_ns=epoch_ns,
-            a=f"UTC.{self._source.name}",
-            b="host",
-            x_a_minus_b_s=(found.server_tai_fs - epoch_ns * FS_PER_NS) / 1e15,
-            u_s=max(NTP_JITTER_LEAST_S, 2.0**found.precision_log2) + excess_s / 2.0 + (self._source.u_s or 0.0),
-            limit_s=found.root_distance_s + (self._source.limit_s or 0.0),
-            operator=status.operator,
-        )
-        self._out.put(Batch(epoch_ns, found.raw_mid_ns, (reading,), found.stratum, None, status.name))

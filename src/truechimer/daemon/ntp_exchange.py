@@ -161,29 +161,46 @@ def warm_up(clocks: HostClocks) -> None:
         time.sleep(WARM_UP_STEP_S)
 
 
-def exchange(host: str, port: int, *, timeout_s: float, clocks: HostClocks) -> NtpExchange | ExchangeFailure:
-    """Ask once, and wait up to `timeout_s` for the reply; datagrams that are no reply to us do not end the wait."""
+def exchange(
+    host: str, port: int, *, timeout_s: float, clocks: HostClocks, prefer: str | None = None
+) -> NtpExchange | ExchangeFailure:
+    """Ask once, and wait up to `timeout_s` for the reply; datagrams that are no reply to us do not end the wait.
+
+    The name is looked up for each question. Of its addresses `prefer` is asked where it is still one of them, and the
+    next one only where the network says no.
+    """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
     except (OSError, UnicodeError) as error:
         return ExchangeFailure(ExchangeFault.NO_ADDRESS, f"{host} has no address: {_reason(error)}; check the name")
-    try:
-        with socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, protocol) as connection:
-            connection.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-            connection.connect(address)  # a port of its own each time: RFC 9109; only that server's datagrams reach us
-            return _converse(connection, str(address[0]), timeout_s=timeout_s, clocks=clocks)
-    except OSError as error:
-        says = f"{host} port {port} (udp) cannot be reached: {_reason(error)}; check address, port and firewall"
-        return ExchangeFailure(ExchangeFault.UNREACHABLE, says)
+    reason = ""
+    for family, kind, protocol, _, address in sorted(found, key=lambda one: one[4][0] != prefer):
+        try:
+            with socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, protocol) as connection:
+                connection.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+                # a port of its own each time: RFC 9109; only that server's datagrams reach us
+                connection.connect(address)
+                return _converse(connection, str(address[0]), timeout_s=timeout_s, clocks=clocks)
+        except OSError as error:
+            reason = _reason(error)
+    says = f"{host} port {port} (udp) cannot be reached: {reason}; check address, port and firewall"
+    return ExchangeFailure(ExchangeFault.UNREACHABLE, says)
 
 
 def ask_once(
-    host: str, port: int, *, timeout_s: float, clocks: HostClocks, leaps: LeapTable, near: Instant
+    host: str,
+    port: int,
+    *,
+    timeout_s: float,
+    clocks: HostClocks,
+    leaps: LeapTable,
+    near: Instant,
+    prefer: str | None = None,
 ) -> NtpMeasurement | ExchangeFailure:
     """Measure a server once. `near` chooses the era and, in a repeated second, the instant: within 68 years, and 0.5
-    s at a leap.
+    s at a leap. `prefer`: see `exchange`.
     """
-    found = exchange(host, port, timeout_s=timeout_s, clocks=clocks)
+    found = exchange(host, port, timeout_s=timeout_s, clocks=clocks, prefer=prefer)
     if isinstance(found, ExchangeFailure):
         return found
     return measurement_of(found, leaps, near=near)

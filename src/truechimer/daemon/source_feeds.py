@@ -8,11 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from truechimer.daemon.chrony_feed import ChronyFeed
-from truechimer.daemon.feeds import Batch, Feed, NtpFeed, SimulatedFeed
+from truechimer.daemon.chrony_log_feed import ChronyLogFeed
+from truechimer.daemon.feeds import Batch, Feed, SimulatedFeed
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.lab_check import doors_of
 from truechimer.daemon.lab_file import DEFAULT_CHRONY_SOCKET, HostPort, LabFile, Protocol, Source, SourceKind
 from truechimer.daemon.lab_start import Started
+from truechimer.daemon.ntp_feed import NtpFeed
 from truechimer.daemon.readings_feed import KnownNames, ReadingsFeed
 from truechimer.daemon.wall_watch import WallWatch
 from truechimer.formats.finding import Finding
@@ -70,6 +72,16 @@ def _make_feed(source: Source, around: FeedSurroundings) -> Feed | None:
 def _chrony_feed(source: Source, around: FeedSurroundings) -> Feed:
     """Return the feed of a chronyd: by its command socket, or by its logs."""
     started = around.started
+    if source.logdir is not None:
+        return ChronyLogFeed(
+            source,
+            started.folder / source.logdir,
+            started.label,
+            started.config.leaps,
+            around.out,
+            wall=around.watch(),
+            on_fault=around.on_fault,
+        )
     own = tuple(
         HostPort(listener.address, listener.port_number)
         for listener in doors_of(started.lab, observe=started.config.observing)
