@@ -154,8 +154,12 @@ class SimulatedFeed(Feed):
         self.lock = threading.Lock()
 
     def follow(self) -> None:
-        """Read the world at whole seconds of raw time, late where the machine is late."""
-        due = self._clocks.raw_ns() + self._every_ns
+        """Read the world a second of raw time after its last epoch, or at once where that is long ago; then every
+        second, late where the machine is late.
+        """
+        due = raw_ns = self._clocks.raw_ns()
+        if self.world.now_tai_ns is not None:
+            due += max(0, self._every_ns - (self.world.label_tai_ns(raw_ns) - self.world.now_tai_ns))
         while not self._ended.wait(max(0.0, (due - self._clocks.raw_ns()) / NS_PER_S)):
             raw_ns = self._clocks.raw_ns()
             with self.lock:
