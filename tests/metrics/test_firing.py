@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from truechimer.compare.selection import SelectionState, Verdict
 from truechimer.daemon import firing
 from truechimer.laboratory.state import LaboratoryState
 from truechimer.scale.state import Membership
-from truechimer.watch import expiry
+from truechimer.watch import expiry, silence
 
 EPOCH_NS = 10**18
 
@@ -75,8 +76,6 @@ def test_every_standing_condition_that_the_watch_can_say_is_known_with_its_own_a
 
 
 def test_what_stands_still_is_known_with_its_own_alert(rig: Rig) -> None:
-    from truechimer.watch import silence
-
     found = silence.conditions(
         [0], [1], is_empty=True, said=frozenset(), register=rig.state.register, epoch_tai_ns=EPOCH_NS
     )
@@ -85,6 +84,20 @@ def test_what_stands_still_is_known_with_its_own_alert(rig: Rig) -> None:
     state = replace(rig.state, said=frozenset(each.key for each in found))
     assert set(held(state)) == expected
     assert held(state)["clock-missing", "warning"] == [rig.state.register.clocks[1].name]
+
+
+def test_what_the_fold_does_not_see_is_added_from_the_blocks_of_the_status(rig: Rig) -> None:
+    def firing_with(**blocks: object) -> dict[tuple[str, str], list[str]]:
+        body: dict[str, Any] = {"firing": firing.document(rig.state), "store": {"state": "written"}} | blocks
+        firing.add_outside_the_fold(body)
+        rows: list[dict[str, Any]] = body["firing"]["conditions"]
+        return {(row["alert"], row["severity"]): row["subjects"] for row in rows if row["subjects"]}
+
+    assert firing_with() == {}
+    assert firing_with(store={"state": "failing"}) == {("records-not-written", "critical"): ["records"]}
+    assert firing_with(store={"state": "full"}) == {("records-not-written", "critical"): ["records"]}
+    chrony = [{"name": "c1", "answers": False, "says": "x"}, {"name": "c2", "answers": True}]
+    assert firing_with(chrony=chrony) == {("source-away", "warning"): ["c1"]}
 
 
 def test_a_condition_of_a_later_version_is_passed_over(rig: Rig) -> None:

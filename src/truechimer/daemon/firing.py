@@ -92,7 +92,7 @@ def add_outside_the_fold(body: dict[str, Any]) -> None:
     held: dict[Condition, list[str]] = {NOT_WRITTEN: [], AWAY: []}
     if body["store"]["state"] != "written":
         held[NOT_WRITTEN].append("records")
-    held[AWAY] += [chronyd["name"] for chronyd in body.get("chrony", ()) if not chronyd["answers"]]
+    held[AWAY] += [chronyd["name"] for chronyd in body.get("chrony", ()) if chronyd.get("says")]
     for row in body["firing"]["conditions"]:
         row["subjects"] += sorted(held.get((row["alert"], row["severity"]), ()))
 
