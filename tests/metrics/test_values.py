@@ -9,7 +9,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from tests.control.fake_laboratory import STATUS, a_clock, a_source, host_label, time_keys
@@ -295,6 +295,7 @@ JSON = st.recursive(
 
 
 @given(data=st.data())
+@settings(max_examples=40)
 def test_a_document_of_another_shape_costs_values_and_never_the_page(data: st.DataObject) -> None:
     document = full_status()
     for key in data.draw(st.lists(st.sampled_from(sorted(document)), min_size=1, max_size=6, unique=True)):

@@ -1,12 +1,17 @@
 """A whole laboratory that speaks: what `up` says in each form, what arrives at the webhook, and what `status` tells."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from tests.daemon_laboratory.laboratories import Up, free_udp_port, until, up, verb, write_lab
+from tests.daemon_laboratory.laboratories import Up, environment, free_udp_port, until, up, verb, write_lab
 from tests.notify.receivers import Receiver, a_receiver, answers, hangs
 
+from truechimer.daemon import doors, notify
+from truechimer.daemon.journal_log import LogForm
+from truechimer.daemon.lab_file import Listener, MetricNames, Protocol
 from truechimer.store.sqlite_records import SqliteRecords
 
 LAB = """\
@@ -106,3 +111,43 @@ def test_a_secret_that_others_can_read_starts_nothing(tmp_path: Path) -> None:
         assert "secret-permissions" in running.stderr or "chmod 600 webhook.secret" in running.stderr
         assert "a secret of" not in running.stderr
         assert not (tmp_path / "evidence").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("truechimer.daemon.serve_process", ["--page", "x", "--address", "nowhere", "--port", "0"]),
+        ("truechimer.daemon.sock_process", ["--page", "x", "--socket", "y", "--period-s", "1e9"]),
+        ("truechimer.console.server", ["--lab", ".", "--address", "nowhere", "--port", "0"]),
+    ],
+)
+def test_doors_and_console_complain_in_the_form_that_they_are_told(
+    tmp_path: Path, module: str, words: list[str]
+) -> None:
+    found = subprocess.run(
+        [sys.executable, "-m", module, *words, "--log", "json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(tmp_path),
+    )
+    assert found.returncode == 2
+    assert found.stdout == ""
+    (line,) = found.stderr.splitlines()
+    assert json.loads(line)["severity"] == "error"
+
+
+def test_doors_are_told_the_form_of_the_laboratory(tmp_path: Path) -> None:
+    listeners = [
+        Listener(protocol=Protocol.NTP),
+        Listener(protocol=Protocol.CONSOLE, metrics=MetricNames.OWN),
+        Listener(protocol=Protocol.CHRONY_SOCK, path="sock"),
+    ]
+    plain = [doors._command(each, tmp_path, allow_simulated=False) for each in listeners]
+    notify.configure(LogForm.JSON)
+    try:
+        told = [doors._command(each, tmp_path, allow_simulated=False) for each in listeners]
+    finally:
+        notify.close()
+    assert told == [[*words, "--log", "json"] for words in plain]
+    assert plain[1][-2:] == ["--metrics", "own"]
