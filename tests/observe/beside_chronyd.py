@@ -66,7 +66,8 @@ def beside_chronyd(folder: Path, *, servers: int = 5) -> Iterator[Beside]:
         ports = [path.port for path in paths]
         socket = folder / "user" / "chronyd.sock"
         lines = [
-            f"server {address} port {port} minpoll 0 maxpoll 0" for address, port in zip(addresses, ports, strict=True)
+            f"server {address} port {port} minpoll -1 maxpoll -1"
+            for address, port in zip(addresses, ports, strict=True)
         ]
         lines += ["port 0", "cmdport 0", f"pidfile {folder}/user/own.pid"]
         (folder / "user" / "own.conf").write_text("\n".join(lines) + "\n")

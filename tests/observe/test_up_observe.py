@@ -156,7 +156,7 @@ def test_beside_a_running_chronyd_it_sees_and_disturbs_nothing(tmp_path: Path) -
         folder = tmp_path / "lab"
         folder.mkdir()
         console = free_udp_port()
-        source = f'[[source]]\nname = "local"\nkind = "chrony"\nsocket = "{beside.socket}"\n'
+        source = f'[[source]]\nname = "local"\nkind = "chrony"\nsocket = "{beside.socket}"\npoll_s = 0.5\n'
         doors = f'[[listener]]\nprotocol = "ntp"\nport = {beside.ports[0]}\n'
         doors += f'[[listener]]\nprotocol = "console"\nport = {console}\n'
         lab = write_lab(folder, HEAD + source + doors)
