@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from truechimer.compare.selection import Candidate, Expected, Selection, SelectionState, combine, select
+from truechimer.compare.selection import NEAR_WIDTHS, Candidate, Expected, Selection, SelectionState, combine, select
 
 MAJORITY, NO_MAJORITY = SelectionState.MAJORITY, SelectionState.NO_MAJORITY
 
@@ -94,12 +94,22 @@ def test_intervals_that_only_touch_agree() -> None:
 @pytest.mark.parametrize("side", [1.0, -1.0])
 def test_a_source_so_wide_that_it_agrees_with_both_sides_decides_nothing(side: float) -> None:
     """A is honest, C lies, B is wide: two majorities of two, and a liar must not choose which is taken."""
-    sources = (between(0, -5.0, 5.0), between(1, -20.0, 20.0), between(2, side * 15.0 - 5.0, side * 15.0 + 5.0))
+    sources = (between(0, -5.0, 5.0), between(1, -60.0, 60.0), between(2, side * 50.0 - 5.0, side * 50.0 + 5.0))
     assert chosen(*sources).state is NO_MAJORITY
     found = chosen(*sources, expected=Expected(0.0, 2.0))
     assert (found.state, set(found.selected), found.outvoted) == (MAJORITY, {0, 1}, (2,))
     assert not found.surprise
-    assert chosen(*sources, expected=Expected(0.0, 30.0)).state is NO_MAJORITY, "an expectation too wide is no witness"
+    assert chosen(*sources, expected=Expected(0.0, 90.0)).state is NO_MAJORITY, "an expectation too wide is no witness"
+
+
+def test_two_sides_that_lie_near_each_other_are_both_in_and_the_limit_holds_either() -> None:
+    sources = (between(0, -5.0, 5.0), between(1, -20.0, 20.0), between(2, 10.0, 20.0))
+    found = chosen(*sources)
+    assert (found.state, found.low_s, found.high_s) == (MAJORITY, -5.0, 20.0)
+    whole = [Candidate(c.reference, c.operator, c.x_utc_minus_scale_s, 0.0, c.half_width_s, 0.0) for c in sources]
+    both = combine(whole)
+    assert both.x_utc_minus_scale_s - both.limit_s <= -5.0
+    assert both.x_utc_minus_scale_s + both.limit_s >= 20.0
 
 
 def test_a_majority_that_contradicts_the_laboratory_while_somebody_confirms_it_is_none() -> None:
@@ -156,7 +166,7 @@ def test_the_region_is_what_more_than_half_cover_and_who_does_not_touch_it_is_ou
     assert set(found.outvoted) == {c.reference for c in sources} - set(found.selected)
     if len(stretches) > 1:
         widths = sorted(2.0 * c.half_width_s for c in sources)
-        assert found.high_s - found.low_s <= widths[(len(widths) - 1) // 2]
+        assert found.high_s - found.low_s <= NEAR_WIDTHS * widths[(len(widths) - 1) // 2]
 
 
 LIARS_AND_HONEST = (

@@ -17,6 +17,12 @@ from enum import StrEnum
 import numpy as np
 
 
+NEAR_WIDTHS = 3.0
+"""Stretches that a majority covers, within so many widths of the median interval of each other, are one region: a liar
+that slowly leaves the honest intervals passes through this, and must not take the majority away by it.
+"""
+
+
 class Verdict(StrEnum):
     """What became of a source: chrony's marks in column 1 come from it."""
 
@@ -219,8 +225,8 @@ def _region(votes: list[tuple[str, Candidate]], expected: Expected | None) -> tu
 
     It is what more than half of the voters' intervals cover. Two stretches of it, apart, exist only where somebody's
     interval is wide enough to agree with both sides of a contradiction: the expectation tells them apart, or they
-    lie as near as a usual source can exclude (then both are in), or nothing is known: to take either would let
-    whoever stands there choose.
+    lie near each other (`NEAR_WIDTHS`; then both are in), or nothing is known: to take either would let whoever stands
+    there choose.
     """
     low_of: dict[str, float] = {}
     high_of: dict[str, float] = {}
@@ -239,7 +245,7 @@ def _region(votes: list[tuple[str, Candidate]], expected: Expected | None) -> tu
     low, high = found[0][0], found[-1][1]
     if len(found) > 1:
         widths = sorted([2.0 * c.half_width_s for _, c in votes])
-        if high - low > widths[(len(widths) - 1) // 2]:
+        if high - low > NEAR_WIDTHS * widths[(len(widths) - 1) // 2]:
             return None
     return low, high
 
