@@ -7,6 +7,7 @@ chrony's own decoding of them (`chronyc -c`), which this program had no hand in.
 """
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
 from tests.daemon_chrony.chronyds import CHRONYC, CHRONYD, chronyd, liar, server  # noqa: E402
+
+from truechimer.drivers.chrony_sock import SockLeap, SockSender, pack  # noqa: E402
 
 OUT = ROOT / "tests" / "vectors" / "chrony_reports" / "reports.json"
 SECONDS_TO_LEARN = 12.0
@@ -63,11 +66,17 @@ def main() -> int:
                 f"server 127.0.0.4 port {lying.port} iburst minpoll 0 maxpoll 0",
                 "server 2001:db8::7 minpoll 6",
                 "server ntp.invalid minpoll 6",
-                "refclock SOCK {folder}/true.sock refid TRUE poll 0",
+                "refclock SOCK {folder}/true.sock refid TRUE poll 2 noselect",
                 "port 0",
+                "logdir {folder}",
+                "log measurements tracking refclocks",
             )
         )
-        time.sleep(SECONDS_TO_LEARN)
+        fed = SockSender(client.folder / "true.sock")
+        for _ in range(round(SECONDS_TO_LEARN / 0.5)):
+            fed.send(pack(wall_ns=time.time_ns(), reference_minus_wall_s=0.02, leap=SockLeap.NONE))
+            time.sleep(0.5)
+        fed.close()
         relay = Relay(client.folder / "relay", client.socket)
         relay.start()
         found = []
@@ -78,8 +87,10 @@ def main() -> int:
             found.append({"asked": words, "octets": list(relay.kept), "chronyc": printed.splitlines()})
         relay.ended = True
         relay.join()
+        OUT.parent.mkdir(parents=True, exist_ok=True)
+        for name in ("measurements", "tracking", "refclocks"):
+            shutil.copyfile(client.folder / f"{name}.log", OUT.parent / f"{name}.log")
     version = subprocess.run([CHRONYD, "--version"], capture_output=True, text=True, check=True).stdout.split(" (+")[0]
-    OUT.parent.mkdir(parents=True, exist_ok=True)
     body = {"version": version, "reports": found}
     OUT.write_text(json.dumps(body, indent=1) + "\n", encoding="ascii")
     print(f"{OUT.relative_to(ROOT)}: {version}, {sum(len(each['octets']) for each in found)} answers")

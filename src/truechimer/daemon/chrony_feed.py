@@ -23,6 +23,7 @@ from truechimer.compare.reading import Reading
 from truechimer.daemon.chrony_client import ChronyAwayRejected, ChronyClient
 from truechimer.daemon.chrony_watch import LOOK_EVERY_S, ChronyWatch, WatchPoint
 from truechimer.daemon.feeds import Batch, Feed, HostLabel, SourceStatus
+from truechimer.daemon.first_round import FirstRound
 from truechimer.daemon.host_clocks import WIDEST_PAIR_NS, ClockPair, HostClocks
 from truechimer.daemon.lab_file import DEFAULT_CHRONY_POLL_S, DEFAULT_OWN_REFID, HostPort, Source
 from truechimer.formats.chrony_reports import (
@@ -44,11 +45,6 @@ NS_PER_S = 10**9
 LOOK_TRIES = 3
 MOST_SERVERS = 64
 """Sources of one chronyd that are taken in; the rest is counted and said."""
-
-FIRST_VALUES = 4
-"""Samples of the quickest server for which the first readings wait for the other servers: who answers first shall not
-set the time alone.
-"""
 
 DISTANCES_KEPT = 32
 SAMPLES_FOR_SD = 4
@@ -85,7 +81,6 @@ class _Server:
     sample: tuple[float, float] | None = None
     latest_ns: int = 0
     distances_s: deque[float] = field(default_factory=lambda: deque(maxlen=DISTANCES_KEPT))
-    values: int = 0
     is_own: bool = False
 
 
@@ -126,7 +121,7 @@ class ChronyFeed(Feed):
         self._client = ChronyClient(path) if client is None else client
         self._watch = ChronyWatch()
         self._servers: dict[str, _Server] = {}
-        self._first: dict[str, Reading] | None = {}
+        self._first = FirstRound()
         self._dropped: Counter[SampleDropped] = Counter()
         self._tracking: Tracking | None = None
         self._away = ""
@@ -214,7 +209,8 @@ class ChronyFeed(Feed):
             for reading in self._take(name, index, data, look)
         ]
         self._no_longer_followed(set(names))
-        readings = self._after_the_first(readings)
+        answering = {name for name, server in self._servers.items() if server.status.reach and not server.is_own}
+        readings = self._first.after(readings, expected=answering)
         if readings:
             epoch_ns = self._label.at(look.raw_ns)
             stratum = max(self._servers[reading.a].status.stratum or 0 for reading in readings)
@@ -295,7 +291,6 @@ class ChronyFeed(Feed):
             return
         rate = min(max((abs(stats.residual_ppm) + stats.skew_ppm) * 1e-6, RATE_LEAST), RATE_MOST)
         server.distances_s.append(data.root_distance_s)
-        server.values += 1
         server.status.answers += 1
         server.status.last_raw_ns = look.raw_ns
         self.status.answers += 1
@@ -360,18 +355,6 @@ class ChronyFeed(Feed):
         assert isinstance(path, NtpData)
         server.status.delay_s = path.delay_s
         server.is_own = any(_is_door(door, str(data.address), path.port) for door in self._own_doors)
-
-    def _after_the_first(self, readings: list[Reading]) -> list[Reading]:
-        """Hold the first readings until all servers that answer have spoken, or the quickest has for a while."""
-        if self._first is None:
-            return readings
-        self._first |= {reading.a: reading for reading in readings}
-        expected = {name for name, server in self._servers.items() if server.status.reach and not server.is_own}
-        most = max((server.values for server in self._servers.values()), default=0)
-        if not self._first or (not expected <= set(self._first) and most < FIRST_VALUES):
-            return []
-        held, self._first = list(self._first.values()), None
-        return held
 
     def _no_longer_followed(self, names: set[str | None]) -> None:
         """Mark the sources that chronyd has given up."""

@@ -256,9 +256,12 @@ def reference_word(source: SourceData) -> str | None:
     """Return how a source is called in names of references: its address with `-` for `:`, a refclock's refid; None
     where it has no address yet. Different addresses have different words.
     """
-    if source.address is None:
-        return None
-    return "".join(letter if _is_name_letter(letter) else "-" for letter in source.address)
+    return None if source.address is None else name_word(source.address)
+
+
+def name_word(text: str) -> str:
+    """Return an address or a refid as part of a name: `-` for what no name may hold."""
+    return "".join(letter if _is_name_letter(letter) else "-" for letter in text)
 
 
 def refid_text(octets: bytes) -> str:
