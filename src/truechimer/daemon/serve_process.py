@@ -151,7 +151,6 @@ def _serve(options: argparse.Namespace, port: UdpPort, counters: Counters) -> No
     _say_ready(options, port, precision_log2)
     parent = options.parent_pid if options.parent_pid is not None else os.getppid()
     orphaned_at_ns: int | None = None
-    written_ns = 0
     reopened_at_ns = clocks.raw_ns()
     while not ending.asked:
         loop.turn()
@@ -160,13 +159,14 @@ def _serve(options: argparse.Namespace, port: UdpPort, counters: Counters) -> No
             reopened_at_ns = now_ns
             pages.reopen()
             counters.put(names.PAGE_TORN, pages.torn)
-            written_ns = _written_ns(pages, clocks) if orphaned_at_ns is not None else 0
         # A process started by init (1) has no laboratory to lose: a service manager ends it.
         if orphaned_at_ns is None and parent != 1 and os.getppid() != parent:
             orphaned_at_ns = now_ns
-        # the next laboratory may have taken this door over: it is no orphan while somebody writes the page
-        if orphaned_at_ns is not None and now_ns - max(orphaned_at_ns, written_ns) >= options.orphan_exit_s * NS_PER_S:
-            return
+        if orphaned_at_ns is not None and now_ns - orphaned_at_ns >= options.orphan_exit_s * NS_PER_S:
+            # the next laboratory may have taken this door over: it is no orphan while somebody writes the page
+            orphaned_at_ns = max(orphaned_at_ns, _written_ns(pages, clocks))
+            if now_ns - orphaned_at_ns >= options.orphan_exit_s * NS_PER_S:
+                return
 
 
 def _written_ns(pages: PageReader, clocks: HostClocks) -> int:

@@ -1,0 +1,128 @@
+"""A door that outlived its laboratory is taken over by the next one, where it serves the very same."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.daemon_laboratory.laboratories import free_udp_port, is_running, until
+from tests.daemon_serve.doors import a_live_page
+
+from truechimer.daemon import doors
+from truechimer.daemon.doors import Adopted, Door
+from truechimer.daemon.host_clocks import HostClocks
+from truechimer.daemon.lab_file import Listener, Protocol
+from truechimer.daemon.page_file import PageWriter
+from truechimer.serve.ntp import NtpAnswer, make_request, read_reply
+
+
+def listener(port: int, **more: object) -> Listener:
+    return Listener(protocol=Protocol.NTP, port=port, **more)  # type: ignore[arg-type]
+
+
+def ask(port: int) -> NtpAnswer | None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as connection:
+        connection.settimeout(1.0)
+        connection.connect(("127.0.0.1", port))
+        try:
+            connection.send(make_request(7))
+            reply = read_reply(connection.recv(1024), 7)
+        except (TimeoutError, ConnectionRefusedError):
+            return None
+    return reply if isinstance(reply, NtpAnswer) else None
+
+
+@pytest.fixture
+def left(tmp_path: Path) -> Iterator[tuple[Path, int, Door]]:
+    """A folder with a page, and the door of a laboratory that was killed: its parent is gone."""
+    (tmp_path / "run").mkdir()
+    with PageWriter(tmp_path / "run" / "clock.page", boot_id=HostClocks().boot_id()) as writer:
+        writer.publish(a_live_page())
+    door = doors.open_door(listener(free_udp_port()), tmp_path, allow_simulated=False)
+    yield tmp_path, door.port, door
+    doors.end_door(door)
+
+
+def test_a_door_of_the_very_same_listener_is_taken_over_and_goes_on_answering(left: tuple[Path, int, Door]) -> None:
+    folder, port, before = left
+    (found,) = doors.begin_all((listener(port),), folder, allow_simulated=False, early={})
+    assert isinstance(found.process, Adopted)
+    assert found.process.pid == before.process.pid
+    assert doors.opened(found) is found
+    assert found.process.poll() is None
+    assert ask(port) is not None
+    row = found.row()
+    assert row["alive"] is True
+    until(lambda: found.row()["counters"].get("received"))
+    doors.end_door(found)
+    assert found.process.poll() == 0
+    before.process.wait(5)
+    assert ask(port) is None
+    doors.end_door(found)  # again is harmless
+
+
+@pytest.mark.parametrize("change", ["bound_limit_s", "simulated", "port", "version"])
+def test_a_door_that_serves_anything_else_is_ended_and_another_begun(
+    change: str, left: tuple[Path, int, Door], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, port, before = left
+    wanted = listener(port, bound_limit_s=0.002) if change == "bound_limit_s" else listener(port)
+    if change == "port":
+        wanted = listener(free_udp_port())
+    if change == "version":
+        monkeypatch.setattr(doors, "__version__", "0.0.0")
+    (found,) = doors.begin_all((wanted,), folder, allow_simulated=change == "simulated", early={})
+    try:
+        assert before.process.wait(5) == 0
+        doors.opened(found)
+        assert isinstance(found.process, subprocess.Popen)
+        assert ask(found.port) is not None
+    finally:
+        doors.end_door(found)
+
+
+def test_a_number_that_belongs_to_another_process_now_is_left_alone(left: tuple[Path, int, Door]) -> None:
+    folder, port, before = left
+    pidfile = next((folder / "run").glob("*.pid"))
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        pidfile.write_text(f"{stranger.pid}\n")
+        assert doors.adopt(listener(port), folder, allow_simulated=False) is None
+        assert doors.end_orphans(folder) == 0
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+    assert before.process.poll() is None
+    for text in ("", "none", "-1", "0", "99999999999", str(os.getpid())):
+        pidfile.write_text(text)
+        assert doors.adopt(listener(port), folder, allow_simulated=False) is None
+        assert doors.orphans(folder) == ()
+
+
+def test_a_door_is_no_orphan_while_somebody_writes_its_page(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    page = tmp_path / "run" / "clock.page"
+    command = [sys.executable, "-m", doors.SERVE_MODULE, "--page", str(page), "--address", "127.0.0.1", "--port", "0"]
+    command += ["--orphan-exit-s", "1.0", "--parent-pid", "999999"]  # a parent that is not there
+    with PageWriter(page, boot_id=HostClocks().boot_id()) as writer:
+        writer.publish(a_live_page())
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=doors._environment())
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline()
+            began = HostClocks().raw_ns()
+            while HostClocks().raw_ns() - began < 1_800_000_000:
+                writer.publish(a_live_page())
+                assert process.poll() is None
+            until(lambda: not is_running(process.pid), patience_s=10.0)
+            assert process.wait(5) == 0
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
