@@ -3,6 +3,9 @@
 import dataclasses
 import json
 import re
+import shutil
+import socket
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -118,6 +121,27 @@ def test_servers_of_chrony_become_sources_with_their_polls(tmp_path: Path, capsy
     assert value is not None
     assert [source.address for source in value.sources] == [each["address"] for each in sources]
     assert '# name = "nts.example.net"' in text
+
+
+def test_a_chronyd_that_runs_here_is_offered_as_a_comment(capsys: pytest.CaptureFixture[str]) -> None:
+    with tempfile.TemporaryDirectory(prefix="init-") as name, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as runs:
+        conf, folder = Path(name) / "chrony.conf", Path(name) / "lab"
+        conf.write_text(f"server ntp1.example.net\nbindcmdaddress 127.0.0.1\nbindcmdaddress {name}/d.sock\n")
+        words = ["init", str(folder), "--from", "chrony", "--chrony-conf", str(conf)]
+        assert main(words) == 0
+        assert "kind chrony" not in capsys.readouterr().err
+        shutil.rmtree(folder)
+        runs.bind(f"{name}/d.sock")
+        assert main(words) == 0
+        assert f"a chronyd answers on {name}/d.sock" in capsys.readouterr().err
+        text = (folder / "LAB.toml").read_text()
+        assert f'# kind = "chrony"\n# socket = "{name}/d.sock"' in text
+        begun = text.index('# [[source]]\n# name = "chrony"')
+        used = text[:begun] + text[begun:].replace("# ", "", 4)
+        value, findings = read(used.encode(), LabFile)
+        assert findings == []
+        assert value is not None
+        assert [source.kind for source in value.sources] == ["ntp", "chrony"]
 
 
 def test_a_chrony_conf_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

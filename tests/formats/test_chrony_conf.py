@@ -24,6 +24,11 @@ makestep 1 3
 """
 
 
+def test_the_command_socket_is_the_one_with_a_path() -> None:
+    conf, _ = chrony_conf.read(b"bindcmdaddress 127.0.0.1\nBindCmdAddress /run/x/c.sock\nbindcmdaddress ::1\n")
+    assert conf.command_socket == "/run/x/c.sock"
+
+
 def test_every_way_to_name_a_server_is_read() -> None:
     conf, findings = chrony_conf.read(TEXT)
     assert findings == []
@@ -42,6 +47,7 @@ def test_every_way_to_name_a_server_is_read() -> None:
         ("include", "/etc/chrony/*.more"),
     ]
     assert conf.has_reference_clock
+    assert conf.command_socket is None
 
 
 def test_a_line_that_cannot_be_read_costs_no_other_line() -> None:

@@ -8,11 +8,13 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from truechimer.cli.arguments import verb_parser
 from truechimer.cli.check_verb import schema_text
 from truechimer.clocks.clock import RESERVED_NAMES
+from truechimer.daemon.lab_file import DEFAULT_CHRONY_SOCKET
 from truechimer.daemon.lab_template import SCHEMA_FILE, Template, TemplateSource, lab_toml
 from truechimer.errors import Rejected
 from truechimer.formats import chrony_conf, readings_csv
@@ -58,7 +60,8 @@ def main(argv: list[str]) -> int:
     sources: list[TemplateSource] = []
     clock_names: list[str] = []
     if options.origin == "chrony":
-        sources = list(_from_chrony(options.chrony_conf, notes))
+        found = _Chrony(notes)
+        sources = [*_from_chrony(found, options.chrony_conf), *_from_running_chrony(found)]
     elif options.origin == "files":
         sources, clock_names = _from_files(folder, notes)
     text = lab_toml(Template(name=name, sources=tuple(sources), clock_names=tuple(clock_names)))
@@ -119,11 +122,34 @@ def _write(folder: Path, texts: dict[str, str]) -> list[Path]:
     return [folder / name for name in texts]
 
 
-def _from_chrony(path: Path, notes: list[str]) -> Iterator[TemplateSource]:
+@dataclass(slots=True)
+class _Chrony:
+    """What is to be said of chrony's files, and where its command socket is."""
+
+    notes: list[str]
+    socket: str = DEFAULT_CHRONY_SOCKET
+
+
+def _from_running_chrony(chrony: _Chrony) -> Iterator[TemplateSource]:
+    """Offer the chronyd that runs here as one source, commented out: beside its servers it would ask them twice."""
+    if not Path(chrony.socket).is_socket():
+        return
+    remark = (
+        "The chronyd that runs here: every server and reference clock that it follows becomes a link of its own, and "
+        "nobody is asked twice. Use this one or the servers above: both together give each server one vote, but ask "
+        "it two ways."
+    )
+    keys = (("name", "chrony"), ("kind", "chrony"), ("socket", chrony.socket))
+    yield TemplateSource(keys=keys, remark=remark, disabled=True)
+    chrony.notes.append(f"a chronyd answers on {chrony.socket}; it is offered as a source of kind chrony, as a comment")
+
+
+def _from_chrony(chrony: _Chrony, path: Path) -> Iterator[TemplateSource]:
     """Yield the NTP servers that chronyd asks, in the order of its files; those with NTS are disabled."""
+    notes = chrony.notes
     taken: set[str] = set()
     found = False
-    for file, source in _chrony_sources(path, notes):
+    for file, source in _chrony_sources(chrony, path):
         found = True
         host = f"[{source.host}]" if ":" in source.host else source.host
         address = f"{host}:{source.port}"
@@ -154,8 +180,9 @@ def _from_chrony(path: Path, notes: list[str]) -> Iterator[TemplateSource]:
         notes.append(f"no server, pool or peer line was found from {path} on; write a [[source]] by hand")
 
 
-def _chrony_sources(path: Path, notes: list[str]) -> Iterator[tuple[Path, ChronySource]]:
+def _chrony_sources(chrony: _Chrony, path: Path) -> Iterator[tuple[Path, ChronySource]]:
     """Read chrony.conf and what it includes; each file once, at most a few hundred."""
+    notes = chrony.notes
     waiting = [path]
     seen: set[Path] = set()
     while waiting and len(seen) < _MOST_FILES_OF_CHRONY:
@@ -172,8 +199,9 @@ def _chrony_sources(path: Path, notes: list[str]) -> Iterator[tuple[Path, Chrony
             notes.append(says)
             continue
         notes.extend(finding.at(str(file)) for finding in findings)
+        chrony.socket = conf.command_socket or chrony.socket
         if conf.has_reference_clock:
-            notes.append(f"{file} has refclock lines: chrony's own reference clocks are no source of this version")
+            notes.append(f"{file} has refclock lines: a source of kind chrony reads chrony's own reference clocks")
         for source in conf.sources:
             yield file, source
         for folder in conf.folders:

@@ -33,7 +33,7 @@ LOCAL_KINDS = frozenset({"simulated", "chrony", "readings", "link"})
 HEADER = ("MS", "Name", "Operator", "Stratum", "Poll", "Reach", "LastRx", "Ours-source", "+/-")
 
 LEGEND = """\
-  .-- Source mode  '^' = server (ntp, nts), '#' = link or record of this laboratory.
+  .-- Source mode  '^' = server (ntp, nts, chrony), '#' = link or record of this laboratory.
  / .- Source state '*' = selected, first, '+' = selected and combined, '-' = not combined,
 | /                'x' = outvoted or in quarantine, '~' = too variable, '?' = stale, or never heard.
 ||                 Poll: log2 of seconds. Reach: the last 8 polls, octal. LastRx: age of the last value.

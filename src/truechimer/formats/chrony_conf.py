@@ -1,4 +1,5 @@
-"""chrony.conf as far as it names NTP servers: which sources a chronyd asks, and which further files it reads.
+"""chrony.conf as far as it names NTP servers: which sources a chronyd asks, which further files it reads, and where it
+can be asked itself.
 
 It opens no file and applies no other directive. Source: chrony.conf(5) of chrony 4.3: directives and options without
 regard to case, comments begin a line with one of ! ; # %, `server`, `pool`, `peer`, `include`, `confdir`, `sourcedir`.
@@ -49,11 +50,14 @@ class ChronyFolder:
 
 @dataclass(frozen=True, slots=True)
 class ChronyConf:
-    """What was read; `has_reference_clock` tells of `refclock` lines, whose readings are not here."""
+    """What was read; `has_reference_clock` tells of `refclock` lines, whose readings are not here. `command_socket`:
+    the path of `bindcmdaddress`, "/" where the socket is turned off, None where no line names one.
+    """
 
     sources: tuple[ChronySource, ...]
     folders: tuple[ChronyFolder, ...]
     has_reference_clock: bool
+    command_socket: str | None = None
 
 
 def read(data: bytes) -> tuple[ChronyConf, list[Finding]]:
@@ -62,6 +66,7 @@ def read(data: bytes) -> tuple[ChronyConf, list[Finding]]:
     folders: list[ChronyFolder] = []
     findings: list[Finding] = []
     has_reference_clock = False
+    command_socket: str | None = None
     for number, raw in enumerate(data.decode("utf-8", errors="replace").split("\n"), 1):
         words = raw.split()
         if not words or words[0].startswith(_COMMENT):
@@ -69,13 +74,15 @@ def read(data: bytes) -> tuple[ChronyConf, list[Finding]]:
         directive = words[0].lower()
         if directive == "refclock":
             has_reference_clock = True
+        elif directive == "bindcmdaddress" and len(words) > 1 and words[1].startswith("/"):
+            command_socket = words[1]
         elif directive in SOURCE_DIRECTIVES:
             source = _source(SOURCE_DIRECTIVES[directive], words[1:], number, findings)
             if source is not None:
                 sources.append(source)
         elif directive in FOLDER_DIRECTIVES:
             folders.extend(ChronyFolder(FOLDER_DIRECTIVES[directive], path, number) for path in words[1:])
-    return ChronyConf(tuple(sources), tuple(folders), has_reference_clock), findings
+    return ChronyConf(tuple(sources), tuple(folders), has_reference_clock, command_socket), findings
 
 
 def _source(directive: SourceDirective, words: list[str], line: int, findings: list[Finding]) -> ChronySource | None:
