@@ -98,6 +98,18 @@ def test_readings_that_cannot_be_read_are_named(folder: Path, free_port: int) ->
     assert rules(check(folder, text.replace("readings.csv", "pipe"))) == [("unreadable-file", 6)]
 
 
+def test_a_chronyd_that_is_not_there_yet_is_a_warning(folder: Path) -> None:
+    head = '[lab]\nname = "lab1"\n[[source]]\nname = "c"\nkind = "chrony"\n'
+    for key, name in (("socket", "d.sock"), ("logdir", "log")):
+        checked = check(folder, head + f'{key} = "{name}"\n')
+        assert rules(checked) == [("chronyd-away", 6)]
+        assert checked.findings[0].severity is Severity.WARNING
+        assert checked.lab is not None
+    (folder / "log").mkdir()
+    assert rules(check(folder, head + 'logdir = "log"\n')) == []
+    assert rules(check(folder, head + 'logdir = "readings.csv"\n')) == [("chronyd-away", 6)]
+
+
 def test_a_key_that_others_can_read_is_refused(folder: Path, free_port: int) -> None:
     (folder / "policy").mkdir()
     key = folder / "policy" / "first.key"

@@ -201,6 +201,38 @@ def test_chrony_is_read_in_one_way_and_by_its_usual_socket_where_none_is_named()
     assert [fault.rule for fault in faults(base + 'own_refid = "GPS 1"\n')] == ["bad-text"]
 
 
+SOCK = '[[listener]]\nprotocol = "chrony-sock"\n'
+
+
+def test_a_chrony_sock_door_has_a_path_and_the_others_have_none() -> None:
+    base = '[lab]\nname = "x"\n[[source]]\nname = "p"\nkind = "ntp"\naddress = "ntp1.example.net:123"\n'
+    good = base + SOCK + 'path = "/run/chrony/t.sock"\nperiod_s = 0.5\nbound_limit_s = 0.01\n'
+    assert faults(good) == []
+    assert [fault.rule for fault in faults(base + SOCK)] == ["missing-key"]
+    assert [fault.rule for fault in faults(good + "port = 11123\n")] == ["key-of-another-kind"]
+    assert [fault.rule for fault in faults(good + 'address = "192.0.2.1"\n')] == ["key-of-another-kind"]
+    ntp = base + '[[listener]]\nprotocol = "ntp"\n'
+    assert [fault.rule for fault in faults(ntp + 'path = "/run/t.sock"\n')] == ["key-of-another-kind"]
+    assert [fault.rule for fault in faults(good + good[len(base) :])] == ["same-path-twice"]
+    assert [fault.rule for fault in faults(good.replace("0.5", "0.0"))] == ["out-of-range"]
+
+
+def test_a_simulated_laboratory_disciplines_no_clock_without_the_ugly_word() -> None:
+    text = '[lab]\nname = "x"\n[[source]]\nname = "s"\nkind = "simulated"\nscenario = "s.toml"\n'
+    text += SOCK + 'path = "/run/chrony/t.sock"\n'
+    assert [fault.rule for fault in faults(text)] == ["simulated-to-others"]
+    assert faults(text, serve_simulated_time=True) == []
+
+
+def test_a_laboratory_that_may_follow_itself_through_chronyd_is_warned_once() -> None:
+    text = '[lab]\nname = "x"\n[[source]]\nname = "c"\nkind = "chrony"\n'
+    door = SOCK + 'path = "/run/chrony/t.sock"\n'
+    (found,) = faults(text + door)
+    assert (found.rule, found.severity) == ("may-follow-itself", Severity.WARNING)
+    assert "refid TRUE" in found.says
+    assert faults(text + 'own_refid = "US"\n' + door) == []
+
+
 def test_what_is_lawful_but_useless_is_a_warning() -> None:
     assert [fault.rule for fault in faults('[lab]\nname = "x"\n')] == ["no-source"]
     text = '[lab]\nname = "x"\n[[clock]]\nname = "H1"\nkind = "maser"\n'
