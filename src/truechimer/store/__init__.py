@@ -1,1 +1,1 @@
-"""Stores: disks behind small interfaces; nothing here knows what a record means."""
+"""Stores: disks behind small interfaces; but for the history, nothing here knows what a record means."""

@@ -1,0 +1,538 @@
+"""The history holds what the journal says, exactly, only what is new is written, and it never says more than it has."""
+
+import json
+import math
+import shutil
+import sqlite3
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.laboratory.test_replay import recorded
+
+from truechimer.cli import export_verb
+from truechimer.errors import Misuse, Rejected
+from truechimer.evidence.record import GENESIS
+from truechimer.laboratory.records import KINDS
+from truechimer.store import history, history_export, history_manifest, history_tables
+from truechimer.store.history import History
+from truechimer.store.history_export import JournalDiffersRejected, extend, verify
+from truechimer.store.history_manifest import HistoryRejected
+from truechimer.store.history_tables import DECODED_KINDS, TABLES
+from truechimer.store.sqlite_records import SqliteRecords
+
+
+@cache
+def log() -> tuple[bytes, ...]:
+    """A recorded run of a day and a half: every kind of record."""
+    return tuple(recorded(1.5, 3))
+
+
+@cache
+def short() -> tuple[bytes, ...]:
+    """A recorded run over one midnight."""
+    return tuple(recorded(0.6, 3))
+
+
+def bodies(kind: str) -> list[dict]:
+    return [body for body in map(json.loads, log()) if body["kind"] == kind]
+
+
+def journal(folder: Path, records: tuple[bytes, ...]) -> Path:
+    """Write or go on with a journal until it has these records."""
+    folder.mkdir(exist_ok=True)
+    store = SqliteRecords(folder / "records.sqlite3")
+    store.append(list(enumerate(records))[store.count() :])
+    store.close()
+    return folder / "records.sqlite3"
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    return journal(tmp_path / "lab", log())
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A journal and its history, which no test changes."""
+    folder = tmp_path_factory.mktemp("made")
+    path = journal(folder / "lab", log())
+    assert extend(folder / "history", path).stopped is None
+    return path, folder / "history"
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "history"
+
+
+def content(folder: Path) -> dict[str, list[tuple]]:
+    """Return all rows of all tables, with a word for what has no value."""
+    asked = History(folder)
+    found = {}
+    for table in TABLES:
+        columns = asked.read(table)
+        found[table] = list(
+            zip(*(np.ma.filled(column.astype(object), None) for column in columns.values()), strict=True)
+        )
+    asked.close()
+    return {table: [tuple(map(_word, row)) for row in rows] for table, rows in found.items()}
+
+
+def _word(value: object) -> object:
+    return "-" if value is None or (isinstance(value, float) and math.isnan(value)) else value
+
+
+def number(text: str | None) -> float:
+    return float("nan") if text is None else float(text.split()[0])
+
+
+# ---- what it holds ---------------------------------------------------------------------------------------------------
+
+
+def test_every_kind_of_record_has_its_place_in_the_history() -> None:
+    assert set(KINDS) == DECODED_KINDS
+
+
+def test_every_figure_of_the_scale_stands_in_the_history_to_the_last_bit(
+    made: tuple[Path, Path], tmp_path: Path
+) -> None:
+    lab, out = made[0], tmp_path / "again"
+    done = extend(out, lab)
+    assert (done.stopped, done.records_added, done.journal_records) == (None, len(log()), len(log()))
+    assert done.manifest.through_seq == len(log()) - 1
+    assert dict(done.manifest.without_table) == {}
+    steps, asked = bodies("scale-step"), History(out)
+    found = asked.read("scale_steps")
+    names = [clock["name"] for clock in bodies("run-start")[0]["clocks"]]
+    for column in ("x_clock_minus_scale_s", "weight"):
+        expected = np.array([number(text) for step in steps for text in step[column]])
+        np.testing.assert_array_equal(found[column], expected)
+        assert expected.dtype == found[column].dtype == np.float64
+    assert list(found["clock"]) == names * len(steps)
+    assert list(found["seq"]) == [step["seq"] for step in steps for _ in names]
+    assert list(found["epoch_tai_ns"]) == [int(step["epoch_tai_ns"]) for step in steps for _ in names]
+    given = bodies("readings")
+    readings = asked.read("readings", columns=("seq", "x_a_minus_b_s", "u_s"))
+    expected = [number(x) for body in given for x in body["x_a_minus_b_s"] if x is not None]
+    np.testing.assert_array_equal(readings["x_a_minus_b_s"], np.array(expected))
+    assert len(asked.read("alerts")["seq"]) == len(bodies("alert"))
+    assert len(asked.read("selections")["seq"]) == len(bodies("selection"))
+    assert len(asked.read("steering")["seq"]) == len(bodies("steer")) + len(bodies("coordination-start"))
+    served = asked.read("served_time")
+    whole_fs = [
+        int(n) * 10**6 + int(fs) for n, fs in zip(served["epoch_tai_ns"], served["anchor_sub_ns_fs"], strict=True)
+    ]
+    assert whole_fs == [int(body["anchor_tai_fs"]) for body in bodies("served-time")]
+    asked.close()
+    assert verify(out, lab) == []
+
+
+@pytest.mark.slow
+def test_a_history_made_in_pieces_is_the_history_made_at_once(tmp_path: Path, out: Path) -> None:
+    pieces = tmp_path / "pieces"
+    third = len(short()) // 3
+    for end in (1, third, third + 1, len(short())):
+        path = journal(tmp_path / "lab", short()[:end])
+        before = history_manifest.read(pieces)
+        done = extend(pieces, path)
+        assert done.manifest.through_seq == end - 1
+        assert done.records_added == end - (0 if before is None else before.through_seq + 1)
+        assert verify(pieces, path) == []
+    extend(out, path)
+    assert content(pieces) == content(out)
+    assert sorted(path.name for path in pieces.rglob("*.parquet")) == sorted(
+        path.name for path in out.rglob("*.parquet")
+    )
+    assert len({segment.day for segment in done.manifest.segments}) >= 2
+
+
+def test_where_nothing_is_new_nothing_is_written(made: tuple[Path, Path], tmp_path: Path) -> None:
+    lab, out = made[0], tmp_path / "copy"
+    shutil.copytree(made[1], out)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    assert extend(out, lab).records_added == 0
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.slow
+def test_a_day_with_many_rows_becomes_several_files(lab: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history_export, "ROWS_AT_ONCE", 500)
+    monkeypatch.setattr(history_export, "ROWS_OF_A_SEGMENT", 1_200)
+    done = extend(out, lab)
+    assert max(segment.rows for segment in done.manifest.segments) <= 1_200
+    days = {(segment.table, segment.day) for segment in done.manifest.segments}
+    assert len(done.manifest.segments) > len(days)
+    assert verify(out, lab) == []
+    assert len(list(out.rglob("*.parquet"))) == len(done.manifest.segments)
+
+
+@pytest.mark.slow
+def test_a_laboratory_that_is_running_is_exported_as_far_as_it_is(tmp_path: Path, out: Path) -> None:
+    path = journal(tmp_path / "lab", log()[:50])
+    writer = SqliteRecords(path)
+    writer.append([(50, log()[50])])
+    assert extend(out, path).manifest.through_seq == 50
+    writer.append([(51, log()[51])])
+    assert extend(out, path).manifest.through_seq == 51
+    writer.close()
+
+
+# ---- what is broken --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fails",
+    [
+        pytest.param((1, 3, 8, 20, 33), marks=pytest.mark.slow),
+        pytest.param(tuple(range(1, 60)), marks=pytest.mark.acceptance),
+    ],
+    ids=["some", "all"],
+)
+def test_an_export_that_was_interrupted_anywhere_leaves_a_whole_history(
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch, fails: tuple[int, ...]
+) -> None:
+    path = journal(tmp_path / "lab", short()[:40])
+    extend(out, path)
+    first = content(out)
+    journal(tmp_path / "lab", short()[:80])
+    calls = {"n": 0, "fail": 0}
+
+    def failing(real):
+        def call(*arguments, **named):
+            calls["n"] += 1
+            if calls["n"] == calls["fail"]:
+                raise OSError(28, "No space left on device")
+            return real(*arguments, **named)
+
+        return call
+
+    for name in ("sync", "digest_of", "write", "remove"):
+        monkeypatch.setattr(history_manifest, name, failing(getattr(history_manifest, name)))
+    extend(tmp_path / "all", path)
+    whole = content(tmp_path / "all")
+    interrupted = 0
+    for fail in fails:
+        again = tmp_path / f"again-{fail}"
+        shutil.copytree(out, again)
+        calls.update(n=0, fail=fail)
+        try:
+            extend(again, path)
+        except HistoryRejected as error:
+            refused = str(error)
+        else:
+            break
+        calls["fail"] = 0
+        interrupted += 1
+        assert "No space left" in refused
+        assert content(again) in (first, whole)
+        extend(again, path)
+        assert content(again) == whole
+        assert {p.relative_to(again).as_posix() for p in again.rglob("*") if p.is_file()} == {
+            ".lock",
+            "history.json",
+            *(segment.file for segment in history_manifest.read(again).segments),
+        }
+        if fail % 5 == 0:
+            assert verify(again, path) == []
+        shutil.rmtree(again)
+    assert interrupted > 2
+
+
+@pytest.mark.slow
+def test_a_changed_file_is_named_and_never_built_upon(tmp_path: Path, out: Path) -> None:
+    path = journal(tmp_path / "lab", short()[:100])
+    manifest = extend(out, path).manifest
+    segment = max((one for one in manifest.segments if one.table == "readings"), key=lambda one: one.last_seq)
+    file = out / segment.file
+    whole = bytearray(file.read_bytes())
+    whole[len(whole) // 2] ^= 1
+    file.write_bytes(whole)
+    assert verify(out, path) == [f"{segment.file}: is damaged (its digest differs)"]
+    journal(tmp_path / "lab", short()[:104])
+    with pytest.raises(HistoryRejected, match="damaged"):
+        extend(out, path)
+    file.unlink()
+    assert verify(out, path) == [f"{segment.file}: is missing"]
+
+
+@pytest.mark.slow
+def test_rows_that_the_journal_does_not_give_are_found_even_with_right_digests(tmp_path: Path, out: Path) -> None:
+    import duckdb
+
+    lab = journal(tmp_path / "lab", short())
+    manifest = extend(out, lab).manifest
+    segment = [one for one in manifest.segments if one.table == "scale_steps"][-1]
+    file = out / segment.file
+    db = duckdb.connect()
+    db.execute(f"CREATE TABLE t AS SELECT * REPLACE (weight * 2 AS weight) FROM read_parquet('{file}')")
+    db.execute(f"COPY t TO '{file}' (FORMAT parquet)")
+    db.close()
+    forged = replace(segment, stored_bytes=file.stat().st_size, sha256=history_manifest.digest_of(file))
+    history_manifest.write(out, manifest.with_segment(forged, instead_of=segment))
+    faults = verify(out, lab)
+    assert faults
+    assert "scale_steps" in faults[0]
+    assert "rows differ" in faults[0]
+
+
+@pytest.mark.slow
+def test_a_history_is_not_continued_from_another_journal(made: tuple[Path, Path], tmp_path: Path) -> None:
+    out = made[1]
+    for wrong in (journal(tmp_path / "other", short()), journal(tmp_path / "part", log()[:200])):
+        with pytest.raises(JournalDiffersRejected, match="name the laboratory of this history"):
+            extend(out, wrong)
+        with pytest.raises(JournalDiffersRejected):
+            verify(out, wrong)
+
+
+def chained(records: list[dict]) -> tuple[bytes, ...]:
+    """Seal bodies anew, as somebody could who writes a whole journal."""
+    out, before = [], GENESIS
+    for seq, body in enumerate(records):
+        data = json.dumps(body | {"seq": seq, "prev": before}, sort_keys=True, separators=(",", ":")).encode()
+        before = sha256(data).hexdigest()
+        out.append(data)
+    return tuple(out)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("scale-step", {"weight": ["1.0 1"]}),
+        ("scale-step", {"membership": [99] * 13}),
+        ("scale-step", {"epoch_tai_ns": "soon"}),
+        ("scale-step", {"epoch_tai_ns": str(10**30)}),
+        ("readings", {"x_a_minus_b_s": ["1.0 m"] * 16}),
+        ("readings", {"x_a_minus_b_s": None}),
+        ("selection", {"selected": [77]}),
+        ("served-time", {"terms": {"u_new_s": "1.0 s"}}),
+        ("served-time", {"anchor_tai_fs": None}),
+        ("alert", {"because": 7}),
+    ],
+)
+def test_a_record_that_cannot_be_read_ends_the_history_before_it(tmp_path: Path, kind: str, change: dict) -> None:
+    records = [json.loads(data) for data in log()]
+    at = next(seq for seq, body in enumerate(records) if body["kind"] == kind)
+    # What stands before need not be many records: the run's start and some more.
+    records = [records[0], *records[max(1, at - 6) : at], records[at] | change, *records[at + 1 : at + 4]]
+    at = records.index(next(body for body in records if body | change == body))
+    path = journal(tmp_path / "lab", chained(records))
+    done = extend(tmp_path / "history", path)
+    assert done.manifest.through_seq == at - 1
+    assert done.stopped is not None
+    assert f"record {at} " in done.stopped
+
+
+@pytest.mark.slow
+def test_a_record_that_does_not_continue_the_one_before_ends_the_history(tmp_path: Path, out: Path) -> None:
+    broken = [*short()[:40], short()[40].replace(b'"seq":40', b'"seq":41'), *short()[41:60]]
+    done = extend(out, journal(tmp_path / "lab", tuple(broken)))
+    assert done.manifest.through_seq == 39
+    assert "does not continue" in str(done.stopped)
+    for number, data in enumerate((b"[1]", b"\xff", b'{"kind":1}', b"[" * 100_000)):
+        path = journal(tmp_path / f"lab{number}", (*short()[:3], data))
+        assert "record 3" in str(extend(tmp_path / f"out{number}", path).stopped)
+
+
+def test_a_kind_without_a_table_is_counted(tmp_path: Path, out: Path) -> None:
+    records = [json.loads(data) for data in short()[:10]]
+    records.insert(5, {"kind": "of-a-later-version", "x": 1})
+    done = extend(out, journal(tmp_path / "lab", chained(records)))
+    assert (done.stopped, dict(done.manifest.without_table)) == (None, {"of-a-later-version": 1})
+
+
+@pytest.mark.slow
+def test_folders_of_others_and_damaged_manifests_are_left_alone(tmp_path: Path, out: Path) -> None:
+    lab = journal(tmp_path / "lab", short()[:20])
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "letter.txt").write_text("dear")
+    with pytest.raises(HistoryRejected, match=r"letter\.txt"):
+        extend(tmp_path / "theirs", lab)
+    with pytest.raises(HistoryRejected, match="mend that"):
+        extend(tmp_path / "theirs" / "letter.txt", lab)
+    extend(out, lab)
+    manifest = json.loads((out / "history.json").read_text())
+    for wrong in (
+        "not json",
+        "[]",
+        json.dumps(manifest | {"form": 2}),
+        json.dumps(manifest | {"segments": [1]}),
+        json.dumps(manifest | {"segments": [manifest["segments"][0] | {"day": "../../.."}]}),
+        json.dumps(manifest | {"more": 1}),
+    ):
+        (out / "history.json").write_text(wrong)
+        for call in (lambda: extend(out, lab), lambda: History(out), lambda: verify(out, lab)):
+            with pytest.raises(HistoryRejected):
+                call()
+
+
+def test_one_export_at_a_time_writes_a_folder(tmp_path: Path, out: Path) -> None:
+    lab = journal(tmp_path / "lab", short()[:20])
+    with history_manifest.alone(out), pytest.raises(HistoryRejected, match="another export"):
+        extend(out, lab)
+    assert extend(out, lab).stopped is None
+
+
+# ---- questions -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def asked(made: tuple[Path, Path]) -> Iterator[History]:
+    opened = History(made[1])
+    yield opened
+    opened.close()
+
+
+def test_an_interval_and_some_clocks_are_what_is_asked_for(asked: History) -> None:
+    whole = asked.read("scale_steps")
+    epochs = np.unique(whole["epoch_tai_ns"])
+    first, before = int(epochs[10]), int(epochs[150])
+    names = sorted(set(whole["clock"]))[:2]
+    found = asked.read(
+        "scale_steps", columns=("weight", "clock"), first_tai_ns=first, before_tai_ns=before, only={"clock": names}
+    )
+    inside = (whole["epoch_tai_ns"] >= first) & (whole["epoch_tai_ns"] < before) & np.isin(whole["clock"], names)
+    np.testing.assert_array_equal(found["weight"], whole["weight"][inside])
+    assert list(found["clock"]) == list(whole["clock"][inside])
+    assert 0 < len(found["clock"]) < len(whole["clock"])
+    for edges in ({"before_tai_ns": int(epochs[0])}, {"first_tai_ns": int(epochs[-1]) + 1}, {"first_tai_ns": 10**40}):
+        assert len(asked.read("scale_steps", **edges)["seq"]) == 0
+    assert len(asked.read("scale_steps", before_tai_ns=-(10**40))["seq"]) == 0
+    assert len(asked.read("scale_steps", first_tai_ns=-(10**40), before_tai_ns=10**18 * 9)["seq"]) == len(whole["seq"])
+
+
+def test_means_are_those_of_the_rows(asked: History) -> None:
+    rows = asked.read("scale_steps")
+    found = asked.means("scale_steps", "weight", step_s=3600.0, by="clock")
+    assert len(found["mean"]) > 20
+    for k in range(0, len(found["mean"]), 7):
+        mine = (
+            (rows["epoch_tai_ns"] // (3600 * 10**9) * 3600 * 10**9 == found["epoch_tai_ns"][k])
+            & (rows["clock"] == found["clock"][k])
+            & ~np.isnan(rows["weight"])
+        )
+        values = rows["weight"][mine]
+        assert found["mean"][k] == pytest.approx(values.mean(), rel=1e-12)
+        assert (found["lowest"][k], found["highest"][k], found["number"][k]) == (
+            values.min(),
+            values.max(),
+            len(values),
+        )
+    assert len(asked.means("served_time", "bound_s", step_s=60.0, before_tai_ns=0)["mean"]) == 0
+
+
+def test_wrong_questions_are_misuse(asked: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    for call in (
+        lambda: asked.read("records"),
+        lambda: asked.read("readings", columns=("seq; DROP TABLE x",)),
+        lambda: asked.read("readings", only={"x": ("a",)}),
+        lambda: asked.means("readings", "clock_a", step_s=1.0),
+        lambda: asked.means("readings", "u_s", step_s=0.0),
+        lambda: asked.means("readings", "u_s", step_s=float("nan")),
+    ):
+        with pytest.raises(Misuse):
+            call()
+    monkeypatch.setattr(history, "ROWS_OF_AN_ANSWER", 10)
+    with pytest.raises(HistoryRejected, match="ask for less"):
+        asked.read("readings")
+
+
+@pytest.mark.slow
+def test_a_reader_finds_what_an_export_replaced_meanwhile(tmp_path: Path, out: Path) -> None:
+    path = journal(tmp_path / "lab", short()[:100])
+    extend(out, path)
+    reader = History(out)
+    before = len(reader.read("readings")["seq"])
+    journal(tmp_path / "lab", short())
+    extend(out, path)
+    assert len(reader.read("readings")["seq"]) > before
+    shutil.rmtree(out / "readings")
+    with pytest.raises(HistoryRejected, match="export again"):
+        reader.read("readings")
+    reader.close()
+
+
+@pytest.mark.slow
+def test_files_of_a_version_with_fewer_columns_are_read_and_gone_on_with(
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = journal(tmp_path / "lab", short()[:100])
+    fewer = {table: dict(columns) for table, columns in TABLES.items()}
+    del fewer["readings"]["raw_ns"]
+    real = history_tables.Decoder._readings
+    with monkeypatch.context() as older:
+        older.setattr(history, "TABLES", fewer)
+        older.setattr(
+            history_tables.Decoder,
+            "_readings",
+            lambda self, body: ((table, row[:-1]) for table, row in real(self, body)),
+        )
+        extend(out, path)
+    asked = History(out)
+    assert np.ma.getmaskarray(asked.read("readings")["raw_ns"]).all()
+    asked.close()
+    journal(tmp_path / "lab", short())
+    assert extend(out, path).stopped is None
+    extend(tmp_path / "new", path)
+    old, new = content(out)["readings"], content(tmp_path / "new")["readings"]
+    assert [row[:-1] for row in old] == [row[:-1] for row in new]
+
+
+# ---- the verb --------------------------------------------------------------------------------------------------------
+
+
+def test_the_verb_says_how_far_the_history_reaches(
+    made: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab, out = made[0], tmp_path / "out"
+    assert export_verb.main(["parquet", str(lab.parent), "--out", str(out), "--json", "--verify"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["through_seq"] == told["journal_records"] - 1 == len(log()) - 1
+    assert (told["lag_records"], told["faults"], told["records_added"]) == (0, [], len(log()))
+    assert told["rows"]["readings"] > 1_000
+    assert export_verb.main(["parquet", "--lab", str(lab.parent), "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "0 records added" in said
+    assert f"record {len(log()) - 1} of {len(log()) - 1}" in said
+
+
+@pytest.mark.slow
+def test_the_verb_answers_no_where_a_part_is_missing(
+    tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = journal(tmp_path / "lab", short()[:60])
+    with sqlite3.connect(path) as db:
+        (trigger,) = db.execute("SELECT sql FROM sqlite_schema WHERE name = 'records_stay'").fetchone()
+        db.execute("DROP TRIGGER records_stay")
+        db.execute("UPDATE records SET data = CAST(replace(CAST(data AS TEXT), 'e-', 'e+') AS BLOB) WHERE seq = 20")
+        db.execute(trigger)
+    db.close()
+    with pytest.raises(Rejected, match="entry 20 of records is damaged"):
+        export_verb.main(["parquet", str(path.parent), "--out", str(out)])
+    longer = journal(tmp_path / "longer", (*short()[:30], b"[]"))
+    assert export_verb.main(["parquet", str(longer.parent), "--out", str(out), "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["lag_records"] == 1
+    assert "stopped" in told
+
+
+def test_the_verb_refuses_what_it_cannot_do_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = journal(tmp_path / "lab", short()[:5])
+    with pytest.raises(SystemExit) as left:
+        export_verb.main(["parquet", str(lab.parent), "--lab", str(lab.parent), "--out", str(tmp_path / "a")])
+    assert left.value.code == 2
+    with pytest.raises(Rejected, match="name a laboratory's directory"):
+        export_verb.main(["parquet", str(tmp_path / "none"), "--out", str(tmp_path / "a")])
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    for name in ("history", "history_export"):
+        monkeypatch.delitem(sys.modules, f"truechimer.store.{name}")
+        monkeypatch.delattr(f"truechimer.store.{name}")
+    with pytest.raises(Rejected, match=r"\./truechimer export parquet") as refused:
+        export_verb.main(["parquet", str(lab.parent), "--out", str(tmp_path / "a")])
+    assert "\n" not in str(refused.value)
