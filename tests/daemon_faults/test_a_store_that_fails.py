@@ -11,6 +11,7 @@ from tests.daemon_faults.laboratories import KINDS, Run
 
 from truechimer.alerts import AlertKind
 from truechimer.daemon import last_page, notify
+from truechimer.daemon.page_file import PageWriter
 from truechimer.laboratory.replay import replay
 from truechimer.serve.served_time import ServedTime, Unsynchronised
 
@@ -124,6 +125,25 @@ def test_the_alert_is_the_first_record_after_what_waited_before_it(run: Run) -> 
     kinds = [body.get("alert", body["kind"]) for body in whole(run)[count:]]
     assert kinds[: len(made.records)] == [json.loads(record.data)["kind"] for record in made.records]
     assert kinds[len(made.records)] == NOT_WRITTEN
+
+
+def test_a_page_that_cannot_be_written_is_said_once_and_what_is_read_stays_what_is_told(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(notify, "say_line", lambda text, **_: lines.append(text))
+    before = run.page()
+    with monkeypatch.context() as broken:
+        broken.setattr(PageWriter, "publish", lambda _self, _page: (_ for _ in ()).throw(OSError(28, "No space left")))
+        run.epochs(3)
+    assert run.page() == before
+    assert run.laboratory.page is not None
+    assert run.laboratory.page.written_raw_ns == before.written_raw_ns if before else False
+    assert len([line for line in lines if "clock page" in line]) == 1
+    run.epoch()
+    after = run.page()
+    assert after is not None
+    assert after.written_raw_ns == run.laboratory.page.written_raw_ns == run.machine.raw_ns
 
 
 def test_recovery_is_seen_without_an_epoch(run: Run) -> None:

@@ -139,17 +139,19 @@ def test_the_first_start_writes_out_its_software_key_and_refuses_what_it_cannot_
 
 
 @pytest.mark.slow
-def test_a_disk_that_takes_no_more_records_ends_the_laboratory_in_order(tmp_path: Path) -> None:
+def test_a_disk_that_takes_no_more_records_stops_nothing_and_what_is_lost_at_the_end_is_said(tmp_path: Path) -> None:
     a_host_lab(tmp_path)
     with writing(tmp_path / "readings.csv", with_clocks=False):
         with up(tmp_path, file_size_limit=60_000) as running:
-            until(lambda: running.process.poll() is not None, patience_s=60.0)
-            pids = door_pids(tmp_path)
-            until(lambda: "the laboratory ends" in running.stderr)
-        assert running.process.returncode == 1
-        assert "records not written" in running.stderr
+            until(lambda: running.ask().get("store", {}).get("state") == "failing", patience_s=60.0)
+            assert door_pids(tmp_path)
+            assert "CRITICAL records-not-written" in running.stderr
+            epochs = running.ask()["epochs"]
+            until(lambda: running.ask()["store"]["waiting"] > 5)
+            assert running.ask()["epochs"] == epochs  # what is told is what is on the disk
+            assert running.end() == 1
+        assert "records were not written" in running.stderr
         assert "Traceback" not in running.stderr
-        assert not pids
         with up(tmp_path) as again:  # the disk has room again
             until(lambda: "resumed from" in again.stderr)
             until(lambda: again.ask().get("epochs", 0) > 2)

@@ -25,6 +25,7 @@ from truechimer.daemon import doors as door_processes
 from truechimer.daemon import notify, source_feeds, store_trouble
 from truechimer.daemon.answers import Answers, View
 from truechimer.daemon.control_socket import ControlSocket
+from truechimer.daemon.door_watch import DoorWatch
 from truechimer.daemon.doors import Door, DoorRejected
 from truechimer.daemon.feeds import Batch, Feed, SimulatedFeed
 from truechimer.daemon.gathering import Gathering, has_clocks, in_order
@@ -54,8 +55,6 @@ BATCH_EPOCHS = 200
 ALERTS_KEPT = 50
 FAULTS_KEPT = 100
 TURN_S = 0.2
-LOOK_AT_DOORS_EVERY_S = 1.0
-REOPEN_EVERY_S = 5.0
 TELL_ROWS_EVERY_S = 600.0
 """Refused rows of a file are told at once, and then no more often than this; each one stands in `status`."""
 
@@ -93,8 +92,7 @@ class Laboratory:
     _fault_lock: threading.Lock = field(default_factory=threading.Lock)
     _untold: dict[str, list[Finding]] = field(default_factory=dict)
     _told_at: dict[str, float] = field(default_factory=dict)
-    _looked_at_doors: float = 0.0
-    _reopened: float = 0.0
+    _doors_watched: DoorWatch = field(default_factory=DoorWatch)
 
     def __post_init__(self) -> None:
         self._standing = Standing(self.started, self.clocks)
@@ -421,9 +419,8 @@ class Laboratory:
             for news in feed.take_news():
                 self.note(self._alert(news.kind, feed.status.name, news.severity, news.says, news.do_next))
         self._tell_rows(now)
-        if now - self._looked_at_doors >= LOOK_AT_DOORS_EVERY_S:
-            self._looked_at_doors = now
-            self._look_at_doors(now)
+        for told in self._doors_watched.look(self.doors, self.started.folder, allow_simulated=self._allow_simulated):
+            self.note(self._alert(AlertKind.DOOR_ENDED, told.subject, told.severity, told.says, told.do_next))
 
     def _tell_steps(self, moved_s: float, times: int) -> None:
         """Alert: the host's wall clock was stepped. Nothing else follows from it."""
@@ -452,21 +449,6 @@ class Laboratory:
         """Make an alert of this process, of now."""
         seen_ns = self.started.label.at(self.clocks.raw_ns())
         return Alert(kind, replay.DAEMON, subject, severity, says, (), seen_ns, do_next)
-
-    def _look_at_doors(self, now: float) -> None:
-        """Open a door again that ended by itself; not more often than every few seconds."""
-        for index, door in enumerate(self.doors):
-            if door.process.poll() is None or now - self._reopened < REOPEN_EVERY_S:
-                continue
-            self._reopened = now
-            name = f"{door.listener.protocol.value} {door.where}"
-            notify.say_line(f"the door {name} ended by itself (status {door.process.returncode}); it is opened again")
-            try:
-                self.doors[index] = door_processes.open_door(
-                    door.listener, self.started.folder, allow_simulated=self._allow_simulated
-                )
-            except DoorRejected as error:
-                notify.say_line(str(error))
 
     # ---- answers ------------------------------------------------------------------------------------------------
 

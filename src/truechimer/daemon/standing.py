@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from truechimer.alerts import Alert
-from truechimer.daemon import source_feeds
+from truechimer.daemon import notify, source_feeds
 from truechimer.daemon.answers import View
 from truechimer.daemon.holding import held
 from truechimer.daemon.host_clocks import HostClocks
@@ -30,6 +30,7 @@ class Standing:
         self._started, self._clocks = started, clocks
         self._writer: PageWriter | None = None
         self._recorded = started.last_page
+        self._is_stuck = False
 
     def open(self, path: Path) -> None:
         """Put the page into the file that doors read, from now on."""
@@ -83,6 +84,15 @@ class Standing:
         oldest_s = source_feeds.oldest_epoch_s(self._started.lab)
         if oldest_s is not None:
             until = min(until, newest_raw_ns + round(oldest_s * NS_PER_S))
-        self.page = replace(page, valid_until_raw_ns=until, written_raw_ns=raw_ns, laboratory_pid=os.getpid())
+        page = replace(page, valid_until_raw_ns=until, written_raw_ns=raw_ns, laboratory_pid=os.getpid())
         if self._writer is not None:
-            self._writer.publish(self.page)
+            try:
+                self._writer.publish(page)
+            except OSError as error:
+                # doors go on from the page that they have, and so does `now`: both are of one page
+                if not self._is_stuck:
+                    notify.say_line(f"the clock page cannot be written ({error.strerror}): check the volume of run/")
+                self._is_stuck = True
+                return
+        self._is_stuck = False
+        self.page = page
