@@ -6,38 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.console.browser import Browser, a_browser
+from tests.console.browser import Browser
 from tests.console.consoles import Console, a_console
-from tests.control.fake_laboratory import FakeLaboratory, a_clock
+from tests.console.waits import DRAWN, FILLED, RUNNING
+from tests.control.fake_laboratory import FakeLaboratory, a_clock, a_history
 
 from truechimer.instants import Instant, UtcLabel, builtin_leap_table, from_utc
 
 pytestmark = [pytest.mark.needs_chromium, pytest.mark.slow]
 
-RUNNING = "document.querySelector('#clock')?.dataset.running === 'yes'"
 STILL = "document.querySelector('#clock')?.dataset.running === 'no'"
-FILLED = "document.querySelectorAll('#clocks tbody tr').length > 0"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with a_browser(tmp_path_factory.mktemp("chromium")) as running:
-        yield running
-
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[FakeLaboratory]:
-    with FakeLaboratory(tmp_path / "lab") as running:
-        yield running
-
-
-@pytest.fixture
-def console(lab: FakeLaboratory, browser: Browser) -> Iterator[Console]:
-    with a_console(lab.folder) as running:
-        browser.complaints.clear()
-        browser.requested.clear()
-        yield running
-        browser.go("about:blank", 1280)
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +30,13 @@ def test_the_page_shows_everything_without_a_complaint_and_without_scrolling_sid
     browser: Browser, console: Console, width: int, tmp_path: Path
 ) -> None:
     browser.go(console.url, width)
-    browser.until(f"{RUNNING} && {FILLED}")
+    browser.until(f"{RUNNING} && {FILLED} && {DRAWN}")
     page = browser.text("body")
     for words in (
         "SIMULATED", "demo", "SIM(demo)", "simulated UTC", "This display\n±", "steered",
         "Steered on UTC by a majority of sources.", "± 31.3 ns", "maser1", "0.310", "phase step", "UTC.p3",
-        "x\tUTC.p3", "outvoted", "Do next: look at its counter", "caesium2 stepped by +20.1 ns", "single signer",
+        "x\tUTC.p3", "outvoted", "Do next: look at its counter",
+        "2026-02-28 00:00 to 2026-03-01", "3 clocks; τ from 10 min", "caesium2 stepped by +20.1 ns", "single signer",
     ):  # fmt: skip
         assert words in page
     assert browser.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
@@ -150,8 +129,12 @@ def test_a_real_laboratory_has_no_simulated_banner(browser: Browser, console: Co
 
 def test_what_a_laboratory_says_is_never_markup(browser: Browser, console: Console, lab: FakeLaboratory) -> None:
     attack = "<img src=x onerror=document.title='taken'><script>document.title='taken'</script>"
-    lab.status |= {"lab": attack, "state_sentence": attack, "clocks": [a_clock(attack, reason=attack)]}
-    lab.status["alerts"][0] |= {"says": attack, "severity": attack}
+    clocks = [a_clock(f"{attack}{i}", reason=attack) for i in range(3)]
+    lab.status |= {"lab": attack, "state_sentence": attack, "scale": attack, "clocks": clocks}
+    lab.status["alerts"][0] |= {"says": attack, "severity": attack, "do_next": attack, "subject": attack}
+    lab.status["sources"][0] |= {"name": attack, "mark": attack, "operator": attack, "says": attack}
+    lab.status["store"] = {"state": attack, "since": attack, "says": attack, "waiting": attack}
+    lab.history = a_history(tuple(clock["name"] for clock in clocks)) | {"as_of": "2026-03-01T00:00:00.000Z" + attack}
     browser.go(console.url, 390)
     browser.until(f"{RUNNING} && document.querySelector('#clocks').textContent.includes('<img src=x')")
     assert browser.evaluate("document.title") != "taken"
@@ -216,3 +199,40 @@ def test_figures_are_written_as_the_verbs_write_them(browser: Browser, modules: 
     asked = ", ".join(expression for expression, _ in WRITTEN)
     program = f"import('/static/words.js').then(({{ bound, seconds, rate, age, weight }}) => [{asked}])"
     assert browser.evaluate(program) == [shown for _, shown in WRITTEN]
+
+
+# ---- the clock of the display ----------------------------------------------------------------------------------------
+
+TWO_SAMPLES = """import('/static/clock.js').then(({ sampleOf, withSample, shownAt }) => {
+  const reply = (second, bound) => {
+    return { running: true, utc: `2026-03-01T12:00:${second}Z`, elapsed_s: 0, bound_s: bound, against: 'utc' };
+  };
+  const seen = [];
+  // [request ms, response ms, second, bound]: the truth is second 10 at 1000 ms
+  for (const exchanges of %s) {
+    let samples = [];
+    for (const [from, to, second, bound] of exchanges) {
+      samples = withSample(samples, sampleOf(reply(second, bound), from, to), to);
+    }
+    const shown = shownAt(samples, exchanges.at(-1)[1]);
+    seen.push(shown && [shown.time, shown.of, shown.boundS]);
+  }
+  return seen;
+})"""
+
+
+def test_of_several_exchanges_what_they_share_is_shown_and_a_contradicted_one_is_let_go(
+    browser: Browser, modules: Console
+) -> None:
+    browser.go(f"{modules.url}healthz", 1280)
+    slow, quick = [900, 1100, 10, 0.01], [2000, 2004, 11, 0.001]
+    wrong = [1500, 1502, 14, 0.001]
+    late = [40_000, 40_004, 49, 0.001]
+    exchanges = [[slow], [slow, quick], [quick, [2900, 3100, 12, 0.01]], [wrong, quick], [slow, late]]
+    one, two, kept, let_go, old = browser.evaluate(TWO_SAMPLES % json.dumps(exchanges))
+    assert one[1:] == [1, pytest.approx(0.01 + 0.1 + 0.0002 + 5e-5, abs=1e-6)]
+    assert two[:2] == ["12:00:11", 2]
+    assert two[2] == pytest.approx(0.001 + 0.002 + 0.0002 + 1e-6, abs=1e-6)  # the quick one lies inside the slow one
+    assert kept[2] == pytest.approx(0.0032 + 5e-4 * 1.098, abs=1e-4)  # the quick one, grown by its age
+    assert let_go[:2] == ["12:00:11", 1]
+    assert old[1] == 1

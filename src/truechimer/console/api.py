@@ -5,13 +5,14 @@ anything here, and no method but GET.
 """
 
 import asyncio
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from truechimer.console.laboratory_feed import NS_PER_S, Heard, LaboratoryFeed, Snapshot
 
@@ -38,9 +39,9 @@ _UNAVAILABLE, _FINE = 503, 200
 class Api:
     """The routes of the API over one feed; `raw_ns` reads the raw counter, `watchers` is the most that may follow."""
 
-    def __init__(self, feed: LaboratoryFeed, raw_ns: Any, *, watchers: int = MAX_WATCHERS) -> None:
+    def __init__(self, feed: LaboratoryFeed, raw_ns: Callable[[], int], *, watchers: int = MAX_WATCHERS) -> None:
         self._feed = feed
-        self._raw_ns = raw_ns
+        self._clock = ClockSamples(feed, raw_ns)
         self._events = EventStreams(feed, watchers)
 
     def routes(self) -> list[Route]:
@@ -48,7 +49,7 @@ class Api:
         return [
             Route("/api/status", self.status, methods=["GET"]),
             Route("/api/history", self.history, methods=["GET"]),
-            Route("/api/clock", self.clock, methods=["GET"]),
+            Route("/api/clock", self._clock, methods=["GET"]),
             Route("/events", self._events, methods=["GET"]),
             Route("/healthz", self.health, methods=["GET"]),
         ]
@@ -80,9 +81,25 @@ class Api:
         said = {key: snapshot.document[key] for key in kept if key in snapshot.document}
         return JSONResponse({"answering": True} | said)
 
-    async def clock(self, _: Request) -> Response:
-        """Return one sample of the time, as of this reply; always 200, `running` says whether it is one."""
-        return JSONResponse(clock_sample(self._feed.current, self._raw_ns(), self._feed.earlier))
+    def often(self) -> dict[str, ASGIApp]:
+        """Return what each page asks for every few seconds or holds open: served without the way through the routes."""
+        return {"/api/clock": self._clock, "/events": self._events}
+
+
+class ClockSamples:
+    """One sample of the time, as of the reply; always 200, `running` says whether it is one. An ASGI application."""
+
+    def __init__(self, feed: LaboratoryFeed, raw_ns: Callable[[], int]) -> None:
+        self._feed = feed
+        self._raw_ns = raw_ns
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        """Serve one sample."""
+        said = clock_sample(self._feed.current, self._raw_ns(), self._feed.earlier)
+        body = json.dumps(said, allow_nan=False, separators=(",", ":")).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": _FINE, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
 
 class EventStreams:
@@ -150,7 +167,7 @@ def clock_sample(snapshot: Snapshot, raw_ns: int, earlier: Iterable[Snapshot] = 
     document = snapshot.document
     if not snapshot.answering or document is None:
         return {"running": False, "why": "silent"} | snapshot.silence()
-    said = {key: document[key] for key in ("state", "against", "why", "missing") if key in document}
+    said = {key: document[key] for key in ("state", "against", "missing") if key in document}
     if not _is_bounded(document):
         return {"running": False, "why": "unsynchronised"} | said
     samples = [_sample(snapshot, raw_ns)]

@@ -128,8 +128,9 @@ def application(
             with contextlib.suppress(asyncio.CancelledError):
                 await asking
 
-    routes = [*Api(feed, raw_ns, watchers=watchers).routes(), *metrics.routes(), *views.routes()]
-    return views.Guarded(Starlette(routes=routes, lifespan=lifespan), loopback=loopback)
+    api = Api(feed, raw_ns, watchers=watchers)
+    routes = [*api.routes(), *metrics.routes(), *views.routes()]
+    return views.Guarded(Starlette(routes=routes, lifespan=lifespan), loopback=loopback, often=api.often())
 
 
 class _Server(uvicorn.Server):

@@ -6,9 +6,9 @@ it points here).
 """
 
 import ipaddress
+from collections.abc import Mapping
 from pathlib import Path
 
-from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -29,6 +29,8 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
+_RAW_HEADERS = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+_HEADER_NAMES = frozenset(name for name, _ in _RAW_HEADERS)
 _MISDIRECTED = 421
 
 
@@ -43,11 +45,15 @@ def routes() -> list[BaseRoute]:
 
 
 class Guarded:
-    """An application with our headers on every reply; on a loopback address it answers to loopback names only."""
+    """An application with our headers on every reply; on a loopback address it answers to loopback names only.
 
-    def __init__(self, app: ASGIApp, *, loopback: bool) -> None:
+    `often`: paths that pages ask for again and again, answered for GET without the way through the routes.
+    """
+
+    def __init__(self, app: ASGIApp, *, loopback: bool, often: Mapping[str, ASGIApp] | None = None) -> None:
         self._app = app
         self._loopback = loopback
+        self._often = dict(often or {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
@@ -57,14 +63,16 @@ class Guarded:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
+                own = [header for header in message.get("headers", ()) if header[0].lower() not in _HEADER_NAMES]
+                message = {**message, "headers": own + _RAW_HEADERS}
             await send(message)
 
         if self._loopback and not is_loopback_name(_host_of(scope)):
             says = "this console is on a loopback address and answers to loopback names only, such as 127.0.0.1\n"
             await PlainTextResponse(says, _MISDIRECTED)(scope, receive, send_with_headers)
             return
-        await self._app(scope, receive, send_with_headers)
+        found = self._often.get(scope["path"]) if scope["method"] == "GET" else None
+        await (found or self._app)(scope, receive, send_with_headers)
 
 
 def is_loopback_name(host: str) -> bool:

@@ -80,7 +80,7 @@ function options() {
   const edge = { stroke: "transparent", width: 0, spanGaps: true, points: { show: false } };
   const log = (which) => ({ distr: 3, log: 10, range: () => limits()[which] });
   const decade = axis({
-    splits: (_u, _axis, from, to) => everyDecade(from, to),
+    splits: (u, which, from, to) => everyDecade(from, to, (which === 0 ? u.bbox.width / 40 : u.bbox.height / 20) / devicePixelRatio),
     values: (_u, at) => at.map((value) => powerOfTen(Math.round(Math.log10(value)))),
     filter: (_u, at) => at,
   });
@@ -96,9 +96,11 @@ function options() {
   };
 }
 
-function everyDecade(from, to) {
+/** The decades from one to another; every second or third only where there is not room for all. */
+function everyDecade(from, to, most) {
   const found = [];
-  for (let exponent = Math.ceil(Math.log10(from) - 1e-9); exponent <= Math.log10(to) + 1e-9; exponent += 1) found.push(10 ** exponent);
+  const [first, last] = [Math.ceil(Math.log10(from) - 1e-9), Math.floor(Math.log10(to) + 1e-9)];
+  for (let exponent = first; exponent <= last; exponent += Math.ceil((last - first + 1) / Math.max(most, 2))) found.push(10 ** exponent);
   return found;
 }
 

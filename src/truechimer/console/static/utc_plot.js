@@ -128,11 +128,17 @@ function options() {
     ],
     axes: [
       axis({ size: 46, space: TICK_PX, splits: (u, _axis, from, to) => ticks(from, to, u.bbox.width / devicePixelRatio), values: (_u, at) => at.map(tickWords), lineGap: 1.35 }),
-      axis({ size: 54, values: (_u, at) => at.map((value) => String(Number(value.toPrecision(6))).replace("-", "−")) }),
+      axis({ size: 54, values: (_u, at) => at.map(amount) }),
     ],
     cursor: { points: { show: false }, drag: { x: false, y: false, setScale: false }, y: false },
     hooks: { draw: [zeroLine] },
   };
+}
+
+/** A tick of the upright axis, in the unit of the heading. */
+function amount(value) {
+  const plain = Math.abs(value) < 1e5 ? String(Number(value.toPrecision(6))) : value.toExponential(0).replace("+", "");
+  return plain.replaceAll("-", "−");
 }
 
 function zeroLine(u) {

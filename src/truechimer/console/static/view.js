@@ -135,6 +135,7 @@ function bounds(said) {
   const made = SIGMAS * Math.sqrt(sum("u_", (value) => value * value)) + sum("limit_", (value) => value);
   // The terms are those of the last epoch; since then the bound has grown with its age.
   if (terms.length && isNumber(said.bound_s) && said.bound_s > made * (1 + 1e-9)) terms.push(["growth_since_epoch_s", said.bound_s - made]);
+  element("terms-sum").hidden = terms.length === 0;
   fill(
     "terms",
     terms.map(([name, value]) => {
@@ -150,6 +151,7 @@ function clocks(rows) {
   put("clock-count", rows.length ? `${members.length} of ${rows.filter((each) => each.state !== "observer").length} carry the scale` : "none");
   bar(rows, { section: element("weights"), bar: element("weights-bar") });
   const calm = { observer: "", in: "", learning: "wait", absent: "wait", suspect: "wait" };
+  element("clocks").hidden = rows.length === 0;
   fill(
     "clocks",
     rows.map((each) =>
@@ -172,6 +174,7 @@ function clocks(rows) {
 function sources(rows) {
   const selected = rows.filter((each) => each.verdict === "selected");
   put("source-count", rows.length ? `${selected.length} of ${rows.length} selected` : "none: the scale is not compared with UTC");
+  element("sources-shown").hidden = rows.length === 0;
   const calm = { selected: "", outvoted: "out", quarantined: "out", stale: "wait", never: "wait" };
   fill(
     "sources",
@@ -179,7 +182,7 @@ function sources(rows) {
       const margin = isNumber(each.u_s) && isNumber(each.limit_s) ? SIGMAS * each.u_s + each.limit_s : undefined;
       return row(
         [
-          cell(text(each.mark) || "?", "mark"),
+          cell(text(each.mark).slice(0, 1) || "?", "mark"),
           cell(text(each.name), "", true),
           cell(text(each.operator), "wide"),
           cell(age(each.age_s), "number wide"),
@@ -257,6 +260,7 @@ function steering(said) {
     ["Envelope until", text(now.envelope_valid_until).slice(0, 10)],
     ["Its limits", limits],
     ["No envelope", text(now.envelope_refused)],
+    ["Holdover would last", isNumber(said.holdover_remaining_s) && said.state !== "holdover" ? span(Math.floor(said.holdover_remaining_s)) : ""],
     ["Authority", text(said.policy_sentence)],
     ["TAI − UTC", isNumber(leap.tai_minus_utc_s) ? `${leap.tai_minus_utc_s} s` : ""],
     ["Leap table", leap.expires ? `expires ${text(leap.expires).slice(0, 10)}` : ""],

@@ -5,16 +5,20 @@ const UNITS = [[1, "s"], [1e-3, "ms"], [1e-6, "µs"], [1e-9, "ns"], [1e-12, "ps"
 /** The unit [size, name] in which a value of this size is written with one to three digits before the point. */
 export const unitOf = (value) => UNITS.find(([size]) => value >= size) ?? UNITS.at(-1);
 
+const SMALLEST = 1e-15;
+const LARGEST = 1e5; // beyond these a power of ten says more
+
 function scaled(value, rounding) {
   if (value === 0) return "0 s";
+  if (value < SMALLEST || value >= LARGEST) return `${powered(value, rounding)} s`;
   let index = UNITS.findIndex(([size]) => value >= size);
-  if (index < 0) index = UNITS.length - 1;
   for (;;) {
     const [size, unit] = UNITS[index];
     const inUnit = value / size;
-    const decimals = inUnit >= 100 ? 0 : inUnit >= 10 ? 1 : 2;
+    let decimals = inUnit >= 100 ? 0 : inUnit >= 10 ? 1 : 2;
     // The division may have added one part in 1e16, for which 3 ns must not become 3.01 ns.
-    const digits = rounding(inUnit * 10 ** decimals * (1 - 1e-15));
+    let digits = rounding(inUnit * 10 ** decimals * (1 - 1e-15));
+    if (digits >= 1000 && decimals > 0) [digits, decimals] = [100, decimals - 1]; // 99.99 has become 100.0
     if (digits >= 1000 * 10 ** decimals && index > 0) {
       index -= 1;
       value = UNITS[index][0];
@@ -24,12 +28,20 @@ function scaled(value, rounding) {
   }
 }
 
+/** Three digits and a power of ten: 1.24 × 10⁻³⁰. */
+function powered(value, rounding) {
+  let exponent = Math.floor(Math.log10(value));
+  let digits = rounding((value / 10 ** exponent) * 100 * (1 - 1e-15));
+  if (digits >= 1000) [digits, exponent] = [100, exponent + 1];
+  return `${(digits / 100).toFixed(2)} × ${powerOfTen(exponent)}`;
+}
+
 export const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 
 /** A time, three digits, to the nearest; a dash where there is none. */
 export function seconds(value, { signed = false } = {}) {
   if (!isNumber(value)) return "–";
-  const sign = value < 0 ? "−" : signed ? "+" : "";
+  const sign = value < 0 ? "−" : signed && value > 0 ? "+" : "";
   return sign + scaled(Math.abs(value), Math.round);
 }
 
@@ -46,7 +58,7 @@ export function age(value) {
 }
 
 /** A dimensionless rate such as −1.23e-13, with a minus sign that lines up. */
-export const rate = (value) => (isNumber(value) ? (value < 0 ? "−" : "+") + Math.abs(value).toExponential(2) : "–");
+export const rate = (value) => (!isNumber(value) ? "–" : value === 0 ? "0" : (value < 0 ? "−" : "+") + Math.abs(value).toExponential(2));
 
 /** A weight to a thousandth; a clock that weighs less than that still weighs. */
 export const weight = (value) => (!isNumber(value) ? "–" : value > 0 && value < 0.0005 ? "<0.001" : value.toFixed(3));
