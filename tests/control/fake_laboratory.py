@@ -75,6 +75,9 @@ STATUS: dict[str, Any] = {
     },
     "scale_bound_s": 21.3e-9,
     "bound_growth": 1e-8,
+    "holdover_remaining_s": 187_000.0,
+    "holdover_limit_s": 1e-3,
+    "selection": {"state": "majority", "selected": 2, "named": ["UTC.p3"]},
     "root_dispersion": {"bound_s": 31.24e-9, "simulated_anchor_doubt_s": 1.0},
     "utc_minus_scale": {"x_s": 1.2e-8, "y": 2e-15, "u_s": 1e-9, "limit_s": 2e-9},
     "steering": {

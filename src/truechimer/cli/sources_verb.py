@@ -70,12 +70,17 @@ def main(argv: list[str]) -> int:
             print(LEGEND)
         if is_simulated(document) and "against" in document:
             print(SIMULATED_BANNER)
-        print("\n".join(source_lines(rows)))
+        print("\n".join([*vote_lines(document.get("selection")), *source_lines(rows)]))
         if options.verbose:
             print(
                 "".join(f"{plain(row.get('name'))}: {plain(row['says'])}\n" for row in rows if row.get("says")), end=""
             )
     return FINE
+
+
+def vote_lines(vote: Any) -> list[str]:
+    """Return in words why nobody is followed; nothing where somebody is."""
+    return [plain(vote["says"], 200), ""] if isinstance(vote, dict) and vote.get("says") else []
 
 
 def source_lines(rows: list[dict[str, Any]]) -> list[str]:

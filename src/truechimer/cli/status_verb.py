@@ -57,6 +57,7 @@ def screen(document: dict[str, Any]) -> list[str]:
     for key, prefix, factor in (("6 sigma", "u_", COVERAGE_FACTOR), ("whole", "limit_", 1.0)):
         lines += _labelled("", _terms(document, key, prefix=prefix, factor=factor))
     lines += _labelled("", _growth(document))
+    lines += _labelled("holdover", _holdover(document))
     lines += _labelled("scale", _scale(document))
     lines += _labelled("steering", _steering(document))
     lines += _labelled("host", _host_clock(document))
@@ -121,6 +122,28 @@ def _growth(document: dict[str, Any]) -> str:
     whole = math.fsum(value for name, value in values.items() if name.startswith("limit_"))
     grown_s = bound_s - COVERAGE_FACTOR * math.sqrt(squares) - whole
     return f"since the last epoch: {bound(grown_s)}" if grown_s > 1e-9 * bound_s else ""
+
+
+def _holdover(document: dict[str, Any]) -> str:
+    """Return how long the doors would go on if every source fell silent now, and what the host's oscillator is."""
+    left_s, limit_s = number(document, "holdover_remaining_s"), number(document, "holdover_limit_s")
+    words = []
+    if left_s is not None and limit_s is not None:
+        words.append(f"within {bound(limit_s)} for {_long(left_s)} if nothing more is heard")
+    oscillator = document.get("oscillator")
+    if isinstance(oscillator, dict) and number(oscillator, "rate_against_utc") is not None:
+        words.append(f"host {number(oscillator, 'rate_against_utc'):+.3e} against UTC")
+    return ", ".join(words)
+
+
+def _long(span_s: float) -> str:
+    """Return a time span in the unit that suits it, rounded down; 30 days is as far as anybody looks."""
+    for unit, seconds_each in (("d", 86_400.0), ("h", 3_600.0), ("min", 60.0)):
+        if span_s >= 2.0 * seconds_each:
+            return f"{math.floor(10.0 * span_s / seconds_each) / 10.0:g} {unit}" + (
+                " or more" if span_s >= 30 * 86_400.0 else ""
+            )
+    return f"{math.floor(span_s)} s"
 
 
 def _scale(document: dict[str, Any]) -> str:

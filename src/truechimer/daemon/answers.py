@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from truechimer.alerts import Alert
-from truechimer.daemon import firing, notify, status
+from truechimer.daemon import firing, notify, outside_words, status
 from truechimer.daemon.doors import Door
 from truechimer.daemon.feeds import Feed
 from truechimer.daemon.host_clocks import HostClocks
@@ -67,7 +67,8 @@ class Answers:
         if what == "sources":
             against = "simulated-utc" if self.started.config.simulated else "utc"
             clocks = status.clocks(view.state, view.outcome)
-            return {"sources": self._sources(view), "clocks": clocks, "against": against}
+            vote = outside_words.selection(view.state, view.outcome)
+            return {"sources": self._sources(view), "clocks": clocks, "against": against, "selection": vote}
         if what == "status":
             return self.status_document(view)
         if what == "history":
@@ -120,6 +121,10 @@ class Answers:
             alerts=view.alerts,
             reading_faults=faults,
         )
+        body |= outside_words.document(
+            view.state, view.outcome, started.config, [door.listener.bound_limit_s for door in self.doors]
+        )
+        body["state_sentence"] = outside_words.sentence(body["state_sentence"], ServiceState(body["state"]), view.state)
         body["store"] = self.store()
         if view.held:
             body["state_sentence"] = HELD_SENTENCE

@@ -59,7 +59,7 @@ DRIFT_GROWTH = 16.0
 OVERLAP = 3.0
 """So many predictions, put down at `STARTS_PER_HORIZON`, say as much as one that overlaps with none."""
 
-FEW = 2.0
+FEW = 1.0
 """A variance from m independent samples is taken to be 1 + FEW / m times as large as it looks."""
 
 NOISE_MEMORY = 64
@@ -330,7 +330,7 @@ def variances_s2(known: Wander, usual: ScaleNoise) -> tuple[float, ...]:
 def sigma_s(variances: tuple[float, ...], ahead_s: float) -> float:
     """Return one sigma (s) of a prediction that is let run for `ahead_s`, from `variances_s2`.
 
-    Between two horizons the sigma is a straight line; beyond the last it grows as the square of time.
+    Between two horizons, and beyond the last, it grows with the square of time, as a drift of the rate lets it.
     """
     if ahead_s <= 0.0:
         return 0.0
@@ -338,7 +338,8 @@ def sigma_s(variances: tuple[float, ...], ahead_s: float) -> float:
     for span_s, variance in zip(HORIZONS_S, variances, strict=True):
         sigma = sqrt(variance)
         if ahead_s <= span_s:
-            return before_sigma + (sigma - before_sigma) * ((ahead_s - before_s) / (span_s - before_s))
+            part = (ahead_s * ahead_s - before_s * before_s) / (span_s * span_s - before_s * before_s)
+            return before_sigma + (sigma - before_sigma) * (part if before_s else ahead_s / span_s)
         before_s, before_sigma = span_s, sigma
     ratio = ahead_s / before_s
     return before_sigma * ratio * ratio

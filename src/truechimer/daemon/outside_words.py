@@ -1,0 +1,77 @@
+"""Outside words: what `status` says of the vote on UTC, of how long holdover would last, and of the host's oscillator
+where it is the scale.
+
+It decides nothing: the fold does. Keys follow the contract: SI units in the name, absent where there is no value.
+"""
+
+from typing import Any
+
+from truechimer.compare.selection import SelectionState, Verdict
+from truechimer.laboratory import bounding
+from truechimer.laboratory.line import EpochOutcome
+from truechimer.laboratory.service import NO_MAJORITY_SAYS, TOO_FEW_SAYS
+from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
+from truechimer.serve.clock_page import ServiceState
+from truechimer.steer import holdover
+
+USUAL_LIMIT_S = 0.001
+"""A listener's limit where there is no listener (contract)."""
+
+_SAYS = {SelectionState.NO_MAJORITY: NO_MAJORITY_SAYS, SelectionState.TOO_FEW: TOO_FEW_SAYS}
+
+
+def document(
+    state: LaboratoryState, outcome: EpochOutcome | None, config: LaboratoryConfig, bound_limits_s: list[float]
+) -> dict[str, Any]:
+    """Return the keys that this adds to `status`; `bound_limits_s`: of the doors."""
+    body: dict[str, Any] = {"selection": selection(state, outcome)}
+    if outcome is not None and outcome.coordination is not None and outcome.page is not None:
+        limit_s = min(bound_limits_s, default=USUAL_LIMIT_S)
+        body["holdover_remaining_s"] = bounding.holdover_remaining_s(
+            state, config, outcome.step, outcome.coordination, bound_limit_s=limit_s
+        )
+        body["holdover_limit_s"] = limit_s
+    if state.wander is not None and state.wander.utc is not None:
+        body["oscillator"] = oscillator(state)
+    return body
+
+
+def selection(state: LaboratoryState, outcome: EpochOutcome | None) -> dict[str, Any]:
+    """Return the last vote: its state, who is in and who is not, and in words what is wrong with it."""
+    body: dict[str, Any] = {"state": state.selection.value}
+    if outcome is not None:
+        body["selected"] = len(outcome.selection.selected)
+    body["named"] = [
+        state.register.references[link.reference].name
+        for link, claim in zip(state.register.outside, state.claims, strict=False)
+        if claim.verdict in {Verdict.OUTVOTED, Verdict.QUARANTINED}
+    ]
+    return body | ({"says": _SAYS[state.selection]} if state.selection in _SAYS else {})
+
+
+def sentence(usual: str, service: ServiceState, state: LaboratoryState) -> str:
+    """Return the state's sentence with the reason that the vote gives for it."""
+    says = _SAYS.get(state.selection)
+    return f"{usual}; {says}" if says and service is not ServiceState.STEERED else usual
+
+
+def oscillator(state: LaboratoryState) -> dict[str, Any]:
+    """Return what was learned of the host's oscillator: its rate against UTC, its noise as the filter in use takes it,
+    and one sigma of its prediction over each horizon, judged so many times.
+    """
+    wander = state.wander
+    if wander is None or wander.utc is None:
+        return {}
+    now, noise = wander.utc.state, holdover.noise_of(wander, state.noise)
+    return {
+        "rate_against_utc": -now.y,
+        "u_rate": now.u_y * wander.utc.inflation,
+        "white_fm_1s": noise.q1**0.5,
+        "random_walk_fm_1s": (noise.q2 / 3.0) ** 0.5,
+        "prediction": [
+            {"horizon_s": span_s, "u_s": variance**0.5, "judged": horizon.n}
+            for span_s, variance, horizon in zip(
+                holdover.HORIZONS_S, holdover.variances_s2(wander, state.noise), wander.horizons, strict=True
+            )
+        ],
+    }
