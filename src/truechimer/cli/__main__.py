@@ -20,6 +20,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "scale": ("scale_verb", "run the ensemble time scale over recorded readings (scale replay)"),
     "sim": ("sim_verb", "make readings, truth and events of a simulated laboratory (sim make)"),
     "sources": ("sources_verb", "list who says what UTC is, with chrony's marks"),
+    "stability": ("stability_verb", "frequency stability and time error of recorded series, with intervals"),
     "status": ("status_verb", "show the running laboratory on one screen"),
     "test": ("test_verb", "run the checks and core tests of a checkout (--ci: what CI runs)"),
     "up": ("up_verb", "run a laboratory from its file"),

@@ -26,6 +26,8 @@ from truechimer.stability.curve import Floats
 
 EXACT = 64
 """Lags this near to a multiple of m are summed one by one."""
+SAMPLED = 8
+"""Up to this factor flicker FM is sampled flicker frequency; above, l^2 ln l tells no difference."""
 SMALL = 32
 """Up to this averaging factor, window averages are taken as the sums that they are; above, as integrals."""
 
@@ -54,6 +56,8 @@ CELLS = 48
 def of_differences(alpha: int, order: int, m: int, terms: int, *, overlapping: bool) -> Degrees:
     """Return the edf of a mean of squared differences of `order` (2 Allan, 3 Hadamard) at stride m."""
     reach = order + 3
+    if alpha == -1 and m <= SAMPLED and (overlapping or m == 1):
+        return _of_flicker_frequency(_difference_taps(order, m), terms)
     if overlapping:
         lags, weights = _lags(m, min(terms, reach * m))
     else:
@@ -67,6 +71,8 @@ def of_differences(alpha: int, order: int, m: int, terms: int, *, overlapping: b
 def of_window_means(alpha: int, order: int, m: int, terms: int) -> Degrees:
     """Return the edf of a mean of squared averages of m neighbouring differences of `order` (2: modified Allan)."""
     reach = order + 4
+    if alpha == -1 and m <= SAMPLED:
+        return _of_flicker_frequency(np.convolve(_difference_taps(order, m), np.ones(m)), terms)
     if m <= SMALL:
         most = min(terms, reach * m)
         every = np.arange(-(m - 1), most + m - 1, dtype=np.float64)
@@ -80,6 +86,17 @@ def of_window_means(alpha: int, order: int, m: int, terms: int) -> Degrees:
     for k in range(-order, order + 1):
         covariance += (-1) ** k * math.comb(2 * order, order + k) * _integrated_twice(alpha, t + k)
     return _degrees(covariance, lags, weights, terms)
+
+
+def _difference_taps(order: int, m: int) -> Floats:
+    taps = np.zeros(order * m + 1)
+    taps[::m] = [(-1) ** k * math.comb(order, k) for k in range(order + 1)]
+    return taps
+
+
+def _of_flicker_frequency(taps: Floats, terms: int) -> Degrees:
+    """Return the edf of a filter of phase whose frequency is sampled flicker: the filter of frequency, summed up."""
+    return of_filter(1, np.cumsum(taps)[:-1], terms)
 
 
 def of_filter(alpha: int, filtered: Floats, terms: int) -> Degrees:
@@ -154,10 +171,11 @@ def _autocovariance(alpha: int, lags: Floats) -> Floats:
     size = np.abs(lags)
     if alpha == 2:
         return np.asarray(np.where(size < 0.5, 1.0, 0.0))
-    if alpha == 1:  # cut off at half the sampling rate: a second difference of l^2 ln l, for large l -2 ln l - 3
-        near = np.minimum(size, 40.0)
-        bent = 2.0 * _square_log(near) - _square_log(near - 1.0) - _square_log(near + 1.0)
-        return np.asarray(np.where(size <= 40.0, bent, -2.0 * np.log(np.maximum(size, 1.0)) - 3.0))
+    if alpha == 1:  # S(f) = 1/|2 sin(pi f)|: minus the sum of 2/(2k - 1) up to l
+        table = np.concatenate([[0.0], -np.cumsum(2.0 / (2.0 * np.arange(1, 65) - 1.0))])
+        near = table[np.minimum(np.round(size), 64.0).astype(np.int64)]
+        far = -np.log(np.maximum(size, 1.0)) - (np.euler_gamma + 2.0 * math.log(2.0))
+        return np.asarray(np.where(size <= 64.0, near, far))
     if alpha == 0:
         return -size
     if alpha == -1:

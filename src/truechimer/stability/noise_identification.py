@@ -23,9 +23,11 @@ from truechimer.stability.curve import Floats, Ints
 from truechimer.stability.series import Series, without_line
 
 ALPHAS = (2, 1, 0, -1, -2)
-LEAST_LINES = 48
+LEAST_LINES = 64
 """Fewer lines of the spectrum than this decide nothing with 95 % certainty."""
 LEAST_PHASES = 8
+RELIABLE = 16
+"""The ratio R(m) is taken from averaging times up to a 16th of the record; beyond, phase noise only loses weight."""
 
 
 def identify(series: Series, factors: Ints, *, averages_phase: bool) -> Floats:
@@ -60,19 +62,29 @@ def _by_spectrum(x_s: Floats, factors: Ints) -> Floats:
     log_g = np.log(2.0 * np.sin(np.pi * np.arange(2, 2 + lines.size) / size))
     g = np.exp(log_g)
     used = np.minimum(lines.size, np.maximum(LEAST_LINES, size // (2 * factors)))
-    mean_log_g = np.cumsum(log_g)[used - 1] / used
+    # With many lines the lowest are left out: they are what dominates at longer averaging times.
+    below = np.where(used >= 4000, used // 4, np.where(used >= 400, used // 8, 0))
+    count = used - below
+    mean_log_g = _between(log_g, below, used) / count
     costs = np.empty((len(ALPHAS), factors.size))
     for row, alpha in enumerate(ALPHAS):
-        flat = np.cumsum(power * g ** float(-alpha))[used - 1] / used
+        flat = _between(power * g ** float(-alpha), below, used) / count
         costs[row] = np.log(np.maximum(flat, 1e-300)) + alpha * mean_log_g
     best: Floats = np.asarray(ALPHAS, dtype=np.float64)[np.argmin(costs, axis=0)]
     return best
 
 
+def _between(values: Floats, start: Ints, stop: Ints) -> Floats:
+    """Return the sums of values[start:stop] for pairs of indices."""
+    running = np.concatenate([[0.0], np.cumsum(values)])
+    sums_between: Floats = running[stop] - running[start]
+    return sums_between
+
+
 def _with_phase_noise(series: Series, factors: Ints, found: Floats) -> Floats:
     """Return alpha with PM noise where it, from above 1/(2 tau), makes more than half of the Allan variance."""
     octaves = 2 ** np.arange(1, 62, dtype=np.int64)
-    octaves = octaves[(octaves <= factors.max()) & (3 * octaves < series.n_phases)]
+    octaves = octaves[(octaves <= factors.max()) & (RELIABLE * octaves < series.n_phases)]
     if octaves.size == 0:
         return found
     ratio = np.empty(octaves.size)

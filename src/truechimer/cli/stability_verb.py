@@ -1,0 +1,395 @@
+"""`truechimer stability FILE..`: frequency stability and time error of recorded series, with intervals.
+
+It computes and parses nothing itself: `truechimer.formats.phase_record` reads, `truechimer.stability` computes. What a
+file was taken for, its spacing and whatever is suspicious go to stderr; the numbers to stdout.
+
+Exit status: 0 done; 1 a mask is exceeded; 2 wrong use or an unreadable file.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from truechimer.cli.arguments import verb_parser
+from truechimer.errors import Rejected
+
+if TYPE_CHECKING:
+    from truechimer.cli.svg_figure import Figure
+    from truechimer.formats.phase_record import PhaseRecord
+    from truechimer.stability import StabilityCurve
+
+DEVIATIONS = (
+    *("adev", "oadev", "mdev", "tdev", "hdev", "ohdev", "totdev", "mtotdev", "ttotdev", "htotdev"),
+    *("theo1", "theobr", "theoh", "pdev", "mtie", "tierms"),
+)
+COSTLY = frozenset({"mtotdev", "ttotdev", "htotdev", "theo1", "theobr", "theoh"})
+"""They cost N^2 or more."""
+BIASED = frozenset({"totdev", "mtotdev", "ttotdev", "htotdev", "theo1"})
+WITHOUT_INTERVAL = frozenset({"mtie", "tierms"})
+SLOW_FROM = 30_000
+"""With `--dev all`, longer records leave out the costly statistics, and say so."""
+
+
+PICTURES = ("sigma", "phase", "frequency", "dynamic")
+
+
+class StabilityInputRejected(Rejected):
+    """Arguments or a file that cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file with its record, ready for the statistics."""
+
+    name: str
+    record: "PhaseRecord"
+    tau0_s: float
+    data: str
+
+
+def main(argv: list[str]) -> int:
+    """Run `stability` with the arguments after the verb; return the exit status."""
+    options = _parser().parse_args(argv)
+    _check(options)
+    if options.plot is not None:
+        from truechimer.cli import stability_plot
+
+        stability_plot.check_target(options.plot)
+    files = [_open(Path(name), options) for name in options.files]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        results = [(file, _compute(file, options, pool)) for file in files]
+    verdicts = _judge(results, options)
+    if options.json:
+        for file, curves in results:
+            print(json.dumps(_document(file, curves, verdicts.get(file.name, []))))
+    else:
+        for file, curves in results:
+            print(_table(file, curves, verdicts.get(file.name, [])))
+    if options.plot is not None:
+        stability_plot.write(options.plot, _figures(results, options))
+        print(f"wrote {options.plot}", file=sys.stderr)
+    return 1 if any(verdict.met is False for each in verdicts.values() for verdict in each) else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = verb_parser(
+        "stability",
+        "Frequency stability and time error of recorded phase or frequency, with confidence intervals. Reads columns "
+        "of numbers, CSV with a header, TimeLab and Stable32 text, TICC output and chrony's logs, gzip or not.",
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="a record; - for standard input")
+    parser.add_argument("--data", choices=("phase", "frequency"), help="what the values are (default: phase)")
+    parser.add_argument("--tau0", type=_positive, metavar="S", help="spacing in seconds (default: from the file, or 1)")
+    parser.add_argument(
+        "--dev", default="oadev", metavar="LIST|all", help=f"statistics, separated by commas: {', '.join(DEVIATIONS)}"
+    )
+    parser.add_argument(
+        "--taus", default="octave", metavar="octave|decade|all|LIST", help="averaging times; a list is in seconds"
+    )
+    parser.add_argument("--ci", type=_level, default=0.683, metavar="P", help="level of the interval, or none (0.683)")
+    parser.add_argument("--detrend", choices=("none", "offset", "linear", "quadratic"), default="none")
+    parser.add_argument("--noise", type=_alpha, metavar="ALPHA", help="noise type 2 .. -2 (default: identified)")
+    parser.add_argument("--bias", choices=("none", "sp1065"), default="none", help="take out the bias SP 1065 states")
+    parser.add_argument("--mask", action="append", default=[], metavar="NAME|FILE", help="judge MTIE or TDEV by a mask")
+    parser.add_argument("--plot", type=Path, metavar="OUT", help="draw it: a file ending in .svg or .html")
+    parser.add_argument(
+        "--show",
+        default="sigma",
+        metavar="LIST",
+        help=f"what --plot draws, separated by commas: {', '.join(PICTURES)} (default: sigma)",
+    )
+    parser.add_argument("--window", type=_positive, metavar="S", help="of the dynamic picture (default: a tenth)")
+    parser.add_argument("--unit", choices=("s", "ms", "us", "ns", "ps", "fs"), default="s", help="of phases (s)")
+    parser.add_argument("--column", metavar="N|NAME", help="which column holds the values")
+    parser.add_argument("--pair", metavar="A,B", help="which clocks of a readings CSV")
+    parser.add_argument("--channel", metavar="NAME", help="which channel of a TICC, which source of a chrony log")
+    parser.add_argument("--time-unit", choices=("s", "mjd"), help="of the time column, where the guess is wrong")
+    parser.add_argument("--gaps", action="store_true", help="missing rows are missing values (else they are refused)")
+    parser.add_argument("--approximate", action="store_true", help="average 64 ratios for theobr and theoh; it is said")
+    parser.add_argument("--json", action="store_true", help="print one JSON document a file")
+    return parser
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds") from None
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds above zero")
+    return value
+
+
+def _level(text: str) -> float | None:
+    if text == "none":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no level; give one between 0 and 1, or none") from None
+    if not 0.0 < value < 1.0:
+        raise argparse.ArgumentTypeError(f"{text} is no level; give one between 0 and 1 (0.683 is one sigma), or none")
+    return value
+
+
+def _alpha(text: str) -> int:
+    if text not in {"2", "1", "0", "-1", "-2"}:
+        raise argparse.ArgumentTypeError(f"{text!r} is no noise type: 2 white PM, 1, 0 white FM, -1, -2 random-walk FM")
+    return int(text)
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse what is wrong in the arguments before any file is read."""
+    options.names = list(DEVIATIONS) if options.dev == "all" else options.dev.split(",")
+    unknown = [name for name in options.names if name not in DEVIATIONS]
+    if unknown:
+        raise StabilityInputRejected(f"there is no statistic {unknown[0]!r}; choose from {', '.join(DEVIATIONS)}")
+    options.names = list(dict.fromkeys(options.names))
+    options.masks = _masks(options)
+    options.show = options.show.split(",")
+    if any(word not in PICTURES for word in options.show):
+        raise StabilityInputRejected(f"--show takes {', '.join(PICTURES)}, separated by commas")
+    if options.taus not in {"octave", "decade", "all"}:
+        try:
+            options.taus = [_positive(word) for word in options.taus.split(",")]
+        except argparse.ArgumentTypeError as error:
+            says = f"--taus: {error}; give octave, decade, all or seconds like 1,10,100"
+            raise StabilityInputRejected(says) from None
+    if options.pair is not None:
+        options.pair = tuple(options.pair.split(","))
+        if len(options.pair) != 2:
+            raise StabilityInputRejected("--pair takes two names of clocks: --pair A,B")
+
+
+def _masks(options: argparse.Namespace) -> "list[Any]":
+    """Return the masks that were asked for, by name or from a TOML file."""
+    from truechimer.stability import masks
+
+    found = []
+    for word in options.mask:
+        path = Path(word)
+        if path.suffix == ".toml":
+            found += masks.read(_bytes(path))
+        else:
+            found += masks.named(word)
+    return found
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+    except OSError as error:
+        raise StabilityInputRejected(f"{path}: {error.strerror}; name a file that can be read") from None
+
+
+def _open(path: Path, options: argparse.Namespace) -> _File:
+    """Read one file and say on stderr what it was taken for and what is suspicious."""
+    from truechimer.formats import phase_record
+
+    try:
+        record, findings = phase_record.read(
+            _bytes(path),
+            column=options.column,
+            pair=options.pair,
+            channel=options.channel,
+            time_unit=options.time_unit,
+            gaps=options.gaps,
+        )
+    except phase_record.RecordRejected as error:
+        place = f"{path}:{error.line}" if error.line is not None else str(path)
+        words = str(error) if error.line is None else str(error).partition(": ")[2]
+        raise StabilityInputRejected(f"{place}: {words}") from None
+    data = options.data or record.data
+    if options.unit != "s" and data == "phase":
+        record = phase_record.scaled(record, phase_record.UNITS[options.unit])
+    tau0_s = options.tau0 or record.tau0_s
+    whence = "given" if options.tau0 else "found" if tau0_s else "assumed: the file has no times, use --tau0"
+    tau0_s = tau0_s or 1.0
+    start = f", from {record.first_time}" if record.first_time else ""
+    print(
+        f"{path}: {record.took_for}; {record.values.size} values of {data}{start}; tau0 = {tau0_s:.9g} s ({whence})",
+        file=sys.stderr,
+    )
+    for finding in findings:
+        print(f"{finding.at(str(path))} [{finding.rule}]", file=sys.stderr)
+    file = _File(str(path), record, tau0_s, data)
+    _suspect(file)
+    return file
+
+
+def _suspect(file: _File) -> None:
+    """Say what looks wrong; nothing is dropped."""
+    from truechimer.stability import SeriesRejected, suspicion
+
+    try:
+        doubt = suspicion.units_in_doubt(file.record.values, file.tau0_s, data=file.data)
+        marked = suspicion.outliers(file.record.values, file.tau0_s, data=file.data)
+    except SeriesRejected as error:
+        raise _placed(file, error) from None
+    if doubt:
+        print(f"{file.name}: units in doubt: {doubt}", file=sys.stderr)
+    if marked.row.size:
+        worst = int(marked.score.argmax())
+        print(
+            f"{file.name}: {marked.row.size} outliers beyond {marked.times:g} robust sigmas, kept; the largest, "
+            f"{marked.score[worst]:.3g} sigmas, on line {int(file.record.lines[marked.row[worst]])}",
+            file=sys.stderr,
+        )
+
+
+def _placed(file: _File, error: Any) -> StabilityInputRejected:
+    """Name the line of a row that was refused."""
+    if error.row is None:
+        return StabilityInputRejected(f"{file.name}: {error}")
+    line = int(file.record.lines[min(error.row, file.record.lines.size - 1)])
+    return StabilityInputRejected(f"{file.name}:{line}: {error}")
+
+
+def _compute(file: _File, options: argparse.Namespace, pool: ThreadPoolExecutor) -> "dict[str, StabilityCurve]":
+    from truechimer import stability
+
+    names = options.names
+    if options.dev == "all" and file.record.values.size > SLOW_FROM:
+        names = [name for name in names if name not in COSTLY]
+        print(
+            f"{file.name}: {file.record.values.size} values: left out for their cost, name them to have them: "
+            f"{', '.join(sorted(COSTLY))}",
+            file=sys.stderr,
+        )
+    for mask in options.masks:
+        if mask.statistic not in names:
+            names = [*names, mask.statistic]
+    curves = {}
+    for name in names:
+        arguments: dict[str, Any] = {"data": file.data, "detrend": options.detrend}
+        if name not in WITHOUT_INTERVAL:
+            arguments |= {"ci": options.ci, "alpha": options.noise}
+        if name in BIASED:
+            arguments["bias"] = options.bias
+        if name in COSTLY:
+            arguments["spread"] = pool.map
+        if name in {"theobr", "theoh"} and options.approximate:
+            arguments["approximation"] = "thinned"
+        factors = _factors(name, file.tau0_s, options.taus)
+        function: Callable[..., StabilityCurve] = getattr(stability, name)
+        try:
+            curves[name] = function(file.record.values, file.tau0_s, factors, **arguments)
+        except stability.SeriesRejected as error:
+            if options.dev != "all":
+                raise _placed(file, error) from None
+            print(f"{file.name}: no {name}: {error}", file=sys.stderr)
+    return curves
+
+
+def _factors(name: str, tau0_s: float, taus: "str | list[float]") -> Any:
+    if isinstance(taus, str):
+        return taus
+    from truechimer.stability.factors import from_taus
+
+    if name in {"theo1", "theobr"}:
+        return [2 * factor for factor in from_taus(taus, tau0_s, factor=1.5)]
+    return from_taus(taus, tau0_s)
+
+
+def _figures(results: "list[tuple[_File, dict[str, StabilityCurve]]]", options: argparse.Namespace) -> "list[Figure]":
+    """Return the pictures that --show asks for."""
+    from truechimer.cli import stability_plot
+
+    figures = []
+    several = len(results) > 1
+    if "sigma" in options.show:
+        traces = [
+            (f"{Path(file.name).name} {name}" if several else name, curve)
+            for file, curves in results
+            for name, curve in curves.items()
+        ]
+        figures += stability_plot.sigma_tau(traces, options.masks)
+    for kind, label in (("phase", "phase / s"), ("frequency", "fractional frequency")):
+        if kind in options.show:
+            drawn = [stability_plot.Trace(Path(file.name).name, _as(file, kind), file.tau0_s) for file, _ in results]
+            figures.append(stability_plot.over_time(drawn, label=label, title=label.partition(" /")[0].capitalize()))
+    if "dynamic" in options.show:
+        figures += [_dynamic(file, options) for file, _ in results]
+    return figures
+
+
+def _as(file: _File, kind: str) -> Any:
+    """Return a record's values as phase or as frequency; a missing frequency counts as the mean in the picture."""
+    import numpy as np
+
+    values = file.record.values
+    if kind == file.data:
+        return values
+    if kind == "frequency":
+        return np.diff(values) / file.tau0_s
+    return (
+        np.concatenate([[0.0], np.nancumsum(np.where(np.isfinite(values), values, np.nanmean(values)))]) * file.tau0_s
+    )
+
+
+def _dynamic(file: _File, options: argparse.Namespace) -> "Figure":
+    from truechimer import stability
+    from truechimer.cli import stability_plot
+
+    size = file.record.values.size
+    window = round(options.window / file.tau0_s) if options.window else max(size // 10, min(size, 20))
+    name = next((each for each in options.names if each not in {"theobr", "theoh"}), "oadev")
+    found = stability.dynamic(
+        file.record.values, file.tau0_s, window=min(window, size), statistic=name, data=file.data, ci=None
+    )
+    return stability_plot.surface(Path(file.name).name, found)
+
+
+def _judge(
+    results: "list[tuple[_File, dict[str, StabilityCurve]]]", options: argparse.Namespace
+) -> dict[str, list[Any]]:
+    from truechimer.stability import masks
+
+    return {
+        file.name: [masks.judge(curves[mask.statistic], mask) for mask in options.masks] for file, curves in results
+    }
+
+
+def _document(file: _File, curves: "dict[str, StabilityCurve]", verdicts: list[Any]) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "file": file.name,
+        "took_for": file.record.took_for,
+        "data": file.data,
+        "n": int(file.record.values.size),
+        "tau0_s": file.tau0_s,
+        "deviations": {name: curve.as_json() for name, curve in curves.items()},
+    }
+    if verdicts:
+        told["masks"] = [verdict.as_json() for verdict in verdicts]
+    return told
+
+
+NOISES = {2: "white PM", 1: "flicker PM", 0: "white FM", -1: "flicker FM", -2: "random-walk FM"}
+
+
+def _table(file: _File, curves: "dict[str, StabilityCurve]", verdicts: list[Any]) -> str:
+    lines = [f"{file.name}: {file.record.values.size} values, tau0 {file.tau0_s:.9g} s"]
+    for name, curve in curves.items():
+        has_interval = any(value == value for value in curve.lower)  # noqa: PLR0124 - NaN where there is none
+        level = f", {100 * curve.ci:g} % interval" if curve.ci is not None and has_interval else ""
+        bias = ", bias taken out (SP 1065)" if curve.bias != "none" else ""
+        near = f", {curve.approximation}" if curve.approximation else ""
+        lines.append(f"\n{name}{level}{bias}{near}")
+        lines.append(f"{'tau/s':>12} {'value':>12} {'lower':>12} {'upper':>12} {'n':>9}  noise")
+        for k in range(len(curve)):
+            noise = NOISES.get(int(curve.noise[k]), "") if curve.noise[k] == curve.noise[k] else ""
+            figures = " ".join(_figure(float(each[k])) for each in (curve.value, curve.lower, curve.upper))
+            lines.append(f"{curve.tau_s[k]:>12.7g} {figures} {int(curve.n[k]):>9}  {noise}".rstrip())
+        lines += [f"  m = {each.m} skipped: {each.why}" for each in curve.skipped]
+    lines += [f"\n{verdict.says()}" for verdict in verdicts]
+    return "\n".join(lines)
+
+
+def _figure(value: float) -> str:
+    return f"{value:>12.5e}" if value == value else f"{'-':>12}"  # noqa: PLR0124

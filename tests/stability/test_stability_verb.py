@@ -1,0 +1,248 @@
+"""`truechimer stability` as a user meets it: tables, JSON, masks, pictures, and one line for whatever is wrong."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+
+from truechimer import stability
+from truechimer.cli.__main__ import main
+from truechimer.stability import masks, suspicion
+from truechimer.stability.masks import MaskRejected
+
+from .records import power_law
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    path = tmp_path / "clock.txt"
+    x = 1e-9 * power_law(0, 400, np.random.default_rng(1))
+    path.write_text("".join(f"{10 * k} {value!r}\n" for k, value in enumerate(x.tolist())), encoding="utf-8")
+    return path
+
+
+def run(capsys: pytest.CaptureFixture, *words: object) -> tuple[int, str, str]:
+    try:
+        status = main(["stability", *map(str, words)])
+    except SystemExit as left:
+        status = left.code
+    said = capsys.readouterr()
+    return status, said.out, said.err
+
+
+def test_the_document_is_that_of_the_contract(record: Path, capsys: pytest.CaptureFixture) -> None:
+    status, out, err = run(capsys, record, "--dev", "oadev,mtie", "--json")
+    body = json.loads(out)
+    assert status == 0
+    assert (body["file"], body["n"], body["tau0_s"]) == (str(record), 400, 10.0)
+    x = np.loadtxt(record)[:, 1]
+    curve = stability.oadev(x, 10.0)
+    found = body["deviations"]["oadev"]
+    assert found["value"] == curve.value.tolist()
+    assert found["lower"] == curve.lower.tolist()
+    assert {"tau_s", "value", "lower", "upper", "n", "noise"} <= set(found)
+    assert set(body["deviations"]["mtie"]["lower"]) == {None}
+    assert "times and values" in err
+    assert "tau0 = 10 s (found)" in err
+
+
+def test_every_statistic_is_there(record: Path, capsys: pytest.CaptureFixture) -> None:
+    status, out, _ = run(capsys, record, "--dev", "all", "--taus", "20,100,800", "--json")
+    assert status == 0
+    deviations = json.loads(out)["deviations"]
+    assert len(deviations) == 16
+    assert all(len(curve["tau_s"]) == len(curve["upper"]) for curve in deviations.values())
+    assert deviations["theo1"]["tau_s"][-1] == pytest.approx(800.0, rel=0.02)
+
+
+def test_the_table_names_interval_noise_and_what_is_skipped(record: Path, capsys: pytest.CaptureFixture) -> None:
+    status, out, _ = run(capsys, record, "--taus", "10,99999", "--ci", "0.95")
+    assert status == 0
+    assert "oadev, 95 % interval" in out
+    assert "white FM" in out
+    assert "skipped: too few points" in out
+    _, out, _ = run(capsys, record, "--ci", "none", "--dev", "mtotdev", "--bias", "sp1065", "--taus", "40")
+    assert "mtotdev, bias taken out (SP 1065)" in out
+
+
+def test_frequency_units_and_detrending_reach_the_statistics(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = tmp_path / "y.txt"
+    y = 1e-9 * np.random.default_rng(3).standard_normal(300)
+    path.write_text("\n".join(map(repr, y.tolist())), encoding="utf-8")
+    _, out, _ = run(capsys, path, "--data", "frequency", "--tau0", "2", "--json", "--detrend", "quadratic")
+    expected = stability.oadev(y, 2.0, data="frequency", detrend="quadratic")
+    assert json.loads(out)["deviations"]["oadev"]["value"] == expected.value.tolist()
+    _, scaled, _ = run(capsys, path, "--tau0", "2", "--json", "--unit", "ns")
+    _, plain, _ = run(capsys, path, "--tau0", "2", "--json")
+    ratio = json.loads(plain)["deviations"]["oadev"]["value"][0] / json.loads(scaled)["deviations"]["oadev"]["value"][0]
+    assert ratio == pytest.approx(1e9)
+
+
+def test_scaled_phase_and_outliers_are_said_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = tmp_path / "ns.txt"
+    x = power_law(0, 300, np.random.default_rng(3))
+    x[150:] += 500.0
+    path.write_text("\n".join(map(repr, x.tolist())), encoding="utf-8")
+    status, out, err = run(capsys, path, "--json")
+    assert status == 0
+    assert "units in doubt" in err
+    assert "--unit ns" in err
+    assert "1 outliers beyond 5 robust sigmas, kept" in err
+    assert "on line 151" in err
+    assert json.loads(out)["n"] == 300
+    assert suspicion.units_in_doubt(1e-9 * x, 1.0) == ""
+
+
+def test_a_mask_is_judged_and_exceeding_it_is_status_1(
+    record: Path, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    status, out, _ = run(capsys, record, "--mask", "g811-prc", "--json")
+    body = json.loads(out)
+    assert {each["statistic"] for each in body["masks"]} == {"mtie", "tdev"}
+    assert status == (0 if all(each["met"] for each in body["masks"]) else 1)
+    own = tmp_path / "own.toml"
+    own.write_text('[[mask]]\nname = "mine"\nstatistic = "oadev"\npoints = [[1, 1e-20], [1e6, 1e-20]]\n')
+    status, out, _ = run(capsys, record, "--mask", own)
+    assert status == 1
+    assert "mask mine (the user's own): EXCEEDED" in out
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".html"])
+def test_a_picture_is_well_formed_and_shows_bars_masks_and_names(
+    record: Path, capsys: pytest.CaptureFixture, tmp_path: Path, suffix: str
+) -> None:
+    target = tmp_path / f"plot{suffix}"
+    words = (
+        "--dev",
+        "oadev,tdev",
+        "--mask",
+        "g8272-prtc-a",
+        "--show",
+        "sigma,phase,frequency,dynamic",
+        "--plot",
+        target,
+    )
+    status, _, err = run(capsys, record, record, *words)
+    assert status in {0, 1}
+    assert f"wrote {target}" in err
+    text = target.read_text(encoding="utf-8")
+    start = text.index("<svg") if suffix == ".html" else 0
+    stop = text.rindex("</svg>") + 6
+    pictures = ET.fromstring(f"<all>{text[start:stop].replace('</figure>', '').replace('<figure>', '')}</all>")
+    words = " ".join("".join(each.itertext()) for each in pictures.iter() if each.tag.endswith("text"))
+    assert "averaging time" in words
+    assert "above g8272-prtc-a-tdev" in words
+    assert "clock.txt oadev" in words
+    assert "phase / s" in words
+    assert text.count("<circle") > 5
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["absent.txt"], "No such file"),
+        (["{record}", "--dev", "adevv"], "there is no statistic 'adevv'"),
+        (["{record}", "--taus", "1,x"], "--taus"),
+        (["{record}", "--mask", "g999"], "there is no mask 'g999'"),
+        (["{record}", "--plot", "x.gif"], "pictures are written as"),
+        (["{record}", "--plot", "/nowhere/x.svg"], "no folder"),
+        (["{record}", "--show", "spectrum"], "--show"),
+        (["{record}", "--pair", "A"], "two names"),
+        (["{record}", "--tau0", "-1"], "above zero"),
+        (["{record}", "--ci", "2"], "level"),
+        (["{record}", "--column", "7"], "no column 7"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_status_2(
+    words: list[str], says: str, record: Path, capsys: pytest.CaptureFixture
+) -> None:
+    status, out, err = run(capsys, *[word.format(record=record) for word in words])
+    assert status == 2
+    assert out == ""
+    assert says in err
+    assert "Traceback" not in err
+
+
+def test_the_first_bad_row_is_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = tmp_path / "bad.txt"
+    path.write_text("1\n2\ninf\n4\n", encoding="utf-8")
+    status, _, err = run(capsys, path)
+    assert status == 2
+    assert f"{path}:3:" in err
+    path.write_text("1 1\n2 2\n4 2\n5 1\n", encoding="utf-8")
+    assert f"{path}:3:" in run(capsys, path)[2]
+
+
+# ---- masks
+# ---------------------------------------------------------------------------------------------------------------
+
+
+def test_every_mask_is_continuous_and_says_its_source() -> None:
+    assert {mask.name.rsplit("-", 1)[0] for mask in masks.MASKS} == {
+        *("g811-prc", "g8272-prtc-a", "g8272-prtc-b", "g8272.1-eprtc", "g8271.1-point-c"),
+    }
+    for mask in masks.MASKS:
+        assert mask.source.startswith("ITU-T G.8")
+        for a, b in zip(mask.segments, mask.segments[1:], strict=False):
+            assert a.to_s == b.from_s
+            left, right = a.constant + a.slope * a.to_s, b.constant + b.slope * b.from_s
+            assert left == pytest.approx(right, rel=0.06)  # the recommendations round their corners
+
+
+@pytest.mark.parametrize(
+    ("name", "tau_s", "limit_s"),
+    [
+        ("g811-prc-mtie", 0.1, 25.0275e-9),
+        ("g811-prc-mtie", 1e4, 390e-9),
+        ("g811-prc-tdev", 500.0, 15e-9),
+        ("g8272-prtc-a-mtie", 1e5, 100e-9),
+        ("g8272-prtc-a-tdev", 1.0, 3e-9),
+        ("g8272-prtc-b-mtie", 100.0, 40e-9),
+        ("g8272-prtc-b-tdev", 300.0, 3e-9),
+        ("g8272.1-eprtc-mtie", 1000.0, 15.0375e-9),
+        ("g8272.1-eprtc-tdev", 1e5, 3.3333e-9),
+        ("g8271.1-point-c-mtie", 100.0, 387e-9),
+    ],
+)
+def test_limits_are_those_of_the_tables(name: str, tau_s: float, limit_s: float) -> None:
+    (mask,) = masks.named(name)
+    assert mask.limit(np.array([tau_s]))[0] == pytest.approx(limit_s, rel=1e-4)
+
+
+def test_a_verdict_names_the_worst_averaging_time_and_the_margin() -> None:
+    mask = masks.Mask("m", "mtie", (masks.Segment(1.0, 100.0, 10.0),), "test")
+    curve = stability.mtie(np.array([0.0, 1.0, 0.0, 8.0, 0.0, 1.0] * 5), 1.0, [1, 2])
+    verdict = masks.judge(curve, mask)
+    assert (verdict.met, verdict.judged, verdict.worst_tau_s, verdict.margin) == (True, 2, 1.0, 1.25)
+    low = masks.judge(curve, masks.Mask("m", "mtie", (masks.Segment(2.0, 100.0, 4.0),), "test"))
+    assert (low.met, low.worst_tau_s, low.margin) == (False, 2.0, 0.5)
+    outside = masks.judge(curve, masks.Mask("m", "mtie", (masks.Segment(50.0, 100.0, 4.0),), "test"))
+    assert outside.met is None
+    assert "not judged" in outside.says()
+    assert "met" not in outside.as_json()
+    with pytest.raises(stability.StabilityMisuse):
+        masks.judge(stability.oadev(np.arange(9.0), 1.0), mask)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[[mask", "no TOML"),
+        ("a = 1", r"\[\[mask\]\]"),
+        ("[[mask]]\nstatistic = 'mtie'", "name"),
+        ("[[mask]]\nname = 'a'\nstatistic = 'x'", "statistic"),
+        ("[[mask]]\nname = 'a'\nstatistic = 'mtie'", "segments or points"),
+        ("[[mask]]\nname = 'a'\nstatistic = 'mtie'\npoints = [[1, 1]]", "one point"),
+        ("[[mask]]\nname = 'a'\nstatistic = 'mtie'\npoints = [[2, 1], [1, 1]]", "ascending"),
+        ("[[mask]]\nname = 'a'\nstatistic = 'mtie'\npoints = [[1, 'x'], [2, 1]]", "numbers"),
+        ("[[mask]]\nname = 'a'\nstatistic = 'mtie'\nsegments = [[2, 1, 1]]", "range"),
+        ("[[mask]]\nname = 'a'\nstatistic = 'mtie'\nsegments = [[1, 2, -1]]", "above zero"),
+        ("[[mask]]\nname = 'a'\nstatistic = 'mtie'\nsegments = [[1, nan, 1]]", "no number"),
+        ("[[mask]]\nname = 'a'\nstatistic = 'mtie'\ntau = 1", "key tau"),
+    ],
+)
+def test_a_mask_that_cannot_be_used_is_refused(text: str, says: str) -> None:
+    with pytest.raises(MaskRejected, match=says):
+        masks.read(text.encode())
