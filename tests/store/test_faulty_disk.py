@@ -32,6 +32,14 @@ def test_a_failing_call_is_refused_by_type_and_nothing_is_lost_once_the_disk_is_
 
 
 @pytest.mark.slow
+def test_a_full_disk_is_waited_out_by_the_same_object(library: Path) -> None:
+    told = json.loads(run_on(library, "full_disk", "107"))
+    assert told["in_order"]
+    assert told["filled"] > 20
+    assert told["refused"] == {"StoreFull": 50}
+
+
+@pytest.mark.slow
 def test_60_power_cuts(library: Path) -> None:
     told = json.loads(run_on(library, "power_cuts", "104", "60"))
     assert told["faults"] == []
