@@ -143,19 +143,55 @@ def test_the_bound_never_grows_slower_than_the_least_host_rate() -> None:
     assert rate > HOST_RATE_LIMIT_LEAST
 
 
-def test_a_host_that_jumps_starts_anew_and_is_said() -> None:
-    host, moved = realization.follow(None, HOST, epoch_ns=NOW_NS, x_host_minus_scale_s=0.0, u_s=1e-9)
-    assert not moved
+def taught_host() -> realization.Followed:
+    """A host whose rate of 1e-6 is known from two minutes of readings, each second."""
+    followed = realization.follow(None, None, HOST, epoch_ns=NOW_NS, x_host_minus_scale_s=0.0, u_s=1e-9)
     for k in range(1, 120):
-        at = NOW_NS + k * 10**9
-        host, moved = realization.follow(host, HOST, epoch_ns=at, x_host_minus_scale_s=k * 1e-6, u_s=1e-9)
-        assert not moved
-    assert host.y == pytest.approx(1e-6, abs=6 * host.u_y)
-    at = NOW_NS + 120 * 10**9
-    again, moved = realization.follow(host, HOST, epoch_ns=at, x_host_minus_scale_s=120e-6 + 1e-3, u_s=1e-9)
-    assert moved
-    assert (again.x_s, again.n, again.y) == (120e-6 + 1e-3, 1, host.y)
-    assert again.u_y == HOST.y_spread
+        followed = read_host(followed, k, k * 1e-6)
+        assert not followed.moved
+        assert followed.doubt is None
+    return followed
+
+
+def read_host(before: realization.Followed, second: int, x_s: float) -> realization.Followed:
+    return realization.follow(
+        before.host, before.doubt, HOST, epoch_ns=NOW_NS + second * 10**9, x_host_minus_scale_s=x_s, u_s=1e-9
+    )
+
+
+def test_one_reading_that_contradicts_the_host_moves_nothing_and_widens_the_bound() -> None:
+    taught = taught_host()
+    assert taught.host.y == pytest.approx(1e-6, abs=6 * taught.host.u_y)
+    for off_s in (1e-7, -1e-3, 5.0):
+        spiked = read_host(taught, 120, 120e-6 + off_s)
+        assert not spiked.moved
+        assert spiked.host == taught.host
+        assert spiked.off_s == pytest.approx(abs(off_s), rel=0.2)
+        back = read_host(spiked, 121, 121e-6)
+        assert not back.moved
+        assert back.doubt is None
+        assert back.off_s == 0.0
+        assert back.host.y == pytest.approx(1e-6, abs=6 * back.host.u_y)
+
+
+def test_a_host_that_jumps_starts_anew_at_the_second_reading_and_is_said() -> None:
+    taught = taught_host()
+    first = read_host(taught, 120, 120e-6 + 1e-3)
+    second = read_host(first, 121, 121e-6 + 1e-3)
+    assert second.moved
+    assert second.doubt is None
+    assert second.host.n == 2
+    assert second.host.x_s == pytest.approx(121e-6 + 1e-3, abs=1e-8)
+    assert second.host.y == pytest.approx(1e-6, abs=6 * second.host.u_y)
+
+
+def test_after_two_false_readings_no_page_is_made_before_a_third_agrees() -> None:
+    spiked = read_host(read_host(taught_host(), 120, 120e-6 + 1e-3), 121, 121e-6 + 1e-3)
+    back = read_host(spiked, 122, 122e-6)
+    assert spiked.host.n < realization.PLACED_AFTER
+    assert back.doubt is not None, "a return is a contradiction too"
+    assert back.off_s == pytest.approx(1e-3, rel=0.01)
+    assert read_host(back, 123, 123e-6).host.n < realization.PLACED_AFTER
 
 
 @given(st.lists(st.floats(0.0, 1e-3), min_size=9, max_size=9))

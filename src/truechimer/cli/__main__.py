@@ -24,6 +24,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "status": ("status_verb", "show the running laboratory on one screen"),
     "test": ("test_verb", "run the checks and core tests of a checkout (--ci: what CI runs)"),
     "up": ("up_verb", "run a laboratory from its file"),
+    "verdict": ("verdict_verb", "was the time moved? judge each second of an interval from the records alone"),
     "wait": ("wait_verb", "block until the bound is small enough (wait --within S)"),
 }
 """Verb: (module of this package, one line of help). A test compares this table with the modules that are there."""

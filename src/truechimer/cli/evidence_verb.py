@@ -65,7 +65,7 @@ def _replay(path: Path, *, as_json: bool) -> int:
 
     file = records_file(path)
     store = SqliteRecords(file, read_only=True)
-    progress = _Progress()
+    progress = Progress("replaying")
     try:
         outcome = replay(progress.watched(store.read(), store.count()))
     finally:
@@ -86,15 +86,17 @@ def _replay(path: Path, *, as_json: bool) -> int:
     return 0 if outcome.difference is None else 1
 
 
-class _Progress:
-    """A line on stderr of how far a long replay is; only on a terminal and only after `PROGRESS_AFTER_S`."""
+class Progress:
+    """A line on stderr of how far a long reading is; only on a terminal and only after `PROGRESS_AFTER_S`."""
 
-    def __init__(self, stream: IO[str] | None = None) -> None:
+    def __init__(self, doing: str, stream: IO[str] | None = None) -> None:
+        self._doing = doing
         self._stream = stream or sys.stderr
         self._began = time.monotonic()
         self._shown = False
 
     def watched(self, records: Iterable[bytes], whole: int) -> Iterator[bytes]:
+        """Yield the records, saying how far it is."""
         for done, record in enumerate(records):
             if done % _PROGRESS_EVERY == 0:
                 self._show(done, whole)
@@ -102,11 +104,12 @@ class _Progress:
 
     def _show(self, done: int, whole: int) -> None:
         if self._stream.isatty() and time.monotonic() - self._began > PROGRESS_AFTER_S:
-            self._stream.write(f"\rreplaying: {100.0 * done / max(whole, 1):3.0f} %")
+            self._stream.write(f"\r{self._doing}: {100.0 * done / max(whole, 1):3.0f} %")
             self._stream.flush()
             self._shown = True
 
     def end(self) -> None:
+        """Wipe the line."""
         if self._shown:
             self._stream.write("\r" + " " * 20 + "\r")
             self._stream.flush()

@@ -38,6 +38,7 @@ def terms(
     wander: Variances,
     until_s: float,
     rate_doubt: float = 0.0,
+    host_off_s: float = 0.0,
 ) -> BoundTerms:
     """Lay out the terms of the bound at an epoch.
 
@@ -45,6 +46,7 @@ def terms(
     values is in `u_scale_since_outside_s`, and the outside values are its test. `until_s`: how long the page of this
     epoch may be served; where the error grows fastest at first, a straight line from here must begin above it.
     `rate_doubt`: what disagreeing sources leave open of the rate (s/s), 0 where a coordination has waited for it.
+    `host_off_s`: by how much a reading of the host contradicts its prediction, until the next one judges.
     """
     inflation, age_s = utc.inflation, (now.epoch_ns - utc.outside_ns) / 1e9
     if wander:
@@ -58,7 +60,7 @@ def terms(
         limit_links_s=utc.limit_s + rate_doubt * age_s,
         limit_steering_s=abs(now.x_s - coordination.at(now.epoch_ns)),
         limit_undetected_s=scale_step.detection_floor_s if members > 1 else 0.0,
-        limit_host_rate_s=0.0,
+        limit_host_rate_s=host_off_s,
         limit_stamps_s=0.0,
         limit_leap_s=0.0,
     )

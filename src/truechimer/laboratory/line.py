@@ -34,7 +34,7 @@ from truechimer.scale.state import Membership, ScaleState, ScaleStep
 from truechimer.serve.clock_page import ClockPage, ServiceState
 from truechimer.steer import holdover, realization, utc_prediction
 from truechimer.steer.bound import Bound, bound
-from truechimer.steer.realization import Realization
+from truechimer.steer.realization import Followed, Realization
 from truechimer.steer.steering_order import Coordination, SteeringOrder
 from truechimer.steer.two_state import TwoState
 from truechimer.steer.utc_prediction import ScaleNoise
@@ -118,7 +118,8 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
     in_use = noise if heard.wander is None else holdover.noise_of(heard.wander, noise)
     utc_now = None if heard.utc is None else utc_prediction.ahead(heard.utc, in_use, epoch_tai_ns=epoch_ns)
     # steer: in frequency only, inside the signed envelope
-    host, host_surprise = _follow_host(state.host, scale_step, found, register.host, config, epoch_ns)
+    followed = _follow_host(state, scale_step, found, register.host, config)
+    host = followed.host if followed is not None else None
     started = state.rate_known if config.observing else state.coordination is not None and not state.reentering
     facts = Found(
         epoch_ns=epoch_ns,
@@ -167,9 +168,8 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
     # realize UTC(k) for the host, bound it, and serve it
     real, limit, page = None, None, None
     word = service.decide(facts)
-    # with one reading of the host nothing is known of its rate: a page of it would be believed for a moment only
     is_alone = register.host is not None and bool(config.scale.eligible[register.host])
-    is_placed = host is not None and (host.n > 1 or is_alone)
+    is_placed = host is not None and (host.n >= realization.PLACED_AFTER or is_alone)
     if paper is not None and heard.utc is not None and utc_now is not None and host is not None and is_placed:
         real = realization.realize(host, paper, config.host_noise, epoch_ns=epoch_ns)
         variances = () if heard.wander is None else holdover.variances_s2(heard.wander, noise)
@@ -184,6 +184,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
                 wander=variances,
                 until_s=config.silence_s,
                 rate_doubt=doubt,
+                host_off_s=0.0 if followed is None else followed.off_s,
             )
         )
         if given.raw_ns is not None:
@@ -204,7 +205,8 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
             )
     lasting = _standing(state.limits, config, epoch_ns, state.said) + _silence(marks, scale, state, config, epoch_ns)
     standing_alerts, said = standing.said_once(state.said, lasting)
-    alerts += standing_alerts + _surprises(heard.surprise, host_surprise, steered, epoch_ns)
+    alerts += standing_alerts + _surprises(heard.surprise, followed is not None and followed.moved, steered, epoch_ns)
+    alerts += service.changed(state.service, word, epoch_ns)
     # record every decision
     bodies = [records.readings(given)]
     if scale_step.due:
@@ -235,6 +237,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         applied=steered.applied,
         next_steer_ns=steered.next_steer_ns,
         host=host,
+        host_doubt=None if followed is None else followed.doubt,
         service=word,
         divided=scale_step.divided,
         open_loops=frozenset(loop.link for loop in loops) if loops else _NONE_OPEN,
@@ -266,24 +269,25 @@ _FROZEN = int(cleaning.Because.FROZEN)
 _ABSENT = int(Membership.ABSENT)
 
 
-def _follow_host(  # noqa: PLR0917
-    before: TwoState | None,
-    scale_step: ScaleStep,
-    found: AgainstPivot,
-    host: int | None,
-    config: LaboratoryConfig,
-    epoch_ns: int,
-) -> tuple[TwoState | None, bool]:
-    """Return host minus scale after this epoch; where the host is the scale itself, it is zero by definition."""
+def _follow_host(
+    state: LaboratoryState, scale_step: ScaleStep, found: AgainstPivot, host: int | None, config: LaboratoryConfig
+) -> Followed | None:
+    """Return host minus scale after this epoch, None before its first reading; where the host is the scale itself, it
+    is zero by definition.
+    """
+    before, epoch_ns = state.host, scale_step.epoch_tai_ns
+    unchanged = None if before is None else Followed(before, state.host_doubt)
     if host is None:
-        return before, False
+        return unchanged
     if config.scale.eligible[host]:
-        return TwoState(epoch_ns, 0.0, 0.0, 0.0, 0.0, 0.0, 1), False
+        return Followed(TwoState(epoch_ns, 0.0, 0.0, 0.0, 0.0, 0.0, 1))
     x = float(found.x_node_minus_pivot_s[host]) + scale_step.x_pivot_minus_scale_s
     if x != x:  # noqa: PLR0124 - not measured at this epoch
-        return before, False
+        return unchanged
     u_s = sqrt(float(found.u2_s2[host]) + scale_step.u_center_s * scale_step.u_center_s + 1e-24)
-    return realization.follow(before, config.host_noise, epoch_ns=epoch_ns, x_host_minus_scale_s=x, u_s=u_s)
+    return realization.follow(
+        before, state.host_doubt, config.host_noise, epoch_ns=epoch_ns, x_host_minus_scale_s=x, u_s=u_s
+    )
 
 
 def _standing(

@@ -141,6 +141,7 @@ def resume(start: RunStart, state: LaboratoryState, *, same_boot: bool) -> tuple
         state = replace(
             state,
             host=None,
+            host_doubt=None,
             utc=None if alone else state.utc,
             reentering=state.reentering or (alone and state.coordination is not None),
             rate_known=known and not alone,

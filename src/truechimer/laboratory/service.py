@@ -5,6 +5,7 @@ It decides nothing about the time itself: it states what the line found.
 
 from dataclasses import dataclass
 
+from truechimer.alerts import Alert, AlertKind, AlertSeverity
 from truechimer.clocks.register import Register
 from truechimer.compare.claims import Claim
 from truechimer.compare.selection import Selection, SelectionState
@@ -96,6 +97,29 @@ def decide(found: Found) -> ServiceState:
     if not following or coasting or not (found.envelope_in_force or found.observing):
         return ServiceState.HOLDOVER
     return ServiceState.FREERUN if found.observing else ServiceState.STEERED
+
+
+_CHANGED = {
+    ServiceState.FREERUN: (AlertSeverity.NOTICE, "nothing brings UTC here; doors are unsynchronised"),
+    ServiceState.ACQUIRING: (AlertSeverity.NOTICE, "offset and rate are being learned; doors are unsynchronised"),
+    ServiceState.STEERED: (AlertSeverity.NOTICE, "a majority of sources is followed"),
+    ServiceState.HOLDOVER: (
+        AlertSeverity.WARNING,
+        "no majority of fresh outside values is followed, or no envelope is in force; the bound grows",
+    ),
+    ServiceState.ALARM: (AlertSeverity.CRITICAL, "doors are unsynchronised"),
+}
+
+
+def changed(before: ServiceState, after: ServiceState, epoch_ns: int) -> tuple[Alert, ...]:
+    """Return what is said of a change of the state word; nothing where it is the same."""
+    if after is before:
+        return ()
+    severity, why = _CHANGED[after]
+    calm = severity is AlertSeverity.NOTICE
+    do_next = "nothing" if calm else "see what the other alerts of this moment say, and `truechimer sources`"
+    says = f"the state is {after.value} now, it was {before.value}: {why}"
+    return (Alert(AlertKind.STATE_CHANGED, "serve", "service", severity, says, (), epoch_ns, do_next),)
 
 
 def clock_page(

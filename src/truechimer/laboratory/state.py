@@ -67,7 +67,8 @@ class LaboratoryState:
     """What the fold carries.
 
     `scale_index`: number of the last scale interval; `noise` and `noise_of`: noise of the scale and the weights it was
-    made for; `host`: host minus scale, None before the first reading of the host; `limits`: the verified envelope, or
+    made for; `host`: host minus scale, None before the first reading of the host; `host_doubt`: begun at a reading that
+    contradicts it, until the next one judges; `limits`: the verified envelope, or
     why there is none; `coordination`: None before coordination-start; `said`: standing conditions that were said
     already; `reentering`: after a boot, a scale of one waits for the links to say where it is; `rate_known`: while
     observing, offset and rate of UTC minus the scale are known, and UTC is stated; `wander`: what is known of the
@@ -90,6 +91,7 @@ class LaboratoryState:
     applied: Applied | None
     next_steer_ns: int
     host: TwoState | None
+    host_doubt: TwoState | None
     service: ServiceState
     divided: bool
     open_loops: frozenset[int]
@@ -121,6 +123,7 @@ def begin(
         applied=None,
         next_steer_ns=0,
         host=None,
+        host_doubt=None,
         service=ServiceState.FREERUN,
         divided=False,
         open_loops=frozenset(),

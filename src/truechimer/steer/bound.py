@@ -19,7 +19,8 @@ class BoundTerms:
     One sigma: `u_utc_prediction_s` (UTC minus scale at the last outside value), `u_scale_since_outside_s` (what the
     scale may have done since), `u_host_link_s`. Whole: `limit_links_s` (systematic part of the links to UTC),
     `limit_steering_s` (known distance of UTC(k) from predicted UTC), `limit_undetected_s` (the computed detection
-    floor), `limit_host_rate_s` (host rate limit x age), `limit_stamps_s`, `limit_leap_s`.
+    floor), `limit_host_rate_s` (host rate limit x age, and what a reading of the host contradicts),
+    `limit_stamps_s`, `limit_leap_s`.
     """
 
     u_utc_prediction_s: float

@@ -18,6 +18,10 @@ HOST_RATE_LIMIT_LEAST = 1e-8
 
 SURPRISE_SIGMAS = 8.0
 
+PLACED_AFTER = 3
+"""Readings of the host before a page is made of them: two give a rate, the third is the first that could contradict it.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class HostNoise:
@@ -42,19 +46,44 @@ class Realization:
     rate_limit: float
 
 
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """Host minus scale after a reading. `doubt`: begun at a reading that contradicts the prediction, until the next one
+    says which of the two is right; `off_s`: by how much it does, s; `moved`: the host did something its model cannot,
+    twice in a row, and its difference was begun anew.
+    """
+
+    host: TwoState
+    doubt: TwoState | None = None
+    off_s: float = 0.0
+    moved: bool = False
+
+
 def follow(
-    before: TwoState | None, noise: HostNoise, *, epoch_ns: int, x_host_minus_scale_s: float, u_s: float
-) -> tuple[TwoState, bool]:
-    """Take one reading of host minus scale in; return the state and whether the host did something its model cannot
-    (then it starts anew).
+    before: TwoState | None,
+    doubt: TwoState | None,
+    noise: HostNoise,
+    *,
+    epoch_ns: int,
+    x_host_minus_scale_s: float,
+    u_s: float,
+) -> Followed:
+    """Take one reading of host minus scale in.
+
+    One reading that contradicts the prediction moves nothing: an instrument slips more often than an oscillator does.
+    Until the next reading both are possible, and `off_s` belongs into the bound. Two in a row, and the host has moved.
     """
     if before is None:
-        return begin(epoch_ns, x_s=x_host_minus_scale_s, u_s=u_s, y=0.0, u_y=noise.y_spread), False
+        return Followed(begin(epoch_ns, x_s=x_host_minus_scale_s, u_s=u_s, y=0.0, u_y=noise.y_spread))
     ahead = predicted(before, epoch_ns, q1=noise.q1, q2=noise.q2)
     innovation = x_host_minus_scale_s - ahead.x_s
-    if innovation * innovation > SURPRISE_SIGMAS * SURPRISE_SIGMAS * (ahead.p_xx + u_s * u_s):
-        return begin(epoch_ns, x_s=x_host_minus_scale_s, u_s=u_s, y=before.y, u_y=noise.y_spread), True
-    return corrected(ahead, x_host_minus_scale_s, variance=u_s * u_s)[0], False
+    if innovation * innovation <= SURPRISE_SIGMAS * SURPRISE_SIGMAS * (ahead.p_xx + u_s * u_s):
+        return Followed(corrected(ahead, x_host_minus_scale_s, variance=u_s * u_s)[0])
+    if doubt is None:
+        anew = begin(epoch_ns, x_s=x_host_minus_scale_s, u_s=u_s, y=before.y, u_y=noise.y_spread)
+        return Followed(before, anew, abs(innovation))
+    ahead = predicted(doubt, epoch_ns, q1=noise.q1, q2=noise.q2)
+    return Followed(corrected(ahead, x_host_minus_scale_s, variance=u_s * u_s)[0], moved=True)
 
 
 def apply(
