@@ -61,7 +61,7 @@ class StoreCorrupt(StoreRejected):
 
     def __init__(self, where: str, what: str, why: str) -> None:
         """Keep what is damaged beside the text."""
-        super().__init__(where, f"{what} {why}")
+        super().__init__(where, f"{what} {why}: keep this file as it is, and go on with a sound copy or a new one")
         self.what = what
 
 

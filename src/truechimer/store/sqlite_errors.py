@@ -17,7 +17,7 @@ _PRIMARY = 0xFF
 def rejection(path: Path, error: Exception, doing: str) -> StoreRejected:
     """Return the typed rejection of a failure of SQLite while `doing` something ("written", "read", "opened")."""
     if isinstance(error, UnicodeError):
-        return StoreCorrupt(str(path), "the file", "is damaged (text in it is not UTF-8): keep a copy of it")
+        return StoreCorrupt(str(path), "the file", "is damaged (text in it is not UTF-8)")
     code = getattr(error, "sqlite_errorcode", None)
     where, said = str(path), f"not {doing} ({_words(error)})"
     match None if code is None else code & _PRIMARY:
@@ -32,7 +32,7 @@ def rejection(path: Path, error: Exception, doing: str) -> StoreRejected:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED | sqlite3.SQLITE_PROTOCOL:
             return StoreBusy(where, f"{said}: another process writes this file; end it first")
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_FORMAT | sqlite3.SQLITE_SCHEMA:
-            return StoreCorrupt(where, "the file", f"is damaged ({_words(error)}): keep a copy of it")
+            return StoreCorrupt(where, "the file", f"is damaged ({_words(error)})")
         case _:
             return StoreRejected(where, f"{said}: check the disk and the file's rights")
 

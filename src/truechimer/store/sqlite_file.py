@@ -18,8 +18,8 @@ from truechimer.store.fabric import StoreBusy, StoreCorrupt, StoreIoFailed, Stor
 from truechimer.store.sqlite_check import Check, check
 from truechimer.store.sqlite_errors import FAILURES, rejection
 
-BUSY_S = 5.0
-"""How long a write waits for another process that writes the same file."""
+BUSY_S = 1.0
+"""How long a write waits for another process that holds the same file: a laboratory must not be held up for longer."""
 _WAL_KEPT_BYTES = 16 << 20
 _COMPANIONS = ("", "-wal", "-shm")
 
@@ -176,7 +176,7 @@ class SqliteFile:
                 raise StoreCorrupt(
                     str(self.path),
                     f"stream {stream}",
-                    f"ends at {now.get(stream, 0)} where {end} were on the disk: keep the file, and look at the disk",
+                    f"ends at {now.get(stream, 0)} where {end} were on the disk",
                 )
         if rev < self.last_rev:
             raise StoreCorrupt(

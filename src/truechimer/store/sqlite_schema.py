@@ -97,9 +97,7 @@ def form_of(db: sqlite3.Connection, where: str) -> int | None:
         if found["records"][1] == _BEFORE["records"]:
             return 0
         if found["records"][1] != stream_objects("records")["records"]:
-            raise StoreCorrupt(
-                where, "table records", "has other columns than it was made with: keep a copy of the file"
-            )
+            raise StoreCorrupt(where, "table records", "has other columns than it was made with")
     if application != APPLICATION_ID and not found.keys() & OWN_TABLES.keys():
         raise StoreRejected(where, "is a SQLite file of another program: name another file")
     if version > VERSION and application == APPLICATION_ID:
@@ -116,9 +114,9 @@ def _compare(found: dict[str, tuple[str, str]], application: int, version: int, 
             expected |= stream_objects(name)
     for name in sorted(expected.keys() | found.keys()):
         if name not in found or name not in expected or found[name][1] != expected[name]:
-            raise StoreCorrupt(where, f"object {name} of the schema", "is not as it was made: keep a copy of the file")
+            raise StoreCorrupt(where, f"object {name} of the schema", "is not as it was made")
     if (application, version) != (APPLICATION_ID, VERSION):
-        raise StoreCorrupt(where, "the header", f"names form {application:#x}/{version}: keep a copy of the file")
+        raise StoreCorrupt(where, "the header", f"names form {application:#x}/{version}")
 
 
 def streams_of(db: sqlite3.Connection) -> list[str]:
@@ -188,7 +186,7 @@ def meta(db: sqlite3.Connection, name: str, where: str) -> int:
     """Return a count of the file; raises `StoreCorrupt`."""
     row = db.execute("SELECT value, digest FROM fabric_meta WHERE name = ?", (name,)).fetchone()
     if row is None or row[1] != digest(name, int(row[0])):
-        raise StoreCorrupt(where, f"count {name}", "is missing or damaged: keep a copy of the file")
+        raise StoreCorrupt(where, f"count {name}", "is missing or damaged")
     return int(row[0])
 
 
