@@ -247,7 +247,7 @@ class SqliteMachine(FabricMachine):
 
 
 TestSqliteFabric = SqliteMachine.TestCase
-TestSqliteFabric.settings = settings(max_examples=30, stateful_step_count=30, deadline=None, print_blob=True)
+TestSqliteFabric.settings = settings(max_examples=15, stateful_step_count=30, deadline=None, print_blob=True)
 
 
 @pytest.mark.slow

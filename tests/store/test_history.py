@@ -305,15 +305,15 @@ def chained(records: list[dict]) -> tuple[bytes, ...]:
     ("kind", "change"),
     [
         ("scale-step", {"weight": ["1.0 1"]}),
-        ("scale-step", {"membership": [99] * 13}),
-        ("scale-step", {"epoch_tai_ns": "soon"}),
-        ("scale-step", {"epoch_tai_ns": str(10**30)}),
+        pytest.param("scale-step", {"membership": [99] * 13}, marks=pytest.mark.slow),
+        pytest.param("scale-step", {"epoch_tai_ns": "soon"}, marks=pytest.mark.slow),
+        pytest.param("scale-step", {"epoch_tai_ns": str(10**30)}, marks=pytest.mark.slow),
         ("readings", {"x_a_minus_b_s": ["1.0 m"] * 16}),
-        ("readings", {"x_a_minus_b_s": None}),
-        ("selection", {"selected": [77]}),
+        pytest.param("readings", {"x_a_minus_b_s": None}, marks=pytest.mark.slow),
+        pytest.param("selection", {"selected": [77]}, marks=pytest.mark.slow),
         ("served-time", {"terms": {"u_new_s": "1.0 s"}}),
-        ("served-time", {"anchor_tai_fs": None}),
-        ("alert", {"because": 7}),
+        pytest.param("served-time", {"anchor_tai_fs": None}, marks=pytest.mark.slow),
+        pytest.param("alert", {"because": 7}, marks=pytest.mark.slow),
     ],
 )
 def test_a_record_that_cannot_be_read_ends_the_history_before_it(tmp_path: Path, kind: str, change: dict) -> None:
