@@ -17,6 +17,7 @@ from typing import Any
 
 from truechimer.cli.lab_arguments import now_label
 from truechimer.daemon.feeds import Batch
+from truechimer.daemon.hold import Hold
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.journal import Journal
 from truechimer.daemon.lab_check import check_lab
@@ -108,20 +109,21 @@ class Run:
     said: list[str] = field(default_factory=list)
 
     @staticmethod
-    def begin(folder: Path, machine: Machine | None = None, **journal: Any) -> "Run":
-        """Begin, or go on."""
+    def begin(folder: Path, machine: Machine | None = None, *, hold: Hold | None = None, **journal: Any) -> "Run":
+        """Begin, or go on; with a `hold` the caller opens doors and page."""
         machine = machine or Machine()
         said: list[str] = []
         checked = check_lab(folder / "LAB.toml", now=now_label())
         assert checked.lab is not None, checked.findings
-        started = open_run(checked, machine.clocks, progress=said.append)
+        started = open_run(checked, machine.clocks, hold=hold, progress=said.append)
         store = FaultyStore(started.store)
         started.journal = Journal(store, path=started.store.path, monotonic_s=lambda: machine.monotonic_s, **journal)
         laboratory = Laboratory(started, machine.clocks)
         run = Run(folder, machine, laboratory, store, said)
         if not started.resumed:
             laboratory.catch_up()
-        laboratory._standing.open(folder / "run" / "clock.page")
+        if hold is None:
+            laboratory._standing.open(folder / "run" / "clock.page")
         return run
 
     @staticmethod

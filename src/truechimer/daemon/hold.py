@@ -6,6 +6,7 @@ been read into memory (`early`).
 
 import fcntl
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from truechimer.errors import Rejected
 from truechimer.formats.finding import has_errors
 from truechimer.formats.toml_tree import read_with_lines
 
+_NOBODY = b" " * 31 + b"\n"
+
 
 class LabHeldRejected(Rejected):
-    """Another laboratory process runs in this folder."""
+    """Another laboratory process runs in this folder, or the folder cannot be taken."""
 
 
 class Hold:
@@ -29,10 +32,15 @@ class Hold:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Take the folder; raises `LabHeldRejected` where a live process has it."""
+        """Take the folder; raises `LabHeldRejected` where a live process has it, or where it takes no file."""
         path = folder / "run" / "laboratory.lock"
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise LabHeldRejected(
+                f"{path}: cannot be made ({error.strerror}); check the volume and its rights"
+            ) from None
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -42,12 +50,19 @@ class Hold:
                 f"{folder}: another laboratory runs in this folder (process {pid}); stop it, or use another folder"
             ) from None
         self.was_killed = bool(os.pread(self._descriptor, 32, 0).strip())
-        os.pwrite(self._descriptor, f"{os.getpid():<31}\n".encode(), 0)
+        try:
+            os.pwrite(self._descriptor, f"{os.getpid():<31}\n".encode(), 0)
+        except OSError as error:
+            os.close(self._descriptor)
+            raise LabHeldRejected(
+                f"{path}: cannot be written ({error.strerror}); free space or repair the volume"
+            ) from None
 
     def release(self) -> None:
         """Give the folder back, in order; again is harmless."""
         if self._descriptor >= 0:
-            os.ftruncate(self._descriptor, 0)
+            with suppress(OSError):
+                os.pwrite(self._descriptor, _NOBODY, 0)  # its room stays taken: a full disk shall not refuse the next
             os.close(self._descriptor)
             self._descriptor = -1
 

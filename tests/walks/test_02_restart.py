@@ -1,0 +1,68 @@
+"""The second walk is real: a laboratory is killed, the next one goes on, its disk refuses and works again; every named
+function is called, in the order of the page.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.daemon_faults.laboratories import Run
+from tests.walks.test_01_reading_to_reply import NAME, Trace, code_of
+
+from truechimer.cli.lab_arguments import now_label
+from truechimer.daemon import notify
+from truechimer.daemon.early import open_early
+from truechimer.daemon.hold import Hold, after_a_kill
+from truechimer.daemon.lab_check import check_lab
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "walks" / "02-restart.md"
+
+
+def names_in(title: str) -> list[str]:
+    """Return the dotted names of one section, each once, in its order."""
+    sections = dict(re.findall(r"(?ms)^## ([^\n]+)\n(.*?)(?=^## |\Z)", PAGE.read_text(encoding="utf-8")))
+    named = (name for name in NAME.findall(sections[title]) if not name.endswith((".md", ".py", ".lock")))
+    return list(dict.fromkeys(named))
+
+
+SECTIONS = ("The start", "The disk refuses", "It works again")
+
+
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Trace]]:
+    folder = tmp_path_factory.mktemp("restart")
+    before = Run.copied(folder).epochs(3)
+    before.kill()
+    traces = {title: Trace() for title in SECTIONS}
+    with pytest.MonkeyPatch.context() as quiet:
+        quiet.setattr(notify, "say", lambda _alert, _seq=None: None)
+        with traces["The start"]:
+            checked = check_lab(folder / "LAB.toml", now=now_label())
+            assert after_a_kill(folder)
+            hold = Hold(folder)
+            assert open_early(checked, before.machine.clocks, allow_simulated=False) == {}  # it has no door
+            run = Run.begin(folder, before.machine, hold=hold)
+            run.laboratory.open_doors()
+            run.epoch()
+        run.store.fails = lambda _: True
+        with traces["The disk refuses"]:
+            run.epoch()
+            assert run.status()["store"]["state"] == "failing"
+        run.store.fails = lambda _: False
+        with traces["It works again"]:
+            run.epoch(after_s=2.0)
+        yield traces
+        run.close()
+
+
+@pytest.mark.parametrize("title", SECTIONS)
+def test_each_section_is_walked_in_its_order(title: str, walked: dict[str, Trace]) -> None:
+    names, at = names_in(title), -1
+    assert len(names) >= 3
+    for name in names:
+        place = walked[title].place(code_of(name), at)
+        assert place is not None, (
+            f"{name} is called {'too early' if walked[title].place(code_of(name), -1) else 'never'}"
+        )
+        at = place
