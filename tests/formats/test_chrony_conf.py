@@ -40,14 +40,30 @@ def test_every_way_to_name_a_server_is_read() -> None:
         ("server", "nts.example.net", 123, True, 6, 9),
         ("server", "key.example.net", 123, False, 6, 10),  # the value of `key` is no option
     ]
-    assert [(each.directive, each.path) for each in conf.folders] == [
-        ("confdir", "/etc/chrony/conf.d"),
-        ("confdir", "/run/chrony"),
-        ("sourcedir", "/etc/chrony/sources.d"),
-        ("include", "/etc/chrony/*.more"),
+    assert [(each.directive, each.paths) for each in conf.folders] == [
+        ("confdir", ("/etc/chrony/conf.d", "/run/chrony")),
+        ("sourcedir", ("/etc/chrony/sources.d",)),
+        ("include", ("/etc/chrony/*.more",)),
     ]
     assert conf.has_reference_clock
     assert conf.command_socket is None
+
+
+def test_what_is_not_read_is_named_with_its_line() -> None:
+    conf, findings = chrony_conf.read(
+        b"server a.example iburst xleave offset 0.001 maxpoll 9 noselect\nMakeStep 1 3\nmakestpe 1 3\n"
+        b"server b.example key 5 prefer extfield F323\nrefclock PPS /dev/pps0 lock NMEA\n"
+    )
+    assert findings == []
+    assert [(each.left_out, each.has_key, each.is_not_selected) for each in conf.sources] == [
+        (("xleave", "offset 0.001"), False, True),
+        (("prefer", "extfield F323"), True, False),
+    ]
+    assert [(each.name, each.words, each.line, each.is_known) for each in conf.others] == [
+        ("makestep", ("1", "3"), 2, True),
+        ("makestpe", ("1", "3"), 3, False),
+        ("refclock", ("PPS", "/dev/pps0", "lock", "NMEA"), 5, True),
+    ]
 
 
 def test_a_line_that_cannot_be_read_costs_no_other_line() -> None:

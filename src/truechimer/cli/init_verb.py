@@ -7,22 +7,17 @@ that cannot be written.
 import json
 import re
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from truechimer.cli.arguments import verb_parser
 from truechimer.cli.check_verb import schema_text
+from truechimer.cli.init_from_chrony import DEFAULT_CONFS, NETWORK_BOUND_LIMIT_S, FromChrony
 from truechimer.clocks.clock import RESERVED_NAMES
-from truechimer.daemon.lab_file import DEFAULT_CHRONY_SOCKET
 from truechimer.daemon.lab_template import SCHEMA_FILE, Template, TemplateSource, lab_toml
 from truechimer.errors import Rejected
-from truechimer.formats import chrony_conf, readings_csv
-from truechimer.formats.chrony_conf import ChronySource
+from truechimer.formats import readings_csv
 from truechimer.formats.finding import Finding
 
-CHRONY_CONF = Path("/etc/chrony/chrony.conf")
-_MOST_FILES_OF_CHRONY = 200
 _MOST_BYTES_LOOKED_AT = 1024 * 1024
 """Of each CSV, enough to meet every clock that is compared; a growing record may be larger than memory."""
 
@@ -41,7 +36,14 @@ def main(argv: list[str]) -> int:
         choices=("chrony", "files"),
         help="take NTP servers from chrony.conf, or readings CSV files from DIR",
     )
-    parser.add_argument("--chrony-conf", type=Path, default=CHRONY_CONF, metavar="FILE", help="default: %(default)s")
+    parser.add_argument(
+        "file",
+        nargs="?",
+        type=Path,
+        metavar="FILE",
+        help=f"with --from chrony, its configuration (default: {DEFAULT_CONFS[0]}, else {DEFAULT_CONFS[1]})",
+    )
+    parser.add_argument("--chrony-conf", type=Path, metavar="FILE", help="the same as FILE")
     parser.add_argument("--name", help="name of the laboratory (default: the folder's)")
     parser.add_argument(
         "--renew-envelope",
@@ -49,8 +51,16 @@ def main(argv: list[str]) -> int:
         help="sign a new steering envelope for 90 days with the keys in DIR's policy folder; nothing else is written",
     )
     parser.add_argument("--json", action="store_true", help="print what was written as one JSON document")
-    options = parser.parse_args(argv)
+    # DIR may stand before or behind --from, and FILE behind both
+    options = parser.parse_intermixed_args(argv)
     folder: Path = options.dir
+    conf: Path | None = options.chrony_conf or options.file
+    if conf is not None and options.origin != "chrony":
+        parser.error(f"{conf} is of use with --from chrony only")
+    if options.chrony_conf is not None and options.file is not None:
+        parser.error("name chrony's configuration once, as FILE or as --chrony-conf FILE")
+    if folder.is_file() and conf is not None:
+        parser.error(f"{folder} is a file; write `truechimer init DIR --from chrony FILE`")
     if options.renew_envelope:
         return _renew_envelope(folder, as_json=options.json)
     name = options.name or re.sub(r"[^A-Za-z0-9_.-]", "-", folder.resolve().name) or "lab1"
@@ -59,18 +69,23 @@ def main(argv: list[str]) -> int:
     notes: list[str] = []
     sources: list[TemplateSource] = []
     clock_names: list[str] = []
+    bound_limit_s: float | None = None
     if options.origin == "chrony":
-        found = _Chrony(notes)
-        sources = [*_from_chrony(found, options.chrony_conf), *_from_running_chrony(found)]
+        found = FromChrony(sources, notes)
+        found.take(conf)
+        bound_limit_s = NETWORK_BOUND_LIMIT_S
     elif options.origin == "files":
         sources, clock_names = _from_files(folder, notes)
-    text = lab_toml(Template(name=name, sources=tuple(sources), clock_names=tuple(clock_names)))
+    text = lab_toml(
+        Template(name=name, sources=tuple(sources), clock_names=tuple(clock_names), bound_limit_s=bound_limit_s)
+    )
     written = _write(folder, {"LAB.toml": text, SCHEMA_FILE: schema_text()})
     for note in notes:
         print(f"truechimer init: {note}", file=sys.stderr)
     used = [dict(source.keys) for source in sources if not source.disabled]
     if options.json:
-        print(json.dumps({"files": [str(path) for path in written], "lab": name, "sources": used}, indent=1))
+        files = [str(path) for path in written]
+        print(json.dumps({"files": files, "lab": name, "sources": used, "notes": notes}, indent=1))
     else:
         lab = written[0]
         print(f"{lab}: laboratory {name}, {len(used)} source{'s' * (len(used) != 1)}")
@@ -120,99 +135,6 @@ def _write(folder: Path, texts: dict[str, str]) -> list[Path]:
     except OSError as error:
         raise InitRejected(f"{folder} cannot be written: {(error.strerror or str(error)).lower()}") from None
     return [folder / name for name in texts]
-
-
-@dataclass(slots=True)
-class _Chrony:
-    """What is to be said of chrony's files, and where its command socket is."""
-
-    notes: list[str]
-    socket: str = DEFAULT_CHRONY_SOCKET
-
-
-def _from_running_chrony(chrony: _Chrony) -> Iterator[TemplateSource]:
-    """Offer the chronyd that runs here as one source, commented out: beside its servers it would ask them twice."""
-    if not Path(chrony.socket).is_socket():
-        return
-    remark = (
-        "The chronyd that runs here: every server and reference clock that it follows becomes a link of its own, and "
-        "nobody is asked twice. Use this one or the servers above: both together give each server one vote, but ask "
-        "it two ways."
-    )
-    keys = (("name", "chrony"), ("kind", "chrony"), ("socket", chrony.socket))
-    yield TemplateSource(keys=keys, remark=remark, disabled=True)
-    chrony.notes.append(f"a chronyd answers on {chrony.socket}; it is offered as a source of kind chrony, as a comment")
-
-
-def _from_chrony(chrony: _Chrony, path: Path) -> Iterator[TemplateSource]:
-    """Yield the NTP servers that chronyd asks, in the order of its files; those with NTS are disabled."""
-    notes = chrony.notes
-    taken: set[str] = set()
-    found = False
-    for file, source in _chrony_sources(chrony, path):
-        found = True
-        host = f"[{source.host}]" if ":" in source.host else source.host
-        address = f"{host}:{source.port}"
-        name = re.sub(r"[^A-Za-z0-9_.-]", "-", source.host)
-        if address in taken:
-            continue
-        if any(name == re.sub(r"[^A-Za-z0-9_.-]", "-", each.rpartition(":")[0]) for each in taken):
-            name = f"{name}-{source.port}"
-        taken.add(address)
-        remark = f"{source.directive} on line {source.line} of {file}."
-        if source.directive == "pool":
-            remark += " A pool is many servers of many operators; here it is asked as one."
-        if source.nts:
-            remark += (
-                " chronyd authenticates it with NTS, which this version cannot yet: left out rather than asked without."
-            )
-            notes.append(f"{source.host} is written as a comment: it is authenticated with NTS, which is not built yet")
-        keys: list[tuple[str, str | float]] = [
-            ("name", name),
-            ("kind", "nts" if source.nts else "ntp"),
-            ("address", address),
-        ]
-        if source.minpoll != chrony_conf.DEFAULT_MINPOLL:
-            remark += f" minpoll {source.minpoll} is kept."
-        keys.append(("poll_s", max(2.0**source.minpoll, 0.1)))
-        yield TemplateSource(keys=tuple(keys), remark=remark, disabled=source.nts)
-    if not found:
-        notes.append(f"no server, pool or peer line was found from {path} on; write a [[source]] by hand")
-
-
-def _chrony_sources(chrony: _Chrony, path: Path) -> Iterator[tuple[Path, ChronySource]]:
-    """Read chrony.conf and what it includes; each file once, at most a few hundred."""
-    notes = chrony.notes
-    waiting = [path]
-    seen: set[Path] = set()
-    while waiting and len(seen) < _MOST_FILES_OF_CHRONY:
-        file = waiting.pop(0)
-        if file in seen:
-            continue
-        seen.add(file)
-        try:
-            conf, findings = chrony_conf.read(file.read_bytes())
-        except OSError as error:
-            says = f"{file} cannot be read: {(error.strerror or str(error)).lower()}"
-            if file == path:
-                raise InitRejected(f"{says}; name chrony's configuration with --chrony-conf FILE") from None
-            notes.append(says)
-            continue
-        notes.extend(finding.at(str(file)) for finding in findings)
-        chrony.socket = conf.command_socket or chrony.socket
-        if conf.has_reference_clock:
-            notes.append(f"{file} has refclock lines: a source of kind chrony reads chrony's own reference clocks")
-        for source in conf.sources:
-            yield file, source
-        for folder in conf.folders:
-            waiting.extend(_files_of(folder))
-
-
-def _files_of(folder: chrony_conf.ChronyFolder) -> list[Path]:
-    place = Path(folder.path)
-    if folder.directive == "include":
-        return sorted(place.parent.glob(place.name)) if place.name else []
-    return sorted(place.glob("*.conf" if folder.directive == "confdir" else "*.sources"))
 
 
 def _from_files(folder: Path, notes: list[str]) -> tuple[list[TemplateSource], list[str]]:

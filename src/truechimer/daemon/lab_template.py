@@ -31,12 +31,15 @@ class TemplateSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """What of the file is not the same everywhere; `clock_names` become comments, since their kinds are unknown."""
+    """What of the file is not the same everywhere; `clock_names` become comments, since their kinds are unknown.
+    `bound_limit_s`: of the NTP door, where its default does not fit the sources.
+    """
 
     name: str
     sources: tuple[TemplateSource, ...] = ()
     clock_names: tuple[str, ...] = ()
     doors: tuple[Protocol, ...] = (Protocol.NTP, Protocol.CONSOLE)
+    bound_limit_s: float | None = None
 
 
 def lab_toml(template: Template) -> str:
@@ -65,10 +68,18 @@ def _list_of_tables(item: TomlField, entry: type, template: Template) -> str:
     if item.key == "source":
         blocks += [_source(source) for source in template.sources]
     elif item.key == "listener":
-        blocks += [f'[[listener]]\nprotocol = "{door}"' for door in template.doors]
+        blocks += [_door(door, template.bound_limit_s) for door in template.doors]
     elif item.key == "clock":
         blocks += [f'# [[clock]]\n# name = {json.dumps(name)}\n# kind = "caesium"' for name in template.clock_names]
     return "\n\n".join(block.rstrip("\n") for block in blocks)
+
+
+def _door(door: Protocol, bound_limit_s: float | None) -> str:
+    lines = ["[[listener]]", f'protocol = "{door}"']
+    if bound_limit_s is not None and door is Protocol.NTP:
+        says = "This limit is for servers across a network; lower it where `truechimer status` shows a smaller bound."
+        lines = [_comment(says), *lines, f"bound_limit_s = {bound_limit_s:g}"]
+    return "\n".join(lines)
 
 
 def _source(source: TemplateSource) -> str:
