@@ -11,6 +11,7 @@ from truechimer.stability.curve import SeriesRejected, Skipped, StabilityCurve, 
 from truechimer.stability.deviations import adev, hdev, mdev, oadev, ohdev, tdev
 from truechimer.stability.dynamic import StabilitySurface, dynamic
 from truechimer.stability.parabolic import pdev
+from truechimer.stability.streaming import StreamingStability
 from truechimer.stability.theo import theo1, theobr, theoh
 from truechimer.stability.time_error import mtie, tierms
 from truechimer.stability.total import htotdev, mtotdev, totdev, ttotdev
@@ -21,6 +22,7 @@ __all__ = [
     "StabilityCurve",
     "StabilityMisuse",
     "StabilitySurface",
+    "StreamingStability",
     "adev",
     "dynamic",
     "gcodev",
