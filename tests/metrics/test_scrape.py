@@ -14,7 +14,7 @@ from tests.control.fake_laboratory import FakeLaboratory
 from tests.metrics.test_values import COUNTERS, DOOR, full_status
 
 from truechimer.console.metrics import SETS, Format, MetricNames, registry, written
-from truechimer.daemon.counters import Counters
+from truechimer.daemon.counters import Counters, door_name
 
 ROOT = Path(__file__).resolve().parents[2]
 REPLIES = "replies_synchronised"
@@ -188,3 +188,9 @@ def test_the_rules_name_metrics_that_exist() -> None:
     known = {family.name for chosen in SETS.values() for family in chosen}
     assert len(named) > 8
     assert named <= known
+
+
+def test_two_doors_that_share_a_port_have_files_of_their_own() -> None:
+    names = {door_name("ntp", address, 123) for address in ("127.0.0.1", "192.0.2.1", "2001:db8::1", "::1")}
+    assert len(names) == 4
+    assert all("/" not in name and ":" not in name for name in names)

@@ -29,7 +29,7 @@ from truechimer.console.door_metrics import DOORS, place
 from truechimer.console.laboratory_feed import LaboratoryFeed, Snapshot
 from truechimer.console.laboratory_metrics import LABORATORY
 from truechimer.console.metric_samples import Counters, Document, Family, Labels, rows
-from truechimer.daemon.counters import CountersRejected, read_counters
+from truechimer.daemon.counters import CountersRejected, door_name, read_counters
 from truechimer.daemon.lab_file import MetricNames
 
 UP = Family("truechimer_up", "1 where the laboratory answered the last question of the console, else 0.", lambda *_: ())
@@ -135,10 +135,10 @@ class MetricsPage:
         """
         found = {}
         for row in rows(document, "listeners"):
-            protocol, port = row.get("protocol"), row.get("port")
-            if protocol == "ntp" and isinstance(port, int):
+            protocol, address, port = row.get("protocol"), row.get("address"), row.get("port")
+            if protocol == "ntp" and isinstance(address, str) and isinstance(port, int):
                 try:
-                    found[place(row)] = read_counters(self._run / f"{protocol}-{port}.counters")
+                    found[place(row)] = read_counters(self._run / f"{door_name(protocol, address, port)}.counters")
                 except CountersRejected:
                     continue
         return found

@@ -115,6 +115,11 @@ class Counters:
             self._descriptor = None
 
 
+def door_name(protocol: str, address: str, port: int) -> str:
+    """Return the name of a door's files in `run/`: two doors may share a port at different addresses."""
+    return f"{protocol}-{port}" if address == "127.0.0.1" else f"{protocol}-{port}-{address.replace(':', '_')}"
+
+
 def read_counters(path: Path) -> dict[str, int]:
     """Return all numbers by name. Raises `CountersRejected`."""
     try:

@@ -21,7 +21,7 @@ from typing import Any
 
 from truechimer._version import __version__
 from truechimer.daemon import notify, sock_door
-from truechimer.daemon.counters import CountersRejected, read_counters
+from truechimer.daemon.counters import CountersRejected, door_name, read_counters
 from truechimer.daemon.journal_log import LogForm
 from truechimer.daemon.lab_file import Listener, Protocol
 from truechimer.errors import Rejected
@@ -235,7 +235,7 @@ def _log() -> list[str]:
 
 def _name(listener: Listener) -> str:
     """Return the name of a door's files."""
-    return f"{listener.protocol.value}-{listener.port_number}"
+    return door_name(listener.protocol.value, listener.address, listener.port_number)
 
 
 def _counters(listener: Listener, folder: Path) -> Path | None:
