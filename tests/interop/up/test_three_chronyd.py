@@ -186,7 +186,7 @@ def test_a_laboratory_without_clocks_serves_utc_within_its_bound(tmp_path: Path)
     assert max(abs(error) for error in errors) <= min(bounds)
     assert peer.returncode == 0, peer.stderr
     assert told.returncode == 0, told.stderr
-    assert replayed(tmp_path)["records_compared"] > 100
+    assert replayed(tmp_path)["records_compared"] > 50
 
 
 @pytest.mark.slow
