@@ -140,7 +140,7 @@ def now(*, lab: str | Path | None = None) -> TimeBound:
     return TimeBound(earliest, latest)
 
 
-def ask(what: str, *, lab: str | Path | None = None, timeout_s: float = DEFAULT_TIMEOUT_S) -> dict[str, Any]:
+def ask(what: str, *, lab: str | Path | Place | None = None, timeout_s: float = DEFAULT_TIMEOUT_S) -> dict[str, Any]:
     """Ask the running laboratory for a document: `now`, `status` or `sources`; wait at most `timeout_s` in all.
 
     An answer `{"error": ..}` is raised as `ServiceReplyRejected`.
@@ -170,12 +170,14 @@ def _ask(what: str, place: Place, *, timeout_s: float) -> dict[str, Any]:
     return document
 
 
-def find_service(lab: str | Path | None = None) -> Place:
+def find_service(lab: str | Path | Place | None = None) -> Place:
     """Return the first of: `lab` (--lab DIR), `$TRUECHIMER_LAB`, ./run/control.sock, the registry's most recently
-    started. None: `ServiceNotFoundRejected`.
+    started. None: `ServiceNotFoundRejected`. A place that was found before is that place.
 
     A file is taken for its directory: `--lab LAB.toml` works too. A named laboratory is never passed over for another.
     """
+    if isinstance(lab, Place):
+        return lab
     if lab is not None:
         return Place(_directory(Path(lab)), "--lab", chosen=True)
     named = os.environ.get("TRUECHIMER_LAB")

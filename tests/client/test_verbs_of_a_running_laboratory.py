@@ -228,7 +228,8 @@ def test_sources_explain_themselves_and_why_one_is_out(lab: FakeLaboratory, caps
     assert main(["sources", "-v"]) == 0
     out = capsys.readouterr().out
     assert "Source state '*' = selected, first" in out
-    assert "UTC.p4: 192.0.2.4 did not answer within 2 s" in out
+    assert "UTC.p4: never heard since the laboratory started; 192.0.2.4 did not answer within 2 s" in out
+    assert "UTC.p3: outvoted: we stand -310 us from it" in out
 
 
 def test_sources_as_csv_have_chronyc_s_ten_columns_and_its_sign(

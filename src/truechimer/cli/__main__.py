@@ -23,6 +23,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "stability": ("stability_verb", "frequency stability and time error of recorded series, with intervals"),
     "status": ("status_verb", "show the running laboratory on one screen"),
     "test": ("test_verb", "run the checks and core tests of a checkout (--ci: what CI runs)"),
+    "top": ("top_verb", "show the running laboratory on a live screen"),
     "up": ("up_verb", "run a laboratory from its file"),
     "verdict": ("verdict_verb", "was the time moved? judge each second of an interval from the records alone"),
     "wait": ("wait_verb", "block until the bound is small enough (wait --within S)"),

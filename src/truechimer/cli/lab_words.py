@@ -58,6 +58,27 @@ def age(value_s: float | None) -> str:
     return f"{left // (365 * 86_400)}y"
 
 
+def long_span(span_s: float) -> str:
+    """Return a time span in the unit that suits it, rounded down."""
+    for unit, seconds_each in (("d", 86_400.0), ("h", 3_600.0), ("min", 60.0)):
+        if span_s >= 2.0 * seconds_each:
+            return f"{math.floor(10.0 * span_s / seconds_each) / 10.0:g} {unit}"
+    return f"{math.floor(max(0.0, span_s))} s"
+
+
+def weight(share: float | None) -> str:
+    """Return a weight to a thousandth; a clock that weighs less than that still weighs."""
+    if share is None:
+        return "-"
+    return "<0.001" if 0.0 < share < 0.0005 else f"{share:.3f}"
+
+
+def margin_s(source: dict[str, Any]) -> float | None:
+    """Return what a source cannot exclude: six sigma and its limit, added."""
+    u_s, limit_s = number(source, "u_s"), number(source, "limit_s")
+    return None if u_s is None or limit_s is None else COVERAGE_FACTOR * u_s + limit_s
+
+
 def plain(text: object, most: int = 200) -> str:
     """Return text that came from elsewhere on one line, with nothing in it that a terminal obeys."""
     words = "".join(letter if letter.isprintable() else "?" for letter in str(text))

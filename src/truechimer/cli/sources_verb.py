@@ -5,6 +5,7 @@ chronyc's `sources` report (chronyc(1)), and so is the sign of the offset: ours 
 laboratory's own sign, `offset_s` = UTC.<name> minus UTC(k). Exit status: 0 told, 2 no laboratory, or wrong use.
 """
 
+import argparse
 import csv
 import io
 import json
@@ -13,12 +14,12 @@ from typing import Any
 
 from truechimer.cli.arguments import VerbParser, verb_parser
 from truechimer.cli.lab_words import (
-    COVERAGE_FACTOR,
     SIMULATED_BANNER,
     add_lab_option,
     age,
     bound,
     is_simulated,
+    margin_s,
     number,
     plain,
     rows_of,
@@ -29,12 +30,12 @@ from truechimer.client import ask
 
 FINE = 0
 MARKS = "*+-x~?"
-LOCAL_KINDS = frozenset({"simulated", "chrony", "readings", "link"})
+LOCAL_KINDS = frozenset({"simulated", "readings", "link"})
 HEADER = ("MS", "Name", "Operator", "Stratum", "Poll", "Reach", "LastRx", "Ours-source", "+/-")
 
 LEGEND = """\
-  .-- Source mode  '^' = server (ntp, nts, chrony), '#' = link or record of this laboratory.
- / .- Source state '*' = selected, first, '+' = selected and combined, '-' = not combined,
+  .-- Source mode  '^' = server, or source of a chronyd, '#' = link or record of this laboratory.
+ / .- Source state '*' = selected, first, '+' = selected and combined, '-' = good, no majority,
 | /                'x' = outvoted or in quarantine, '~' = too variable, '?' = stale, or never heard.
 ||                 Poll: log2 of seconds. Reach: the last 8 polls, octal. LastRx: age of the last value.
 ||                 Ours-source: UTC(k) minus the source's UTC, positive where we are ahead (chrony's sign).
@@ -49,6 +50,7 @@ def parser() -> VerbParser:
     options.add_argument(
         "-c", "--csv", action="store_true", help="comma-separated, in the order of `chronyc -c sources`"
     )
+    options.add_argument("-w", "--watch", action="store_true", help="again each second, until Ctrl-C")
     add_lab_option(options)
     return options
 
@@ -57,25 +59,59 @@ def main(argv: list[str]) -> int:
     """Ask, print, and return the exit status. `argv` is what follows `sources`."""
     options = parser().parse_args(argv)
     if options.csv and options.json:
-        options_parser = parser()
-        options_parser.error("-c and --json exclude each other")
+        parser().error("-c and --json exclude each other")
+    if options.watch:
+        from truechimer.cli.watching import watch  # late: who looks once does without
+
+        return watch(lambda document: told(document, options), what="sources", lab=options.lab)
     document = ask("sources", lab=options.lab)
+    print("\n".join(told(document, options)))
+    return FINE
+
+
+def told(document: dict[str, Any], options: argparse.Namespace) -> list[str]:
+    """Return the lines that the options ask for."""
     rows = rows_of(document, "sources")
     if options.json:
-        print(json.dumps(document))
-    elif options.csv:
-        print(as_csv(rows), end="")
-    else:
-        if options.verbose:
-            print(LEGEND)
-        if is_simulated(document) and "against" in document:
-            print(SIMULATED_BANNER)
-        print("\n".join([*vote_lines(document.get("selection")), *source_lines(rows)]))
-        if options.verbose:
-            print(
-                "".join(f"{plain(row.get('name'))}: {plain(row['says'])}\n" for row in rows if row.get("says")), end=""
-            )
-    return FINE
+        return [json.dumps(document)]
+    if options.csv:
+        return as_csv(rows).splitlines()
+    lines = [*LEGEND.splitlines(), ""] if options.verbose else []
+    if is_simulated(document) and "against" in document:
+        lines.append(SIMULATED_BANNER)
+    lines += [*vote_lines(document.get("selection")), *source_lines(rows)]
+    return lines + (reason_lines(rows) if options.verbose else [])
+
+
+def reason_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """Return for each source that is not followed why, and what else is said of any."""
+    lines = []
+    for row in rows:
+        words = [why for why in (why_out(row), plain(row["says"]) if row.get("says") else "") if why]
+        if words:
+            lines.append(f"{plain(row.get('name', '-'))}: {'; '.join(words)}")
+    return ["", *lines] if lines else []
+
+
+def why_out(row: dict[str, Any]) -> str:
+    """Return why a source is not followed, in words; empty where it is."""
+    verdict = row.get("verdict")
+    if verdict == "selected":
+        return "good when it was last judged, but the last vote found no majority" if mark_of(row) == "-" else ""
+    stands, margin = seconds(ours_minus_source_s(row), signed=True), bound(margin_s(row))
+    return {
+        "outvoted": f"outvoted: we stand {stands} from it, it excludes no more than {margin}, and most operators "
+        "contradict it; find out what it follows",
+        "quarantined": f"in quarantine: it was outvoted, now agrees again (we stand {stands} from it), and has no vote "
+        "until it has agreed for long enough",
+        "stale": f"stale: nothing new for {age(number(row, 'age_s'))}{_unit_of_age(row)}",
+        "never": "never heard since the laboratory started",
+    }.get(str(verdict), f"not followed ({plain(verdict or 'no reason given')})")
+
+
+def _unit_of_age(row: dict[str, Any]) -> str:
+    age_s = number(row, "age_s")
+    return " s" if age_s is not None and age_s < 1024 else ""
 
 
 def vote_lines(vote: Any) -> list[str]:
@@ -99,12 +135,12 @@ def as_csv(rows: list[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for row in rows:
-        offset_s, margin_s, age_s = _ours_minus_source_s(row), _margin_s(row), number(row, "age_s")
+        offset_s, half_s, age_s = ours_minus_source_s(row), margin_s(row), number(row, "age_s")
         ours = "" if offset_s is None else f"{offset_s:.12f}"
         writer.writerow(
             [
-                _mode(row),
-                _mark(row),
+                mode_of(row),
+                mark_of(row),
                 plain(row.get("name", "")),
                 _whole(row, "stratum", ""),
                 _poll(row, ""),
@@ -112,7 +148,7 @@ def as_csv(rows: list[dict[str, Any]]) -> str:
                 "" if age_s is None else f"{age_s:.0f}",
                 ours,
                 ours,
-                "" if margin_s is None else f"{math.ceil(margin_s * 1e12) / 1e12:.12f}",
+                "" if half_s is None else f"{math.ceil(half_s * 1e12) / 1e12:.12f}",
             ]
         )
     return text.getvalue()
@@ -120,37 +156,33 @@ def as_csv(rows: list[dict[str, Any]]) -> str:
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     return (
-        _mode(row) + _mark(row),
+        mode_of(row) + mark_of(row),
         plain(row.get("name", "-"), 40),
         plain(row.get("operator", "-"), 32),
         _whole(row, "stratum", "-"),
         _poll(row, "-"),
         _reach(row, "-"),
         age(number(row, "age_s")),
-        seconds(_ours_minus_source_s(row), signed=True),
-        bound(_margin_s(row)),
+        seconds(ours_minus_source_s(row), signed=True),
+        bound(margin_s(row)),
     )
 
 
-def _mode(row: dict[str, Any]) -> str:
+def mode_of(row: dict[str, Any]) -> str:
+    """Return chrony's mode of a source: `^` where a server speaks, `#` for a link or record of this laboratory."""
     return "#" if row.get("kind") in LOCAL_KINDS else "^"
 
 
-def _mark(row: dict[str, Any]) -> str:
+def mark_of(row: dict[str, Any]) -> str:
     """Return the laboratory's mark; anything that is none is shown as unusable."""
     mark = row.get("mark")
     return mark if isinstance(mark, str) and len(mark) == 1 and mark in MARKS else "?"
 
 
-def _ours_minus_source_s(row: dict[str, Any]) -> float | None:
+def ours_minus_source_s(row: dict[str, Any]) -> float | None:
     """Return UTC(k) minus the source (chrony's sign) from `offset_s`, which is the source minus UTC(k)."""
     offset_s = number(row, "offset_s")
     return None if offset_s is None else 0.0 - offset_s
-
-
-def _margin_s(row: dict[str, Any]) -> float | None:
-    u_s, limit_s = number(row, "u_s"), number(row, "limit_s")
-    return None if u_s is None or limit_s is None else COVERAGE_FACTOR * u_s + limit_s
 
 
 def _whole(row: dict[str, Any], key: str, absent: str) -> str:

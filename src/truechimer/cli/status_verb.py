@@ -15,11 +15,13 @@ from truechimer.cli.lab_words import (
     age,
     bound,
     is_simulated,
+    long_span,
     number,
     plain,
     rows_of,
     seconds,
     table,
+    weight,
 )
 from truechimer.cli.now_verb import refusal
 from truechimer.cli.sources_verb import source_lines
@@ -28,6 +30,9 @@ from truechimer.client import ask
 FINE, NO = 0, 1
 LABEL = 10
 ALERTS_SHOWN = 8
+LONGEST_HOLDOVER_S = 30 * 86_400.0
+"""As far as the laboratory looks ahead."""
+
 SEVERITIES = ("critical", "warning", "notice")
 
 
@@ -129,21 +134,12 @@ def _holdover(document: dict[str, Any]) -> str:
     left_s, limit_s = number(document, "holdover_remaining_s"), number(document, "holdover_limit_s")
     words = []
     if left_s is not None and limit_s is not None:
-        words.append(f"within {bound(limit_s)} for {_long(left_s)} if nothing more is heard")
+        more = " or more" if left_s >= LONGEST_HOLDOVER_S else ""
+        words.append(f"within {bound(limit_s)} for {long_span(left_s)}{more} if nothing more is heard")
     oscillator = document.get("oscillator")
     if isinstance(oscillator, dict) and number(oscillator, "rate_against_utc") is not None:
         words.append(f"host {number(oscillator, 'rate_against_utc'):+.3e} against UTC")
     return ", ".join(words)
-
-
-def _long(span_s: float) -> str:
-    """Return a time span in the unit that suits it, rounded down; 30 days is as far as anybody looks."""
-    for unit, seconds_each in (("d", 86_400.0), ("h", 3_600.0), ("min", 60.0)):
-        if span_s >= 2.0 * seconds_each:
-            return f"{math.floor(10.0 * span_s / seconds_each) / 10.0:g} {unit}" + (
-                " or more" if span_s >= 30 * 86_400.0 else ""
-            )
-    return f"{math.floor(span_s)} s"
 
 
 def _scale(document: dict[str, Any]) -> str:
@@ -231,7 +227,7 @@ def _clocks(rows: list[dict[str, Any]]) -> list[str]:
         (
             plain(row.get("name", "-"), 32),
             plain(row.get("kind", "-")),
-            _weight(number(row, "weight")),
+            weight(number(row, "weight")),
             plain(row.get("state", "-")),
             seconds(number(row, "x_clock_minus_scale_s"), signed=True),
             "-" if number(row, "rate") is None else f"{number(row, 'rate'):+.2e}",
@@ -240,13 +236,6 @@ def _clocks(rows: list[dict[str, Any]]) -> list[str]:
         for row in rows
     ]
     return ["", *table(header, cells, left=(0, 1, 3, 6))]
-
-
-def _weight(weight: float | None) -> str:
-    """Return a weight to a thousandth; a clock that weighs less than that still weighs."""
-    if weight is None:
-        return "-"
-    return "<0.001" if 0.0 < weight < 0.0005 else f"{weight:.3f}"
 
 
 def _doors(rows: list[dict[str, Any]]) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 from truechimer._version import __version__
 from truechimer.alerts import Alert
 from truechimer.compare.claims import Claim
-from truechimer.compare.selection import Verdict
+from truechimer.compare.selection import SelectionState, Verdict
 from truechimer.daemon.feeds import SourceStatus
 from truechimer.instants import Instant, LeapTable, Span, to_utc
 from truechimer.laboratory.line import EpochOutcome
@@ -234,7 +234,11 @@ def sources(
             "operator": reference.operator,
         }
         row |= {"verdict": claim.verdict.value, "values": claim.n, "kind": kinds.get(reference.name, "link")}
-        row["mark"] = mark(claim.verdict, is_first=outcome is not None and outcome.selection.selected[:1] == (k,))
+        row["mark"] = mark(
+            claim.verdict,
+            is_first=outcome is not None and outcome.selection.selected[:1] == (k,),
+            is_majority=state.selection is SelectionState.MAJORITY,
+        )
         if claim.n:
             row |= {"age_s": (epoch_now_ns - claim.epoch_ns) / 1e9, "u_s": claim.u_s, "limit_s": claim.limit_s}
             if paper is not None:
@@ -254,10 +258,12 @@ def sources(
     return rows
 
 
-def mark(verdict: Verdict, *, is_first: bool) -> str:
-    """Return chrony's mark: `*` selected first, `+` combined, `x` outvoted or in quarantine, `?` unusable."""
+def mark(verdict: Verdict, *, is_first: bool, is_majority: bool) -> str:
+    """Return chrony's mark: `*` selected first, `+` combined, `-` good but not combined since the last vote found no
+    majority, `x` outvoted or in quarantine, `?` unusable.
+    """
     if verdict is Verdict.SELECTED:
-        return "*" if is_first else "+"
+        return "-" if not is_majority else "*" if is_first else "+"
     return {Verdict.OUTVOTED: "x", Verdict.QUARANTINED: "x"}.get(verdict, "?")
 
 
