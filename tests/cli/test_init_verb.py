@@ -354,6 +354,26 @@ def test_readings_of_a_folder_become_sources_and_their_clocks_are_named(
     assert value.clocks == ()
     opened = re.sub(r"(?m)^# (\[\[clock\]\]|name = |kind = )", r"\1", text[text.index("# [[clock]]\n# name") :])
     assert [clock["name"] for clock in tomllib.loads(opened)["clock"]] == ["H2", "H1"]
+    said = [finding.rule for finding in read(opened.encode(), LabFile)[1]]
+    assert said.count("not-a-choice") == 2, "a kind that nobody named is a fault"
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind"),
+    [
+        ("1,UTC.gnss,H1,1e-9,1e-9\n2,H1,UTC.gnss,1e-9,1e-9\n", "link"),
+        ("1,UTC.gnss,H1,1e-9,1e-9\n1,H2,H1,1e-9,1e-9\n", "readings"),
+        ("1,UTC.gnss,H1,1e-9,1e-9\n2,UTC.ptp,H1,1e-9,1e-9\n", "readings"),
+        ("1,UTC.gnss,UTC.ptp,1e-9,1e-9\n", "readings"),
+    ],
+)
+def test_a_file_of_one_link_alone_becomes_that_link(tmp_path: Path, rows: str, kind: str) -> None:
+    (tmp_path / "x.csv").write_text("epoch_tai_ns,clock_a,clock_b,x_a_minus_b_s,u_s\n" + rows)
+    assert main(["init", str(tmp_path), "--from", "files", "--name", "lab1"]) == 0
+    value, findings = read((tmp_path / "LAB.toml").read_bytes(), LabFile)
+    assert findings == []
+    assert value is not None
+    assert [(source.kind, source.to) for source in value.sources] == [(kind, "UTC.gnss" if kind == "link" else None)]
 
 
 def test_a_folder_without_readings_is_told_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -157,13 +157,25 @@ def _from_files(folder: Path, notes: list[str]) -> tuple[list[TemplateSource], l
         clocks |= {clock: None for clock in names if clock not in RESERVED_NAMES and not clock.startswith("UTC.")}
         name = re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem)
         remark = f"{path.name} compares {', '.join(list(names)[:8])}{' ...' * (len(names) > 8)}."
-        sources.append(TemplateSource(keys=(("name", name), ("kind", "readings"), ("path", path.name)), remark=remark))
+        keys: tuple[tuple[str, str], ...] = (("name", name), ("kind", "readings"), ("path", path.name))
+        link = _one_link([(row.a, row.b) for row in rows])
+        if link is not None:
+            remark += " What averaging never removes (a calibration's uncertainty, say) stands as limit_s, in seconds."
+            keys = (("name", name), ("kind", "link"), ("to", link), ("path", path.name))
+        sources.append(TemplateSource(keys=keys, remark=remark))
     if not sources:
         raise InitRejected(
             f"there is no readings CSV in {folder}; its header is epoch_mjd,clock_a,clock_b,x_a_minus_b_s,u_s "
             "(or epoch_tai_ns in the first place)"
         )
     return sources, list(clocks)
+
+
+def _one_link(pairs: list[tuple[str, str]]) -> str | None:
+    """Return the link that every row of a file is about, None where there is none, or rows of something else."""
+    ends = [[name for name in pair if name in {"UTC", "UTCr"} or name.startswith("UTC.")] for pair in pairs]
+    found = {name for names in ends for name in names}
+    return found.pop() if len(found) == 1 and all(len(names) == 1 for names in ends) else None
 
 
 def _no_readings(path: Path, findings: list[Finding]) -> str:

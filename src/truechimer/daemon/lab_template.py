@@ -31,7 +31,8 @@ class TemplateSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """What of the file is not the same everywhere; `clock_names` become comments, since their kinds are unknown.
+    """What of the file is not the same everywhere; `clock_names` become comments, since their kinds are unknown:
+    each has to be said, for the limits of steering follow it.
     `bound_limit_s`: of the NTP door, where its default does not fit the sources.
     """
 
@@ -70,7 +71,7 @@ def _list_of_tables(item: TomlField, entry: type, template: Template) -> str:
     elif item.key == "listener":
         blocks += [_door(door, template.bound_limit_s) for door in template.doors]
     elif item.key == "clock":
-        blocks += [f'# [[clock]]\n# name = {json.dumps(name)}\n# kind = "caesium"' for name in template.clock_names]
+        blocks += [f'# [[clock]]\n# name = {json.dumps(name)}\n# kind = "?"' for name in template.clock_names]
     return "\n\n".join(block.rstrip("\n") for block in blocks)
 
 
