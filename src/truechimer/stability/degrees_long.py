@@ -63,7 +63,7 @@ def of_htotdev(alpha: int, m: int, n_phases: int) -> Degrees:
         b0, b1 = _HTOT[alpha]
         ratio = (n_phases - 1) / m
         return Degrees.plain(ratio / (b0 + b1 / ratio))
-    gain = 1.3 if alpha <= 0 else 1.4 if m < 4 else 1.65
+    gain = 1.3 if alpha <= 0 else 1.4 if m < 4 else 1.65 * (1.0 - (0.8 if alpha == 2 else 1.4) * m / n_phases)
     return Degrees.plain(gain * of_differences(alpha, 3, m, n_phases, overlapping=True).edf)
 
 
