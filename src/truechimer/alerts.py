@@ -22,6 +22,7 @@ class AlertKind(StrEnum):
     LINK_MISSING = "link-missing"
     NO_MAJORITY = "no-majority"
     STEER_REFUSED = "steer-refused"
+    STEER_AT_LIMIT = "steer-at-limit"
     ENVELOPE_EXPIRING = "envelope-expiring"
     ENVELOPE_EXPIRED = "envelope-expired"
     BOUND_EXCEEDED = "bound-exceeded"

@@ -14,7 +14,7 @@ from truechimer.compare.selection import SelectionState, Verdict
 from truechimer.daemon.observed_host import SUBJECT, ObservedHost
 from truechimer.laboratory.state import LaboratoryState
 from truechimer.scale.state import Membership
-from truechimer.watch import silence
+from truechimer.watch import silence, steering_room
 
 Condition = tuple[AlertKind, AlertSeverity]
 
@@ -35,6 +35,7 @@ STANDING: dict[str, tuple[Condition, str]] = {
     "leap-expired": ((AlertKind.LEAP_TABLE_EXPIRED, _CRITICAL), "leap table"),
     "envelope-expiring": ((AlertKind.ENVELOPE_EXPIRING, _WARNING), "envelope"),
     "envelope-expired": ((AlertKind.ENVELOPE_EXPIRED, _CRITICAL), "envelope"),
+    steering_room.AT_LIMIT: ((AlertKind.STEER_AT_LIMIT, _WARNING), "steering"),
     silence.EMPTY: ((AlertKind.SCALE_EMPTY, _CRITICAL), "scale"),
 }
 """Standing conditions by their key in `LaboratoryState.said`, with the subject of their alert."""

@@ -38,7 +38,7 @@ from truechimer.steer.realization import Followed, Realization
 from truechimer.steer.steering_order import Coordination, SteeringOrder
 from truechimer.steer.two_state import TwoState
 from truechimer.steer.utc_prediction import ScaleNoise
-from truechimer.watch import expiry, integrity, silence, standing
+from truechimer.watch import expiry, integrity, silence, standing, steering_room
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +204,8 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
                 stratum=given.stratum,
             )
     lasting = _standing(state.limits, config, epoch_ns, state.said) + _silence(marks, scale, state, config, epoch_ns)
+    if steered.applied is not None and isinstance(state.limits, Verified) and not config.observing:
+        lasting += (steering_room.at_limit(steered.applied, state.limits.value, epoch_tai_ns=epoch_ns),)
     standing_alerts, said = standing.said_once(state.said, lasting)
     alerts += standing_alerts + _surprises(heard.surprise, followed is not None and followed.moved, steered, epoch_ns)
     alerts += service.changed(state.service, word, epoch_ns)
