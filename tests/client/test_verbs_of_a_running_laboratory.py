@@ -13,10 +13,13 @@ from typing import Any
 
 import pytest
 from tests.control.fake_laboratory import FakeLaboratory, a_clock, a_source
+from tests.daemon_serve.doors import a_live_page
 
 from truechimer.cli import diag_checks, lab_words
 from truechimer.cli.__main__ import main
 from truechimer.cli.diag_checks import Outcome
+from truechimer.daemon.host_clocks import HostClocks
+from truechimer.daemon.page_file import PageWriter
 from truechimer.instants import UtcLabel, builtin_leap_table, from_utc
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -28,6 +31,12 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeLaborat
     with FakeLaboratory(tmp_path / "lab") as running:
         monkeypatch.setenv("TRUECHIMER_LAB", str(running.folder))
         yield running
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rate of records is seen over a moment."""
+    monkeypatch.setattr(diag_checks, "RECORD_SPAN_S", 0.0)
 
 
 def test_now_says_the_time_its_bound_and_that_it_is_simulated(
@@ -279,7 +288,14 @@ def healthy(lab: FakeLaboratory) -> None:
     """Make the fake laboratory one where all is well (it has no NTP door, so none is asked)."""
     lab.status["sources"] = [a_source(f"UTC.p{i}") for i in range(3)]
     lab.status["clocks"] = [a_clock("maser1"), a_clock("maser2")]
-    lab.status["listeners"] = [{"protocol": "console", "address": "127.0.0.1", "port": 1}]
+    lab.status["listeners"] = []
+    (lab.folder / "LAB.toml").write_text(
+        '[lab]\nname = "demo"\n[[source]]\nname = "a"\nkind = "ntp"\naddress = "192.0.2.1:123"\n'
+    )
+    clocks = HostClocks()
+    page = a_live_page(written_raw_ns=clocks.raw_ns(), valid_until_raw_ns=clocks.raw_ns() + 600 * 10**9)
+    with PageWriter(lab.folder / "run" / "clock.page", boot_id=clocks.boot_id()) as writer:
+        writer.publish(page)
 
 
 def test_diag_of_a_healthy_laboratory_fails_nothing(lab: FakeLaboratory, capsys: pytest.CaptureFixture[str]) -> None:
@@ -288,7 +304,10 @@ def test_diag_of_a_healthy_laboratory_fails_nothing(lab: FakeLaboratory, capsys:
     lines = capsys.readouterr().out.splitlines()
     assert all(line.startswith(("[ OK ] ", "[WARN] ")) for line in lines[:-1])
     assert not [
-        line for line in lines[:-1] if line.startswith("[WARN]") and "disk" not in line and "clocksource" not in line
+        line
+        for line in lines[:-1]
+        if line.startswith("[WARN]")
+        and not any(word in line for word in ("disk", "clocksource", "clocks:", "clock:", "snapshot"))
     ]
     assert "0 failed" in lines[-1]
 
@@ -330,6 +349,8 @@ def test_diag_without_a_laboratory_is_one_failure_that_names_the_four_places(
         ({"sources": []}, "sources", Outcome.FAIL),
         ({"sources": [a_source("a", "outvoted", "x"), a_source("b", "stale", "?")]}, "sources", Outcome.FAIL),
         ({"sources": [a_source("a"), a_source("b"), a_source("c", operator="b.example")]}, "sources", Outcome.WARN),
+        ({"selection": {"state": "no-majority", "says": "no majority"}}, "sources", Outcome.FAIL),
+        ({"store": {"state": "failing", "says": "disk full", "waiting": 3}}, "store", Outcome.FAIL),
         ({"clocks": []}, "clocks", Outcome.OK),
         ({"clocks": [a_clock("a"), a_clock("b", 0.0, state="out-step")]}, "clocks", Outcome.WARN),
         ({"clocks": [a_clock("a", 0.0, state="learning")]}, "clocks", Outcome.FAIL),

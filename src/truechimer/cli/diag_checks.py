@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from truechimer.cli.lab_words import bound, number, plain, rows_of, seconds
+from truechimer.cli.lab_words import bound, long_span, number, plain, rows_of, seconds
 from truechimer.client import ask, find_service
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.ntp_exchange import ExchangeFailure, NtpMeasurement, ask_once, warm_up
@@ -27,11 +27,13 @@ ENVELOPE_WARN_DAYS = 14
 DISK_FAIL_BYTES = 100 << 20
 DISK_WARN_BYTES = 1 << 30
 RECORD_PATIENCE_S = 12.0
+RECORD_SPAN_S = 2.0
+ROOM_WARN_S, ROOM_FAIL_S = 30 * 86_400.0, 86_400.0
+YEAR_S = 365.25 * 86_400.0
 DOOR_TIMEOUT_S = 2.0
 RAW_RATE_LIMIT = 1e-4
 """s/s: nobody's raw counter is further from true; it counts over the milliseconds between two questions only."""
 
-CLOCKSOURCE = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
 GOOD_CLOCKSOURCES = frozenset(
     {"tsc", "arch_sys_counter", "kvm-clock", "hyperv_clocksource_tsc_page", "timebase", "riscv_clocksource"}
 )
@@ -63,14 +65,18 @@ class Check:
     do_next: str = ""
 
 
-def laboratory_checks(lab: str | None) -> Iterator[Check]:
-    """Look at the running laboratory; where there is none, that is the one finding."""
+def laboratory_checks(lab: str | None, told: dict[str, Any] | None = None) -> Iterator[Check]:
+    """Look at the running laboratory; where there is none, that is the one finding. `told` is filled with its status,
+    for the checks that follow.
+    """
     try:
         place = find_service(lab)
-        status = ask("status", lab=place.lab)
+        status = ask("status", lab=place)
     except Rejected as error:
         yield Check(Outcome.FAIL, "service", str(error), "start it, or name its directory with --lab DIR")
         return
+    if told is not None:
+        told |= status
     yield Check(
         Outcome.OK,
         "service",
@@ -87,14 +93,8 @@ def laboratory_checks(lab: str | None) -> Iterator[Check]:
     yield from host_clock(status)
     yield readings(status)
     yield from doors(status, place.lab)
+    yield store(status)
     yield records(status, place.lab)
-    yield disk(place.lab)
-
-
-def host_checks() -> Iterator[Check]:
-    """Look at this machine and this Python."""
-    yield clocksource(CLOCKSOURCE)
-    yield python()
 
 
 def state(status: dict[str, Any]) -> Check:
@@ -216,6 +216,10 @@ def sources(status: dict[str, Any]) -> Check:
     operators = {plain(row.get("operator")) for row in selected}
     words = f"{len(selected)} of {len(rows)} selected, {len(operators)} operator{'s' if len(operators) != 1 else ''}"
     words += f" ({', '.join(others)})" if others else ""
+    vote = status.get("selection")
+    if isinstance(vote, dict) and vote.get("state") in {"no-majority", "too-few"}:
+        words = f"{plain(vote.get('says') or vote['state'])}; {words}"
+        return Check(Outcome.FAIL, "sources", words, "nobody is followed: see `truechimer sources -v`")
     if not selected:
         return Check(Outcome.FAIL, "sources", words, "see `truechimer sources -v`; the time is not compared with UTC")
     if any(row.get("verdict") in {"outvoted", "quarantined"} for row in rows):
@@ -333,23 +337,55 @@ def _apart(found: NtpMeasurement, earliest_fs: int, latest_fs: int, before_raw_n
     return not least <= found.server_tai_fs <= most
 
 
+def store(status: dict[str, Any]) -> Check:
+    """Look whether records reach the disk."""
+    found = status.get("store")
+    told = found if isinstance(found, dict) else {}
+    state_word = plain(told.get("state", "written"))
+    if state_word == "written":
+        return Check(Outcome.OK, "store", "records are written")
+    words = f"records are not written: {plain(told.get('says', state_word))}; {plain(told.get('waiting', '-'))} wait"
+    return Check(Outcome.FAIL, "store", words, "free space, repair or remount the volume of the evidence folder")
+
+
 def records(status: dict[str, Any], lab: Path) -> Check:
-    """See the log of records grow."""
+    """See the log of records grow, and say how long the disk would take them."""
     begun = number(status, "records")
     if begun is None:
         return Check(Outcome.WARN, "records", "the laboratory does not count them", "see `truechimer status`")
-    deadline = time.monotonic() + RECORD_PATIENCE_S
+    asked_s = time.monotonic()
+    deadline = asked_s + RECORD_PATIENCE_S
     while True:
         try:
             count = number(ask("status", lab=lab), "records") or 0.0
         except Rejected as error:
             return Check(Outcome.FAIL, "records", str(error), "see whether the laboratory still runs")
-        if count > begun:
-            return Check(Outcome.OK, "records", f"{count:.0f}, growing")
+        grown, spent_s = count - begun, time.monotonic() - asked_s
+        if grown > 0 and (spent_s >= RECORD_SPAN_S or time.monotonic() >= deadline):
+            return room(lab, count, grown / spent_s)
         if time.monotonic() >= deadline:
             words = f"{count:.0f}, none new within {RECORD_PATIENCE_S:g} s"
             return Check(Outcome.WARN, "records", words, "fine where epochs are rarer than that, else look at the disk")
         time.sleep(0.25)
+
+
+def room(lab: Path, count: float, per_s: float) -> Check:
+    """Say for how long the disk takes records at this rate. `count`: there are; `per_s`: that come."""
+    what, words = "records", f"{count:.0f}, {per_s:.2g} a second"
+    try:
+        size = sum(part.stat().st_size for part in (lab / "evidence").glob("records.sqlite3*"))
+        free = shutil.disk_usage(lab / "evidence").free
+    except OSError:
+        size = 0
+    if not size or not count:
+        return Check(Outcome.OK, what, words)
+    left_s = free / (size / count * per_s)
+    words += f", room for {long_span(left_s)} more" if left_s < YEAR_S else ", room for more than a year"
+    if left_s < ROOM_FAIL_S:
+        return Check(Outcome.FAIL, what, words, "make room now: without records no new time is stated")
+    if left_s < ROOM_WARN_S:
+        return Check(Outcome.WARN, what, words, "make room, or move the evidence folder to a larger volume")
+    return Check(Outcome.OK, what, words)
 
 
 def disk(folder: Path) -> Check:

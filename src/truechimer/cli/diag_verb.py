@@ -7,10 +7,16 @@ something failed, 2 wrong use.
 import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from truechimer.cli.arguments import VerbParser, verb_parser
-from truechimer.cli.diag_checks import Check, Outcome, host_checks, laboratory_checks
+from truechimer.cli.diag_checks import Check, Outcome, disk, laboratory_checks
+from truechimer.cli.diag_folder import folder_checks
+from truechimer.cli.diag_machine import machine_checks, process_checks
 from truechimer.cli.lab_words import add_lab_option, plain
+from truechimer.client import find_service
+from truechimer.errors import Rejected
 
 FINE, NO = 0, 1
 LABELS = {Outcome.OK: "[ OK ]", Outcome.WARN: "[WARN]", Outcome.FAIL: "[FAIL]"}
@@ -56,5 +62,17 @@ def line(check: Check) -> str:
 
 
 def _all(lab: str | None) -> Iterator[Check]:
-    yield from laboratory_checks(lab)
-    yield from host_checks()
+    """Yield every check: of the laboratory where it runs, of its folder where that is known, of this machine."""
+    status: dict[str, Any] = {}
+    yield from laboratory_checks(lab, status)
+    if status:
+        yield from process_checks(status)
+    try:
+        folder = find_service(lab).lab
+    except Rejected:
+        folder = Path()
+    if folder != Path() and folder.is_dir():
+        file = Path(lab).absolute() if lab is not None and Path(lab).is_file() else None
+        yield from folder_checks(folder, file, status=status or None)
+        yield disk(folder)
+    yield from machine_checks()
