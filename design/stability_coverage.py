@@ -36,6 +36,7 @@ FACTORS = {
     "htotdev": (2, 8, 64, 250),
     "theo1": (10, 64, 250),
 }
+KEYS = ("coverage", "noise_named_right")
 NOISES = {2: "white PM", 1: "flicker PM", 0: "white FM", -1: "flicker FM", -2: "random-walk FM"}
 
 
@@ -64,14 +65,19 @@ def main() -> int:
     parser.add_argument("--statistics", default=",".join(FACTORS))
     parser.add_argument("--out", type=Path, default=KEPT)
     options = parser.parse_args()
-    told: dict = {"trials": options.trials, "phases": N, "level": 0.683, "statistics": {}}
+    told: dict = {"trials": options.trials, "phases": N, "level": 0.683}
+    told |= {"outside_64_to_73_percent": [], **{key: {} for key in KEYS}}
     outside = []
     for name in options.statistics.split(","):
-        told["statistics"][name] = {}
         for alpha, word in NOISES.items():
             row = measure(name, alpha, options.trials)
-            told["statistics"][name][word] = row
-            print(f"{name:8} {word:15} coverage {row['coverage']} right {row['noise_named_right']}", flush=True)
+            for key in KEYS:
+                told[key][f"{name}, {word}"] = {f"m = {m}": row[key][k] for k, m in enumerate(row["m"])}
+            print(
+                f"{name:8} {word:15} coverage {row['coverage']} right {row['noise_named_right']} "
+                f"edf {row['edf_stated']} found {row['edf_found']}",
+                flush=True,
+            )
             outside += [
                 f"{name}, {word}, m = {m}: {rate}"
                 for m, rate in zip(row["m"], row["coverage"], strict=True)
