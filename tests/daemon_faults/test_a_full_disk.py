@@ -71,7 +71,7 @@ def test_a_volume_that_fills_stops_nothing_and_the_truth_stays_inside_the_bound(
 
     with up(volume) as running:
         running.until_state("steered")
-        until(is_true)
+        until(lambda: isinstance(reader.current(), ClockPage) and is_true())
         fill(volume / "filler")
         until(lambda: running.ask().get("store", {}).get("state") == "failing", patience_s=20.0)
         count = running.ask()["records"]
@@ -86,7 +86,7 @@ def test_a_volume_that_fills_stops_nothing_and_the_truth_stays_inside_the_bound(
         until(lambda: running.ask().get("store", {}).get("state") == "written", patience_s=10.0)
         until(lambda: running.ask().get("state") == "steered", patience_s=5.0)
         assert is_true()
-        assert "NOTICE records-not-written" in running.stderr
+        until(lambda: "NOTICE records-not-written" in running.stderr, patience_s=15.0)
         assert running.end() == 0
     reader.close()
     assert "Traceback" not in running.stderr

@@ -92,6 +92,7 @@ def test_time_is_served_inside_its_bound_before_during_and_after(
     run.epoch()
     assert run.served().state == "steered"
     assert abs(run.error_s()) <= run.served().bound_s
+    run.epochs(6)
     assert told == [f"critical {NOT_WRITTEN}", f"notice {NOT_WRITTEN}"]
     assert run.status()["store"] == {"state": "written", "waiting": 0, "waiting_bytes": 0}
     assert covered(run)
@@ -100,14 +101,17 @@ def test_time_is_served_inside_its_bound_before_during_and_after(
 
 
 @pytest.mark.parametrize("every", [2, 3, 7])
-def test_an_error_at_every_nth_call_costs_nothing_but_the_moment(run: Run, every: int) -> None:
+def test_an_error_at_every_nth_call_costs_nothing_but_the_moment_and_is_said_once(
+    run: Run, every: int, told: list[str]
+) -> None:
     run.store.fails = lambda number: number % every == 0
     for _ in range(20):
         run.epoch()
         assert covered(run)
         assert abs(run.error_s()) <= run.served().bound_s
     run.store.fails = lambda _: False
-    run.epoch(after_s=2.0)
+    run.epochs(10)
+    assert told.count(f"critical {NOT_WRITTEN}") == told.count(f"notice {NOT_WRITTEN}") <= 3
     epochs = [body["epoch_tai_ns"] for body in whole(run) if body["kind"] == "readings"]
     assert len(set(epochs)) == len(epochs)
     assert run.laboratory.journal.waiting == 0

@@ -52,6 +52,7 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Trace
         run.store.fails = lambda _: False
         with traces["It works again"]:
             run.epoch(after_s=2.0)
+            run.epoch(after_s=6.0)
         yield traces
         run.close()
 

@@ -22,6 +22,9 @@ FIRST_RETRY_S = 0.05
 LAST_RETRY_S = 1.0
 """A store that failed is tried again after the first, then after twice as long each time, up to the last."""
 
+WELL_AFTER_S = 5.0
+"""A store that failed is called well again when it has not failed for so long."""
+
 GROUP_RECORDS = 2_000
 """Records of one transaction: so that no attempt on a sick disk holds the laboratory for long."""
 
@@ -65,6 +68,7 @@ class Journal:
         self._groups: deque[list[tuple[int, bytes]]] = deque()
         self._bytes = 0
         self._next_s, self._wait_s = 0.0, FIRST_RETRY_S
+        self._well_since_s = 0.0
 
     trouble: Trouble | None
     """None where all that was asked to be written is."""
@@ -83,6 +87,11 @@ class Journal:
     def is_full(self) -> bool:
         """True where no more may wait: the store fails, and has for long."""
         return self.trouble is not None and self._bytes >= self._most
+
+    @property
+    def is_well(self) -> bool:
+        """True where the store has taken everything for a while: one that takes every other write is not well."""
+        return self.trouble is None and self._monotonic_s() - self._well_since_s >= WELL_AFTER_S
 
     def keep(self, records: Iterable[Record]) -> None:
         """Queue the records of one epoch, or what else belongs together: on the disk there will be all of them or
@@ -106,6 +115,8 @@ class Journal:
             except StoreRejected as error:
                 self._failed(str(error))
         if not self._groups:
+            if self.trouble is not None:
+                self._well_since_s = self._monotonic_s()
             self.trouble = None
             self._wait_s = FIRST_RETRY_S
         return self.trouble is None

@@ -37,6 +37,7 @@ from truechimer.daemon.lab_start import Started
 from truechimer.daemon.observed_host import ObservedHost, observed_host
 from truechimer.daemon.readings_feed import ReadingsFeed
 from truechimer.daemon.recent import Recent
+from truechimer.daemon.service_manager import ServiceManager
 from truechimer.daemon.source_feeds import FeedSurroundings
 from truechimer.daemon.standing import Standing
 from truechimer.daemon.wall_watch import WallWatch
@@ -75,6 +76,7 @@ class Laboratory:
     host_clock: ObservedHost | None = None
     outcome: EpochOutcome | None = None
     recent: Recent = field(default_factory=Recent)
+    manager: ServiceManager = field(default_factory=ServiceManager)
     epochs: int = 0
     rejected: int = 0
     early: dict[Listener, Door] = field(default_factory=dict)
@@ -200,7 +202,7 @@ class Laboratory:
         wait on, and alerts are said all the same.
         """
         done = self.journal.commit(at_once=at_once)
-        if done is self._told_trouble:
+        if (not done and not self._told_trouble) or (self._told_trouble and self.journal.is_well):
             self._told_trouble = not done
             self._chain(store_trouble.alert_of(self.journal, seen_ns=self.started.label.at(self.clocks.raw_ns())))
             done = done and self.journal.commit()
@@ -363,7 +365,14 @@ class Laboratory:
             elif self.journal.trouble is not None:
                 self.settle()
             self._look_around(now)
+            self.manager.turn(self._in_short)
         self.settle()
+
+    def _in_short(self) -> str:
+        """Return the state in a few words."""
+        document = self.now_document()
+        bound_s = document.get("bound_s")
+        return f"{document['scale']}: {document['state']}" + ("" if bound_s is None else f", bound {bound_s:.2e} s")
 
     def _arrivals(self, wait_s: float) -> list[Batch]:
         """Return the batches that have come, after waiting for the first of them."""
@@ -380,6 +389,7 @@ class Laboratory:
         from ending.
         """
         self.ending.set()
+        self.manager.stopping()
         with ExitStack() as ends:
             ends.callback(self.started.release)
             ends.callback(self.started.store.close)
