@@ -110,13 +110,14 @@ def _renew_envelope(folder: Path, *, as_json: bool) -> int:
     if lab is None:
         raise InitRejected(f"{folder / 'LAB.toml'} cannot be read; nothing was signed")
     where = checked.folder / lab.policy.folder
+    shown = folder / lab.policy.folder / "envelope.json"
     files = policy_files.renew_envelope(where, clocks_of(lab, checked.folder), now_ns=now_label().tai_ns_floor)
     limits = policy_files.limits_of(files)
     if as_json:
-        print(json.dumps({"files": [str(where / "envelope.json")], "sequence": limits.sequence}, indent=1))
+        print(json.dumps({"files": [str(shown)], "sequence": limits.sequence}, indent=1))
     else:
         days = policy_files.ENVELOPE_DAYS
-        print(f"{where / 'envelope.json'}: signed for {days} days; a running `up` takes it at its next start")
+        print(f"{shown}: signed for {days} days; a running `up` takes it at its next start")
     return 0
 
 

@@ -37,10 +37,10 @@ CHRONYD = shutil.which("chronyd", path="/usr/sbin:/usr/local/sbin:/usr/bin") or 
 
 
 @contextmanager
-def a_chronyd(folder: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
+def a_chronyd(folder: Path, port: int, *, address: str = "127.0.0.1") -> Iterator["subprocess.Popen[bytes]"]:
     """Run a chronyd of our own that serves this machine's clock as stratum 1."""
     folder.mkdir()
-    lines = ["local stratum 1", "allow 127.0.0.0/8", "bindaddress 127.0.0.1", f"port {port}", "cmdport 0"]
+    lines = ["local stratum 1", "allow 127.0.0.0/8", f"bindaddress {address}", f"port {port}", "cmdport 0"]
     (folder / "own.conf").write_text("\n".join([*lines, f"pidfile {folder}/own.pid"]) + "\n")
     command = [CHRONYD, "-x", "-d", "-u", "root", f"include {folder}/own.conf", "bindcmdaddress /"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
