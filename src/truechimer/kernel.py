@@ -27,8 +27,8 @@ def _load_numba() -> Any:
         return None
     try:
         import numba
-    except ImportError:
-        return None
+    except (ImportError, OSError):
+        return None  # OSError: nothing may become machine code here (MemoryDenyWriteExecute, SELinux)
     config: Any = numba.config
     config.CACHE_DIR = str(_cache_folder(numba.__version__))
     return numba

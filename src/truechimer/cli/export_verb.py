@@ -1,4 +1,4 @@
-"""`truechimer export parquet`: a laboratory's records as files for other people's tools.
+"""`truechimer export parquet|systemd`: a laboratory's records as files for other people's tools.
 
 It writes nothing into the laboratory and needs no running service. What becomes of records: `store.history_export`.
 
@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from truechimer.cli import export_systemd
 from truechimer.cli.arguments import verb_parser
 from truechimer.cli.evidence_verb import records_file
 from truechimer.errors import Rejected
@@ -30,7 +31,7 @@ class HistoryToolsRejected(Rejected):
 def main(argv: list[str]) -> int:
     """Run `export` with the arguments after the verb; return the exit status."""
     parser = verb_parser("export", "A laboratory's records as files for other people's tools.")
-    forms = parser.add_subparsers(dest="form", required=True, metavar="parquet")
+    forms = parser.add_subparsers(dest="form", required=True, metavar="parquet|systemd")
     parquet = forms.add_parser(
         "parquet",
         help="the history: readings, scale, weights, served time, selection, steering, alerts, by table and day",
@@ -45,7 +46,16 @@ def main(argv: list[str]) -> int:
     )
     parquet.add_argument("--verify", action="store_true", help="also compare every file and row with the records")
     parquet.add_argument("--json", action="store_true", help="print one JSON document")
+    systemd = forms.add_parser(
+        "systemd",
+        help="a hardened unit for this laboratory, and the user that runs it",
+        description="Write a hardened systemd unit for one laboratory; nothing is installed.",
+        allow_abbrev=False,
+    )
+    export_systemd.add_options(systemd)
     options = parser.parse_args(argv)
+    if options.form == "systemd":
+        return export_systemd.run(options)
     if options.directory is not None and options.lab is not None:
         parser.error("name the laboratory once, as DIR or as --lab DIR")
     return _parquet(options)

@@ -27,6 +27,7 @@ from truechimer.daemon.lab_rules import InsecureFlags
 
 if TYPE_CHECKING:
     from truechimer.daemon.laboratory_process import Laboratory
+    from truechimer.daemon.service_manager import ServiceManager
 
 CONSOLE_ENDS_WITHIN_S = 3.0
 """A console whose laboratory was killed ends by itself within a second or so; its port is waited for this long."""
@@ -123,7 +124,7 @@ def _run(laboratory: "Laboratory", options: argparse.Namespace, ends: ExitStack)
     _say(f"{started.config.scale_name}: {begun}; {started.start.policy_sentence}")
     if started.config.observing:
         _say(_closed_doors(started.lab))
-    laboratory.catch_up(_Progress())
+    laboratory.catch_up(_Progress(laboratory.manager))
     if laboratory.ending.is_set():
         return 0
     laboratory.open_doors(allow_simulated=options.insecure_serve_simulated_time)
@@ -133,6 +134,7 @@ def _run(laboratory: "Laboratory", options: argparse.Namespace, ends: ExitStack)
         ends.enter_context(registry.register(started.folder, os.getpid(), started.config.name))
     except registry.RegistryRejected as error:
         _say(str(error))
+    laboratory.manager.ready()
     laboratory.run(for_s=options.for_s)
     return 0
 
@@ -152,11 +154,13 @@ def _say(text: str) -> None:
 class _Progress:
     """How far the past has been taken in: on a terminal, and only where it takes long."""
 
-    def __init__(self) -> None:
+    def __init__(self, manager: "ServiceManager") -> None:
         self._began = time.monotonic()
         self._shown = False
+        self._manager = manager
 
     def __call__(self, done: int, total: int) -> None:
+        self._manager.starting(f"taking in the past: {100 * done // max(total, 1)} %")
         if not sys.stderr.isatty() or (time.monotonic() - self._began < 1.0 and not self._shown):
             return
         self._shown = True
