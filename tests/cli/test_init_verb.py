@@ -380,6 +380,12 @@ def test_a_folder_without_readings_is_told_so(tmp_path: Path, capsys: pytest.Cap
     assert main(["init", str(tmp_path), "--from", "files"]) == 2
     assert "no readings CSV" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    assert main(["init", str(tmp_path), "--from", "files"]) == 2
+    assert re.search(
+        r"no readings CSV .*; other\.csv is left out, it has no readings: other\.csv:1: ", capsys.readouterr().err
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["other.csv"]
 
 
 def test_a_new_laboratory_says_that_its_key_is_a_file() -> None:

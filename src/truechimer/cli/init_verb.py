@@ -167,7 +167,7 @@ def _from_files(folder: Path, notes: list[str]) -> tuple[list[TemplateSource], l
     if not sources:
         raise InitRejected(
             f"there is no readings CSV in {folder}; its header is epoch_mjd,clock_a,clock_b,x_a_minus_b_s,u_s "
-            "(or epoch_tai_ns in the first place)"
+            f"(or epoch_tai_ns in the first place){f'; {notes[0]}' if notes else ''}"
         )
     return sources, list(clocks)
 
