@@ -130,8 +130,19 @@ class Truth:
         return float(self.x_s[step])
 
 
-def run(host: HostOf, seed: int) -> dict[float, tuple[float, float, float, float, float]]:
-    """Learn, cut, and return for each cut: true error, bound, error of the prediction, said sigma, told remaining."""
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One run at one cut, seconds; see `Samples`."""
+
+    error_s: float
+    bound_s: float
+    moved_s: float
+    said_s: float
+    told_s: float
+
+
+def run(host: HostOf, seed: int) -> dict[float, Sample]:
+    """Learn, cut, and return what was found after each time without sources."""
     truth = Truth(host, seed)
     rng = truth.rng
     ways_s = rng.uniform(0.2, 1.0, (len(SERVERS), 2)) * host.path_s
@@ -178,7 +189,7 @@ def run(host: HostOf, seed: int) -> dict[float, tuple[float, float, float, float
         # the prediction alone: what UTC minus the host did since the cut, against the straight line
         moved_s = -(truth.at(step) - truth.at(learn)) - cut.y * ((step - learn) * STEP_S)
         told_s = bounding.bound_at(at_cut, config, began.step, began.coordination, ahead_s=cut_s)
-        found[cut_s] = (error_s, bound_at(page, raw_ns), moved_s, holdover.sigma_s(said, cut_s), told_s)
+        found[cut_s] = Sample(error_s, bound_at(page, raw_ns), moved_s, holdover.sigma_s(said, cut_s), told_s)
     return found
 
 
@@ -228,17 +239,18 @@ def measure(seeds: int, *, first: int = 1, names: tuple[str, ...] = ()) -> dict[
         cuts = {cut_s: Samples() for cut_s in CUTS_S}
         began = time.perf_counter()
         for k in range(first, first + seeds):
-            for cut_s, (error_s, bound_s, moved_s, said_s, told_s) in run(host, 1000 * number + k).items():
+            for cut_s, sample in run(host, 1000 * number + k).items():
                 cut = cuts[cut_s]
-                cut.error_s.append(abs(error_s))
-                cut.bound_s.append(bound_s)
-                cut.moved_s.append(moved_s)
-                cut.said_s.append(said_s)
-                cut.told_s.append(told_s)
-        table[host.name] = {f"after_{round(cut_s / 3600)}_h": summary(cut) for cut_s, cut in cuts.items()}
+                cut.error_s.append(abs(sample.error_s))
+                cut.bound_s.append(sample.bound_s)
+                cut.moved_s.append(sample.moved_s)
+                cut.said_s.append(sample.said_s)
+                cut.told_s.append(sample.told_s)
+        found = {f"{host.name} {round(cut_s / 3600)} h": summary(cut) for cut_s, cut in cuts.items()}
+        table |= found
         print(f"{host.name}: {time.perf_counter() - began:.1f} s", file=sys.stderr, flush=True)
-        tell({host.name: table[host.name]})
-    rows = [row for world in table.values() for row in world.values()]
+        tell(found)
+    rows = list(table.values())
     inside, of = sum(row["inside"] for row in rows), sum(row["of"] for row in rows)
     return {
         "method": (
@@ -252,21 +264,20 @@ def measure(seeds: int, *, first: int = 1, names: tuple[str, ...] = ()) -> dict[
         "inside_share": inside / of,
         "inside_lower_95": math.floor(lower_limit(inside, of) * 1e5) / 1e5,
         "tight": all(row["tight"] for row in rows),
-        "worlds": table,
+        "after": table,
     }
 
 
 def tell(table: dict[str, Any]) -> None:
     """Print the rows."""
-    for name, cuts in table.items():
-        for cut, row in cuts.items():
-            print(
-                f"{name:<26} {cut:<10} inside {row['inside']}/{row['of']} (worst {row['max_error_over_bound']:.2f}), "
-                f"bound {row['median_bound_s']:.3g} s, p95 {row['p95_true_error_s']:.3g} s, ratio "
-                f"{row['bound_over_p95']:.1f}, learned/true {row['learned_over_true']:.2f}, "
-                f"told {row['told_over_bound']:.2f}",
-                flush=True,
-            )
+    for name, row in table.items():
+        print(
+            f"{name:<32} inside {row['inside']}/{row['of']} (worst {row['max_error_over_bound']:.2f}), "
+            f"bound {row['median_bound_s']:.3g} s, p95 {row['p95_true_error_s']:.3g} s, ratio "
+            f"{row['bound_over_p95']:.1f}, learned/true {row['learned_over_true']:.2f}, "
+            f"told {row['told_over_bound']:.2f}",
+            flush=True,
+        )
 
 
 def main() -> None:
