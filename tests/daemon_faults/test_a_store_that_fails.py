@@ -10,6 +10,7 @@ import pytest
 from tests.daemon_faults.laboratories import KINDS, Run
 
 from truechimer.alerts import AlertKind
+from truechimer.cli.status_verb import screen
 from truechimer.daemon import last_page, notify
 from truechimer.daemon.page_file import PageWriter
 from truechimer.laboratory.replay import replay
@@ -214,3 +215,12 @@ def test_what_was_never_written_is_said_at_the_end_and_nothing_rested_on_it(
     assert again.served().state == "steered"
     whole(again)
     again.close()
+
+
+def test_status_says_in_words_that_nothing_is_written(run: Run) -> None:
+    assert "NOT WRITTEN" not in "\n".join(screen(run.status()))
+    run.store.fails = lambda _: True
+    run.epochs(2)
+    told = "\n".join(screen(run.status()))
+    assert "NOT WRITTEN since" in told
+    assert "disk is full" in told

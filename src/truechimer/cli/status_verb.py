@@ -216,7 +216,12 @@ def _records(document: dict[str, Any]) -> str:
         return ""
     words = f"{plain(document['records'])} in {plain(document.get('epochs', '-'))} epochs"
     rejected = document.get("rejected_readings")
-    return f"{words}, {plain(rejected)} readings rejected" if rejected else words
+    words += f", {plain(rejected)} readings rejected" if rejected else ""
+    store = document.get("store")
+    if isinstance(store, dict) and plain(store.get("state", "written")) != "written":
+        words += f"; NOT WRITTEN since {plain(store.get('since', '-'))}, {plain(store.get('waiting', '-'))} wait: "
+        words += plain(store.get("says", "-"), 300)
+    return words
 
 
 def _clocks(rows: list[dict[str, Any]]) -> list[str]:
