@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.daemon_faults.laboratories import KINDS, Run
 
-from truechimer.alerts import AlertKind
+from truechimer.alerts import Alert, AlertKind
 from truechimer.cli.status_verb import screen
 from truechimer.daemon import last_page, notify
 from truechimer.daemon.page_file import PageWriter
@@ -30,11 +30,14 @@ def run(tmp_path: Path) -> Iterator[Run]:
 
 @pytest.fixture(autouse=True)
 def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What operators were told, in the order of it."""
+    """What operators were told of the records, in the order of it."""
     lines: list[str] = []
-    monkeypatch.setattr(
-        notify, "say", lambda alert, _seq=None: lines.append(f"{alert.severity.value} {alert.kind.value}")
-    )
+
+    def say(alert: Alert, _seq: int | None = None) -> None:
+        if alert.kind is AlertKind.RECORDS_NOT_WRITTEN:
+            lines.append(f"{alert.severity.value} {alert.kind.value}")
+
+    monkeypatch.setattr(notify, "say", say)
     return lines
 
 
