@@ -18,8 +18,9 @@ from tests.laboratory.rigs import (
 )
 
 from truechimer.alerts import AlertKind
+from truechimer.compare.selection import NO_SOURCE
 from truechimer.instants import FS_PER_NS
-from truechimer.laboratory import line
+from truechimer.laboratory import line, service
 from truechimer.laboratory.epoch_input import epoch_input
 from truechimer.scale.at1 import ScaleMisuse
 from truechimer.serve.clock_page import ServiceState
@@ -168,3 +169,26 @@ def test_a_steer_outside_the_envelope_is_refused_held_recorded_and_said() -> Non
     (refused,) = [body for data in rig.log[before:] if (body := json.loads(data))["kind"] == "steer"]
     assert refused["refused"] == "per-change"
     assert rig.is_true()
+
+
+def test_a_change_of_state_while_observing_does_not_speak_of_doors_or_of_steering() -> None:
+    words = [word for word in ServiceState if word is not ServiceState.STEERED]
+    seen = service.Found(
+        epoch_ns=1,
+        interval_s=1.0,
+        host_seen=True,
+        claims=(),
+        selection=NO_SOURCE,
+        utc=None,
+        started=True,
+        envelope_in_force=False,
+        leap_expired=False,
+        divided=False,
+        scale_ns=1,
+        observing=True,
+    )
+    for after in words:
+        (alert,) = service.changed(seen, ServiceState.STEERED, after)
+        assert alert.says.startswith(f"the state is {after.value} now, it was steered: observing: ")
+        assert "doors" not in alert.says
+    assert service.changed(seen, words[0], words[0]) == ()

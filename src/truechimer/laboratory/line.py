@@ -208,7 +208,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         lasting += (steering_room.at_limit(steered.applied, state.limits.value, epoch_tai_ns=epoch_ns),)
     standing_alerts, said = standing.said_once(state.said, lasting)
     alerts += standing_alerts + _surprises(heard.surprise, followed is not None and followed.moved, steered, epoch_ns)
-    alerts += service.changed(state.service, word, epoch_ns)
+    alerts += service.changed(facts, state.service, word)
     # record every decision
     bodies = [records.readings(given)]
     if scale_step.due:

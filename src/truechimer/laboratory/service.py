@@ -111,11 +111,22 @@ _CHANGED = {
 }
 
 
-def changed(before: ServiceState, after: ServiceState, epoch_ns: int) -> tuple[Alert, ...]:
+_CHANGED_OBSERVING = {
+    ServiceState.FREERUN: "observing: UTC is known, and nothing is steered",
+    ServiceState.ACQUIRING: "observing: offset and rate are being learned",
+    ServiceState.HOLDOVER: "observing: no majority of fresh outside values is followed; the bound grows",
+    ServiceState.ALARM: "observing: no time is stated",
+}
+
+
+def changed(facts: Found, before: ServiceState, after: ServiceState) -> tuple[Alert, ...]:
     """Return what is said of a change of the state word; nothing where it is the same."""
     if after is before:
         return ()
     severity, why = _CHANGED[after]
+    if facts.observing and not (after is ServiceState.FREERUN and not facts.started):
+        why = _CHANGED_OBSERVING.get(after, why)
+    epoch_ns = facts.epoch_ns
     calm = severity is AlertSeverity.NOTICE
     do_next = "nothing" if calm else "see what the other alerts of this moment say, and `truechimer sources`"
     says = f"the state is {after.value} now, it was {before.value}: {why}"
