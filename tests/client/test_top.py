@@ -280,6 +280,7 @@ def test_paused_it_gives_the_terminal_back_and_takes_it_again(lab: FakeLaborator
     top.until(lambda text: "caesium2 stepped" in text)
     top.process.send_signal(signal.SIGTSTP)
     top.until(lambda text: LEAVE in text)
+    os.waitid(os.P_PID, top.process.pid, os.WSTOPPED | os.WNOWAIT)  # continued before it stops, it would stop for good
     assert termios.tcgetattr(top.slave) == top.before
     top.process.send_signal(signal.SIGCONT)
     top.until(lambda text: ENTER in text and "caesium2 stepped" in text)
