@@ -16,7 +16,6 @@ from enum import StrEnum
 
 import numpy as np
 
-
 NEAR_WIDTHS = 3.0
 """Stretches that a majority covers, within so many widths of the median interval of each other, are one region: a liar
 that slowly leaves the honest intervals passes through this, and must not take the majority away by it.
