@@ -195,6 +195,7 @@ def test_another_process_reads_follows_and_writes_the_same_file(fabric: SqliteFa
         with pytest.raises(StoreConflict):
             fabric.put("lease", b"mine", expect=rev)
         assert int(other.stdout.readline()) == 1
+        assert (fabric.health().ends, fabric.health().rev) == ({"records": 2}, rev + 1)
         assert fabric.append("records", b"ours again", item_id="ours-again") == 2
         assert other.stdout.read().strip() == "b'ours again'"
     assert [entry.data for entry in fabric.read("records")] == [b"ours", b"theirs", b"ours again"]
@@ -432,7 +433,8 @@ def test_who_does_not_keep_up_with_what_is_told_misses_the_oldest(fabric: Sqlite
 
 
 def test_items_of_one_batch_may_repeat_each_other(fabric: SqliteFabric) -> None:
-    assert fabric.append_all("records", [Item("a", b"1"), Item("a", b"1"), Item("b", b"2")]) == (0, 0, 1)
+    assert fabric.append_all("records", [Item("a", b"1"), Item("b", b"2"), Item("a", b"1")]) == (0, 1, 0)
+    assert fabric._file.ends == fabric.health().ends == {"records": 2}
     with pytest.raises(StoreConflict):
         fabric.append_all("records", [Item("c", b"1"), Item("c", b"2")])
     assert fabric.health().ends == {"records": 2}

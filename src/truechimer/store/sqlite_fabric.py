@@ -24,6 +24,7 @@ from truechimer.store.fabric import (
     StoreClosed,
     StoreConflict,
     StoreMisuse,
+    StoreRejected,
     Value,
     printable_name,
     sized,
@@ -92,7 +93,7 @@ class SqliteFabric:
             return ()
         seqs: tuple[int, ...] = self._write(lambda db: self._append(db, stream, items, expect))
         with self._changed:
-            self._file.ends[stream] = max(self._file.ends.get(stream, 0), seqs[-1] + 1)
+            self._file.ends[stream] = max(self._file.ends.get(stream, 0), max(seqs) + 1)
         return seqs
 
     def _append(
@@ -264,15 +265,17 @@ class SqliteFabric:
 
     def health(self) -> Health:
         """See `fabric.Fabric.health`."""
-        ends, rev, failing = dict(self._file.ends), self._file.last_rev, self._writer.failing
+        failing = self._writer.failing
+        try:
+            ends, rev = self._look(self._reached)
+        except StoreRejected:  # then what was acknowledged here is what is known
+            ends, rev = dict(self._file.ends), self._file.last_rev
         stored = 0
         for name in (self.path, self.path.with_name(self.path.name + "-wal")):
             try:
                 stored += name.stat().st_size
             except OSError:
                 continue
-        if self._file.read_only:
-            ends, rev = self._look(self._reached)
         return Health(
             role="reader" if self._file.read_only else "only",
             writable=not (self._file.read_only or self._closed or failing),
