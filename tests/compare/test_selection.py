@@ -291,3 +291,15 @@ def test_a_combination_weighs_by_noise_and_limit_and_carries_both() -> None:
     limited = combine([Candidate(0, "a", 0.0, 0.0, 1.0, 1.0), Candidate(1, "b", 0.0, 0.0, 3.0, 3.0)])
     assert limited.limit_s == 3.0, "of two, either may be the honest one"
     assert limited.u_s == pytest.approx(0.0, abs=1e-12)
+
+
+def test_two_that_begin_to_lie_do_not_win_while_two_that_are_honest_again_are_still_watched() -> None:
+    """Run of five servers: p1 and p3 lied before and are not trusted yet, p0 and p2 begin to drift away together."""
+    honest_again = (source(1, 0.0, 1.0), source(3, 0.1, 1.0))
+    drifting = [source(0, 5.0, 1.0), source(2, 5.1, 1.0)]
+    found = select([*drifting, source(4, 4.2, 1.0)], Expected(0.0, 1.5), watched=honest_again)
+    assert (found.state, found.surprise) == (NO_MAJORITY, True)
+    # where nobody confirms what the laboratory expected, its own clock is what moved
+    elsewhere = (source(1, -50.0, 1.0), source(3, 40.0, 1.0))
+    moved = select([*drifting, source(4, 4.2, 1.0)], Expected(0.0, 1.5), watched=elsewhere[:1])
+    assert (moved.state, moved.surprise) == (MAJORITY, True)

@@ -126,8 +126,8 @@ def select(
     far as the laboratory's own expectation confirms it.
 
     With one operator alone its sources are believed as far as they agree (there is nobody to outvote it); with two that
-    disagree there is no majority. A majority that contradicts what the laboratory expects, while somebody else confirms
-    it, is no majority either: the laboratory's own clocks are a witness. Where nobody confirms the expectation, the
+    disagree there is no majority. A majority that contradicts what the laboratory expects, while somebody else (one in
+    quarantine too) confirms it, is no majority either: the laboratory's own clocks are a witness. Where nobody confirms the expectation, the
     laboratory's clocks are the ones that moved.
     """
     if not candidates and not watched:
@@ -167,7 +167,9 @@ def _vote(
     surprise = False
     if expected is not None and not expected.meets(low, high):
         surprise = True
-        if any(expected.meets(c.low_s, c.high_s) for c, agrees in zip(candidates, inside, strict=True) if not agrees):
+        against = [c for c, agrees in zip(candidates, inside, strict=True) if not agrees]
+        against += [c for c in watched if c.low_s > high or c.high_s < low]
+        if any(expected.meets(c.low_s, c.high_s) for c in against):
             return Selection(SelectionState.NO_MAJORITY, (), everybody, surprise=True)
     if not by_server and 2 * len(supporters) <= len(present | wanted) and (expected is None or surprise):
         return Selection(SelectionState.TOO_FEW, (), (), surprise)
