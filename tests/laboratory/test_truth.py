@@ -9,10 +9,12 @@ import pytest
 from tests.laboratory import rig as demo_rig
 from tests.laboratory.rigs import Rig, scenario, steered
 
+from truechimer.alerts import AlertSeverity
 from truechimer.evidence import record as evidence
 from truechimer.laboratory.replay import replay
 from truechimer.sim import demo_scenario
 from truechimer.steer.bound import bound
+from truechimer.steer.realization import PLACED_AFTER
 
 MEDIAN_SCALE_BOUND_S = 30e-9
 """house.md section 5: the median bound of the scale, steered, in the clean simulated rig."""
@@ -49,7 +51,7 @@ def test_ten_days_live_are_inside_their_bounds(seed: int) -> None:
     errors, bounds = judged(rig)
     assert np.all(np.abs(errors) <= bounds)
     assert np.median([one.out.bound.scale_bound_s for one in rig.seen if one.out.bound]) <= MEDIAN_SCALE_BOUND_S
-    assert rig.alerts() == []
+    assert [alert for alert in rig.alerts() if alert.severity is not AlertSeverity.NOTICE] == []
 
 
 @pytest.mark.slow
@@ -58,7 +60,7 @@ def test_the_demos_laboratory_is_inside_its_bounds_after_coordination_start(seed
     of = demo_rig.of_days(demo_scenario(), 12.0)
     rig = Rig.begin(of, seed=seed, start=demo_rig.start_of(of)).history().live(720)
     errors, bounds = judged(rig)
-    assert len(errors) == 719, "the first live epoch has one reading of the host and no page yet"
+    assert len(errors) == 721 - PLACED_AFTER, "no page is made of the host's first readings"
     assert np.all(np.abs(errors) <= bounds)
     assert np.median([one.out.bound.scale_bound_s for one in rig.seen if one.out.bound]) <= MEDIAN_SCALE_BOUND_S
 
