@@ -1,5 +1,7 @@
 """The judge of moments: what a majority shares, what a series allows between its values, what an instrument's slip."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -123,3 +125,31 @@ def test_the_stated_error_contains_the_true_one_wherever_utc_lies_in_the_honest_
         found = judge(page(off_s=served_s, bound_s=1.0), claims, np.array([10.0]), within_s=1.0)
         if WORDS[found.word[0]] is Word.PROVED:
             assert found.low_s[0] - 1e-12 <= served_s - x_utc <= found.high_s[0] + 1e-12
+
+
+def turning(operator: str, lie_s: float, ramp: float = 0.0) -> Claim:
+    """An operator that is honest for 20 s, and then off by `lie_s` and `ramp` (s/s) more."""
+    t = np.arange(0.0, 41.0)
+    x = np.where(t > 20.0, lie_s + ramp * (t - 20.0), 0.0)
+    return Claim(operator, ((Series(t, x, np.full(41, 1e-7), QUIET), 1.0),))
+
+
+@pytest.mark.parametrize(("lie_s", "ramp"), [(50e-3, 0.0), (-1e-3, 0.0), (0.0, 1e-3), (3600.0, 0.0)])
+def test_a_majority_that_turns_away_together_moves_no_second_and_proves_none(lie_s: float, ramp: float) -> None:
+    claims = [says(0.0, "a"), says(0.0, "b"), *(turning(name, lie_s, ramp) for name in "cde")]
+    found = judge(page(), claims, np.arange(0.5, 40.0, 0.5), within_s=1.0)
+    assert all(WORDS[word] is Word.PROVED for word in found.word[found.t_s < 20.0])
+    late = found.t_s >= 22.0
+    assert all(WORDS[word] is Word.UNPROVED for word in found.word[late])
+    assert {WHYS[why] for why in found.why[late]} == {Why.OPERATORS_MOVED}
+
+
+@pytest.mark.parametrize(("step_s", "ramp"), [(50e-3, 0.0), (2e-6, 0.0), (0.0, 1e-4), (0.0, -1e-6), (3600.0, 0.0)])
+def test_what_was_served_stays_moved_where_the_operators_did_not(step_s: float, ramp: float) -> None:
+    served = page()
+    late = served.t_s >= 20.0
+    x = np.where(late, step_s + ramp * (served.t_s - 20.0), 0.0)
+    moved = replace(served, x_served_minus_label_s=x, rate=np.where(late, ramp, 0.0))
+    found = judge(moved, [says(0.0, name) for name in "abc"], np.arange(0.5, 40.0, 0.5), within_s=1.0)
+    assert all(WORDS[word] is Word.MOVED for word in found.word[found.t_s > 25.0])
+    assert Word.UNPROVED not in {WORDS[word] for word in found.word}

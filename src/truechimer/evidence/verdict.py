@@ -33,6 +33,9 @@ RECENT_S = 86_400.0
 LEAST_OPERATORS = 2
 """One operator alone proves nothing: nobody contradicts it."""
 
+RATE_FROM_S = 60.0
+"""The rate of the host's counter is taken from this much of proved time before a contradiction."""
+
 SLOPE_VALUES = 8
 """Beyond its last value a series is carried on along the line through this many values."""
 
@@ -53,6 +56,7 @@ class Why(StrEnum):
     NOBODY_HEARD = "no outside operator was heard around this second"
     ONE_OPERATOR = "only one operator was heard: nobody could contradict it"
     NO_MAJORITY = "no majority of the operators agreed"
+    OPERATORS_MOVED = "a majority of the operators left what they had said; against the host's counter only they moved"
     TOO_WIDE = "the operators leave a wider error than was asked for"
     BROKEN = "the log is broken before this second"
     DIFFERENT = "a record before this second does not follow from its readings"
@@ -75,6 +79,10 @@ class Wander:
         """Return the departure (s) over gaps (s)."""
         straight = 6.0 * (self.white_fm * np.sqrt(gap_s) + self.flicker_fm * gap_s)
         return np.asarray(straight + self.rate_change_per_s * gap_s * gap_s / 8.0)
+
+
+HOST_WANDER = Wander(3e-10, 1e-10, 1e-8, 300.0)
+"""A computer's quartz: 1e-8 per second is a board that warms by a kelvin in ten seconds at 1e-7 per kelvin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,9 +323,50 @@ def judge(served: Served, claims: Sequence[Claim], t_s: Floats, *, within_s: flo
         why[known & ~moved & (worst > within_s)] = _index(Why.TOO_WIDE)
         word[moved] = _MOVED
     middle = 0.5 * (utc_low + utc_high)
+    if (word == _MOVED).any():
+        others = _operators_moved(
+            served, t_s, word, line=safe, middle_s=middle, half_s=0.5 * (utc_high - utc_low), bound_s=bound
+        )
+        word[others], why[others] = _UNPROVED, _index(Why.OPERATORS_MOVED)
     return Moments(
         t_s, t_s + _filled(t_s, middle, served), word, why, error_low, error_high, bound, by, np.where(there, line, -1)
     )
+
+
+def _operators_moved(
+    served: Served,
+    t_s: Floats,
+    word: NDArray[np.int8],
+    *,
+    line: NDArray[np.int64],
+    middle_s: Floats,
+    half_s: Floats,
+    bound_s: Floats,
+) -> Flags:
+    """Return the moments of contradiction at which the operators moved against the host's counter, and what was served
+    did not, both counted from the last proved moment.
+
+    The counter's oscillator is a witness that neither can move. It is believed as far as an oscillator holds its rate;
+    where both moved, or neither by more than it may have itself, the contradiction stays what was served.
+    """
+    n = len(t_s)
+    index = np.arange(n)
+    proved = word == _PROVED
+    last = np.maximum.accumulate(np.where(proved, index, -1))
+    following = np.minimum.accumulate(np.where(proved, index, n)[::-1])[::-1]
+    p = np.maximum(last, 0)
+    # the counter's rate, from what the operators said while they and the service agreed: not from what was served
+    q = np.minimum(following[np.searchsorted(t_s, t_s[p] - RATE_FROM_S)], p)
+    span, dt = t_s[p] - t_s[q], t_s - t_s[p]
+    asked = (word == _MOVED) & (last >= 0) & (span > 0.0)
+    span = np.where(asked, span, 1.0)
+    straight = (middle_s[p] - middle_s[q]) / span * dt
+    x = served.x_served_minus_label_s[line] + served.rate[line] * (t_s - served.t_s[line])
+    unsure = (half_s[p] + half_s[q]) / span * dt
+    room = bound_s + bound_s[p] + unsure + HOST_WANDER.over(dt)
+    still = np.abs(x - x[p] - straight) <= room
+    left = np.abs(middle_s - middle_s[p] - straight) > room
+    return np.asarray(asked & still & left)
 
 
 def _filled(t_s: Floats, x_utc_minus_label_s: Floats, served: Served) -> Floats:

@@ -17,7 +17,7 @@ from truechimer.clocks.clock import ClockKind
 from truechimer.clocks.register import Register
 from truechimer.errors import TruechimerError
 from truechimer.evidence.record import Chain, RecordRejected, number_of, read
-from truechimer.evidence.verdict import Claim, Series, Served, Wander
+from truechimer.evidence.verdict import HOST_WANDER, Claim, Series, Served, Wander
 from truechimer.instants import LeapTable
 from truechimer.laboratory import run_start
 from truechimer.laboratory.run_start import RunStart
@@ -34,18 +34,15 @@ MOST_PATH = 4
 """Comparisons that one claim may be made of."""
 
 WANDERS: dict[ClockKind, Wander] = {
-    ClockKind.HOST: Wander(3e-10, 1e-10, 1e-8, 300.0),
-    ClockKind.LINK: Wander(3e-10, 1e-10, 1e-8, 300.0),
+    ClockKind.HOST: HOST_WANDER,
+    ClockKind.LINK: HOST_WANDER,
     ClockKind.OSCILLATOR: Wander(1e-11, 1e-11, 1e-10, 3600.0),
     ClockKind.RUBIDIUM: Wander(1e-11, 1e-13, 1e-17, DAY_S),
     ClockKind.CAESIUM: Wander(1e-11, 1e-14, 0.0, 10.0 * DAY_S),
     ClockKind.MASER: Wander(5e-13, 2e-15, 1e-19, 10.0 * DAY_S),
     ClockKind.FOUNTAIN: Wander(5e-13, 2e-15, 0.0, 10.0 * DAY_S),
 }
-"""What a clock of a kind may do between two readings, as its data sheets say at their worst, and six times that.
-
-A host's quartz: 1e-8 per second is a board that warms by a kelvin in ten seconds at 1e-7 per kelvin.
-"""
+"""What a clock of a kind may do between two readings, as its data sheets say at their worst, and six times that."""
 
 STATED = frozenset({ServiceState.STEERED.value, ServiceState.HOLDOVER.value})
 
