@@ -127,8 +127,8 @@ def select(
 
     With one operator alone its sources are believed as far as they agree (there is nobody to outvote it); with two that
     disagree there is no majority. A majority that contradicts what the laboratory expects, while somebody else (one in
-    quarantine too) confirms it, is no majority either: the laboratory's own clocks are a witness. Where nobody confirms the expectation, the
-    laboratory's clocks are the ones that moved.
+    quarantine too) confirms it, is no majority either: the laboratory's own clocks are a witness. Where nobody confirms
+    the expectation, the laboratory's clocks are the ones that moved.
     """
     if not candidates and not watched:
         return NO_SOURCE
