@@ -189,6 +189,16 @@ def wall_tai_ns(raw_ns: int | None = None) -> int:
     return pair.realtime_ns + TAI_MINUS_UTC_NS + (0 if raw_ns is None else raw_ns - pair.raw_ns)
 
 
+def door_error_s(found: NtpMeasurement) -> float:
+    """Return by how much a door's answer was off this host's clock (s); compare with the answer's `root_distance_s`.
+
+    That distance holds the bound which the door states and what this one question's way may have been off by: half
+    of its round trip, which a busy machine stretches far beyond a small bound.
+    """
+    assert found.server_tai_fs is not None
+    return (found.server_tai_fs - wall_tai_ns(found.raw_mid_ns) * 10**6) / 1e15
+
+
 def write_lab(folder: Path, text: str) -> Path:
     """Write LAB.toml."""
     path = folder / "LAB.toml"

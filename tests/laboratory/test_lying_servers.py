@@ -315,9 +315,9 @@ def judge_any_scene(seed: int) -> Scene:
 @pytest.mark.slow
 def test_no_minority_of_liars_of_any_kind_puts_a_page_outside_its_bound() -> None:
     """Failing seeds are printed; `judge_any_scene(seed)` repeats one."""
-    scenes = [judge_any_scene(seed) for seed in range(40)]
+    scenes = [judge_any_scene(seed) for seed in range(16)]
     served = [scene for scene in scenes if STEERED in scene.words]
-    assert len(served) > 30, "a bar that silence meets is none"
+    assert len(served) > 12, "a bar that silence meets is none"
 
 
 @pytest.mark.acceptance

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from tests.daemon_laboratory.laboratories import ask_door, free_udp_port, wall_tai_ns, write_lab
+from tests.daemon_laboratory.laboratories import ask_door, door_error_s, free_udp_port, write_lab
 
 CHRONYD = shutil.which("chronyd", path="/usr/sbin:/usr/local/sbin:/usr/bin") or "chronyd"
 UNITS_PER_S = 1 << 32
@@ -169,9 +169,9 @@ class Client:
             if not found.synchronised or found.server_tai_fs is None or found.delay_s is None:
                 continue
             self.synchronised += 1
-            error_s = abs(found.server_tai_fs - wall_tai_ns(found.raw_mid_ns) * 10**6) / 1e15
+            error_s = abs(door_error_s(found))
             # what the door states, and what this question's own way may have been off by
-            bound_s = found.root_dispersion_s + found.root_delay_s / 2.0 + found.delay_s / 2.0
+            bound_s = found.root_distance_s
             self.worst = max(self.worst, error_s / bound_s)
             if error_s > bound_s:
                 self.wrong.append(f"{error_s * 1e6:.1f} us off, {bound_s * 1e6:.1f} us stated")
