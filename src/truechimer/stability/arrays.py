@@ -1,7 +1,6 @@
 """The sums of `loops.py` in NumPy: what runs where Numba is absent, what counts where points are missing.
 
-It checks nothing and divides by nothing. Lanes are summed in the order of `loops.py`, so the plain second and third
-differences agree to the last bit; window sums agree to about 1e-14.
+It checks nothing and divides by nothing. Lanes are summed in the order of `loops.py`, so most agree to the last bit.
 """
 
 import numpy as np
@@ -9,6 +8,8 @@ import numpy as np
 from truechimer.stability.curve import Floats
 
 LANES = 256
+BLOCK = 256 * LANES
+TURN = 6755399441055744.0
 
 
 def squares(d: Floats) -> float:
@@ -17,11 +18,22 @@ def squares(d: Floats) -> float:
 
 
 def _in_lanes(values: Floats) -> float:
-    whole = values.size // LANES * LANES
     lanes = np.zeros(LANES)
+    _into_lanes(lanes, values)
+    return _folded(lanes)
+
+
+def _into_lanes(lanes: Floats, values: Floats) -> None:
+    """Add values, one lane after the other, to what the lanes hold."""
+    whole = values.size // LANES * LANES
     if whole:
-        lanes += np.add.reduce(values[:whole].reshape(-1, LANES), axis=0)
+        rows = values[:whole].reshape(-1, LANES)
+        rows[0] += lanes
+        np.add.reduce(rows, axis=0, out=lanes)
     lanes[: values.size - whole] += values[whole:]
+
+
+def _folded(lanes: Floats) -> float:
     while lanes.size > 1:
         half = lanes.size // 2
         lanes = lanes[:half] + lanes[half:]
@@ -78,9 +90,80 @@ def window_sums(d: Floats, m: int) -> Floats:
     return np.asarray(sums)
 
 
-def window_sums_of_second_differences(x: Floats, m: int) -> float:
-    """As `loops.window_sums_of_second_differences`."""
-    return squares(window_sums(second_difference(x, m), m))
+def farthest_from_line(x: Floats, base: float, slope: float) -> float:
+    """As `loops.farthest_from_line`."""
+    return float(np.max(np.abs((x - base) - slope * np.arange(x.size, dtype=np.float64))))
+
+
+def running_sums(x: Floats, grid: float, base: float, slope: float, parts: Floats) -> None:
+    """As `loops.running_sums`."""
+    turn = TURN * grid
+    near = (x + turn) - turn
+    parts[:, 0] = 0.0
+    np.cumsum(x - near, out=parts[1, 1:])
+    near -= base
+    near -= slope * np.arange(x.size, dtype=np.float64)
+    np.cumsum(near, out=parts[0, 1:])
+
+
+def window_squares(coarse: Floats, fine: Floats, m: int) -> float:
+    """As `loops.window_squares`, in blocks that keep its lanes."""
+    lanes = np.zeros(LANES)
+    terms = coarse.size - 3 * m
+    for start in range(0, terms, BLOCK):
+        stop = min(start + BLOCK, terms)
+        d = _window_differences(coarse, m, start, stop)
+        d += _window_differences(fine, m, start, stop)
+        d *= d
+        _into_lanes(lanes, d)
+    return _folded(lanes)
+
+
+def _window_differences(p: Floats, m: int, start: int, stop: int) -> Floats:
+    """Return (p(i+3m) - p(i)) - 3 (p(i+2m) - p(i+m)) for start <= i < stop."""
+    outer = p[start + 3 * m : stop + 3 * m] - p[start:stop]
+    inner = p[start + 2 * m : stop + 2 * m] - p[start + m : stop + m]
+    inner *= 3.0
+    outer -= inner
+    return outer
+
+
+def reflected_differences(x: Floats, m: int) -> list[Floats]:
+    """Return the second differences about the phases within m of an end of the record that is reflected there: those
+    that reach back over its beginning, over both ends, and on over its end.
+    """
+    last = x.size - 1
+    head, onward = min(m, last), max(last - m + 1, 1)
+    near, far = min(head, onward), max(head, onward)
+    return [
+        (x[m + 1 : m + near] - x[1:near]) - _over_beginning(x, m, 1, near),
+        _over_end(x, m, onward, head) - _over_beginning(x, m, onward, head),
+        _over_end(x, m, far, last) - (x[far:last] - x[far - m : last - m]),
+    ]
+
+
+def _over_beginning(x: Floats, m: int, start: int, stop: int) -> Floats:
+    """Return x(i) - x*(i-m) for start <= i < stop <= m."""
+    if start >= stop:
+        return np.zeros(0)
+    return np.asarray((x[start:stop] - x[0]) + (x[m - stop + 1 : m - start + 1][::-1] - x[0]))
+
+
+def _over_end(x: Floats, m: int, start: int, stop: int) -> Floats:
+    """Return x*(i+m) - x(i) for last - m < start <= i < stop."""
+    if start >= stop:
+        return np.zeros(0)
+    last = x.size - 1
+    far = 2 * last - m
+    return np.asarray((x[last] - x[start:stop]) + (x[last] - x[far - stop + 1 : far - start + 1][::-1]))
+
+
+def reflected_squares(x: Floats, m: int) -> float:
+    """As `loops.reflected_squares`."""
+    lanes = np.zeros(LANES)
+    for d in reflected_differences(x, m):
+        _into_lanes(lanes, d * d)
+    return _folded(lanes)
 
 
 def squares_there(d: Floats) -> tuple[float, int]:

@@ -15,7 +15,7 @@ from truechimer.stability.curve import StabilityCurve
 from truechimer.stability.degrees import Degrees
 from truechimer.stability.factors import Factors
 from truechimer.stability.series import Series
-from truechimer.stability.statistics import DEFAULT_CI, Statistic, Value, curve_of, root
+from truechimer.stability.statistics import DEFAULT_CI, Spread, Statistic, Value, curve_of, root, spread_over
 
 
 def _adev_at(series: Series, m: int) -> Value:
@@ -34,12 +34,14 @@ def _ohdev_at(series: Series, m: int) -> Value:
     return root(sums.third_differences(series, m, overlapping=True), 6.0, m * series.tau0_s)
 
 
-def _mdev_at(series: Series, m: int) -> Value:
-    return root(sums.window_sums_of_second_differences(series, m), 2.0, m * (m * series.tau0_s))
+def _mdev_at_all(series: Series, factors: list[int], spread: Spread) -> list[Value]:
+    windows = sums.WindowSums(series)
+    return spread_over(spread, lambda m: root(windows.at(m), 2.0, m * (m * series.tau0_s)), factors)
 
 
-def _tdev_at(series: Series, m: int) -> Value:
-    return root(sums.window_sums_of_second_differences(series, m), 6.0, float(m))
+def _tdev_at_all(series: Series, factors: list[int], spread: Spread) -> list[Value]:
+    windows = sums.WindowSums(series)
+    return spread_over(spread, lambda m: root(windows.at(m), 6.0, float(m)), factors)
 
 
 def _allan_degrees(alpha: int, m: int, terms: int, _n_phases: int) -> Degrees:
@@ -64,8 +66,8 @@ def _modified_degrees(alpha: int, m: int, terms: int, _n_phases: int) -> Degrees
 
 ADEV = Statistic("adev", _adev_at, span=2, degrees=_allan_degrees_apart)
 OADEV = Statistic("oadev", _oadev_at, span=2, degrees=_allan_degrees)
-MDEV = Statistic("mdev", _mdev_at, span=3, spare=1, degrees=_modified_degrees, averages_phase=True)
-TDEV = Statistic("tdev", _tdev_at, span=3, spare=1, degrees=_modified_degrees, averages_phase=True)
+MDEV = Statistic("mdev", all_at=_mdev_at_all, span=3, spare=1, degrees=_modified_degrees, averages_phase=True)
+TDEV = Statistic("tdev", all_at=_tdev_at_all, span=3, spare=1, degrees=_modified_degrees, averages_phase=True)
 HDEV = Statistic("hdev", _hdev_at, span=3, degrees=_hadamard_degrees_apart)
 OHDEV = Statistic("ohdev", _ohdev_at, span=3, degrees=_hadamard_degrees)
 

@@ -8,16 +8,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from truechimer.stability import arrays_long
-from truechimer.stability.arrays import runs
-from truechimer.stability.curve import Floats, SeriesRejected
+from truechimer.stability.curve import Floats
 from truechimer.stability.series import Series, without_line
-from truechimer.stability.sums import NOTHING, Sum, compiled, second_differences
+from truechimer.stability.sums import NOTHING, Sum, compiled, runs_of
 
 
 def _straight_runs(series: Series) -> Iterator[Floats]:
-    for piece in series.pieces:
-        for run in runs(piece.x_s) if series.has_gaps else [piece.x_s]:
-            yield without_line(run)
+    for run in runs_of(series):
+        yield without_line(run)
 
 
 def theo1(series: Series, m: int) -> Sum:
@@ -76,48 +74,3 @@ def parabolic(series: Series, m: int) -> Sum:
         else:
             total += Sum(arrays_long.parabolic_terms(x, m), terms)
     return total
-
-
-def reflected_record(series: Series, m: int) -> Sum:
-    """TOTDEV: squares of second differences about every inner point of the record reflected about its end points.
-
-    The inner ones are OADEV's; at the ends x(i) - x*(i-m) is (x(i) - x(0)) + (x(m-i) - x(0)), differences of phases
-    that are there, so nothing is lost to a large offset.
-    """
-    if len(series.pieces) > 1:
-        row = series.pieces[0].first + series.pieces[0].x_s.size - 1
-        raise SeriesRejected(
-            f"frequency {row} is missing; the total deviation reflects a whole record: give phases, or one stretch",
-            row=row,
-        )
-    x = series.pieces[0].x_s
-    last = x.size - 1
-    if not np.isfinite(x[0]) or not np.isfinite(x[last]):
-        raise SeriesRejected(
-            "the first or last phase is missing; the total deviation reflects about both: cut the record there",
-            row=0 if not np.isfinite(x[0]) else last,
-        )
-    found = second_differences(series, m, overlapping=True) if last >= 2 * m else NOTHING
-    head = np.arange(1, min(m, last), dtype=np.int64)
-    tail = np.arange(max(last - m + 1, head.size + 1), last, dtype=np.int64)
-    edges = np.concatenate([head, tail])
-    if edges.size:
-        d = _onwards(x, edges, m, last) - _backwards(x, edges, m)
-        there = d[np.isfinite(d)]
-        found += Sum(float(there @ there), int(there.size))
-    return found
-
-
-def _backwards(x: Floats, i: np.ndarray, m: int) -> Floats:
-    """Return x(i) - x*(i-m)."""
-    back = i - m
-    outside = (x[i] - x[0]) + (x[np.abs(back)] - x[0])
-    return np.asarray(np.where(back < 0, outside, x[i] - x[np.abs(back)]))
-
-
-def _onwards(x: Floats, i: np.ndarray, m: int, last: int) -> Floats:
-    """Return x*(i+m) - x(i)."""
-    on = i + m
-    mirrored = np.where(on > last, 2 * last - on, on)
-    outside = (x[last] - x[i]) + (x[last] - x[mirrored])
-    return np.asarray(np.where(on > last, outside, x[mirrored] - x[i]))

@@ -15,8 +15,8 @@ from truechimer.kernel import kernel
 from truechimer.stability.curve import Floats
 
 LANES = 256
-ANCHOR = 1024
-"""A running sum is computed anew at least every max(m, ANCHOR) steps, so that roundings do not pile up."""
+TURN = 6755399441055744.0
+"""1.5 * 2^52: a number plus and minus `TURN * grid` is rounded to the grid, a power of two."""
 
 
 @kernel
@@ -65,73 +65,90 @@ def third_differences(x: Floats, m: int) -> float:
 
 
 @kernel
-def window_of_second_differences(x: Floats, m: int, start: int) -> float:
-    """Return the sum over k < m of the second difference at start + k."""
-    x0 = x[start:]
-    x1 = x[start + m :]
-    x2 = x[start + 2 * m :]
+def farthest_from_line(x: Floats, base: float, slope: float) -> float:
+    """Return the largest |x(i) - base - slope i|; x without gaps."""
     lanes = np.zeros(LANES)
-    for k0 in range(0, m, LANES):
-        a = x0[k0 : k0 + LANES]
-        b = x1[k0 : k0 + LANES]
-        c = x2[k0 : k0 + LANES]
-        for k in range(min(LANES, m - k0)):
-            lanes[k] += (c[k] - b[k]) - (b[k] - a[k])
+    for i in range(0, x.size, LANES):
+        width = min(LANES, x.size - i)
+        a = x[i : i + width]
+        for j in range(width):
+            lanes[j] = max(lanes[j], abs((a[j] - base) - slope * (i + j)))
+    best = 0.0
+    for j in range(LANES):
+        best = max(best, lanes[j])
+    return best
+
+
+@kernel
+def running_sums(x: Floats, grid: float, base: float, slope: float, parts: Floats) -> None:
+    """Write the running sums of x in two parts, (2, n + 1), each from 0 on; `running_sums.py` says which."""
+    turn = TURN * grid
+    whole = 0.0
+    rest = 0.0
+    coarse, fine = parts[0], parts[1]
+    coarse[0] = 0.0
+    fine[0] = 0.0
+    for i in range(x.size):
+        near = (x[i] + turn) - turn
+        whole += (near - base) - slope * i
+        rest += x[i] - near
+        coarse[i + 1] = whole
+        fine[i + 1] = rest
+
+
+@kernel
+def window_squares(coarse: Floats, fine: Floats, m: int) -> float:
+    """Return the sum over i of [sum over k < m of the second difference at i+k]^2, N - 3m + 1 terms."""
+    terms = coarse.size - 3 * m
+    lanes = np.zeros(LANES)
+    for i in range(0, terms, LANES):
+        width = min(LANES, terms - i)
+        a0 = coarse[i : i + width]
+        a1 = coarse[i + m : i + m + width]
+        a2 = coarse[i + 2 * m : i + 2 * m + width]
+        a3 = coarse[i + 3 * m : i + 3 * m + width]
+        b0 = fine[i : i + width]
+        b1 = fine[i + m : i + m + width]
+        b2 = fine[i + 2 * m : i + 2 * m + width]
+        b3 = fine[i + 3 * m : i + 3 * m + width]
+        for j in range(width):
+            whole = (a3[j] - a0[j]) - 3.0 * (a2[j] - a1[j])
+            d = whole + ((b3[j] - b0[j]) - 3.0 * (b2[j] - b1[j]))
+            lanes[j] += d * d
     return fold(lanes)
 
 
 @kernel
-def window_sums_of_second_differences(x: Floats, m: int) -> float:
-    """Return the sum over i of [sum over k < m of the second difference at i+k]^2, N - 3m + 1 terms; x without gaps.
-
-    Four running sums go side by side: one alone waits for itself at every step.
+def reflected_squares(x: Floats, m: int) -> float:
+    """Return the sum of squares that the total deviation adds to OADEV's: second differences about the phases within
+    m of an end, where x*(-i) = 2 x(0) - x(i), and x*(last + i) = 2 x(last) - x(last - i); x without gaps.
     """
-    terms = x.size - 3 * m + 1
-    total = 0.0
-    block = max(m, ANCHOR)
-    for start in range(0, terms, 4 * block):
-        count = min(4 * block, terms - start)
-        width = count // 4
-        if width < 64:
-            total += _windows(x, m, start, count)
-            continue
-        w0 = window_of_second_differences(x, m, start)
-        w1 = window_of_second_differences(x, m, start + width)
-        w2 = window_of_second_differences(x, m, start + 2 * width)
-        w3 = window_of_second_differences(x, m, start + 3 * width)
-        p0 = w0 * w0
-        p1 = w1 * w1
-        p2 = w2 * w2
-        p3 = w3 * w3
-        a0, a1, a2, a3 = x[start:], x[start + m :], x[start + 2 * m :], x[start + 3 * m :]
-        b0, b1, b2, b3 = a0[width:], a1[width:], a2[width:], a3[width:]
-        c0, c1, c2, c3 = b0[width:], b1[width:], b2[width:], b3[width:]
-        d0, d1, d2, d3 = c0[width:], c1[width:], c2[width:], c3[width:]
-        for k in range(width - 1):
-            w0 += ((a3[k] - a2[k]) - (a2[k] - a1[k])) - ((a2[k] - a1[k]) - (a1[k] - a0[k]))
-            w1 += ((b3[k] - b2[k]) - (b2[k] - b1[k])) - ((b2[k] - b1[k]) - (b1[k] - b0[k]))
-            w2 += ((c3[k] - c2[k]) - (c2[k] - c1[k])) - ((c2[k] - c1[k]) - (c1[k] - c0[k]))
-            w3 += ((d3[k] - d2[k]) - (d2[k] - d1[k])) - ((d2[k] - d1[k]) - (d1[k] - d0[k]))
-            p0 += w0 * w0
-            p1 += w1 * w1
-            p2 += w2 * w2
-            p3 += w3 * w3
-        total += (p0 + p1) + (p2 + p3)
-        if count % 4:
-            total += _windows(x, m, start + 4 * width, count % 4)
-    return total
-
-
-@kernel
-def _windows(x: Floats, m: int, start: int, count: int) -> float:
-    """As `window_sums_of_second_differences`, for `count` terms from `start` on."""
-    x0, x1, x2, x3 = x[start:], x[start + m :], x[start + 2 * m :], x[start + 3 * m :]
-    window = window_of_second_differences(x, m, start)
-    part = window * window
-    for k in range(count - 1):
-        window += ((x3[k] - x2[k]) - (x2[k] - x1[k])) - ((x2[k] - x1[k]) - (x1[k] - x0[k]))
-        part += window * window
-    return part
+    last = x.size - 1
+    lanes = np.zeros(LANES)
+    head = min(m, last)
+    onward = max(last - m + 1, 1)
+    for i in range(1, min(head, onward), LANES):
+        width = min(LANES, min(head, onward) - i)
+        here, on, back = x[i : i + width], x[i + m : i + m + width], x[m - i - width + 1 : m - i + 1]
+        for j in range(width):
+            d = (on[j] - here[j]) - ((here[j] - x[0]) + (back[width - 1 - j] - x[0]))
+            lanes[j] += d * d
+    for i in range(onward, head, LANES):
+        width = min(LANES, head - i)
+        far = 2 * last - m - i
+        here, on, back = x[i : i + width], x[far - width + 1 : far + 1], x[m - i - width + 1 : m - i + 1]
+        for j in range(width):
+            later = (x[last] - here[j]) + (x[last] - on[width - 1 - j])
+            d = later - ((here[j] - x[0]) + (back[width - 1 - j] - x[0]))
+            lanes[j] += d * d
+    for i in range(max(onward, head), last, LANES):
+        width = min(LANES, last - i)
+        far = 2 * last - m - i
+        here, on, back = x[i : i + width], x[far - width + 1 : far + 1], x[i - m : i - m + width]
+        for j in range(width):
+            d = ((x[last] - here[j]) + (x[last] - on[width - 1 - j])) - (here[j] - back[j])
+            lanes[j] += d * d
+    return fold(lanes)
 
 
 @kernel

@@ -113,11 +113,12 @@ def _with_phase_noise(series: Series, factors: Ints, found: Floats) -> Floats:
         return found
     at = np.clip(np.round(np.log2(factors)).astype(np.int64) - 1, 0, octaves.size - 1)
     ratio = np.ones(octaves.size)
+    windows = sums.WindowSums(series)
     for k, m in enumerate(octaves.tolist()):
         here = found[at == k]
         if here.size and np.all(here == 2.0):
             continue
-        modified = sums.window_sums_of_second_differences(series, m)
+        modified = windows.at(m)
         plain = sums.second_differences(series, m, overlapping=True)
         allan = plain.total / plain.terms
         ratio[k] = modified.total / modified.terms / (m * m) / allan if allan > 0.0 else 1.0

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,8 +18,24 @@ from truechimer.stability.factors import Factors, chosen
 from truechimer.stability.series import Series, make_series
 from truechimer.stability.sums import Sum
 
-Spread = Callable[[Callable[[int], "Value"], Iterable[int]], Iterable["Value"]]
-"""How the averaging factors are worked off: `map`, or the `map` of a pool of threads (kernels release the lock)."""
+Spread = Callable[..., Iterable[Any]]
+"""How pieces of work are worked off: `map`, or the `map` of a pool of threads (kernels release the lock)."""
+
+PORTIONS = 64
+"""Into how many portions many small pieces of work are put together, so that a pool is not asked for each of them."""
+
+Work = TypeVar("Work")
+Done = TypeVar("Done")
+
+
+def spread_over(spread: Spread, do: Callable[[Work], Done], work: list[Work]) -> list[Done]:
+    """Return what `do` makes of each piece of work, in their order; bit for bit the same whatever `spread` is."""
+    size = max(1, len(work) // PORTIONS)
+    portions = [work[k : k + size] for k in range(0, len(work), size)]
+    done: list[Done] = []
+    for portion in spread(lambda each: [do(one) for one in each], portions):
+        done += portion
+    return done
 
 
 BIASES = ("none", "sp1065")
@@ -43,17 +59,18 @@ def root(found: Sum, divisor: float, scale: float) -> Value:
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """One statistic: `at(series, m)`, and what a record must have for it: span * m + 1 - spare phases.
+    """One statistic: `at(series, m)`, or `all_at(series, factors, spread)` where that shares work, and what a record
+    must have for it: span * m + 1 - spare phases.
 
     `tau_factor`: tau = tau_factor * m * tau0. `least`, `even`, `octave`: which factors there are. `degrees`: its edf,
     None where no distribution is known. `averages_phase`: as for `noise_identification.identify`.
     `bias(alpha, m, n_phases)`: the expectation of the squared value over the variance that it stands for, where SP 1065
-    states it. `all_at(series, factors)`: every factor at once, where that shares work.
+    states it.
     """
 
     name: str
-    at: Callable[[Series, int], Value]
-    span: int
+    at: Callable[[Series, int], Value] | None = None
+    span: int = 1
     spare: int = 0
     tau_factor: float = 1.0
     least: int = 1
@@ -62,7 +79,7 @@ class Statistic:
     degrees: DegreesOf | None = None
     averages_phase: bool = False
     bias: Callable[[int, int, int], float] | None = None
-    all_at: Callable[[Series, list[int]], list[Value]] | None = None
+    all_at: Callable[[Series, list[int], Spread], list[Value]] | None = None
 
     def most(self, n_phases: int) -> int:
         """Return the largest averaging factor that a record of `n_phases` allows."""
@@ -92,10 +109,7 @@ def curve_of(
     factors, skipped = chosen(
         m, statistic.most(series.n_phases), least=statistic.least, even=statistic.even, octave=statistic.octave
     )
-    if statistic.all_at is not None:
-        found = statistic.all_at(series, factors.tolist())
-    else:
-        found = list((spread or map)(partial(statistic.at, series), factors.tolist()))
+    found = _values(statistic, series, factors.tolist(), spread or map)
     value = np.array([each.value for each in found], dtype=np.float64)
     terms = np.array([each.terms for each in found], dtype=np.int64)
     there = terms > 0
@@ -127,6 +141,13 @@ def curve_of(
         bias=bias if statistic.bias is not None else "none",
         skipped=(*skipped, *lost),
     )
+
+
+def _values(statistic: Statistic, series: Series, factors: list[int], spread: Spread) -> list[Value]:
+    if statistic.all_at is not None:
+        return statistic.all_at(series, factors, spread)
+    assert statistic.at is not None
+    return spread_over(spread, partial(statistic.at, series), factors)
 
 
 def _biases(bias: Callable[[int, int, int], float], factors: Ints, noise: Floats, n_phases: int) -> Floats:

@@ -3,11 +3,14 @@
 It knows no averaging time and no interval: those are `deviations.py` and `confidence.py`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from truechimer.stability import arrays
-from truechimer.stability.curve import Floats
+from truechimer.stability.curve import Floats, SeriesRejected
+from truechimer.stability.running_sums import running_sums
 from truechimer.stability.series import Piece, Series
 
 
@@ -23,7 +26,6 @@ class Sum:
 
 
 NOTHING = Sum(0.0, 0)
-OfPhases = Callable[[Floats, int], float]
 Terms = Callable[[Floats, int], Floats]
 
 
@@ -49,23 +51,40 @@ def first_differences(series: Series, m: int) -> Sum:
     return _differences(series, m, order=1, overlapping=True)
 
 
-def window_sums_of_second_differences(series: Series, m: int) -> Sum:
-    """Squares of sums of m neighbouring second differences. Every phase of the 3m must be there."""
-    whole = _window_loop()
-    total = NOTHING
+class WindowSums:
+    """Squares of sums of m neighbouring second differences, for any m; every phase of the 3m must be there.
+
+    The running sums of a record are made once, here.
+    """
+
+    def __init__(self, series: Series) -> None:
+        self._runs = [running_sums(run, compiled=compiled()) for run in runs_of(series)]
+
+    def at(self, m: int) -> Sum:
+        """Return the sum at averaging factor m."""
+        squares = _loop("window_squares")
+        total = NOTHING
+        for run in self._runs:
+            terms = run.coarse.size - 3 * m
+            if terms > 0:
+                total += Sum(squares(run.coarse, run.fine, m), terms)
+        return total
+
+
+def runs_of(series: Series) -> Iterator[Floats]:
+    """Return the stretches of phases without a gap."""
     for piece in series.pieces:
-        for run in arrays.runs(piece.x_s) if series.has_gaps else [piece.x_s]:
-            if run.size >= 3 * m:
-                total += Sum(whole(run, m), run.size - 3 * m + 1)
-    return total
+        yield from arrays.runs(piece.x_s) if series.has_gaps else [piece.x_s]
 
 
-def _window_loop() -> OfPhases:
+def _loop(name: str) -> Callable[..., float]:
+    """Return the loop of this name: machine code, or NumPy where there is none."""
     if compiled():
         from truechimer.stability import loops
 
-        return loops.window_sums_of_second_differences
-    return arrays.window_sums_of_second_differences
+        found: Callable[..., float] = getattr(loops, name)
+        return found
+    return getattr(arrays, name)  # type: ignore[no-any-return]
 
 
 _OF_ORDER: dict[int, tuple[str, Terms]] = {
@@ -77,12 +96,7 @@ _OF_ORDER: dict[int, tuple[str, Terms]] = {
 
 def _differences(series: Series, m: int, *, order: int, overlapping: bool) -> Sum:
     name, terms_of = _OF_ORDER[order]
-    if compiled():
-        from truechimer.stability import loops
-
-        whole: OfPhases = getattr(loops, name)
-    else:
-        whole = getattr(arrays, name)
+    whole = _loop(name)
     total = NOTHING
     for piece in series.pieces:
         x, stride = (piece.x_s, m) if overlapping else (_every(piece, m), 1)
@@ -100,3 +114,30 @@ def _every(piece: Piece, m: int) -> Floats:
     """Return the phases at the record's multiples of m, contiguous."""
     start = -piece.first % m
     return piece.x_s[start::m].copy() if m > 1 else piece.x_s
+
+
+def reflected(series: Series, m: int) -> Sum:
+    """TOTDEV: squares of second differences about every inner point of the record reflected about its end points.
+
+    The inner ones are OADEV's; at the ends x(i) - x*(i-m) is (x(i) - x(0)) + (x(m-i) - x(0)), differences of phases
+    that are there, so nothing is lost to a large offset.
+    """
+    if len(series.pieces) > 1:
+        row = series.pieces[0].first + series.pieces[0].x_s.size - 1
+        raise SeriesRejected(
+            f"frequency {row} is missing; the total deviation reflects a whole record: give phases, or one stretch",
+            row=row,
+        )
+    x = series.pieces[0].x_s
+    last = x.size - 1
+    if not np.isfinite(x[0]) or not np.isfinite(x[last]):
+        raise SeriesRejected(
+            "the first or last phase is missing; the total deviation reflects about both: cut the record there",
+            row=0 if not np.isfinite(x[0]) else last,
+        )
+    inner = second_differences(series, m, overlapping=True)
+    if series.has_gaps:
+        for d in arrays.reflected_differences(x, m):
+            inner += Sum(*arrays.squares_there(d))
+        return inner
+    return inner + Sum(_loop("reflected_squares")(x, m), last - 1 - inner.terms)

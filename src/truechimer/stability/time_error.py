@@ -15,7 +15,7 @@ from truechimer.stability import arrays, sums
 from truechimer.stability.curve import Floats, StabilityCurve
 from truechimer.stability.factors import Factors
 from truechimer.stability.series import Piece, Series
-from truechimer.stability.statistics import DEFAULT_CI, Statistic, Value, curve_of, root
+from truechimer.stability.statistics import DEFAULT_CI, Spread, Statistic, Value, curve_of, root
 
 
 def _with_rate(series: Series) -> Series:
@@ -33,7 +33,7 @@ def _tierms_at(series: Series, m: int) -> Value:
     return root(sums.first_differences(_with_rate(series), m), 1.0, 1.0)
 
 
-def _mtie_at_all(series: Series, factors: list[int]) -> list[Value]:
+def _mtie_at_all(series: Series, factors: list[int], _spread: Spread) -> list[Value]:
     """Largest ranges of all windows: those of 2^k samples by doubling, any other from two that overlap."""
     largest = dict.fromkeys(factors, -np.inf)
     windows = dict.fromkeys(factors, 0)
@@ -76,11 +76,7 @@ def _windows_with_two(x: Floats, m: int) -> int:
     return int(np.count_nonzero(before[m + 1 :] - before[: -m - 1] >= 2))
 
 
-def _mtie_at(series: Series, m: int) -> Value:
-    return _mtie_at_all(series, [m])[0]
-
-
-MTIE = Statistic("mtie", _mtie_at, span=1, all_at=_mtie_at_all)
+MTIE = Statistic("mtie", span=1, all_at=_mtie_at_all)
 TIERMS = Statistic("tierms", _tierms_at, span=1)
 
 

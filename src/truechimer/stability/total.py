@@ -19,7 +19,7 @@ from truechimer.stability.statistics import DEFAULT_CI, Spread, Statistic, Value
 
 
 def _totdev_at(series: Series, m: int) -> Value:
-    return root(long_sums.reflected_record(series, m), 2.0, m * series.tau0_s)
+    return root(sums.reflected(series, m), 2.0, m * series.tau0_s)
 
 
 def _mtotdev_at(series: Series, m: int) -> Value:
