@@ -1,6 +1,6 @@
 """Start a command with the main pieces of the unit's sandbox, by hand: a mount namespace in which everything but one
 folder is read-only and foreign processes are hidden, another user, no capability, no new privilege, no new machine
-code. (systemd itself runs on no test machine.)
+code. (systemd itself: test_real_systemd.py.)
 
     python sandboxed.py FOLDER UID WORD..
 """

@@ -102,7 +102,7 @@ def test_all_faults_are_listed_at_once_and_nothing_is_made(tmp_path: Path) -> No
         write_lab(tmp_path, lab)
         before = sorted(path.name for path in tmp_path.iterdir())
         found = verb(tmp_path, "up", "LAB.toml")
-    assert found.returncode == 1
+    assert found.returncode == 2
     for what in ("silence_s", "nonsense", "two clocks are named a", "not-here.csv", "leap.list", "port", "nothing was"):
         assert what in found.stderr, found.stderr
     assert "Traceback" not in found.stderr
@@ -118,7 +118,7 @@ def test_the_first_start_writes_out_its_software_key_and_refuses_what_it_cannot_
     # others can read the key
     (tmp_path / "policy" / "operator.key").chmod(0o644)
     found = verb(tmp_path, "up", "LAB.toml", "--for", "0.5")
-    assert found.returncode == 1
+    assert found.returncode == 2
     assert "chmod 600" in found.stderr
     (tmp_path / "policy" / "operator.key").chmod(0o600)
     # the file takes its word back

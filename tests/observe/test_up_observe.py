@@ -100,7 +100,7 @@ def test_it_ends_by_itself_and_by_sigterm_and_keys_of_others_are_no_concern(tmp_
     key = tmp_path / "policy" / "operator.key"
     key.write_text("not a key\n")
     key.chmod(0o644)
-    assert verb(tmp_path, "up", "LAB.toml", "--for", "0.5").returncode == 1, "in service such a key is a fault"
+    assert verb(tmp_path, "up", "LAB.toml", "--for", "0.5").returncode == 2, "in service such a key is a fault"
     assert verb(tmp_path, "up", "LAB.toml", "--observe", "--for", "0.5").returncode == 0
     with up(tmp_path, "--observe") as running:
         until(running.ask)

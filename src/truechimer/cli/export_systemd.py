@@ -179,7 +179,7 @@ def unit(needs: Needs) -> str:
         "# The main process alone is ended: doors outlive a laboratory that was killed, and the next takes them over.",
         "KillMode=process",
         "Restart=on-failure",
-        "# 1: records were not written at the end; 2: the file, the policy or the records refuse, and will again",
+        "# 1: another program has a port, or records wait; 2: the file, policy or records refuse, and will again",
         "RestartPreventExitStatus=2",
         "RestartSec=1",
         f"WatchdogSec={WATCHDOG_S}",
@@ -242,10 +242,10 @@ def sysusers(needs: Needs) -> str:
 def install_steps(needs: Needs, out: Path) -> list[str]:
     """Return the lines that an administrator runs."""
     base = out / f"truechimer-{needs.name}"
-    steps = [f"cp {_shell(f'{base}.service')} /etc/systemd/system/"]
+    steps = [f"install -m 644 {_shell(f'{base}.service')} /etc/systemd/system/"]
     if needs.user == USER:
         steps = [
-            f"cp {_shell(f'{base}.sysusers.conf')} /etc/sysusers.d/truechimer.conf && systemd-sysusers",
+            f"install -D -m 644 {_shell(f'{base}.sysusers.conf')} /etc/sysusers.d/truechimer.conf && systemd-sysusers",
             *steps,
         ]
     steps.append(f"chown -R {needs.user}: {_shell(str(needs.folder))}")

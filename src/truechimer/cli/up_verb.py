@@ -1,8 +1,8 @@
 """`truechimer up LAB.toml`: run a laboratory.
 
 It checks everything first and starts nothing where there is a fault. Exit status: 0 after an orderly end (SIGTERM,
-Ctrl-C, `--for`); 1 where the file has faults, or where at the end records had not been written; 2 for wrong use, or
-where policy, records or a door refuse.
+Ctrl-C, `--for`); 1 where another program has a port, or where at the end records had not been written: the next start
+may do better; 2 for wrong use, or where the file has faults, or policy, records or a door refuse: it will not.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
         print(fault, file=sys.stderr)
     if checked.lab is None:
         print(f"{options.lab}: nothing was started", file=sys.stderr)
-        return 1
+        return _status_of(checked)
     clocks = HostClocks()
     with ExitStack() as ends:
         ends.callback(notify.close)
@@ -56,6 +56,12 @@ def main(argv: list[str]) -> int:
         ends.callback(laboratory.close)
         status = _run(laboratory, options, ends)
     return 1 if laboratory.journal.waiting else status
+
+
+def _status_of(checked: "CheckedLab") -> int:
+    """Return the exit status for a file with faults: 1 where it is the machine that is not ready, else 2."""
+    faults = {one.rule for one in checked.findings if one.severity.value == "error"}
+    return 1 if faults == {"port-in-use"} else 2
 
 
 def _laboratory(checked: CheckedLab, clocks: HostClocks, hold: Hold, early: dict[Listener, doors.Door]) -> "Laboratory":

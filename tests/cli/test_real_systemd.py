@@ -1,0 +1,263 @@
+"""The exported unit under a real systemd, in a machine of its own: started as the guide has it, killed, hung, stopped,
+broken, started again with the machine, and beside Debian's own chronyd.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cli.systemd_machine import PROGRAM, Machine, cannot, machine
+from tests.daemon_faults.laboratories import LAB as SIMULATED_LAB
+from tests.daemon_faults.laboratories import write_lab
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.needs_systemd_analyze, pytest.mark.needs_netns]
+
+UNIT = "truechimer-north"
+NTP_PORT, CONSOLE_PORT = 123, 11126
+NET_BIND_SERVICE = 1 << 10
+FILTERED = "2"
+DOORS = f"""
+[[listener]]
+protocol = "ntp"
+address = "127.0.0.1"
+port = {NTP_PORT}
+[[listener]]
+protocol = "console"
+address = "127.0.0.1"
+port = {CONSOLE_PORT}
+"""
+ASKING = """
+import socket, sys, time
+out = open(sys.argv[1], "w", buffering=1)
+while True:
+    began = time.monotonic()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.settimeout(0.2)
+        try:
+            asking.sendto(b"\\x23" + bytes(39) + b"12345678", ("127.0.0.1", 123))
+            leap = asking.recv(200)[0] >> 6
+        except OSError:
+            leap = -1
+    out.write(f"{began} {leap}\\n")
+    time.sleep(max(0.0, began + 0.02 - time.monotonic()))
+"""
+MOST_SILENCE_AFTER_A_KILL_S = 0.5
+"""A door that is left answers on; two questions of a busy machine may be late."""
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Machine]:
+    reason = cannot()
+    if reason is not None:
+        pytest.skip(reason)
+    with machine(tmp_path) as made:
+        yield made
+
+
+def given_lab(here: Machine, more: str = DOORS) -> None:
+    write_lab(here.shared / "lab", days=3.0, text=SIMULATED_LAB.replace('"faults"', '"north"') + more)
+
+
+def installed(here: Machine, *options: str, drop_in: str = "") -> None:
+    """Export the unit and run, word by word, the lines that export prints for root."""
+    out = here.run(PROGRAM, "export", "systemd", "/srv/LAB.toml", "--out", "/root/units", *options)
+    steps = [line.strip() for line in out.split("as root:")[1].splitlines() if line.strip()]
+    assert steps[-1] == f"systemctl enable --now {UNIT}"
+    if drop_in:
+        folder = here.shared / "units" / f"{UNIT}.service.d"
+        folder.mkdir()
+        (folder / "test.conf").write_text(drop_in)
+    for step in steps:
+        here.run("sh", "-c", step)
+
+
+def status(here: Machine) -> dict[str, Any]:
+    """Return what the verb says as JSON; empty where nobody answers."""
+    text = here.run(PROGRAM, "status", "--lab", "/srv", "--json", check=False)
+    document: dict[str, Any] = json.loads(text) if text.strip() else {}
+    return document
+
+
+def steered(here: Machine) -> dict[str, Any]:
+    found: dict[str, Any] = here.until(lambda: (s := status(here)).get("state") == "steered" and s, unit=UNIT)
+    return found
+
+
+def pids(here: Machine) -> dict[str, int]:
+    """Return the laboratory's processes, as the machine counts."""
+    said = status(here)
+    return {"laboratory": said["pid"]} | {door["protocol"]: door["pid"] for door in said["listeners"]}
+
+
+@contextmanager
+def asked(here: Machine) -> Iterator[Path]:
+    """Ask the door fifty times a second, from its first synchronised answer; a line each: when, and the leap bits, -1
+    without an answer.
+    """
+    log = here.shared / "asked"
+    command = ["nsenter", "-t", str(here.pid), "-n", sys.executable, "-c", ASKING, str(log)]
+    process = subprocess.Popen(command)
+    try:
+        here.until(lambda: log.exists() and log.read_text().endswith((" 0\n", " 1\n", " 2\n")))
+        synchronised_from = log.stat().st_size
+        yield log
+        log.write_text(log.read_text()[synchronised_from:])
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def silence_s(log: Path, *, synchronised: bool = False) -> float:
+    """Return the longest time between two answers (that were synchronised)."""
+    rows = [line.split() for line in log.read_text().splitlines() if line.count(" ") == 1]
+    good = [float(at) for at, leap in rows if leap in (("0", "1", "2") if synchronised else ("0", "1", "2", "3"))]
+    ends = [float(rows[0][0]), *good, float(rows[-1][0])]
+    return max(later - earlier for earlier, later in pairwise(ends))
+
+
+def test_it_starts_as_the_guide_says_and_every_process_is_confined(
+    here: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given_lab(here)
+    installed(here)
+    shown = here.shows(UNIT, "ActiveState", "SubState", "MainPID", "NRestarts", "UnitFileState")
+    assert (shown["ActiveState"], shown["SubState"], shown["UnitFileState"]) == ("active", "running", "enabled")
+    said = steered(here)
+    assert said["pid"] == int(shown["MainPID"])
+    here.until(lambda: "steered" in here.shows(UNIT, "StatusText")["StatusText"], unit=UNIT)
+    uid = here.run("id", "-u", "truechimer").strip()
+    assert int(uid) > 0
+    for name, pid in pids(here).items():
+        facts = dict(
+            line.split(":\t", 1) for line in here.run("cat", f"/proc/{pid}/status").splitlines() if ":\t" in line
+        )
+        assert facts["Uid"].split() == [uid] * 4, name
+        assert int(facts["CapBnd"], 16) | int(facts["CapEff"], 16) == NET_BIND_SERVICE, name
+        assert (facts["NoNewPrivs"], facts["Seccomp"]) == ("1", FILTERED), name
+        mounts = [line.split() for line in here.run("cat", f"/proc/{pid}/mountinfo").splitlines()]
+        writable = {words[4] for words in mounts if words[5].split(",")[0] == "rw"}
+        assert "/srv" in writable, name
+        assert not {"/", "/etc", "/usr", "/opt", "/home", "/root", "/var"} & writable, name
+    answer = json.loads(here.run(PROGRAM, "ask", "ntp", f"127.0.0.1:{NTP_PORT}", "--json"))
+    print(answer)
+    journal = here.run("journalctl", "-t", "truechimer", "-o", "json", "--no-pager").splitlines()
+    fields = [json.loads(line) for line in journal]
+    assert any("steered" in one["MESSAGE"] and one.get("TRUECHIMER_KIND") == "state-changed" for one in fields)
+    assert {one["_SYSTEMD_UNIT"] for one in fields} == {f"{UNIT}.service"}
+    judged = here.run("systemd-analyze", "security", "--no-pager", UNIT)
+    score = re.search(r"Overall exposure level for \S+: ([0-9.]+)", judged)
+    assert score is not None
+    assert float(score[1]) <= 2.0
+    with capsys.disabled():
+        print(f"\n  exposure of the loaded unit {score[1]}", end="")
+
+
+def test_a_killed_laboratory_is_started_again_while_its_door_answers(
+    here: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given_lab(here)
+    installed(here)
+    steered(here)
+    before = pids(here)
+    with asked(here) as log:
+        for number in (1, 2):
+            here.run("systemctl", "kill", "-s", "KILL", "--kill-whom=main", UNIT)
+            here.until(lambda n=number: here.shows(UNIT, "NRestarts")["NRestarts"] == str(n), unit=UNIT)
+            here.until(lambda: here.shows(UNIT, "ActiveState")["ActiveState"] == "active", unit=UNIT)
+            steered(here)
+    after = pids(here)
+    assert after["ntp"] == before["ntp"], "the door was not taken over"
+    assert after["laboratory"] != before["laboratory"]
+    assert silence_s(log, synchronised=True) < MOST_SILENCE_AFTER_A_KILL_S
+    with capsys.disabled():
+        print(f"\n  killed twice: at most {silence_s(log, synchronised=True):.3f} s between two answers", end="")
+    assert "compared: every one" in here.run(PROGRAM, "evidence", "replay", "/srv", timeout_s=120)
+
+
+def test_a_hung_laboratory_is_ended_by_the_watchdog_and_its_door_answers_meanwhile(here: Machine) -> None:
+    given_lab(here)
+    installed(here, drop_in="[Service]\nWatchdogSec=3\nTimeoutAbortSec=2\n")
+    steered(here)
+    before = pids(here)
+    with asked(here) as log:
+        here.run("kill", "-STOP", str(before["laboratory"]))
+        here.until(lambda: here.shows(UNIT, "NRestarts")["NRestarts"] == "1", unit=UNIT)
+        here.until(lambda: here.shows(UNIT, "ActiveState")["ActiveState"] == "active", unit=UNIT)
+        steered(here)
+    assert pids(here)["ntp"] == before["ntp"]
+    assert silence_s(log) < MOST_SILENCE_AFTER_A_KILL_S
+    assert "Watchdog timeout" in here.run("journalctl", "-u", UNIT, "--no-pager")
+
+
+def test_stop_ends_everything_and_restart_goes_on_with_what_was_known(
+    here: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given_lab(here)
+    installed(here)
+    steered(here)
+    refused = subprocess.run(here.command("systemctl", "reload", UNIT), capture_output=True, text=True, check=False)
+    assert refused.returncode != 0
+    assert "not applicable" in refused.stderr
+    before = pids(here)
+    with asked(here) as log:
+        time.sleep(0.5)
+        here.run("systemctl", "restart", UNIT)
+        steered(here)
+    after = pids(here)
+    assert not set(before.values()) & set(after.values())
+    with capsys.disabled():
+        print(f"\n  systemctl restart: {silence_s(log):.3f} s between two answers", end="")
+    here.run("systemctl", "stop", UNIT)
+    assert here.shows(UNIT, "ActiveState", "Result") == {"ActiveState": "inactive", "Result": "success"}
+    assert here.run("pgrep", "-u", "truechimer", check=False) == ""
+    assert status(here) == {}
+    time.sleep(1.5)  # RestartSec is 1
+    assert here.shows(UNIT, "ActiveState", "NRestarts") == {"ActiveState": "inactive", "NRestarts": "0"}
+
+
+def test_a_laboratory_that_refuses_its_file_is_not_started_again_and_again(here: Machine) -> None:
+    given_lab(here)
+    installed(here)
+    steered(here)
+    here.run("systemctl", "stop", UNIT)
+    path = here.shared / "lab" / "LAB.toml"
+    good = path.read_text()
+    path.write_text(good.replace("seed", "sede"))
+    assert here.run("systemctl", "start", UNIT, check=False) == ""
+    time.sleep(1.5)
+    shown = here.shows(UNIT, "ActiveState", "NRestarts", "ExecMainStatus")
+    assert shown == {"ActiveState": "failed", "NRestarts": "0", "ExecMainStatus": "2"}
+    assert "sede" in here.run("journalctl", "-u", UNIT, "--no-pager", "-n", "20")
+    path.write_text(good)
+    here.run("systemctl", "start", UNIT)
+    steered(here)
+
+
+def test_an_enabled_laboratory_runs_again_with_the_machine(tmp_path: Path) -> None:
+    reason = cannot()
+    if reason is not None:
+        pytest.skip(reason)
+    with machine(tmp_path) as first:
+        given_lab(first)
+        installed(first, "--user", "daemon")
+        said = steered(first)
+    with machine(tmp_path) as second:  # the first ended without any warning, as at a loss of power
+        again = steered(second)
+        assert again["records"] > said["records"]
+        assert "compared: every one" in second.run(PROGRAM, "evidence", "replay", "/srv", timeout_s=120)
+
+
+def test_machine_code_is_compiled_where_the_unit_allows_it(here: Machine) -> None:
+    pytest.importorskip("numba")
+    given_lab(here)
+    installed(here, "--machine-code")
+    steered(here)
+    assert here.run("find", "/var/cache/truechimer", "-name", "*.nbc").count(".nbc") > 3
