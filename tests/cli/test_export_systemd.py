@@ -33,6 +33,7 @@ from truechimer.instants import Instant
 ROOT = Path(__file__).parents[2]
 SANDBOX = Path(__file__).parent / "sandboxed.py"
 EXPOSURE_AT_MOST = 2.0
+FILTERED = "2"
 LAB = """
 [lab]
 name = "{name}"
@@ -258,6 +259,23 @@ def test_a_watchdog_of_another_process_is_not_fed(tmp_path: Path, ear: socket.so
 
 @pytest.mark.slow
 @pytest.mark.needs_netns
+@pytest.mark.needs_systemd_analyze
+def test_the_filter_refuses_what_the_unit_does_not_name(tmp_path: Path) -> None:
+    unit = tmp_path / "the.service"
+    text = export_systemd.unit(needs(a_lab(tmp_path)))
+    command = [sys.executable, str(SANDBOX), str(tmp_path), "0", str(unit), sys.executable, "-c"]
+    command += ["import os; os.sched_setaffinity(0, os.sched_getaffinity(0))"]  # of @resources; needs no capability
+    said = []
+    for lines in (text, text.replace(" @resources ", " ")):
+        unit.write_text(lines)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        said.append((done.returncode, "PermissionError" in done.stderr))
+    assert said == [(1, True), (0, False)]
+
+
+@pytest.mark.slow
+@pytest.mark.needs_netns
+@pytest.mark.needs_systemd_analyze
 def test_the_service_runs_in_its_sandbox_and_a_killed_one_is_taken_over_by_the_next(
     tmp_path: Path, ear: socket.socket
 ) -> None:
@@ -278,7 +296,9 @@ def test_the_service_runs_in_its_sandbox_and_a_killed_one_is_taken_over_by_the_n
     }  # fmt: skip
     os.chown(folder / "runtime", uid, uid)
     (tmp_path / "notify").chmod(0o666)
-    command = [sys.executable, str(SANDBOX), str(folder), str(uid)]
+    unit = tmp_path / "the.service"
+    unit.write_text(export_systemd.unit(needs(folder / "LAB.toml")))
+    command = [sys.executable, str(SANDBOX), str(folder), str(uid), str(unit)]
     command += [sys.executable, "-m", "truechimer", "up", str(folder / "LAB.toml")]
 
     def begun() -> subprocess.Popen[bytes]:
@@ -314,6 +334,7 @@ def test_the_service_runs_in_its_sandbox_and_a_killed_one_is_taken_over_by_the_n
                 line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line
             )
             assert (int(facts["CapBnd"], 16), int(facts["CapEff"], 16), facts["NoNewPrivs"]) == (0, 0, "1")
+            assert facts["Seccomp"] == FILTERED
             assert facts["Uid"].split() == [str(uid)] * 4
             assert b"NOTIFY_SOCKET" not in Path(f"/proc/{pid}/environ").read_bytes() or pid == pids[0]
         first.send_signal(signal.SIGKILL)
