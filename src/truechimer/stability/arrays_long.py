@@ -45,15 +45,14 @@ def total_terms(z: Floats, m: int, first: int, stop: int) -> float:
     return total
 
 
-def parabolic_terms(x: Floats, m: int) -> float:
+def parabolic_terms(x: Floats, m: int, first: int, stop: int) -> float:
     """As `loops_long.parabolic_terms`: windows in blocks, so that no running sum is needed."""
-    terms = x.size - 2 * m
-    v = x[:-m] - x[m:]
     weights = 0.5 * (m - 1) - np.arange(m, dtype=np.float64)
     total = 0.0
     rows = max(1, BLOCK * 64 // m)
-    windows = np.lib.stride_tricks.sliding_window_view(v, m)
-    for start in range(0, terms, rows):
-        block = windows[start : min(start + rows, terms)]
+    for start in range(first, stop, rows):
+        end = min(start + rows, stop)
+        v = x[start : end + m - 1] - x[start + m : end + 2 * m - 1]
+        block = np.lib.stride_tricks.sliding_window_view(v, m)
         total += squares((block - block[:, :1]) @ weights)
     return total

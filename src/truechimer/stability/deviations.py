@@ -15,7 +15,8 @@ from truechimer.stability.curve import StabilityCurve
 from truechimer.stability.degrees import Degrees
 from truechimer.stability.factors import Factors
 from truechimer.stability.series import Series
-from truechimer.stability.statistics import DEFAULT_CI, Spread, Statistic, Value, curve_of, root, spread_over
+from truechimer.stability.statistics import DEFAULT_CI, Statistic, Value, curve_of, root
+from truechimer.stability.sums import Spread, spread_over
 
 
 def _adev_at(series: Series, m: int) -> Value:
@@ -81,6 +82,7 @@ def adev(
     ci: float | None = DEFAULT_CI,
     alpha: float | None = None,
     detrend: str = "none",
+    spread: Spread | None = None,
 ) -> StabilityCurve:
     """Return the Allan deviation from non-overlapping terms (SP1065 eq. 8); `oadev` uses the data better.
 
@@ -88,9 +90,10 @@ def adev(
     missing value, and a term counts if every phase in it is there. `tau0_s`: their spacing. `m`: averaging factors,
     None for octaves, `"decade"`, `"all"`. `ci`: the level of the interval, None for values alone. `alpha`: the noise
     type of the interval, None to identify it at each tau. `detrend`: `none`, `offset`, `linear` or `quadratic` of the
-    phase. Raises `SeriesRejected` for data that cannot be used and `StabilityMisuse` for a wrong call.
+    phase. `spread`: how the work is done, on one processor (None) or on several, with the `map` of a pool of threads,
+    to the same last bit. Raises `SeriesRejected` for data that cannot be used and `StabilityMisuse` for a wrong call.
     """
-    return curve_of(ADEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, detrend=detrend)
+    return curve_of(ADEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, detrend=detrend, spread=spread)
 
 
 def oadev(
@@ -102,9 +105,10 @@ def oadev(
     ci: float | None = DEFAULT_CI,
     alpha: float | None = None,
     detrend: str = "none",
+    spread: Spread | None = None,
 ) -> StabilityCurve:
     """Return the Allan deviation from overlapping terms (SP1065 eq. 11). Arguments and errors as `adev`."""
-    return curve_of(OADEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, detrend=detrend)
+    return curve_of(OADEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, detrend=detrend, spread=spread)
 
 
 def mdev(
@@ -116,13 +120,14 @@ def mdev(
     ci: float | None = DEFAULT_CI,
     alpha: float | None = None,
     detrend: str = "none",
+    spread: Spread | None = None,
 ) -> StabilityCurve:
     """Return the modified Allan deviation (SP1065 eq. 15), which tells white from flicker PM.
 
     With gaps only windows of 3m present phases count: an average over fewer points would be too large for white PM.
     Arguments and errors as `adev`.
     """
-    return curve_of(MDEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, detrend=detrend)
+    return curve_of(MDEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, detrend=detrend, spread=spread)
 
 
 def tdev(
@@ -134,9 +139,10 @@ def tdev(
     ci: float | None = DEFAULT_CI,
     alpha: float | None = None,
     detrend: str = "none",
+    spread: Spread | None = None,
 ) -> StabilityCurve:
     """Return the time deviation, tau MDEV / sqrt(3), in seconds (SP1065 eq. 16). Arguments and errors as `mdev`."""
-    return curve_of(TDEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, detrend=detrend)
+    return curve_of(TDEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, detrend=detrend, spread=spread)
 
 
 def hdev(
@@ -148,12 +154,13 @@ def hdev(
     ci: float | None = DEFAULT_CI,
     alpha: float | None = None,
     detrend: str = "none",
+    spread: Spread | None = None,
 ) -> StabilityCurve:
     """Return the Hadamard deviation from non-overlapping terms (SP1065 eq. 18): blind to linear frequency drift.
 
     Arguments and errors as `adev`.
     """
-    return curve_of(HDEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, detrend=detrend)
+    return curve_of(HDEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, detrend=detrend, spread=spread)
 
 
 def ohdev(
@@ -165,6 +172,7 @@ def ohdev(
     ci: float | None = DEFAULT_CI,
     alpha: float | None = None,
     detrend: str = "none",
+    spread: Spread | None = None,
 ) -> StabilityCurve:
     """Return the Hadamard deviation from overlapping terms (SP1065 eq. 22). Arguments and errors as `adev`."""
-    return curve_of(OHDEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, detrend=detrend)
+    return curve_of(OHDEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, detrend=detrend, spread=spread)

@@ -1,76 +1,83 @@
-"""Sum and number of terms of the N^2 statistics over a series: compiled loops or NumPy, run by run of present phases.
+"""Sum and number of terms of the statistics that cost N^2 or need phases without a line: compiled loops or NumPy.
 
 It knows no averaging time and no interval. A term counts if every phase between its first and its last is there.
+
+Law. The starting points of each sum are cut into parts by the averaging factor alone, and the parts are added in their
+order: however the parts are spread over threads, the result has the same bits.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import numpy as np
 
 from truechimer.stability import arrays_long
 from truechimer.stability.curve import Floats
 from truechimer.stability.series import Series, without_line
-from truechimer.stability.sums import NOTHING, Sum, compiled, runs_of
+from truechimer.stability.sums import NOTHING, Spread, Sum, compiled, runs_of, spread_over
+
+PART = 1 << 22
+"""Differences in one part, about: some milliseconds of a processor."""
+STARTS = 2048
+"""A part has a whole multiple of so many starting points."""
+
+OfPart = Callable[[Floats, int, int, int], float]
 
 
-def _straight_runs(series: Series) -> Iterator[Floats]:
-    for run in runs_of(series):
-        yield without_line(run)
+def theo1(series: Series, factors: list[int], spread: Spread) -> list[Sum]:
+    """Theo1's weighted squares at even m; terms are starting points i."""
+    return _in_parts("theo1_terms", straight_runs(series), factors, spread, span=(1, 0), cost=lambda m: m // 2)
 
 
-def theo1(series: Series, m: int) -> Sum:
-    """Theo1's weighted squares; terms are starting points i."""
-    total = NOTHING
-    for x in _straight_runs(series):
-        if x.size > m:
-            total += Sum(_theo1_terms(x, m, x.size - m), x.size - m)
-    return total
+def total_of_phase(series: Series, factors: list[int], spread: Spread) -> list[Sum]:
+    """Reflected windows of 3m phases."""
+    return _in_parts("total_terms", straight_runs(series), factors, spread, span=(3, 1), cost=lambda m: 3 * m)
 
 
-def _theo1_terms(x: Floats, m: int, stop: int) -> float:
+def total_of_frequency(series: Series, factors: list[int], spread: Spread) -> list[Sum]:
+    """Reflected windows of 3m frequencies."""
+    stretches = [np.diff(x) / series.tau0_s for x in straight_runs(series) if x.size > 1]
+    return _in_parts("total_terms", stretches, factors, spread, span=(3, 1), cost=lambda m: 3 * m)
+
+
+def parabolic(series: Series, factors: list[int], spread: Spread) -> list[Sum]:
+    """PDEV's squares."""
+    return _in_parts("parabolic_terms", straight_runs(series), factors, spread, span=(2, 0), cost=lambda _m: 2)
+
+
+def straight_runs(series: Series) -> list[Floats]:
+    """Return the stretches without a gap, each less a straight line."""
+    return [without_line(run) for run in runs_of(series)]
+
+
+def _in_parts(
+    name: str,
+    stretches: list[Floats],
+    factors: list[int],
+    spread: Spread,
+    *,
+    span: tuple[int, int],
+    cost: Callable[[int], int],
+) -> list[Sum]:
+    """Return the sum at each factor; `span` (a, b): a stretch of n has n - a m + b starting points; `cost` of one."""
+    terms = _loop(name)
+    parts: list[tuple[int, Floats, int, int]] = []
+    totals = dict.fromkeys(factors, NOTHING)
+    for m in factors:
+        size = -(-PART // max(cost(m), 1) // STARTS) * STARTS
+        for x in stretches:
+            starts = x.size - span[0] * m + span[1]
+            parts += [(m, x, first, min(first + size, starts)) for first in range(0, starts, size)]
+    found = spread_over(spread, lambda part: terms(part[1], part[0], part[2], part[3]), parts)
+    for (m, _, first, stop), total in zip(parts, found, strict=True):
+        totals[m] += Sum(total, stop - first)
+    return [totals[m] for m in factors]
+
+
+def _loop(name: str) -> OfPart:
+    """Return the loop of this name: machine code, or NumPy where there is none."""
     if compiled():
         from truechimer.stability import loops_long
 
-        return loops_long.theo1_terms(x, m, 0, stop)
-    return arrays_long.theo1_terms(x, m, 0, stop)
-
-
-def total_of_phase(series: Series, m: int) -> Sum:
-    """Reflected windows of 3m phases."""
-    return _total(list(_straight_runs(series)), m)
-
-
-def total_of_frequency(series: Series, m: int) -> Sum:
-    """Reflected windows of 3m frequencies."""
-    return _total([np.diff(x) / series.tau0_s for x in _straight_runs(series) if x.size > 1], m)
-
-
-def _total(stretches: list[Floats], m: int) -> Sum:
-    total = NOTHING
-    for z in stretches:
-        windows = z.size - 3 * m + 1
-        if windows < 1:
-            continue
-        if compiled():
-            from truechimer.stability import loops_long
-
-            total += Sum(loops_long.total_terms(z, m, 0, windows), windows)
-        else:
-            total += Sum(arrays_long.total_terms(z, m, 0, windows), windows)
-    return total
-
-
-def parabolic(series: Series, m: int) -> Sum:
-    """PDEV's squares."""
-    total = NOTHING
-    for x in _straight_runs(series):
-        terms = x.size - 2 * m
-        if terms < 1:
-            continue
-        if compiled():
-            from truechimer.stability import loops_long
-
-            total += Sum(loops_long.parabolic_terms(x, m), terms)
-        else:
-            total += Sum(arrays_long.parabolic_terms(x, m), terms)
-    return total
+        found: OfPart = getattr(loops_long, name)
+        return found
+    return getattr(arrays_long, name)  # type: ignore[no-any-return]

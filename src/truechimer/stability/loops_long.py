@@ -12,7 +12,7 @@ from truechimer.kernel import kernel
 from truechimer.stability.curve import Floats
 from truechimer.stability.loops import fold
 
-LANES = 512
+LANES = 256
 BLOCK = 1024
 ANCHOR = 512
 
@@ -24,18 +24,29 @@ def theo1_terms(x: Floats, m: int, first: int, stop: int) -> float:
     With k = m/2 - delta: [(x(i) - x(i+k)) + (x(i+m) - x(i+m-k))]^2 / k, k from 1 to m/2.
     """
     half = m // 2
+    fours = half // 4 * 4
     lanes = np.zeros(LANES)
     for i in range(first, stop, LANES):
         width = min(LANES, stop - i)
         left = x[i : i + width]
         right = x[i + m : i + m + width]
-        for k in range(1, half + 1):
-            weight = 1.0 / k
+        for k in range(1, fours + 1, 4):
+            u, v, w, z = 1.0 / k, 1.0 / (k + 1), 1.0 / (k + 2), 1.0 / (k + 3)
+            a = x[i + k : i + k + width + 3]
+            b = x[i + m - k - 3 : i + m - k + width]
+            for j in range(width):
+                d = (left[j] - a[j]) + (right[j] - b[j + 3])
+                e = (left[j] - a[j + 1]) + (right[j] - b[j + 2])
+                f = (left[j] - a[j + 2]) + (right[j] - b[j + 1])
+                g = (left[j] - a[j + 3]) + (right[j] - b[j])
+                lanes[j] += (u * (d * d) + v * (e * e)) + (w * (f * f) + z * (g * g))
+        for k in range(fours + 1, half + 1):
+            w = 1.0 / k
             a = x[i + k : i + k + width]
             b = x[i + m - k : i + m - k + width]
             for j in range(width):
                 d = (left[j] - a[j]) + (right[j] - b[j])
-                lanes[j] += weight * (d * d)
+                lanes[j] += w * (d * d)
     return fold(lanes)
 
 
@@ -119,13 +130,12 @@ def _triangle(n: int) -> float:
 
 
 @kernel
-def parabolic_terms(x: Floats, m: int) -> float:
-    """Return the sum over i of [sum over k < m of ((m-1)/2 - k) (x(i+k) - x(i+k+m))]^2, N - 2m terms."""
-    terms = x.size - 2 * m
+def parabolic_terms(x: Floats, m: int, first: int, stop: int) -> float:
+    """Return the sum over `first` <= i < `stop` of [sum over k < m of ((m-1)/2 - k) (x(i+k) - x(i+k+m))]^2."""
     top = 0.5 * (m - 1)
     total = 0.0
     block = max(m, ANCHOR)
-    for start in range(0, terms, block):
+    for start in range(first, stop, block):
         x0 = x[start:]
         x1 = x[start + m :]
         x2 = x[start + 2 * m :]
@@ -137,7 +147,7 @@ def parabolic_terms(x: Floats, m: int) -> float:
             plain += v
             bent += (top - k) * v
         part = bent * bent
-        for k in range(min(block, terms - start) - 1):
+        for k in range(min(block, stop - start) - 1):
             out = (x0[k] - x1[k]) - base
             new = (x1[k] - x2[k]) - base
             bent += (plain - out) - top * (out + new)

@@ -15,19 +15,25 @@ from truechimer.stability.degrees import Degrees
 from truechimer.stability.factors import Factors
 from truechimer.stability.series import Series
 from truechimer.stability.statistics import DEFAULT_CI, Statistic, Value, curve_of, root
+from truechimer.stability.sums import Spread
 
 
-def _pdev_at(series: Series, m: int) -> Value:
-    if m == 1:
-        return root(sums.second_differences(series, 1, overlapping=True), 2.0, series.tau0_s)
-    return root(long_sums.parabolic(series, m), 1.0 / 72.0, float(m) * m * (m * series.tau0_s))
+def _pdev_at_all(series: Series, factors: list[int], spread: Spread) -> list[Value]:
+    found = long_sums.parabolic(series, factors, spread)
+    values = [
+        root(each, 1.0 / 72.0, float(m) * m * (m * series.tau0_s)) for m, each in zip(factors, found, strict=True)
+    ]
+    if 1 in factors:
+        shortest = sums.second_differences(series, 1, overlapping=True)
+        values[factors.index(1)] = root(shortest, 2.0, series.tau0_s)
+    return values
 
 
 def _pdev_degrees(alpha: int, m: int, terms: int, _n_phases: int) -> Degrees:
     return degrees.of_parabola(alpha, m, terms)
 
 
-PDEV = Statistic("pdev", _pdev_at, span=2, degrees=_pdev_degrees, averages_phase=True)
+PDEV = Statistic("pdev", all_at=_pdev_at_all, span=2, degrees=_pdev_degrees, averages_phase=True)
 
 
 def pdev(
@@ -39,6 +45,7 @@ def pdev(
     ci: float | None = DEFAULT_CI,
     alpha: float | None = None,
     detrend: str = "none",
+    spread: Spread | None = None,
 ) -> StabilityCurve:
     """Return the parabolic deviation: the best at telling apart noise types at short tau. Arguments as `adev`."""
-    return curve_of(PDEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, detrend=detrend)
+    return curve_of(PDEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, detrend=detrend, spread=spread)

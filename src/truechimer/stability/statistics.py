@@ -4,10 +4,10 @@ It knows no formula of a statistic; each brings its own (`deviations.py` and its
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,27 +16,7 @@ from truechimer.stability.confidence import DegreesOf, degrees_of, interval, noi
 from truechimer.stability.curve import Floats, Ints, Skipped, StabilityCurve, StabilityMisuse
 from truechimer.stability.factors import Factors, chosen
 from truechimer.stability.series import Series, make_series
-from truechimer.stability.sums import Sum
-
-Spread = Callable[..., Iterable[Any]]
-"""How pieces of work are worked off: `map`, or the `map` of a pool of threads (kernels release the lock)."""
-
-PORTIONS = 64
-"""Into how many portions many small pieces of work are put together, so that a pool is not asked for each of them."""
-
-Work = TypeVar("Work")
-Done = TypeVar("Done")
-
-
-def spread_over(spread: Spread, do: Callable[[Work], Done], work: list[Work]) -> list[Done]:
-    """Return what `do` makes of each piece of work, in their order; bit for bit the same whatever `spread` is."""
-    size = max(1, len(work) // PORTIONS)
-    portions = [work[k : k + size] for k in range(0, len(work), size)]
-    done: list[Done] = []
-    for portion in spread(lambda each: [do(one) for one in each], portions):
-        done += portion
-    return done
-
+from truechimer.stability.sums import Spread, Sum, spread_over
 
 BIASES = ("none", "sp1065")
 DEFAULT_CI = 0.683

@@ -3,8 +3,9 @@
 It knows no averaging time and no interval: those are `deviations.py` and `confidence.py`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -27,6 +28,24 @@ class Sum:
 
 NOTHING = Sum(0.0, 0)
 Terms = Callable[[Floats, int], Floats]
+Spread = Callable[..., Iterable[Any]]
+"""How pieces of work are worked off: `map`, or the `map` of a pool of threads (kernels release the lock)."""
+
+PORTIONS = 64
+"""Into how many portions many small pieces of work are put together, so that a pool is not asked for each of them."""
+
+Work = TypeVar("Work")
+Done = TypeVar("Done")
+
+
+def spread_over(spread: Spread, do: Callable[[Work], Done], work: list[Work]) -> list[Done]:
+    """Return what `do` makes of each piece of work, in their order; bit for bit the same whatever `spread` is."""
+    size = max(1, len(work) // PORTIONS)
+    portions = [work[k : k + size] for k in range(0, len(work), size)]
+    done: list[Done] = []
+    for portion in spread(lambda each: [do(one) for one in each], portions):
+        done += portion
+    return done
 
 
 def compiled() -> bool:

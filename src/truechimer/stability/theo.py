@@ -8,7 +8,6 @@ variances, with n = floor(N/6 - 3). TheoH: OADEV up to a fifth of the record, Th
 """
 
 import math
-from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,15 +18,17 @@ from truechimer.stability.degrees import Degrees
 from truechimer.stability.deviations import OADEV
 from truechimer.stability.factors import Factors, chosen
 from truechimer.stability.series import Series, make_series
-from truechimer.stability.statistics import DEFAULT_CI, Spread, Statistic, Value, curve_of, root
+from truechimer.stability.statistics import DEFAULT_CI, Statistic, Value, curve_of, root
+from truechimer.stability.sums import Spread
 
 LEAST = 10
 THINNED = 64
 """Ratios that `approximation="thinned"` averages, evenly spread over all n + 1."""
 
 
-def _theo1_at(series: Series, m: int) -> Value:
-    return root(long_sums.theo1(series, m), 0.75, m * series.tau0_s)
+def _theo1_at_all(series: Series, factors: list[int], spread: Spread) -> list[Value]:
+    found = long_sums.theo1(series, factors, spread)
+    return [root(each, 0.75, m * series.tau0_s) for m, each in zip(factors, found, strict=True)]
 
 
 def _theo_octaves(most: int) -> Ints:
@@ -40,7 +41,7 @@ def _theo_degrees(alpha: int, m: int, _terms: int, n_phases: int) -> Degrees:
 
 THEO1 = Statistic(
     "theo1",
-    _theo1_at,
+    all_at=_theo1_at_all,
     span=1,
     tau_factor=0.75,
     least=LEAST,
@@ -65,8 +66,8 @@ def theo1(
 ) -> StabilityCurve:
     """Return Theo1 (SP1065 5.2.15) at tau = 0.75 m tau0, m even from 10 to N - 1. Costs N^2.
 
-    `bias="sp1065"` makes it comparable with ADEV by the noise type; `theobr` does so by the data. `spread`: how
-    averaging factors are worked off, `map` or the `map` of a pool of threads. Other arguments and errors as `adev`.
+    `bias="sp1065"` makes it comparable with ADEV by the noise type; `theobr` does so by the data. Other
+    arguments and errors as `adev`.
     """
     return curve_of(THEO1, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, bias=bias, detrend=detrend, spread=spread)
 
@@ -137,17 +138,17 @@ def _bias_ratio(series: Series, approximation: str, spread: Spread | None) -> fl
     every = np.arange(count)
     if approximation and count > THINNED:
         every = np.unique(np.round(np.linspace(0, count - 1, THINNED)).astype(np.int64))
-    ratios = np.array([each.value for each in (spread or map)(partial(_ratio, series), every.tolist())])
-    there = ratios[np.isfinite(ratios)]
-    return float(np.mean(there)) if there.size else math.nan
-
-
-def _ratio(series: Series, i: int) -> Value:
-    theo = _theo1_at(series, 12 + 4 * i)
-    allan = root(sums.second_differences(series, 9 + 3 * i, overlapping=True), 2.0, (9 + 3 * i) * series.tau0_s)
-    if not theo.terms or not allan.terms or theo.value == 0.0:
-        return Value(math.nan, 0)
-    return Value((allan.value / theo.value) ** 2, theo.terms)
+    theo = _theo1_at_all(series, (12 + 4 * every).tolist(), spread or map)
+    allan = [
+        root(sums.second_differences(series, m, overlapping=True), 2.0, m * series.tau0_s)
+        for m in (9 + 3 * every).tolist()
+    ]
+    ratios = [
+        (one.value / other.value) ** 2
+        for one, other in zip(allan, theo, strict=True)
+        if one.terms and other.terms and other.value > 0.0
+    ]
+    return float(np.mean(ratios)) if ratios else math.nan
 
 
 def _scaled(curve: StabilityCurve, factor: float, name: str, approximation: str) -> StabilityCurve:

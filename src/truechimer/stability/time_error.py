@@ -15,7 +15,8 @@ from truechimer.stability import arrays, sums
 from truechimer.stability.curve import Floats, StabilityCurve
 from truechimer.stability.factors import Factors
 from truechimer.stability.series import Piece, Series
-from truechimer.stability.statistics import DEFAULT_CI, Spread, Statistic, Value, curve_of, root
+from truechimer.stability.statistics import DEFAULT_CI, Statistic, Value, curve_of, root
+from truechimer.stability.sums import Spread
 
 
 def _with_rate(series: Series) -> Series:
@@ -88,12 +89,13 @@ def mtie(
     data: str = "phase",
     ci: float | None = DEFAULT_CI,
     detrend: str = "none",
+    spread: Spread | None = None,
 ) -> StabilityCurve:
     """Return the maximum time interval error over m tau0 (G.810), in seconds; exact to the last bit.
 
-    `lower` and `upper` are NaN. Arguments and errors as `adev`.
+    `lower` and `upper` are NaN. Arguments and errors as `adev`; `spread` is of no use here.
     """
-    return curve_of(MTIE, x_s, tau0_s, m, data=data, ci=ci, detrend=detrend)
+    return curve_of(MTIE, x_s, tau0_s, m, data=data, ci=ci, detrend=detrend, spread=spread)
 
 
 def tierms(
@@ -104,9 +106,10 @@ def tierms(
     data: str = "phase",
     ci: float | None = DEFAULT_CI,
     detrend: str = "none",
+    spread: Spread | None = None,
 ) -> StabilityCurve:
     """Return the root mean square of the time interval error over m tau0, in seconds, frequency offset included.
 
     `lower` and `upper` are NaN. Arguments and errors as `adev`.
     """
-    return curve_of(TIERMS, x_s, tau0_s, m, data=data, ci=ci, detrend=detrend)
+    return curve_of(TIERMS, x_s, tau0_s, m, data=data, ci=ci, detrend=detrend, spread=spread)

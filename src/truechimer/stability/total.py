@@ -15,25 +15,31 @@ from truechimer.stability.curve import StabilityCurve
 from truechimer.stability.degrees import Degrees
 from truechimer.stability.factors import Factors
 from truechimer.stability.series import Series
-from truechimer.stability.statistics import DEFAULT_CI, Spread, Statistic, Value, curve_of, root
+from truechimer.stability.statistics import DEFAULT_CI, Statistic, Value, curve_of, root
+from truechimer.stability.sums import Spread
 
 
 def _totdev_at(series: Series, m: int) -> Value:
     return root(sums.reflected(series, m), 2.0, m * series.tau0_s)
 
 
-def _mtotdev_at(series: Series, m: int) -> Value:
-    return root(long_sums.total_of_phase(series, m), 12.0 * m, m * (m * series.tau0_s))
+def _mtotdev_at_all(series: Series, factors: list[int], spread: Spread) -> list[Value]:
+    found = long_sums.total_of_phase(series, factors, spread)
+    return [root(each, 12.0 * m, m * (m * series.tau0_s)) for m, each in zip(factors, found, strict=True)]
 
 
-def _ttotdev_at(series: Series, m: int) -> Value:
-    return root(long_sums.total_of_phase(series, m), 36.0 * m, float(m))
+def _ttotdev_at_all(series: Series, factors: list[int], spread: Spread) -> list[Value]:
+    found = long_sums.total_of_phase(series, factors, spread)
+    return [root(each, 36.0 * m, float(m)) for m, each in zip(factors, found, strict=True)]
 
 
-def _htotdev_at(series: Series, m: int) -> Value:
-    if m == 1:
-        return root(sums.third_differences(series, 1, overlapping=True), 6.0, series.tau0_s)
-    return root(long_sums.total_of_frequency(series, m), 36.0 * m, float(m))
+def _htotdev_at_all(series: Series, factors: list[int], spread: Spread) -> list[Value]:
+    found = long_sums.total_of_frequency(series, factors, spread)
+    values = [root(each, 36.0 * m, float(m)) for m, each in zip(factors, found, strict=True)]
+    if 1 in factors:
+        shortest = sums.third_differences(series, 1, overlapping=True)
+        values[factors.index(1)] = root(shortest, 6.0, series.tau0_s)
+    return values
 
 
 def _tot_degrees(alpha: int, m: int, _terms: int, n_phases: int) -> Degrees:
@@ -51,7 +57,7 @@ def _htot_degrees(alpha: int, m: int, _terms: int, n_phases: int) -> Degrees:
 TOTDEV = Statistic("totdev", _totdev_at, span=1, degrees=_tot_degrees, bias=degrees_long.totdev_bias)
 MTOTDEV = Statistic(
     "mtotdev",
-    _mtotdev_at,
+    all_at=_mtotdev_at_all,
     span=3,
     spare=1,
     degrees=_mtot_degrees,
@@ -60,14 +66,14 @@ MTOTDEV = Statistic(
 )
 TTOTDEV = Statistic(
     "ttotdev",
-    _ttotdev_at,
+    all_at=_ttotdev_at_all,
     span=3,
     spare=1,
     degrees=_mtot_degrees,
     averages_phase=True,
     bias=degrees_long.mtotdev_bias,
 )
-HTOTDEV = Statistic("htotdev", _htotdev_at, span=3, degrees=_htot_degrees, bias=degrees_long.htotdev_bias)
+HTOTDEV = Statistic("htotdev", all_at=_htotdev_at_all, span=3, degrees=_htot_degrees, bias=degrees_long.htotdev_bias)
 
 
 def totdev(
@@ -80,12 +86,13 @@ def totdev(
     alpha: float | None = None,
     bias: str = "none",
     detrend: str = "none",
+    spread: Spread | None = None,
 ) -> StabilityCurve:
     """Return the total deviation (SP1065 5.2.11): ADEV with more confidence at long tau, up to m = N - 1.
 
     `bias="sp1065"` takes out 1 - a tau/T of flicker and random-walk FM. Other arguments and errors as `adev`.
     """
-    return curve_of(TOTDEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, bias=bias, detrend=detrend)
+    return curve_of(TOTDEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, bias=bias, detrend=detrend, spread=spread)
 
 
 def mtotdev(
@@ -102,8 +109,8 @@ def mtotdev(
 ) -> StabilityCurve:
     """Return the modified total deviation (SP1065 5.2.12): MDEV with more confidence at long tau. Costs N^2.
 
-    Its expectation is below MDEV's; `bias="sp1065"` divides by the ratio of the noise type. `spread`: how averaging
-    factors are worked off, `map` or the `map` of a pool of threads. Other arguments and errors as `adev`.
+    Its expectation is below MDEV's; `bias="sp1065"` divides by the ratio of the noise type. Other arguments and errors
+    as `adev`.
     """
     return curve_of(MTOTDEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, bias=bias, detrend=detrend, spread=spread)
 
