@@ -1,14 +1,16 @@
 """The reader of records: what people have, one thing broken at a time, and arbitrary bytes."""
 
+import bz2
 import contextlib
 import gzip
+import lzma
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from truechimer.formats import phase_record
+from truechimer.formats import packed_text, phase_record
 from truechimer.formats.phase_record import RecordRejected
 
 
@@ -33,7 +35,7 @@ def test_gzip_is_unpacked_and_a_damaged_one_is_said() -> None:
 
 
 def test_a_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(phase_record, "MOST_BYTES", 1000)
+    monkeypatch.setattr(packed_text, "MOST_BYTES", 1000)
     with pytest.raises(RecordRejected, match="unpacks to more"):
         phase_record.read(gzip.compress(b"1\n" * 10_000))
 
@@ -98,7 +100,7 @@ def test_intervals_and_timestamps_of_a_ticc() -> None:
     assert record.tau0_s == 1.0
     with pytest.raises(RecordRejected, match="choose one with --channel"):
         read(stamps + "86405.000000000000 chB\n")
-    with pytest.raises(RecordRejected, match="pulse is missing") as refused:
+    with pytest.raises(RecordRejected, match="2 s after line 4") as refused:
         read(stamps.replace("86402.000000000002 chA\n", ""))
     assert refused.value.line == 5
 
@@ -194,3 +196,218 @@ def test_arbitrary_columns_are_read_or_refused(text: str) -> None:
         except RecordRejected:
             continue
         assert record.values.size == record.lines.size >= 2
+
+
+# ---- how people write numbers ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("packer", [gzip.compress, bz2.compress, lzma.compress])
+def test_packed_files_are_unpacked_whatever_packed_them(packer) -> None:
+    assert phase_record.read(packer(b"1\n2\n3\n"))[0].values.tolist() == [1.0, 2.0, 3.0]
+    assert phase_record.read(packer(b"1\n2\n") + packer(b"3\n"))[0].values.tolist() == [1.0, 2.0, 3.0]
+    whole = packer(b"".join(b"%d\n" % (7919 * k % 1009) for k in range(5000)))
+    for broken in (whole[:-5], whole[: len(whole) // 2], whole[:40] + b"\xff\x00\xff" + whole[43:]):
+        with pytest.raises(RecordRejected, match=r"end too early|damaged"):
+            phase_record.read(broken)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (gzip.compress(bytes(1 << 21)), "not text"),
+        (gzip.compress(b"7" * (1 << 21)), "longer than"),
+        (b"1\n2\n" + b"7" * (1 << 17), "longer than"),
+        (b"1\n" * 3000 + b"\0\0", "not text"),
+        (b"PK\x03\x04rest", "zip"),
+        (b"\x28\xb5\x2f\xfdrest", "zstd"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "not text"),
+    ],
+)
+def test_what_is_no_text_is_refused_before_it_is_taken_apart(data: bytes, words: str) -> None:
+    with pytest.raises(RecordRejected, match=words):
+        phase_record.read(data)
+
+
+def test_the_line_that_is_too_long_is_named() -> None:
+    with pytest.raises(RecordRejected) as refused:
+        phase_record.read(b"1\n2\n3\n" + b"7" * (1 << 17) + b"\n8\n")
+    assert refused.value.line == 4
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_line_endings_and_encodings_do_not_matter(encoding: str, ending: str) -> None:
+    text = ending.join(["# Gerät" if encoding == "latin-1" else "# a", "1e-9", "", "2e-9", "3e-9", ""])
+    record, _ = phase_record.read(text.encode(encoding))
+    assert record.values.tolist() == [1e-9, 2e-9, 3e-9]
+    assert record.lines.tolist() == [2, 4, 5]
+
+
+@pytest.mark.parametrize("word", ["", "-", "--", "NaN", "NA", "n/a", "null", "None", "*"])
+def test_words_for_missing_are_missing_values(word: str) -> None:
+    record, _ = read(f"t,x\n0,1e-9\n1,{word}\n2,3e-9\n")
+    assert np.isnan(record.values).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0,0\t1,5e-9\n1,0\t2,5e-9\n",
+        "0,0;1,5e-9\n1,0;2,5e-9\n",
+        "0,0 1,5e-9\n1,0 2,5e-9\n",
+        "zeit;x\n0;1,5e-9\n1;2,5e-9\n",
+    ],
+)
+def test_decimal_commas_are_read_where_they_can_be_told_and_it_is_said(text: str) -> None:
+    record, findings = read(text)
+    assert record.values.tolist() == [1.5e-9, 2.5e-9]
+    assert [finding.rule for finding in findings] == ["decimal-comma"]
+
+
+def test_a_comma_that_may_separate_columns_or_decimals_is_asked_about() -> None:
+    text = "1,25\n1,5\n1,75\n"
+    with pytest.raises(RecordRejected, match="--decimal comma or --decimal point") as refused:
+        read(text)
+    assert refused.value.line == 1
+    assert read(text, decimal="comma")[0].values.tolist() == [1.25, 1.5, 1.75]
+    with pytest.raises(RecordRejected, match="not after"):
+        read(text, decimal="point")
+    assert read("0,5\n1,7\n2,6\n3,5\n")[0].values.tolist() == [5.0, 7.0, 6.0, 5.0]  # the first numbers count
+    assert read("0,0001\n0,0002\n")[0].values.tolist() == [0.0001, 0.0002]
+    assert read("1.0,5\n2.0,6\n")[0].values.tolist() == [5.0, 6.0]
+
+
+def test_text_above_the_numbers_is_left_out_and_said() -> None:
+    record, _ = read("File: maser.dat\nTau0: 10\nPoints: 3\n1e-9\n2e-9\n3e-9\n")
+    assert record.values.tolist() == [1e-9, 2e-9, 3e-9]
+    assert (record.tau0_s, record.lines.tolist()) == (10.0, [4, 5, 6])
+    assert record.took_for == "one column of values, below 3 lines of text"
+    record, _ = read("Counter 7\nStarted today\nmjd  x_ns\n60000 1\n60001 2\n60002 4\n")
+    assert record.values.tolist() == [1e-9, 2e-9, 4e-9]
+    assert record.took_for == "CSV with a header, column x_ns, below 2 lines of text"
+
+
+@pytest.mark.parametrize("words", ["# tau0 = 0.1", "% Sample interval: 100 ms", "# gate time 0.1 s", "; Tau 1e-1"])
+def test_the_spacing_may_stand_in_a_comment(words: str) -> None:
+    record, _ = read(f"{words}\n1\n2\n3\n")
+    assert record.tau0_s == pytest.approx(0.1)
+    assert "from the words" in record.tau0_from
+
+
+# ---- times ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("times", "tau0_s"),
+    [
+        ([1_700_000_000_000 + 250 * k for k in range(9)], 0.25),
+        ([1_700_000_000_000_000_000 + 10**9 * k for k in range(9)], 1.0),
+        ([1_700_000_000 + 30 * k for k in range(9)], 30.0),
+    ],
+)
+def test_large_counts_are_times_in_parts_of_a_second(times: list[int], tau0_s: float) -> None:
+    assert read("\n".join(f"{t} 1e-9" for t in times))[0].tau0_s == tau0_s
+
+
+def test_times_printed_with_few_digits_give_the_spacing_of_the_whole() -> None:
+    text = "".join(f"{60_000 + k / 86_400:.5f} {k}e-12\n" for k in range(2000))  # 0.86 s a digit
+    record, _ = read(text)
+    assert (record.tau0_s, record.values.size) == (1.0, 2000)
+    holes = "".join(line + "\n" for k, line in enumerate(text.splitlines()) if not 900 < k < 950)
+    with pytest.raises(RecordRejected, match="too coarse"):
+        read(holes)
+    assert read(holes, time_unit="none")[0].tau0_s is None
+
+
+@pytest.mark.parametrize(("unit", "tau0_s"), [("ms", 0.01), ("min", 600.0), ("h", 36_000.0), ("d", 864_000.0)])
+def test_a_unit_of_time_may_be_given_or_stand_in_the_header(unit: str, tau0_s: float) -> None:
+    assert read("0 1\n10 2\n20 3\n", time_unit=unit)[0].tau0_s == pytest.approx(tau0_s)
+    assert read(f"time [{unit}],x\n0,1\n10,2\n20,3\n")[0].tau0_s == pytest.approx(tau0_s)
+
+
+def test_the_first_row_that_breaks_the_order_is_named_in_every_form() -> None:
+    rows = [f"{10 * k},{k}.0e-9" for k in range(30)]
+    rows[12], rows[13] = rows[13], rows[12]
+    for head in ("", "# a\n", "t,x\n"):
+        with pytest.raises(RecordRejected) as refused:
+            read(head + "\n".join(rows))
+        assert refused.value.line == (15 if head else 14)
+
+
+# ---- clocks by name, scales, counters -------------------------------------------------------------------------------
+
+
+def test_a_pair_of_clocks_may_be_asked_for_the_other_way_round() -> None:
+    there, back = read(READINGS, pair=("C", "B"))[0], read(READINGS, pair=("B", "C"))[0]
+    assert back.values.tolist() == [-value for value in there.values.tolist()]
+    assert "the other way round" in back.took_for
+
+
+def test_readings_by_nanoseconds_keep_their_spacing() -> None:
+    text = "epoch_tai_ns,clock_a,clock_b,x_a_minus_b_s,u_s\n" + "".join(
+        f"{1_795_312_800_000_000_000 + 10**9 * k},A,B,{k}e-9,1e-12\n" for k in range(50)
+    )
+    assert read(text)[0].tau0_s == 1.0
+
+
+def test_a_clock_of_a_scale_is_chosen_by_name() -> None:
+    text = "epoch_mjd,clock,x_clock_minus_scale_s,weight,state,reason\n" + "".join(
+        f"{60_000 + k / 24:.10f},{name},{k + place}e-9,0.5,member,\n"
+        for k in range(9)
+        for place, name in enumerate("PQ")
+    )
+    record, _ = read(text, channel="Q")
+    assert (record.tau0_s, record.values[0]) == (3600.0, 1e-9)
+    assert record.took_for == "CSV with a header, column x_clock_minus_scale_s of Q"
+    with pytest.raises(RecordRejected, match="2 clocks; choose one with --channel: P, Q"):
+        read(text)
+    with pytest.raises(RecordRejected, match="no readings of Z"):
+        read(text, channel="Z")
+
+
+def test_missing_pulses_of_a_ticc_are_gaps_where_gaps_are_allowed() -> None:
+    pulses = [k for k in range(20) if k not in {6, 7}]
+    text = "".join(f"{100 + k}.00000000{k:04d} chA\n" for k in pulses)
+    with pytest.raises(RecordRejected, match="3 s after line 6"):
+        read(text)
+    record, findings = read(text, gaps=True)
+    assert record.values[[0, 19]].tolist() == [0.0, pytest.approx(19e-12, abs=1e-15)]
+    assert np.flatnonzero(np.isnan(record.values)).tolist() == [6, 7]
+    assert findings[0].rule == "gaps"
+    with pytest.raises(RecordRejected, match="whole seconds apart"):
+        read("".join(f"{k / 10:.12f} chA\n" for k in range(20)))
+
+
+def test_timelabs_block_is_read_to_its_announced_length() -> None:
+    head = 'TIM file\n"Input Freq" 10000000\n"Sample Interval" 0.5\nTIC 4 2\n'
+    body = "1e-9 5\n2e-9 6\n3e-9 7\n4e-9 8\n"
+    record, findings = read(f"{head}{body}NOTE behind the block\n")
+    assert (record.values.tolist(), record.tau0_s, findings) == ([1e-9, 2e-9, 3e-9, 4e-9], 0.5, ())
+    assert record.took_for == "TimeLab .tim, block TIC of 4, column 1 of 2"
+    assert read(head + body, column="2")[0].values.tolist() == [5.0, 6.0, 7.0, 8.0]
+    record, findings = read(head + body[:14])
+    assert (record.values.size, findings[0].rule) == (2, "cut-off")
+    for broken, line in ((head + "1e-9 5\n2e-9\n3 4\n", 6), (head + "1 2\nx 3\n", 6), (head.replace("2\n", "99\n"), 4)):
+        with pytest.raises(RecordRejected) as refused:
+            read(broken)
+        assert refused.value.line == line
+
+
+def test_a_column_beside_the_times_needs_no_known_name() -> None:
+    assert read("mjd,maser\n60000,1\n60001,2\n")[0].values.tolist() == [1.0, 2.0]
+    assert read("time,freq_ppm\n0,1.5\n1,2.5\n")[0].values.tolist() == [1.5e-6, 2.5e-6]
+
+
+def test_both_paths_of_a_table_say_the_same() -> None:
+    rows = [f"{60_000 + k / 96:.8f},{k * 1e-9!r}" for k in range(300)]
+    quick = read("mjd,x\n" + "\n".join(rows))[0]
+    slow = read("mjd,x\n" + "\n".join(rows[:299]) + '\n"' + rows[299].replace(",", '",'))[0]
+    assert quick.values.tolist() == slow.values.tolist()
+    assert quick.tau0_s == slow.tau0_s
+
+
+def test_hertz_become_fractions_and_zeros_gaps() -> None:
+    record = phase_record.fractional(read("10000000.001\n10000000.002\n")[0], 1e7)
+    assert record.values == pytest.approx([1e-10, 2e-10], rel=1e-5)
+    assert record.data == "frequency"
+    assert np.isnan(phase_record.without_zeros(read("0\n1\n")[0]).values).tolist() == [True, False]

@@ -12,16 +12,15 @@ import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from truechimer.cli import file_bytes, stability_input
 from truechimer.cli.arguments import verb_parser
-from truechimer.errors import Rejected
+from truechimer.cli.stability_input import RecordFile, StabilityInputRejected, positive
 
 if TYPE_CHECKING:
     from truechimer.cli.svg_figure import Figure
-    from truechimer.formats.phase_record import PhaseRecord
     from truechimer.stability import StabilityCurve
 
 DEVIATIONS = (
@@ -32,25 +31,12 @@ COSTLY = frozenset({"mtotdev", "ttotdev", "htotdev", "theo1", "theobr", "theoh"}
 """They cost N^2 or more."""
 BIASED = frozenset({"totdev", "mtotdev", "ttotdev", "htotdev", "theo1"})
 WITHOUT_INTERVAL = frozenset({"mtie", "tierms"})
+MASK_BYTES = 1 << 20
 SLOW_FROM = 30_000
 """With `--dev all`, longer records leave out the costly statistics, and say so."""
 
 
 PICTURES = ("sigma", "phase", "frequency", "dynamic")
-
-
-class StabilityInputRejected(Rejected):
-    """Arguments or a file that cannot be used."""
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    """A file with its record, ready for the statistics."""
-
-    name: str
-    record: "PhaseRecord"
-    tau0_s: float
-    data: str
 
 
 def main(argv: list[str]) -> int:
@@ -61,7 +47,7 @@ def main(argv: list[str]) -> int:
         from truechimer.cli import stability_plot
 
         stability_plot.check_target(options.plot)
-    files = [_open(Path(name), options) for name in options.files]
+    files = [stability_input.opened(Path(name), options) for name in options.files]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         results = [(file, _compute(file, options, pool)) for file in files]
     verdicts = _judge(results, options)
@@ -84,8 +70,6 @@ def _parser() -> argparse.ArgumentParser:
         "of numbers, CSV with a header, TimeLab and Stable32 text, TICC output and chrony's logs, gzip or not.",
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="a record; - for standard input")
-    parser.add_argument("--data", choices=("phase", "frequency"), help="what the values are (default: phase)")
-    parser.add_argument("--tau0", type=_positive, metavar="S", help="spacing in seconds (default: from the file, or 1)")
     parser.add_argument(
         "--dev", default="oadev", metavar="LIST|all", help=f"statistics, separated by commas: {', '.join(DEVIATIONS)}"
     )
@@ -104,26 +88,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="LIST",
         help=f"what --plot draws, separated by commas: {', '.join(PICTURES)} (default: sigma)",
     )
-    parser.add_argument("--window", type=_positive, metavar="S", help="of the dynamic picture (default: a tenth)")
-    parser.add_argument("--unit", choices=("s", "ms", "us", "ns", "ps", "fs"), default="s", help="of phases (s)")
-    parser.add_argument("--column", metavar="N|NAME", help="which column holds the values")
-    parser.add_argument("--pair", metavar="A,B", help="which clocks of a readings CSV")
-    parser.add_argument("--channel", metavar="NAME", help="which channel of a TICC, which source of a chrony log")
-    parser.add_argument("--time-unit", choices=("s", "mjd"), help="of the time column, where the guess is wrong")
-    parser.add_argument("--gaps", action="store_true", help="missing rows are missing values (else they are refused)")
+    parser.add_argument("--window", type=positive, metavar="S", help="of the dynamic picture (default: a tenth)")
+    stability_input.add_options(parser)
     parser.add_argument("--approximate", action="store_true", help="average 64 ratios for theobr and theoh; it is said")
     parser.add_argument("--json", action="store_true", help="print one JSON document a file")
     return parser
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds") from None
-    if not 0.0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is no number of seconds above zero")
-    return value
 
 
 def _level(text: str) -> float | None:
@@ -157,14 +126,11 @@ def _check(options: argparse.Namespace) -> None:
         raise StabilityInputRejected(f"--show takes {', '.join(PICTURES)}, separated by commas")
     if options.taus not in {"octave", "decade", "all"}:
         try:
-            options.taus = [_positive(word) for word in options.taus.split(",")]
+            options.taus = [positive(word) for word in options.taus.split(",")]
         except argparse.ArgumentTypeError as error:
             says = f"--taus: {error}; give octave, decade, all or seconds like 1,10,100"
             raise StabilityInputRejected(says) from None
-    if options.pair is not None:
-        options.pair = tuple(options.pair.split(","))
-        if len(options.pair) != 2:
-            raise StabilityInputRejected("--pair takes two names of clocks: --pair A,B")
+    stability_input.check_options(options)
 
 
 def _masks(options: argparse.Namespace) -> "list[Any]":
@@ -175,83 +141,13 @@ def _masks(options: argparse.Namespace) -> "list[Any]":
     for word in options.mask:
         path = Path(word)
         if path.suffix == ".toml":
-            found += masks.read(_bytes(path))
+            found += masks.read(file_bytes.read(path, at_most=MASK_BYTES))
         else:
             found += masks.named(word)
     return found
 
 
-def _bytes(path: Path) -> bytes:
-    try:
-        return sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-    except OSError as error:
-        raise StabilityInputRejected(f"{path}: {error.strerror}; name a file that can be read") from None
-
-
-def _open(path: Path, options: argparse.Namespace) -> _File:
-    """Read one file and say on stderr what it was taken for and what is suspicious."""
-    from truechimer.formats import phase_record
-
-    try:
-        record, findings = phase_record.read(
-            _bytes(path),
-            column=options.column,
-            pair=options.pair,
-            channel=options.channel,
-            time_unit=options.time_unit,
-            gaps=options.gaps,
-        )
-    except phase_record.RecordRejected as error:
-        place = f"{path}:{error.line}" if error.line is not None else str(path)
-        words = str(error) if error.line is None else str(error).partition(": ")[2]
-        raise StabilityInputRejected(f"{place}: {words}") from None
-    data = options.data or record.data
-    if options.unit != "s" and data == "phase":
-        record = phase_record.scaled(record, phase_record.UNITS[options.unit])
-    tau0_s = options.tau0 or record.tau0_s
-    whence = "given" if options.tau0 else "found" if tau0_s else "assumed: the file has no times, use --tau0"
-    tau0_s = tau0_s or 1.0
-    start = f", from {record.first_time}" if record.first_time else ""
-    print(
-        f"{path}: {record.took_for}; {record.values.size} values of {data}{start}; tau0 = {tau0_s:.9g} s ({whence})",
-        file=sys.stderr,
-    )
-    for finding in findings:
-        print(f"{finding.at(str(path))} [{finding.rule}]", file=sys.stderr)
-    file = _File(str(path), record, tau0_s, data)
-    _suspect(file)
-    return file
-
-
-def _suspect(file: _File) -> None:
-    """Say what looks wrong; nothing is dropped."""
-    from truechimer.stability import SeriesRejected, suspicion
-
-    try:
-        doubt = suspicion.units_in_doubt(file.record.values, file.tau0_s, data=file.data)
-        marked = suspicion.outliers(file.record.values, file.tau0_s, data=file.data)
-    except SeriesRejected as error:
-        raise _placed(file, error) from None
-    if doubt:
-        print(f"{file.name}: units in doubt: {doubt}", file=sys.stderr)
-    if marked.row.size:
-        worst = int(marked.score.argmax())
-        print(
-            f"{file.name}: {marked.row.size} outliers beyond {marked.times:g} robust sigmas, kept; the largest, "
-            f"{marked.score[worst]:.3g} sigmas, on line {int(file.record.lines[marked.row[worst]])}",
-            file=sys.stderr,
-        )
-
-
-def _placed(file: _File, error: Any) -> StabilityInputRejected:
-    """Name the line of a row that was refused."""
-    if error.row is None:
-        return StabilityInputRejected(f"{file.name}: {error}")
-    line = int(file.record.lines[min(error.row, file.record.lines.size - 1)])
-    return StabilityInputRejected(f"{file.name}:{line}: {error}")
-
-
-def _compute(file: _File, options: argparse.Namespace, pool: ThreadPoolExecutor) -> "dict[str, StabilityCurve]":
+def _compute(file: RecordFile, options: argparse.Namespace, pool: ThreadPoolExecutor) -> "dict[str, StabilityCurve]":
     from truechimer import stability
 
     names = options.names
@@ -282,7 +178,7 @@ def _compute(file: _File, options: argparse.Namespace, pool: ThreadPoolExecutor)
             curves[name] = function(file.record.values, file.tau0_s, factors, **arguments)
         except stability.SeriesRejected as error:
             if options.dev != "all":
-                raise _placed(file, error) from None
+                raise stability_input.placed(file, error) from None
             print(f"{file.name}: no {name}: {error}", file=sys.stderr)
     return curves
 
@@ -297,7 +193,9 @@ def _factors(name: str, tau0_s: float, taus: "str | list[float]") -> Any:
     return from_taus(taus, tau0_s)
 
 
-def _figures(results: "list[tuple[_File, dict[str, StabilityCurve]]]", options: argparse.Namespace) -> "list[Figure]":
+def _figures(
+    results: "list[tuple[RecordFile, dict[str, StabilityCurve]]]", options: argparse.Namespace
+) -> "list[Figure]":
     """Return the pictures that --show asks for."""
     from truechimer.cli import stability_plot
 
@@ -319,7 +217,7 @@ def _figures(results: "list[tuple[_File, dict[str, StabilityCurve]]]", options: 
     return figures
 
 
-def _as(file: _File, kind: str) -> Any:
+def _as(file: RecordFile, kind: str) -> Any:
     """Return a record's values as phase or as frequency; a missing frequency counts as the mean in the picture."""
     import numpy as np
 
@@ -333,7 +231,7 @@ def _as(file: _File, kind: str) -> Any:
     )
 
 
-def _dynamic(file: _File, options: argparse.Namespace) -> "Figure":
+def _dynamic(file: RecordFile, options: argparse.Namespace) -> "Figure":
     from truechimer import stability
     from truechimer.cli import stability_plot
 
@@ -347,7 +245,7 @@ def _dynamic(file: _File, options: argparse.Namespace) -> "Figure":
 
 
 def _judge(
-    results: "list[tuple[_File, dict[str, StabilityCurve]]]", options: argparse.Namespace
+    results: "list[tuple[RecordFile, dict[str, StabilityCurve]]]", options: argparse.Namespace
 ) -> dict[str, list[Any]]:
     from truechimer.stability import masks
 
@@ -356,7 +254,7 @@ def _judge(
     }
 
 
-def _document(file: _File, curves: "dict[str, StabilityCurve]", verdicts: list[Any]) -> dict[str, Any]:
+def _document(file: RecordFile, curves: "dict[str, StabilityCurve]", verdicts: list[Any]) -> dict[str, Any]:
     told: dict[str, Any] = {
         "file": file.name,
         "took_for": file.record.took_for,
@@ -373,7 +271,7 @@ def _document(file: _File, curves: "dict[str, StabilityCurve]", verdicts: list[A
 NOISES = {2: "white PM", 1: "flicker PM", 0: "white FM", -1: "flicker FM", -2: "random-walk FM"}
 
 
-def _table(file: _File, curves: "dict[str, StabilityCurve]", verdicts: list[Any]) -> str:
+def _table(file: RecordFile, curves: "dict[str, StabilityCurve]", verdicts: list[Any]) -> str:
     lines = [f"{file.name}: {file.record.values.size} values, tau0 {file.tau0_s:.9g} s"]
     for name, curve in curves.items():
         has_interval = any(value == value for value in curve.lower)  # noqa: PLR0124 - NaN where there is none

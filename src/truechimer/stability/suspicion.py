@@ -15,6 +15,10 @@ from truechimer.stability.series import make_series
 
 MAD_TO_SIGMA = 1.4826
 """A normal distribution's sigma over its median absolute deviation."""
+NO_FRACTION = 1e-2
+"""No oscillator is off by a hundredth of its frequency."""
+NO_COMPARISON_S = 0.05
+"""No comparison of clocks jitters by so many seconds, not even across a bad network."""
 NO_CLOCK = 1e-3
 """A frequency that wanders by more than this from one reading to the next is no clock's, but one in other units."""
 
@@ -57,14 +61,37 @@ def outliers(values: ArrayLike, tau0_s: float, *, data: str = "phase", times: fl
 def units_in_doubt(values: ArrayLike, tau0_s: float, *, data: str = "phase") -> str:
     """Return a sentence with the evidence where the values look like ns or ppm rather than s or 1; else nothing."""
     series = make_series(values, tau0_s, data=data)
+    if data == "frequency":
+        middle = float(np.nanmedian(np.abs(np.asarray(values, dtype=np.float64))))
+        if middle > NO_FRACTION:
+            return (
+                f"units in doubt: half of the fractional frequencies are beyond {middle:.6g}, which is no clock's: are "
+                "they in Hz (then give --nominal), in parts per million or billion?"
+            )
     steps = np.concatenate([np.diff(np.diff(piece.x_s)) / tau0_s for piece in series.pieces])
     there = np.abs(steps[np.isfinite(steps)])
     if there.size == 0:
         return ""
     wander = float(np.median(there))
-    if wander <= NO_CLOCK:
+    jump_s = wander * tau0_s
+    if wander <= NO_CLOCK and (data != "phase" or jump_s <= NO_COMPARISON_S):
         return ""
-    told = f"the frequency changes by {wander:.2g} (median) from one reading to the next, which is no clock's"
     if data == "phase":
-        return f"{told}: are these phases in ns (then {1e-9 * wander:.2g}; --unit ns) or us (--unit us)?"
-    return f"{told}: are these frequencies in parts per million, or in Hz, instead of fractions?"
+        return (
+            f"units in doubt: the phase jumps by {jump_s:.2g} s (median) from one reading to the next, its frequency "
+            f"by {wander:.2g}, which is no clock's: are these phases in ns (then {1e-9 * wander:.2g}; --unit ns) or us "
+            "(--unit us)?"
+        )
+    return (
+        f"units in doubt: the frequency changes by {wander:.2g} (median) from one reading to the next, which is no "
+        "clock's: are these parts per million, or Hz (then give --nominal), instead of fractions?"
+    )
+
+
+def zeros_in_doubt(values: ArrayLike, *, data: str = "phase") -> str:
+    """Return a sentence where some frequencies are exactly 0 among others that are not: Stable32 marks gaps so."""
+    given = np.asarray(values, dtype=np.float64)
+    count = int(np.count_nonzero(given == 0.0))
+    if data != "frequency" or not 0 < count < given.size / 2:
+        return ""
+    return f"{count} frequencies are exactly 0: if they mark gaps, as in Stable32, say --zeros-are-gaps"

@@ -1,0 +1,155 @@
+"""The records that `truechimer stability` is given: how they are read, what they were taken for, what is suspicious.
+
+It computes no statistic. What a file was taken for, its spacing and whatever is doubtful go to stderr; a record is
+never changed but as the arguments ask.
+"""
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from truechimer.cli import file_bytes
+from truechimer.errors import Rejected
+
+if TYPE_CHECKING:
+    from truechimer.formats.phase_record import PhaseRecord
+
+TAU0_AGREES = 0.01
+"""A given spacing that differs from the file's by more than this part of it is doubted."""
+UNITS = ("s", "ms", "us", "ns", "ps", "fs")
+TIME_UNITS = ("s", "ms", "us", "ns", "min", "h", "d", "mjd", "jd", "none")
+
+
+class StabilityInputRejected(Rejected):
+    """Arguments or a file that cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFile:
+    """A file with its record, ready for the statistics."""
+
+    name: str
+    record: "PhaseRecord"
+    tau0_s: float
+    data: str
+
+
+def positive(text: str) -> float:
+    """Return a number of seconds (or hertz) above zero."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above zero") from None
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no number above zero")
+    return value
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how a file is read."""
+    read = parser.add_argument_group("how files are read, where the guess is wrong")
+    read.add_argument("--data", choices=("phase", "frequency"), help="what the values are (default: phase)")
+    read.add_argument("--tau0", type=positive, metavar="S", help="spacing in seconds (default: from the file, or 1)")
+    read.add_argument("--unit", choices=UNITS, default="s", help="of phases (s)")
+    read.add_argument("--nominal", type=positive, metavar="HZ", help="values are frequencies in Hz around this one")
+    read.add_argument("--column", metavar="N|NAME", help="which column holds the values")
+    read.add_argument("--pair", metavar="A,B", help="which clocks of a readings CSV: A minus B")
+    read.add_argument(
+        "--channel", metavar="NAME", help="which channel of a TICC, source of a chrony log, clock of a scale CSV"
+    )
+    read.add_argument("--time-unit", choices=TIME_UNITS, help="of the time column; none: count rows instead")
+    read.add_argument("--decimal", choices=("point", "comma"), help="what decimals follow")
+    read.add_argument("--gaps", action="store_true", help="missing rows are missing values (else they are refused)")
+    read.add_argument("--zeros-are-gaps", action="store_true", help="values of exactly 0 are missing, as in Stable32")
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """Refuse what is wrong in these options before any file is read."""
+    if options.pair is not None:
+        options.pair = tuple(options.pair.split(","))
+        if len(options.pair) != 2:
+            raise StabilityInputRejected("--pair takes two names of clocks: --pair A,B")
+    if options.nominal is not None and (options.data == "phase" or options.unit != "s"):
+        raise StabilityInputRejected("--nominal is for frequencies in Hz: leave out --data phase and --unit")
+    if options.files.count("-") > 1:
+        raise StabilityInputRejected("standard input (-) can be read once")
+
+
+def opened(path: Path, options: argparse.Namespace) -> RecordFile:
+    """Read one file and say on stderr what it was taken for and what is suspicious."""
+    from truechimer.formats import packed_text, phase_record
+
+    try:
+        record, findings = phase_record.read(
+            file_bytes.read(path, at_most=packed_text.MOST_BYTES),
+            column=options.column,
+            pair=options.pair,
+            channel=options.channel,
+            time_unit=options.time_unit,
+            decimal=options.decimal,
+            gaps=options.gaps,
+        )
+    except phase_record.RecordRejected as error:
+        place = f"{path}:{error.line}" if error.line is not None else str(path)
+        words = str(error) if error.line is None else str(error).partition(": ")[2]
+        raise StabilityInputRejected(f"{place}: {words}") from None
+    if options.nominal is not None:
+        record = phase_record.fractional(record, options.nominal)
+    data = options.data or record.data
+    if options.unit != "s" and data == "phase":
+        record = phase_record.scaled(record, phase_record.UNITS[options.unit])
+    if options.zeros_are_gaps:
+        record = phase_record.without_zeros(record)
+    tau0_s = options.tau0 or record.tau0_s
+    found = f"found {record.tau0_from}".strip()
+    whence = "given" if options.tau0 else found if tau0_s else "assumed: the file has no times, use --tau0"
+    tau0_s = tau0_s or 1.0
+    start = f", from {record.first_time}" if record.first_time else ""
+    print(
+        f"{path}: {record.took_for}; {record.values.size} values of {data}{start}; tau0 = {tau0_s:.9g} s ({whence})",
+        file=sys.stderr,
+    )
+    for finding in findings:
+        print(f"{finding.at(str(path))} [{finding.rule}]", file=sys.stderr)
+    if options.tau0 and record.tau0_s and abs(options.tau0 - record.tau0_s) > TAU0_AGREES * record.tau0_s:
+        print(
+            f"{path}: tau0 in doubt: {options.tau0:.9g} s was given, and the file says {record.tau0_s:.9g} s; "
+            "the given one is used",
+            file=sys.stderr,
+        )
+    file = RecordFile(str(path), record, tau0_s, data)
+    _suspect(file, zeros=options.zeros_are_gaps)
+    return file
+
+
+def _suspect(file: RecordFile, *, zeros: bool) -> None:
+    """Say what looks wrong; nothing is dropped."""
+    from truechimer.stability import SeriesRejected, suspicion
+
+    try:
+        doubts = [
+            suspicion.units_in_doubt(file.record.values, file.tau0_s, data=file.data),
+            "" if zeros else suspicion.zeros_in_doubt(file.record.values, data=file.data),
+        ]
+        marked = suspicion.outliers(file.record.values, file.tau0_s, data=file.data)
+    except SeriesRejected as error:
+        raise placed(file, error) from None
+    for doubt in filter(None, doubts):
+        print(f"{file.name}: {doubt}", file=sys.stderr)
+    if marked.row.size:
+        worst = int(marked.score.argmax())
+        print(
+            f"{file.name}: {marked.row.size} outliers beyond {marked.times:g} robust sigmas, kept; the largest, "
+            f"{marked.score[worst]:.3g} sigmas, on line {int(file.record.lines[marked.row[worst]])}",
+            file=sys.stderr,
+        )
+
+
+def placed(file: RecordFile, error: Any) -> StabilityInputRejected:
+    """Name the line of a row that was refused."""
+    if error.row is None:
+        return StabilityInputRejected(f"{file.name}: {error}")
+    line = int(file.record.lines[min(error.row, file.record.lines.size - 1)])
+    return StabilityInputRejected(f"{file.name}:{line}: {error}")
