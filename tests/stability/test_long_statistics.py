@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from truechimer import stability
-from truechimer.stability import SeriesRejected, StabilityMisuse
+from truechimer.stability import SeriesRejected, StabilityMisuse, long_sums
 
 from . import literal
 from .records import power_law
@@ -156,14 +157,31 @@ def test_a_record_too_short_for_theobr_is_said() -> None:
     assert "18 are needed" in curve.skipped[0].why
 
 
-def test_the_order_in_which_factors_are_worked_off_changes_nothing() -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
-    x = record("white fm", 900)
+@pytest.mark.parametrize("name", ["theo1", "mtotdev", "htotdev", "pdev", "mdev", "oadev", "totdev", "mtie"])
+def test_on_two_threads_the_last_bit_is_that_of_one(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(long_sums, "PART", 1 << 14)
+    x = record("white fm", 5000)
     with ThreadPoolExecutor(2) as pool:
-        for name in ("theo1", "mtotdev", "htotdev"):
-            one, two = (getattr(stability, name)(x, 1.0, spread=spread).value for spread in (map, pool.map))
-            assert np.array_equal(one, two)
+        one, two = (getattr(stability, name)(x, 1.0, ci=None, spread=each).value for each in (map, pool.map))
+        assert np.array_equal(one, two)
+        every = [getattr(stability, name)(x[:300], 1.0, "all", ci=None, spread=each).value for each in (map, pool.map)]
+        assert np.array_equal(*every)
+
+
+@pytest.mark.parametrize("kind", ["white pm", "random walk", "drift", "outlier", "offset and rate"])
+def test_theo1_at_every_factor_is_theo1_at_each(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = record(kind, 250)
+    together = stability.theo1(x, 1.0, "all", ci=None)
+    assert together.m.tolist() == list(range(10, 250, 2))
+    singly = [stability.theo1(x, 1.0, [m], ci=None) for m in together.m]
+    assert together.n.tolist() == [int(curve.n[0]) for curve in singly]
+    assert together.value == pytest.approx([curve.value[0] for curve in singly], rel=1e-13)
+    monkeypatch.setattr(long_sums, "CANCELS", 1e9)  # nothing is trusted to products
+    assert np.array_equal(stability.theo1(x, 1.0, "all", ci=None).value, [curve.value[0] for curve in singly])
+
+
+def test_theo1_at_every_factor_of_constant_data_is_zero() -> None:
+    assert not np.any(stability.theo1(np.full(250, 3.0), 1.0, "all", ci=None).value)
 
 
 def three_clocks(seed: int, n: int, counter: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -261,6 +279,7 @@ def test_long_statistics_without_numba_give_the_same_digits() -> None:
         "x = np.cumsum(np.random.default_rng(9).standard_normal(400))\n"
         f"for name in {NAMES!r}: print(*(v.hex() for v in getattr(s, name)(x, 1.0, ci=None).value))\n"
         "print(*(v.hex() for v in s.gcodev(np.array([x, x[::-1]]), 1.0).value))\n"
+        "print(*(v.hex() for v in s.theo1(x, 1.0, 'all', ci=None).value))\n"
     )
     source = Path(stability.__file__).parents[2]
     said = []
@@ -268,6 +287,6 @@ def test_long_statistics_without_numba_give_the_same_digits() -> None:
         environment = {"PYTHONPATH": str(source), "TRUECHIMER_KERNELS": kernels, "PATH": ""}
         ran = subprocess.run([sys.executable, "-c", probe], env=environment, capture_output=True, text=True, check=True)
         said.append([[float.fromhex(word) for word in line.split()] for line in ran.stdout.splitlines()])
-    assert len(said[0]) == len(NAMES) + 1
+    assert len(said[0]) == len(NAMES) + 2
     for ours, plain in zip(*said, strict=True):
         assert np.allclose(ours, plain, rtol=1e-12, atol=0.0)

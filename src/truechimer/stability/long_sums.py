@@ -10,22 +10,67 @@ from collections.abc import Callable
 
 import numpy as np
 
-from truechimer.stability import arrays_long
+from truechimer.stability import arrays_long, arrays_theo
 from truechimer.stability.curve import Floats
-from truechimer.stability.series import Series, without_line
+from truechimer.stability.series import Series, two_sum, without_line
 from truechimer.stability.sums import NOTHING, Spread, Sum, compiled, runs_of, spread_over
 
 PART = 1 << 22
 """Differences in one part, about: some milliseconds of a processor."""
 STARTS = 2048
 """A part has a whole multiple of so many starting points."""
+ROWS_COST = 6
+"""What all of Theo1 from products costs, in differences for each pair of phases (measured)."""
+CANCELS = 1e-14
+"""A sum below this part of all squares may have lost more than 1e-13 of itself to rounding: it is made term by term."""
 
 OfPart = Callable[[Floats, int, int, int], float]
 
 
 def theo1(series: Series, factors: list[int], spread: Spread) -> list[Sum]:
-    """Theo1's weighted squares at even m; terms are starting points i."""
-    return _in_parts("theo1_terms", straight_runs(series), factors, spread, span=(1, 0), cost=lambda m: m // 2)
+    """Theo1's weighted squares at even m; terms are starting points i.
+
+    One factor costs (n - m) m / 2 differences; where many are asked for, all of them together from products of phases.
+    """
+    stretches = straight_runs(series)
+    most = max((x.size for x in stretches), default=0)
+    singly = sum(max(most - m, 0) * m // 2 for m in factors)
+    if singly <= ROWS_COST * most * most:
+        return _in_parts("theo1_terms", stretches, factors, spread, span=(1, 0), cost=_half)
+    totals = dict.fromkeys(factors, NOTHING)
+    for x in stretches:
+        here = [m for m in factors if m < x.size]
+        for m, found in zip(here, _from_products(x, here, spread), strict=True):
+            totals[m] += found
+    return [totals[m] for m in factors]
+
+
+def _from_products(x: Floats, factors: list[int], spread: Spread) -> list[Sum]:
+    if not factors:
+        return []
+    if compiled():
+        from truechimer.stability import loops_theo
+
+        half = loops_theo.theo1_half
+    else:
+        half = arrays_theo.theo1_half
+
+    def side(z: Floats) -> Floats:
+        found = np.empty((2, len(factors)))
+        half(z, np.array(factors, dtype=np.int64), found)
+        return found
+
+    ahead, back = spread_over(spread, side, [x, x[::-1].copy()])
+    total, slip = two_sum(ahead[0], back[0])
+    total = total + (slip + (ahead[1] + back[1]))
+    squares = float(x @ x)
+    doubtful = [m for m, value in zip(factors, total.tolist(), strict=True) if value < CANCELS * squares]
+    again = dict(zip(doubtful, _in_parts("theo1_terms", [x], doubtful, spread, span=(1, 0), cost=_half), strict=True))
+    return [again.get(m, Sum(value, x.size - m)) for m, value in zip(factors, total.tolist(), strict=True)]
+
+
+def _half(m: int) -> int:
+    return m // 2
 
 
 def total_of_phase(series: Series, factors: list[int], spread: Spread) -> list[Sum]:

@@ -64,7 +64,7 @@ def theo1(
     detrend: str = "none",
     spread: Spread | None = None,
 ) -> StabilityCurve:
-    """Return Theo1 (SP1065 5.2.15) at tau = 0.75 m tau0, m even from 10 to N - 1. Costs N^2.
+    """Return Theo1 (SP1065 5.2.15) at tau = 0.75 m tau0, m even from 10 to N - 1. Costs N^2, for all m too.
 
     `bias="sp1065"` makes it comparable with ADEV by the noise type; `theobr` does so by the data. Other
     arguments and errors as `adev`.
@@ -84,10 +84,9 @@ def theobr(
     approximation: str = "",
     spread: Spread | None = None,
 ) -> StabilityCurve:
-    """Return TheoBR (SP1065 5.2.16), Theo1 with its bias against ADEV taken out by the data. Costs N^3/65.
+    """Return TheoBR (SP1065 5.2.16), Theo1 with its bias against ADEV taken out by the data. Costs N^2.
 
-    That is half a minute of one processor at N = 20,000; `approximation="thinned"` averages 64 of the ratios and says
-    so. Other arguments as `theo1`.
+    `approximation="thinned"` averages 64 of the ratios and says so. Other arguments as `theo1`.
     """
     series = make_series(x_s, tau0_s, data=data, detrend=detrend)
     ratio = _bias_ratio(series, approximation, spread)
