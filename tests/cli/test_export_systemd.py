@@ -123,7 +123,13 @@ def test_beside_chronyds_sockets_it_runs_as_chronyds_user(tmp_path: Path) -> Non
     path = a_lab(tmp_path, '[[listener]]\nprotocol = "chrony-sock"\npath = "/run/chrony/truechimer.sock"\n')
     found = needs(path)
     assert found.user == "_chrony"
-    assert "-/run/chrony" in keys(export_systemd.unit(found))["ReadWritePaths"]
+    assert "-/run" in keys(export_systemd.unit(found))["ReadWritePaths"], "its folder comes and goes with chronyd"
+    assert "ReadOnlyPaths" not in keys(export_systemd.unit(found))
+    chown = keys(export_systemd.for_chronyd(found))["ExecStartPost"]
+    assert chown == ["-+chown _chrony /run/chrony/truechimer.sock"]
+    steps = export_systemd.install_steps(found, Path("out"))
+    assert steps[-3:-1] == ["systemctl daemon-reload", "systemctl restart chrony.service"]
+    assert keys(export_systemd.unit(needs(a_lab(tmp_path / "alone"))))["ReadOnlyPaths"] == ["/run"]
     assert needs(path, observe=True).user == "truechimer"
     assert needs(path, user="clock").user == "clock"
 
@@ -139,6 +145,12 @@ def test_any_path_stands_in_the_unit_as_itself(name: str, tmp_path: Path) -> Non
     found = keys(export_systemd.unit(needs(a_lab(tmp_path / name))))["ExecStart"][0]
     word = re.sub(r'\\(["\\])', r"\1", found.split(" up ")[1].strip('"')).replace("%%", "%").replace("$$", "$")
     assert word == str(tmp_path / name / "LAB.toml")
+
+
+@pytest.mark.parametrize("user", ["", "a b", "x;reboot", "root\nUser=y", "-x", "%u"])
+def test_what_is_no_users_name_is_refused(user: str, tmp_path: Path) -> None:
+    with pytest.raises(Rejected, match="no user's name"):
+        needs(a_lab(tmp_path), user=user)
 
 
 def test_a_path_with_a_lines_end_is_refused(tmp_path: Path) -> None:

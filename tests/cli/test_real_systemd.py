@@ -145,9 +145,9 @@ def test_it_starts_as_the_guide_says_and_every_process_is_confined(
         mounts = [line.split() for line in here.run("cat", f"/proc/{pid}/mountinfo").splitlines()]
         writable = {words[4] for words in mounts if words[5].split(",")[0] == "rw"}
         assert "/srv" in writable, name
-        assert not {"/", "/etc", "/usr", "/opt", "/home", "/root", "/var"} & writable, name
-    answer = json.loads(here.run(PROGRAM, "ask", "ntp", f"127.0.0.1:{NTP_PORT}", "--json"))
-    print(answer)
+        assert not {"/", "/etc", "/usr", "/opt", "/home", "/root", "/run", "/var"} & writable, name
+    ask = (PROGRAM, "ask", "ntp", f"127.0.0.1:{NTP_PORT}", "--json")
+    here.until(lambda: json.loads(here.run(*ask, check=False))["synchronised"], unit=UNIT)
     journal = here.run("journalctl", "-t", "truechimer", "-o", "json", "--no-pager").splitlines()
     fields = [json.loads(line) for line in journal]
     assert any("steered" in one["MESSAGE"] and one.get("TRUECHIMER_KIND") == "state-changed" for one in fields)
@@ -261,3 +261,72 @@ def test_machine_code_is_compiled_where_the_unit_allows_it(here: Machine) -> Non
     installed(here, "--machine-code")
     steered(here)
     assert here.run("find", "/var/cache/truechimer", "-name", "*.nbc").count(".nbc") > 3
+
+
+CHRONY_CONF = """
+server 127.0.0.11 port 11211 minpoll 0 maxpoll 0 iburst
+server 127.0.0.12 port 11212 minpoll 0 maxpoll 0 iburst
+server 127.0.0.13 port 11213 minpoll 0 maxpoll 0 iburst
+refclock SOCK /run/chrony/truechimer.sock refid TRUE poll 2 delay 4e-2
+driftfile /var/lib/chrony/chrony.drift
+"""
+BESIDE_CHRONYD = f"""[lab]
+name = "north"
+[scale]
+interval_s = 1.0
+[policy]
+insecure_software_keys = true
+[[source]]
+name = "c"
+kind = "chrony"
+[[listener]]
+protocol = "ntp"
+address = "127.0.0.1"
+port = {NTP_PORT}
+bound_limit_s = 0.02
+[[listener]]
+protocol = "chrony-sock"
+path = "/run/chrony/truechimer.sock"
+bound_limit_s = 0.02
+"""
+
+
+def servers(here: Machine) -> None:
+    """Run three servers of this machine's own time, and give Debian's chrony.service what a machine without the right
+    to set its clock needs.
+    """
+    for number in (11, 12, 13):
+        lines = (f"bindaddress 127.0.0.{number}", f"port 112{number}", "allow", "local stratum 3", "cmdport 0")
+        words = ("chronyd", "-x", "-d", "-u", "root", *lines, f"pidfile /run/server-{number}.pid")
+        here.run("systemd-run", "-q", f"--unit=server-{number}", *words, "bindcmdaddress /")
+    folder = here.shared / "units" / "chrony.service.d"
+    folder.mkdir()
+    (folder / "test.conf").write_text("[Unit]\nConditionCapability=\n[Service]\nEnvironment=DAEMON_OPTS=-x\n")
+    here.run("sh", "-c", 'printf "%s" "$1" > /etc/chrony/chrony.conf; rm -f /etc/default/chrony', "write", CHRONY_CONF)
+    here.run("systemctl", "daemon-reload")
+
+
+@pytest.mark.needs_chrony
+def test_beside_debians_chronyd_it_is_no_matter_who_starts_first_or_stops_meanwhile(here: Machine) -> None:
+    servers(here)
+    (here.shared / "lab" / "LAB.toml").write_text(BESIDE_CHRONYD)
+    installed(here)
+    here.run("systemctl", "stop", "chrony")
+    here.run("systemctl", "restart", UNIT)  # chronyd's folder is not there yet
+
+    def follows() -> bool:
+        said = status(here)
+        door = next((one for one in said.get("listeners", []) if one["protocol"] == "chrony-sock"), {})
+        return said.get("state") == "steered" and door.get("sock", {}).get("now") == "sending"
+
+    def is_followed() -> bool:
+        rows = here.run("chronyc", "-c", "sources", check=False).splitlines()
+        row: list[str] = next((row.split(",") for row in rows if ",TRUE," in row), [])
+        return len(row) > 5 and int(row[5], 8) & 3 == 3
+
+    for how in (("start",), ("restart",), ("stop", "start")):
+        for verb in how:
+            here.run("systemctl", verb, "chrony")
+        here.until(follows, patience_s=90.0, unit=UNIT)
+        here.until(is_followed, patience_s=60.0, unit=UNIT)
+    assert here.shows(UNIT, "NRestarts")["NRestarts"] == "0"

@@ -23,10 +23,14 @@ USER = "truechimer"
 CHRONY_USER = "_chrony"
 WATCHDOG_S = 30
 LEAST_FREE_PORT = 1024
+RUN = "/run"
 CHRONY_FOLDER = "/run/chrony"
+CHRONY_UNITS = ("chrony.service", "chronyd.service")
+UNIT_FOLDERS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 HIDDEN_BY_PROTECT_HOME = ("/home", "/root", "/run/user")
 REFUSED_CALLS = "@privileged @resources @clock @mount @module @raw-io @reboot @swap @debug @cpu-emulation @obsolete"
 HIDDEN_BY_PRIVATE_TMP = ("/tmp", "/var/tmp")  # noqa: S108 - compared with, nothing is put there
+USER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,30}")
 UNIT_LETTERS = re.compile(r"[^A-Za-z0-9_.-]")
 
 
@@ -37,8 +41,8 @@ class UnitRejected(Rejected):
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What a laboratory needs of its sandbox. `user`: who runs it; `low_port`: a port below 1024 is asked for;
-    `writes`: folders outside its own; `homes`, `temporary`: the laboratory or the program lies where
-    `ProtectHome`, `PrivateTmp` would hide it.
+    `writes`: folders outside its own, `/run` for all below it; `chrony_sockets`: those that chronyd makes, as root;
+    `homes`, `temporary`: the laboratory or the program lies where `ProtectHome`, `PrivateTmp` would hide it.
     """
 
     name: str
@@ -48,6 +52,7 @@ class Needs:
     user: str
     low_port: bool
     writes: tuple[str, ...]
+    chrony_sockets: tuple[str, ...]
     homes: bool
     temporary: bool
     evidence: tuple[str, ...]
@@ -84,6 +89,8 @@ def run(options: argparse.Namespace) -> int:
         f"truechimer-{needs.name}.service": unit(needs),
         f"truechimer-{needs.name}.sysusers.conf": sysusers(needs),
     }
+    if needs.chrony_sockets:
+        files[f"truechimer-{needs.name}.chrony.conf"] = for_chronyd(needs)
     written = _write(options.out, files)
     steps = install_steps(needs, options.out)
     closed = closed_to_others((*needs.program[:1], sys.prefix, sys.base_prefix))
@@ -130,6 +137,8 @@ def needs_of(lab: LabFile, file: Path, options: argparse.Namespace) -> Needs:
     places = [str(folder), str(Path(program[0]).absolute()), sys.prefix, sys.base_prefix, *outside]
     if any(letter in place for place in (*places, str(file)) for letter in "\n\r\0"):
         raise UnitRejected(f"{folder}: a unit cannot name a path with a line's end in it; move the laboratory")
+    if options.user is not None and not USER_NAME.fullmatch(options.user):
+        raise UnitRejected(f"{options.user!r} is no user's name; name one that this machine has")
     return Needs(
         name=UNIT_LETTERS.sub("-", lab.lab.name),
         folder=folder,
@@ -137,13 +146,21 @@ def needs_of(lab: LabFile, file: Path, options: argparse.Namespace) -> Needs:
         program=program,
         user=options.user or (CHRONY_USER if beside_chronyd else USER),
         low_port=any(0 < door.port_number < LEAST_FREE_PORT for door in doors),
-        writes=tuple(sorted(place for place in outside if not Path(place).is_relative_to(folder))),
+        writes=tuple(sorted({_mounted(place) for place in outside if not Path(place).is_relative_to(folder)})),
+        chrony_sockets=tuple(str(folder / (door.path or "")) for door in sock if not options.observe),
         homes=any(Path(place).is_relative_to(hidden) for place in places for hidden in HIDDEN_BY_PROTECT_HOME),
         temporary=any(Path(place).is_relative_to(hidden) for place in places for hidden in HIDDEN_BY_PRIVATE_TMP),
         evidence=tuple(sorted(outside)),
         machine_code=options.machine_code,
         observe=options.observe,
     )
+
+
+def _mounted(place: str) -> str:
+    """Return what must be writable for a folder: `/run` for those below it, which come and go with their services, so
+    that a mount of one alone would be gone after the first restart of chronyd.
+    """
+    return RUN if Path(place).is_relative_to(RUN) else place
 
 
 def _program() -> tuple[str, ...]:
@@ -194,6 +211,8 @@ def unit(needs: Needs) -> str:
         f"ProtectHome={'read-only' if needs.homes else 'yes'}",
         f"ReadWritePaths={_path(str(needs.folder))}",
         *(f"ReadWritePaths={_path(f'-{place}')}" for place in needs.writes),
+        "# without this line /run stays writable (systemd 252: ProtectProc= and others exempt it)",
+        *([] if RUN in needs.writes or needs.folder.is_relative_to(RUN) else [f"ReadOnlyPaths={RUN}"]),
         *([] if needs.temporary else ["PrivateTmp=yes"]),
         "PrivateDevices=yes",
         "DevicePolicy=closed",
@@ -232,6 +251,19 @@ def unit(needs: Needs) -> str:
     return "\n".join(lines) + "\n"
 
 
+def for_chronyd(needs: Needs) -> str:
+    """Return the drop-in for chronyd's unit: chronyd makes its refclock's socket as root, for root alone."""
+    given = [f"ExecStartPost=-+chown {needs.user} {_word(path)}" for path in needs.chrony_sockets]
+    why = "# Written by `truechimer export systemd`: who feeds this socket runs as another user than root"
+    return "\n".join([why, "[Service]", *given]) + "\n"
+
+
+def _chrony_unit() -> str:
+    """Return the name of chronyd's unit here: distributions differ."""
+    places = ((name, Path(folder) / name) for name in CHRONY_UNITS for folder in UNIT_FOLDERS)
+    return next((name for name, path in places if path.is_file() and not path.is_symlink()), CHRONY_UNITS[0])
+
+
 def sysusers(needs: Needs) -> str:
     """Return the user that the unit names, for systemd-sysusers."""
     if needs.user != USER:
@@ -250,12 +282,17 @@ def install_steps(needs: Needs, out: Path) -> list[str]:
         ]
     steps.append(f"chown -R {needs.user}: {_shell(str(needs.folder))}")
     steps += [f"chown -R {needs.user}: {_shell(one)}" for one in needs.evidence if _is_own(one, needs)]
-    return [*steps, "systemctl daemon-reload", f"systemctl enable --now truechimer-{needs.name}"]
+    chronyd = [] if not needs.chrony_sockets else [_chrony_unit()]
+    for name in chronyd:
+        there = f"/etc/systemd/system/{name}.d/truechimer-{needs.name}.conf"
+        steps.append(f"install -D -m 644 {_shell(f'{base}.chrony.conf')} {there}")
+    restarts = [f"systemctl restart {name}" for name in chronyd]
+    return [*steps, "systemctl daemon-reload", *restarts, f"systemctl enable --now truechimer-{needs.name}"]
 
 
 def _is_own(place: str, needs: Needs) -> bool:
     """Return True for a folder of the laboratory that lies outside the laboratory's own."""
-    return place in needs.writes and not place.startswith("/run/")
+    return place in needs.writes and place != RUN
 
 
 def _write(out: Path, files: dict[str, str]) -> list[Path]:
