@@ -151,11 +151,13 @@ def test_constant_data_are_zero_with_an_interval_that_says_undefined() -> None:
         assert np.all(np.isnan(curve.upper))
 
 
-def test_without_numba_the_same_digits() -> None:
+def test_without_numba_the_same_bits() -> None:
     probe = (
         "import numpy as np; from truechimer import stability as s; from truechimer.kernel import COMPILED\n"
         "x = np.cumsum(np.random.default_rng(9).standard_normal(5000))\n"
-        f"for name in {NAMES!r}: print(*(v.hex() for v in getattr(s, name)(x, 1.0, ci=None).value))\n"
+        f"for name in {NAMES + ('totdev', 'mtie', 'tierms')!r}:\n"
+        "    print(*(v.hex() for v in getattr(s, name)(x, 1.0, ci=None).value))\n"
+        "print(*(v.hex() for v in s.gcodev(np.array([x, x[::-1]]), 1.0).value))\n"
     )
     source = Path(stability.__file__).parents[2]
     said = []
@@ -170,3 +172,16 @@ def test_importing_the_room_costs_numpy_alone() -> None:
     probe = "import sys, truechimer.stability; print(*{name.split('.')[0] for name in sys.modules})"
     names = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True).stdout.split()
     assert not {"numba", "llvmlite", "scipy", "matplotlib", "asyncio", "ssl"} & set(names)
+
+
+def test_a_short_record_does_not_wait_for_machine_code() -> None:
+    probe = (
+        "import sys, numpy as np; from truechimer import stability as s\n"
+        "x = np.cumsum(np.random.default_rng(9).standard_normal(1 << 20))\n"
+        "for name in ('oadev', 'mdev', 'totdev', 'mtie'): getattr(s, name)(x[:1000], 1.0)\n"
+        "print('truechimer.kernel' in sys.modules)\n"
+        "s.oadev(x, 1.0, [1, 2], ci=None)\n"
+        "print('truechimer.kernel' in sys.modules)\n"
+    )
+    said = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True).stdout.split()
+    assert said == ["False", "True"]

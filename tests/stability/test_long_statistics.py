@@ -275,7 +275,7 @@ def test_a_window_that_cannot_be_is_a_misuse(options: dict) -> None:
 @pytest.mark.slow
 def test_long_statistics_without_numba_give_the_same_digits() -> None:
     probe = (
-        "import numpy as np; from truechimer import stability as s\n"
+        "import numpy as np, truechimer.kernel; from truechimer import stability as s\n"
         "x = np.cumsum(np.random.default_rng(9).standard_normal(400))\n"
         f"for name in {NAMES!r}: print(*(v.hex() for v in getattr(s, name)(x, 1.0, ci=None).value))\n"
         "print(*(v.hex() for v in s.gcodev(np.array([x, x[::-1]]), 1.0).value))\n"

@@ -13,6 +13,7 @@ from truechimer.stability import arrays, sums
 from truechimer.stability.curve import Floats, SeriesRejected, StabilityCurve, StabilityMisuse
 from truechimer.stability.deviations import OADEV
 from truechimer.stability.factors import Factors, chosen
+from truechimer.stability.forms import loop
 from truechimer.stability.series import Series, make_series
 from truechimer.stability.statistics import Statistic, curve_of
 
@@ -123,11 +124,7 @@ def _products(one: Series, other: Series, m: int) -> sums.Sum:
                     total += sums.Sum(float(np.sum(there)), int(there.size))
         return total
     x, z = one.pieces[0].x_s, other.pieces[0].x_s
-    if sums.compiled():
-        from truechimer.stability import loops
-
-        return sums.Sum(loops.products_of_second_differences(x, z, m), x.size - 2 * m)
-    return sums.Sum(arrays.products_of_second_differences(x, z, m), x.size - 2 * m)
+    return sums.Sum(loop("products_of_second_differences", x.size)(x, z, m), x.size - 2 * m)
 
 
 def _with_value(curve: StabilityCurve, value: Floats) -> StabilityCurve:

@@ -14,9 +14,9 @@ from truechimer.stability import degrees, sums
 from truechimer.stability.curve import StabilityCurve
 from truechimer.stability.degrees import Degrees
 from truechimer.stability.factors import Factors
+from truechimer.stability.forms import Spread, spread_over
 from truechimer.stability.series import Series
 from truechimer.stability.statistics import DEFAULT_CI, Statistic, Value, curve_of, root
-from truechimer.stability.sums import Spread, spread_over
 
 
 def _adev_at(series: Series, m: int) -> Value:

@@ -12,8 +12,9 @@ import numpy as np
 
 from truechimer.stability import arrays_long, arrays_theo
 from truechimer.stability.curve import Floats
+from truechimer.stability.forms import Spread, compiled, spread_over
 from truechimer.stability.series import Series, two_sum, without_line
-from truechimer.stability.sums import NOTHING, Spread, Sum, compiled, runs_of, spread_over
+from truechimer.stability.sums import NOTHING, Sum, runs_of
 
 PART = 1 << 22
 """Differences in one part, about: some milliseconds of a processor."""

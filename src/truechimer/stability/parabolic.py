@@ -13,9 +13,9 @@ from truechimer.stability import degrees, long_sums, sums
 from truechimer.stability.curve import StabilityCurve
 from truechimer.stability.degrees import Degrees
 from truechimer.stability.factors import Factors
+from truechimer.stability.forms import Spread
 from truechimer.stability.series import Series
 from truechimer.stability.statistics import DEFAULT_CI, Statistic, Value, curve_of, root
-from truechimer.stability.sums import Spread
 
 
 def _pdev_at_all(series: Series, factors: list[int], spread: Spread) -> list[Value]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from truechimer.stability import arrays
 from truechimer.stability.curve import Floats
+from truechimer.stability.forms import loop
 
 LONGEST_LINE = 1 << 25
 """With more phases than this the rounding of the line's slope to the grid would cost more than the line saves."""
@@ -29,19 +30,13 @@ class RunningSums:
     fine: Floats
 
 
-def running_sums(x: Floats, *, compiled: bool) -> RunningSums:
+def running_sums(x: Floats) -> RunningSums:
     """Return the running sums of `x` (n,), which has no gaps; the same bits from machine code and from NumPy."""
-    if compiled:
-        from truechimer.stability import loops
-
-        farthest, write = loops.farthest_from_line, loops.running_sums
-    else:
-        farthest, write = arrays.farthest_from_line, arrays.running_sums
     base = float(x[0])
     slope = (float(x[-1]) - base) / max(x.size - 1, 1) if x.size <= LONGEST_LINE else 0.0
-    grid = _grid(x.size, farthest(x, base, slope), largest=float(max(x.max(), -x.min())))
+    grid = _grid(x.size, loop("farthest_from_line", x.size)(x, base, slope), largest=float(max(x.max(), -x.min())))
     parts = np.empty((2, x.size + 1))
-    write(x, grid, _on_grid(base, grid), _on_grid(slope, grid), parts)
+    loop("running_sums", x.size)(x, grid, _on_grid(base, grid), _on_grid(slope, grid), parts)
     return RunningSums(parts[0], parts[1])
 
 

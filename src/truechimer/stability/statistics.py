@@ -15,8 +15,9 @@ from numpy.typing import ArrayLike
 from truechimer.stability.confidence import DegreesOf, degrees_of, interval, noise_of
 from truechimer.stability.curve import Floats, Ints, Skipped, StabilityCurve, StabilityMisuse
 from truechimer.stability.factors import Factors, chosen
+from truechimer.stability.forms import Spread, spread_over
 from truechimer.stability.series import Series, make_series
-from truechimer.stability.sums import Spread, Sum, spread_over
+from truechimer.stability.sums import Sum
 
 BIASES = ("none", "sp1065")
 DEFAULT_CI = 0.683

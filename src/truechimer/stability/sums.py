@@ -1,16 +1,16 @@
-"""Sum and number of terms of a statistic over a series: chooses compiled loops or NumPy, and keeps the law of gaps.
+"""Sum and number of terms of a statistic over a series: keeps the law of gaps.
 
 It knows no averaging time and no interval: those are `deviations.py` and `confidence.py`.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 import numpy as np
 
 from truechimer.stability import arrays
 from truechimer.stability.curve import Floats, SeriesRejected
+from truechimer.stability.forms import loop
 from truechimer.stability.running_sums import running_sums
 from truechimer.stability.series import Piece, Series
 
@@ -28,31 +28,6 @@ class Sum:
 
 NOTHING = Sum(0.0, 0)
 Terms = Callable[[Floats, int], Floats]
-Spread = Callable[..., Iterable[Any]]
-"""How pieces of work are worked off: `map`, or the `map` of a pool of threads (kernels release the lock)."""
-
-PORTIONS = 64
-"""Into how many portions many small pieces of work are put together, so that a pool is not asked for each of them."""
-
-Work = TypeVar("Work")
-Done = TypeVar("Done")
-
-
-def spread_over(spread: Spread, do: Callable[[Work], Done], work: list[Work]) -> list[Done]:
-    """Return what `do` makes of each piece of work, in their order; bit for bit the same whatever `spread` is."""
-    size = max(1, len(work) // PORTIONS)
-    portions = [work[k : k + size] for k in range(0, len(work), size)]
-    done: list[Done] = []
-    for portion in spread(lambda each: [do(one) for one in each], portions):
-        done += portion
-    return done
-
-
-def compiled() -> bool:
-    """Return True where the loops run as machine code."""
-    from truechimer.kernel import COMPILED
-
-    return COMPILED
 
 
 def second_differences(series: Series, m: int, *, overlapping: bool) -> Sum:
@@ -77,16 +52,15 @@ class WindowSums:
     """
 
     def __init__(self, series: Series) -> None:
-        self._runs = [running_sums(run, compiled=compiled()) for run in runs_of(series)]
+        self._runs = [running_sums(run) for run in runs_of(series)]
 
     def at(self, m: int) -> Sum:
         """Return the sum at averaging factor m."""
-        squares = _loop("window_squares")
         total = NOTHING
         for run in self._runs:
             terms = run.coarse.size - 3 * m
             if terms > 0:
-                total += Sum(squares(run.coarse, run.fine, m), terms)
+                total += Sum(loop("window_squares", terms)(run.coarse, run.fine, m), terms)
         return total
 
 
@@ -94,16 +68,6 @@ def runs_of(series: Series) -> Iterator[Floats]:
     """Return the stretches of phases without a gap."""
     for piece in series.pieces:
         yield from arrays.runs(piece.x_s) if series.has_gaps else [piece.x_s]
-
-
-def _loop(name: str) -> Callable[..., float]:
-    """Return the loop of this name: machine code, or NumPy where there is none."""
-    if compiled():
-        from truechimer.stability import loops
-
-        found: Callable[..., float] = getattr(loops, name)
-        return found
-    return getattr(arrays, name)  # type: ignore[no-any-return]
 
 
 _OF_ORDER: dict[int, tuple[str, Terms]] = {
@@ -115,7 +79,6 @@ _OF_ORDER: dict[int, tuple[str, Terms]] = {
 
 def _differences(series: Series, m: int, *, order: int, overlapping: bool) -> Sum:
     name, terms_of = _OF_ORDER[order]
-    whole = _loop(name)
     total = NOTHING
     for piece in series.pieces:
         x, stride = (piece.x_s, m) if overlapping else (_every(piece, m), 1)
@@ -125,7 +88,7 @@ def _differences(series: Series, m: int, *, order: int, overlapping: bool) -> Su
         if series.has_gaps:
             total += Sum(*arrays.squares_there(terms_of(x, stride)))
         else:
-            total += Sum(whole(x, stride), terms)
+            total += Sum(loop(name, terms)(x, stride), terms)
     return total
 
 
@@ -159,4 +122,4 @@ def reflected(series: Series, m: int) -> Sum:
         for d in arrays.reflected_differences(x, m):
             inner += Sum(*arrays.squares_there(d))
         return inner
-    return inner + Sum(_loop("reflected_squares")(x, m), last - 1 - inner.terms)
+    return inner + Sum(loop("reflected_squares", last)(x, m), last - 1 - inner.terms)

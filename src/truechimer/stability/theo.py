@@ -17,9 +17,9 @@ from truechimer.stability.curve import Floats, Ints, Skipped, StabilityCurve, St
 from truechimer.stability.degrees import Degrees
 from truechimer.stability.deviations import OADEV
 from truechimer.stability.factors import Factors, chosen
+from truechimer.stability.forms import Spread
 from truechimer.stability.series import Series, make_series
 from truechimer.stability.statistics import DEFAULT_CI, Statistic, Value, curve_of, root
-from truechimer.stability.sums import Spread
 
 LEAST = 10
 THINNED = 64

@@ -11,12 +11,12 @@ has, if they are two or more (a lower limit, the most that is known); TIE rms at
 import numpy as np
 from numpy.typing import ArrayLike
 
-from truechimer.stability import arrays, sums
+from truechimer.stability import sums
 from truechimer.stability.curve import Floats, StabilityCurve
 from truechimer.stability.factors import Factors
+from truechimer.stability.forms import Spread, loop
 from truechimer.stability.series import Piece, Series
 from truechimer.stability.statistics import DEFAULT_CI, Statistic, Value, curve_of, root
-from truechimer.stability.sums import Spread
 
 
 def _with_rate(series: Series) -> Series:
@@ -47,12 +47,6 @@ def _mtie_at_all(series: Series, factors: list[int], _spread: Spread) -> list[Va
 
 
 def _ranges(x: Floats, factors: list[int]) -> list[tuple[int, float]]:
-    if sums.compiled():
-        from truechimer.stability import loops
-
-        widen, largest_range = loops.widen, loops.largest_range
-    else:
-        widen, largest_range = arrays.widen, arrays.largest_range
     gaps = np.isnan(x)
     top, low = np.where(gaps, -np.inf, x), np.where(gaps, np.inf, x)
     spare_top, spare_low = np.empty_like(top), np.empty_like(low)
@@ -61,12 +55,12 @@ def _ranges(x: Floats, factors: list[int]) -> list[tuple[int, float]]:
         if m + 1 > x.size:
             break
         while 2 * width <= m + 1:
-            widen(top, low, spare_top, spare_low, width)
+            loop("widen", top.size)(top, low, spare_top, spare_low, width)
             kept = top.size - width
             top, spare_top = spare_top[:kept], top[:kept]
             low, spare_low = spare_low[:kept], low[:kept]
             width *= 2
-        found.append((m, float(largest_range(top, low, m + 1 - width))))
+        found.append((m, float(loop("largest_range", top.size)(top, low, m + 1 - width))))
     return found
 
 
