@@ -165,6 +165,8 @@ def _ask(what: str, place: Place, *, timeout_s: float) -> dict[str, Any]:
         raise ServiceReplyRejected(place.lab, f"not JSON ({len(octets)} bytes)") from None
     if not isinstance(document, dict):
         raise ServiceReplyRejected(place.lab, "not a JSON object")
+    if document.get("starting") is True:
+        raise ServiceSilentRejected(place.lab, str(document.get("error"))[:500], found_by=place.found_by)
     if "error" in document:
         raise ServiceReplyRejected(place.lab, str(document["error"])[:500])
     return document

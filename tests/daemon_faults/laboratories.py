@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from truechimer.cli.lab_arguments import now_label
+from truechimer.daemon.early import Early
 from truechimer.daemon.feeds import Batch
-from truechimer.daemon.hold import Hold
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.journal import Journal
 from truechimer.daemon.lab_check import check_lab
@@ -109,20 +109,20 @@ class Run:
     said: list[str] = field(default_factory=list)
 
     @staticmethod
-    def begin(folder: Path, machine: Machine | None = None, *, hold: Hold | None = None, **journal: Any) -> "Run":
-        """Begin, or go on; with a `hold` the caller opens doors and page."""
+    def begin(folder: Path, machine: Machine | None = None, *, early: Early | None = None, **journal: Any) -> "Run":
+        """Begin, or go on; with what serves `early` the caller opens doors and page."""
         machine = machine or Machine()
         said: list[str] = []
         checked = check_lab(folder / "LAB.toml", now=now_label())
         assert checked.lab is not None, checked.findings
-        started = open_run(checked, machine.clocks, hold=hold, progress=said.append)
+        started = open_run(checked, machine.clocks, hold=None if early is None else early.hold, progress=said.append)
         store = FaultyStore(started.store)
         started.journal = Journal(store, path=started.store.path, monotonic_s=lambda: machine.monotonic_s, **journal)
-        laboratory = Laboratory(started, machine.clocks)
+        laboratory = Laboratory(started, machine.clocks, early=early or Early())
         run = Run(folder, machine, laboratory, store, said)
         if not started.resumed:
             laboratory.catch_up()
-        if hold is None:
+        if early is None:
             laboratory._standing.open(folder / "run" / "clock.page")
         return run
 

@@ -1,6 +1,8 @@
 """A door that outlived its laboratory is taken over by the next one, where it serves the very same."""
 
+import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -107,22 +109,28 @@ def test_a_door_is_no_orphan_while_somebody_writes_its_page(tmp_path: Path) -> N
     (tmp_path / "run").mkdir()
     page = tmp_path / "run" / "clock.page"
     command = [sys.executable, "-m", doors.SERVE_MODULE, "--page", str(page), "--address", "127.0.0.1", "--port", "0"]
-    command += ["--orphan-exit-s", "1.0", "--parent-pid", "999999"]  # a parent that is not there
+    command = ["/bin/sh", "-c", '"$@" & read _', "sh", *command, "--orphan-exit-s", "1.0"]
     with PageWriter(page, boot_id=HostClocks().boot_id()) as writer:
         writer.publish(a_live_page())
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=doors._environment())
+        parent = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=doors._environment()
+        )
+        pid = 0
         try:
-            assert process.stdout is not None
-            assert process.stdout.readline()
+            assert parent.stdin is not None
+            assert parent.stdout is not None
+            pid = json.loads(parent.stdout.readline())["pid"]
+            parent.stdin.close()
+            parent.wait(5)
             began = HostClocks().raw_ns()
             while HostClocks().raw_ns() - began < 1_800_000_000:
                 writer.publish(a_live_page())
-                assert process.poll() is None
-            until(lambda: not is_running(process.pid), patience_s=10.0)
-            assert process.wait(5) == 0
+                assert is_running(pid)
+            until(lambda: not is_running(pid), patience_s=10.0)
         finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
+            parent.kill()
+            parent.wait()
+            if is_running(pid):
+                os.kill(pid, signal.SIGKILL)
+            if parent.stdout is not None:
+                parent.stdout.close()

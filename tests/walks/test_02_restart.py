@@ -13,8 +13,10 @@ from tests.walks.test_01_reading_to_reply import NAME, Trace, code_of
 from truechimer.cli.lab_arguments import now_label
 from truechimer.daemon import notify
 from truechimer.daemon.early import open_early
-from truechimer.daemon.hold import Hold, after_a_kill
+from truechimer.daemon.hold import without_own_doors
 from truechimer.daemon.lab_check import check_lab
+from truechimer.daemon.lab_reading import read_lab
+from truechimer.daemon.lab_rules import InsecureFlags
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "walks" / "02-restart.md"
 
@@ -38,11 +40,14 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Trace
     with pytest.MonkeyPatch.context() as quiet:
         quiet.setattr(notify, "say", lambda _alert, _seq=None: None)
         with traces["The start"]:
-            checked = check_lab(folder / "LAB.toml", now=now_label())
-            assert after_a_kill(folder)
-            hold = Hold(folder)
-            assert open_early(checked, before.machine.clocks, allow_simulated=False) == {}  # it has no door
-            run = Run.begin(folder, before.machine, hold=hold)
+            told = read_lab(folder / "LAB.toml", InsecureFlags())
+            assert told.lab is not None
+            early = open_early(told.lab, folder, before.machine.clocks, observe=False, allow_simulated=False)
+            assert early.hold is not None
+            assert early.control is not None  # `now` is answered from here on; it has no door
+            checked = without_own_doors(check_lab(folder / "LAB.toml", now=now_label()), ours=True)
+            assert checked.lab is not None
+            run = Run.begin(folder, before.machine, early=early)
             run.laboratory.open_doors()
             run.epoch()
         run.store.fails = lambda _: True

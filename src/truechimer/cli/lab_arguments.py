@@ -5,11 +5,14 @@ It neither checks nor starts anything.
 
 import argparse
 import time
+from typing import TYPE_CHECKING
 
-from truechimer.daemon.lab_check import CheckedLab
 from truechimer.daemon.lab_rules import InsecureFlags
 from truechimer.formats.finding import Severity
 from truechimer.instants import Instant
+
+if TYPE_CHECKING:
+    from truechimer.daemon.lab_check import CheckedLab
 
 _ABOUT_TAI_MINUS_UTC_NS = 37 * 10**9
 
@@ -38,7 +41,7 @@ def now_label() -> Instant:
     return Instant.from_tai_ns(time.time_ns() + _ABOUT_TAI_MINUS_UTC_NS)
 
 
-def fault_lines(checked: CheckedLab) -> list[str]:
+def fault_lines(checked: "CheckedLab") -> list[str]:
     """Return one line per finding, as compilers print them; warnings say so."""
     shown = str(checked.path)
     return [

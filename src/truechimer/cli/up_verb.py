@@ -17,41 +17,35 @@ from typing import TYPE_CHECKING
 
 from truechimer.cli.arguments import VerbParser, verb_parser
 from truechimer.cli.lab_arguments import add_insecure_options, fault_lines, insecure_flags, now_label
-from truechimer.daemon import doors, notify, registry
-from truechimer.daemon.early import open_early
-from truechimer.daemon.hold import Hold, after_a_kill, without_orphans
+from truechimer.daemon import notify, registry
+from truechimer.daemon.early import Early, open_early
+from truechimer.daemon.hold import Hold, without_own_doors
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.lab_check import CheckedLab, check_lab, doors_of
-from truechimer.daemon.lab_file import LabFile, Listener
-from truechimer.daemon.lab_rules import InsecureFlags
+from truechimer.daemon.lab_file import LabFile
+from truechimer.daemon.lab_reading import read_lab
 
 if TYPE_CHECKING:
+    from truechimer.daemon.lab_check import CheckedLab
     from truechimer.daemon.laboratory_process import Laboratory
     from truechimer.daemon.service_manager import ServiceManager
-
-CONSOLE_ENDS_WITHIN_S = 3.0
-"""A console whose laboratory was killed ends by itself within a second or so; its port is waited for this long."""
 
 
 def main(argv: list[str]) -> int:
     """Run the verb."""
     options = _parser().parse_args(argv)
-    checked = _check(options.lab, insecure_flags(options), observe=options.observe)
-    for fault in fault_lines(checked):
-        print(fault, file=sys.stderr)
-    if checked.lab is None:
-        print(f"{options.lab}: nothing was started", file=sys.stderr)
-        return _status_of(checked)
     clocks = HostClocks()
     with ExitStack() as ends:
-        ends.callback(notify.close)
-        notify.configure(checked.lab.notify.log)
-        hold = Hold(checked.folder)
-        ends.callback(hold.release)
         signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))  # until the laboratory ends in its own order
-        early = open_early(checked, clocks, allow_simulated=options.insecure_serve_simulated_time)
-        for door in early.values():
-            ends.callback(doors.end_door, door)
+        ends.callback(notify.close)
+        early = _early(options, clocks)
+        ends.callback(early.close)
+        checked = _check(options, early)
+        if checked.lab is None:
+            print(f"{options.lab}: nothing was started", file=sys.stderr)
+            return _status_of(checked)
+        early.hold = hold = early.hold or Hold(checked.folder)
+        ends.callback(hold.release)
+        notify.configure(checked.lab.notify.log)
         laboratory = _laboratory(checked, clocks, hold, early)
         ends.callback(laboratory.close)
         status = _run(laboratory, options, ends)
@@ -64,7 +58,19 @@ def _status_of(checked: "CheckedLab") -> int:
     return 1 if faults == {"port-in-use"} else 2
 
 
-def _laboratory(checked: CheckedLab, clocks: HostClocks, hold: Hold, early: dict[Listener, doors.Door]) -> "Laboratory":
+def _early(options: argparse.Namespace, clocks: HostClocks) -> Early:
+    """Let the last page serve, where the file's text is sound and there is such a page. Nothing is read into memory
+    before it that it does not need.
+    """
+    told = read_lab(options.lab, insecure_flags(options))
+    if told.lab is None:
+        return Early()
+    notify.configure(told.lab.notify.log)
+    simulated = options.insecure_serve_simulated_time
+    return open_early(told.lab, told.folder, clocks, observe=options.observe, allow_simulated=simulated)
+
+
+def _laboratory(checked: "CheckedLab", clocks: HostClocks, hold: Hold, early: Early) -> "Laboratory":
     """Open the run. What it needs is read into memory here and not before: the early doors answer meanwhile."""
     from truechimer.daemon import webhook
     from truechimer.daemon.lab_start import open_run
@@ -108,16 +114,17 @@ def _seconds(text: str) -> float:
     return value
 
 
-def _check(path: Path, flags: InsecureFlags, *, observe: bool) -> CheckedLab:
-    """Check the file. After a kill, doors of this laboratory may still hold its ports: they are ours to end."""
-    end = time.monotonic() + CONSOLE_ENDS_WITHIN_S
-    while True:
-        checked = without_orphans(check_lab(path, now=now_label(), flags=flags, observe=observe))
-        if checked.lab is not None or not after_a_kill(checked.folder) or time.monotonic() >= end:
-            return checked
-        if any(fault.rule != "port-in-use" for fault in checked.findings):
-            return checked
-        time.sleep(0.25)
+def _check(options: argparse.Namespace, early: Early) -> "CheckedLab":
+    """Check the file against this machine, and say its faults. Ports that doors of this very laboratory have are ours
+    to have.
+    """
+    from truechimer.daemon.lab_check import check_lab
+
+    checked = check_lab(options.lab, now=now_label(), flags=insecure_flags(options), observe=options.observe)
+    checked = without_own_doors(checked, ours=early.hold is not None)
+    for fault in fault_lines(checked):
+        print(fault, file=sys.stderr)
+    return checked
 
 
 def _run(laboratory: "Laboratory", options: argparse.Namespace, ends: ExitStack) -> int:
@@ -147,6 +154,8 @@ def _run(laboratory: "Laboratory", options: argparse.Namespace, ends: ExitStack)
 
 def _closed_doors(lab: LabFile) -> str:
     """Say which doors of the file stay closed while observing."""
+    from truechimer.daemon.lab_check import doors_of
+
     opened = doors_of(lab, observe=True)
     closed = [f"{door.protocol.value} {door.where}" for door in lab.listeners if door not in opened]
     return "observing: no time is served" + (f"; closed: {', '.join(closed)}" if closed else "")

@@ -1,7 +1,8 @@
 """The console process: `python -m truechimer.console.server --lab DIR --address A --port P [--parent-pid N]`.
 
-It binds first, says one JSON line on stdout once it serves, and ends on SIGTERM, on SIGINT, or when its parent dies. It
-reads the laboratory through its control socket only, once a second. Exit status: 0 ended as told, 2 wrong use or the
+It binds first, says one JSON line on stdout once it serves, and ends on SIGTERM, on SIGINT, or `--orphan-exit-s` after
+its parent died, unless another laboratory of the folder answers by then: that one has taken it over. It reads the
+laboratory through its control socket only, once a second. Exit status: 0 ended as told, 2 wrong use or the
 port is in use, with one line.
 """
 
@@ -32,6 +33,7 @@ from truechimer.daemon import notify
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.journal_log import LogForm, Priority
 from truechimer.daemon.lab_file import MetricNames
+from truechimer.daemon.parenthood import Parenthood, take_away
 
 WRONG_USE = 2
 LOOK_EVERY_S = 0.25
@@ -67,6 +69,16 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_argument("--log", type=LogForm, default=LogForm.AUTO, help="form of lines on stderr: auto, text, json")
     options.add_argument("--parent-pid", type=int, help="the parent, where it may die before this process looks")
+    options.add_argument("--pidfile", type=Path, help="file for the process id, removed at the end")
+    options.add_argument(
+        "--orphan-exit-s",
+        type=float,
+        default=0.0,
+        help="live this long after the parent died, where no other laboratory answers (default 0)",
+    )
+    options.add_argument(
+        "--version-of-laboratory", help="names the program that started this door; a laboratory takes over its own only"
+    )
     return options
 
 
@@ -75,7 +87,9 @@ def main(argv: list[str] | None = None) -> int:
     options = parser().parse_args(argv)
     notify.configure(options.log)
     logging.getLogger().addHandler(_Notified())
-    parent = options.parent_pid if options.parent_pid is not None else os.getppid()
+    parent = Parenthood(options.parent_pid, exit_s=options.orphan_exit_s, pidfile=options.pidfile)
+    if parent.is_lost:
+        return 0  # killed before this door was open: the next laboratory opens its own
     try:
         listener = _bind(options.address, options.port)
     except ValueError:
@@ -94,8 +108,18 @@ def main(argv: list[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     loopback = ipaddress.ip_address(options.address).is_loopback
-    with listener:
-        _Server(options.lab, listener, parent=parent, loopback=loopback, metrics=options.metrics).run([listener])
+    try:
+        if options.pidfile is not None:
+            options.pidfile.write_text(f"{os.getpid()}\n", encoding="ascii")
+    except OSError as error:
+        listener.close()
+        _complain(f"cannot write {error.filename}: {error.strerror}; check the folder")
+        return WRONG_USE
+    try:
+        with listener:
+            _Server(options.lab, listener, parent=parent, loopback=loopback, metrics=options.metrics).run([listener])
+    finally:
+        take_away(options.pidfile)
     return 0
 
 
@@ -137,9 +161,9 @@ class _Server(uvicorn.Server):
     """uvicorn, which says when it is ready, lets the event streams go when it ends, and ends with its parent."""
 
     def __init__(
-        self, lab: Path, listener: socket.socket, *, parent: int, loopback: bool, metrics: MetricNames
+        self, lab: Path, listener: socket.socket, *, parent: Parenthood, loopback: bool, metrics: MetricNames
     ) -> None:
-        raw_ns = HostClocks().raw_ns
+        raw_ns = self._raw_ns = HostClocks().raw_ns
         self._feed = LaboratoryFeed(lambda: ask("status", lab=lab), raw_ns, lambda: ask("history", lab=lab))
         connections = _connections()
         self._listener = listener
@@ -179,8 +203,7 @@ class _Server(uvicorn.Server):
     async def _look(self) -> None:
         """End with the parent; and let the streams go first, since they never end by themselves."""
         while not self.should_exit:
-            # A process started by init (1) has no laboratory to lose: a service manager ends it.
-            if self._parent != 1 and os.getppid() != self._parent:
+            if self._parent.must_end(self._raw_ns(), self._feed.current.answered_raw_ns):
                 self.should_exit = True
             else:
                 await asyncio.sleep(LOOK_EVERY_S)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from truechimer.alerts import Alert
-from truechimer.daemon import firing, notify, outside_words, status
+from truechimer.daemon import firing, notify, now_document, outside_words, status
 from truechimer.daemon.doors import Door
 from truechimer.daemon.feeds import Feed
 from truechimer.daemon.host_clocks import HostClocks
@@ -22,6 +22,7 @@ from truechimer.laboratory.line import EpochOutcome
 from truechimer.laboratory.state import LaboratoryState
 from truechimer.serve.clock_page import ClockPage, PageUnreadable, ServiceState
 
+BEFORE_SENTENCE = "serving the last page of the run before, until the first reading of this one; its bound grows"
 HELD_SENTENCE = "holding the last recorded time, because records cannot be written; its bound grows"
 
 
@@ -80,20 +81,24 @@ class Answers:
         page: ClockPage | PageUnreadable = view.page if view.page is not None else PageUnreadable.EMPTY
         raw_ns = self.clocks.raw_ns()
         missing, stale = self._missing(view, raw_ns)
-        return status.time_document(
+        state = ServiceState.FREERUN if view.outcome is None or stale else view.outcome.service
+        if view.outcome is None and view.page is not None:
+            state = now_document.held_over(view.page)
+        return now_document.time_document(
             page,
             raw_ns=raw_ns,
             leaps=self.started.config.leaps,
             scale=self.started.config.scale_name,
             missing=missing,
             observing=self.started.config.observing,
-            state=ServiceState.FREERUN if view.outcome is None or stale else view.outcome.service,
+            state=state,
         )
 
     def _missing(self, view: View, raw_ns: int) -> tuple[tuple[str, ...], bool]:
         """Return what is missing for a synchronised answer, and whether fresh epochs are among it."""
         if view.outcome is None:
-            return ("no reading has come yet",), False
+            since = " since the start: this is the last page of the run before" if view.page is not None else " yet"
+            return (f"no reading has come{since}",), False
         if view.held:
             return (*view.outcome.missing, "later records are not on the disk: the last recorded time is held"), False
         oldest = self.max_age_s
@@ -128,6 +133,8 @@ class Answers:
         body["store"] = self.store()
         if view.held:
             body["state_sentence"] = HELD_SENTENCE
+        if view.outcome is None and view.page is not None:
+            body["state_sentence"] = BEFORE_SENTENCE
         body["sources"] = self._sources(view)
         chrony = [document for feed in self.feeds if (document := feed.document()) is not None]
         if chrony:

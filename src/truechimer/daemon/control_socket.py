@@ -97,6 +97,10 @@ class ControlSocket:
         """Return how many connections ended how, by name."""
         return {each.value: self._counts[each] for each in ControlCount}
 
+    def answer_with(self, answer: Answer) -> None:
+        """Let another function answer from now on: the laboratory's own, once it is ready."""
+        self._answer = answer
+
     def start(self) -> Self:
         """Open the socket and serve."""
         if self._thread is not None:

@@ -14,24 +14,29 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from truechimer._version import __version__
 from truechimer.daemon import notify, sock_door
 from truechimer.daemon.counters import CountersRejected, door_name, read_counters
+from truechimer.daemon.gate import Gate
 from truechimer.daemon.journal_log import LogForm
 from truechimer.daemon.lab_file import Listener, Protocol
 from truechimer.errors import Rejected
 
 READY_WITHIN_S = 10.0
+CONSOLE_ALONE_S = 60.0
+"""How long a console says of a laboratory that was killed that it is silent, and waits for the next one."""
+
 ENDING_WITHIN_S = 3.0
 SERVE_MODULE = "truechimer.daemon.serve_process"
 CONSOLE_MODULE = "truechimer.console.server"
-DOOR_MODULES = frozenset({SERVE_MODULE.encode(), sock_door.MODULE.encode()})
-"""Doors that write a pid file and outlive a laboratory that was killed."""
+DOOR_MODULES = frozenset({SERVE_MODULE.encode(), CONSOLE_MODULE.encode(), sock_door.MODULE.encode()})
+"""Doors write a pid file, and outlive a laboratory that was killed."""
 
 
 class DoorRejected(Rejected):
@@ -140,8 +145,11 @@ def open_door(listener: Listener, folder: Path, *, allow_simulated: bool) -> Doo
     return opened(begin_door(listener, folder, allow_simulated=allow_simulated))
 
 
-def begin_door(listener: Listener, folder: Path, *, allow_simulated: bool) -> Door:
-    """Start one door of the laboratory in `folder`; `opened` waits for it."""
+def begin_door(listener: Listener, folder: Path, *, allow_simulated: bool, gate: Gate | None = None) -> Door:
+    """Start one door of the laboratory in `folder`; `opened` waits for it. It waits at the `gate` before it does
+    anything that others can see.
+    """
+    behind = {} if gate is None else gate.environment()
     command = _command(listener, folder, allow_simulated=allow_simulated)
     process = subprocess.Popen(
         [sys.executable, *command, PARENT, str(os.getpid())],
@@ -149,23 +157,30 @@ def begin_door(listener: Listener, folder: Path, *, allow_simulated: bool) -> Do
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env=_environment(),
+        env=_environment() | behind,
+        pass_fds=() if gate is None else (gate.entrance,),
     )
-    door = Door(listener, process, listener.port_number, _counters(listener, folder))
-    if listener.protocol is Protocol.CHRONY_SOCK:
-        door.state = sock_door.state_path(listener, folder)
-    return door
+    return _door(listener, folder, process)
 
 
-def opened(door: Door) -> Door:
+def _door(listener: Listener, folder: Path, process: "subprocess.Popen[str] | Adopted") -> Door:
+    """Return a door over its process."""
+    state = sock_door.state_path(listener, folder) if listener.protocol is Protocol.CHRONY_SOCK else None
+    return Door(listener, process, listener.port_number, _counters(listener, folder), state)
+
+
+def opened(door: Door, *, instead: Callable[[], Door | None] = lambda: None) -> Door:
     """Wait until a door that was begun says that it is open, and return it; raises `DoorRejected`. One that was taken
-    over is open.
+    over is open. `instead`: looks for one to be taken over, where the port was not to be had after all.
     """
     if isinstance(door.process, Adopted) or door.is_open:
         return door
     ready = _first_line(door.process)
     if ready is None:
         end_door(door)
+        found = instead()
+        if found is not None:
+            return found
         protocol = door.listener.protocol.value
         raise DoorRejected(f"the {protocol} door {door.where} did not open; what it said stands above")
     door.is_open = True
@@ -180,8 +195,8 @@ def adopt(listener: Listener, folder: Path, *, allow_simulated: bool) -> Door | 
     Only for who holds the folder. "This very listener" is the whole command line: address, port, limit, files and
     version of the program. Its clients notice nothing.
     """
-    if listener.protocol is not Protocol.NTP or listener.port_number == 0:
-        return None
+    if listener.port_number == 0 and listener.protocol is not Protocol.CHRONY_SOCK:
+        return None  # its port was the kernel's choice, which no command line names
     wanted = [os.fsencode(word) for word in _command(listener, folder, allow_simulated=allow_simulated)]
     for orphan in orphans(folder):
         try:
@@ -190,7 +205,7 @@ def adopt(listener: Listener, folder: Path, *, allow_simulated: bool) -> Door | 
             continue
         # looked at again now that the descriptor holds this process and no later one of the same number
         if _words_of(orphan)[:-2] == wanted and process.poll() is None:
-            return Door(listener, process, listener.port_number, _counters(listener, folder))
+            return _door(listener, folder, process)
     return None
 
 
@@ -210,20 +225,32 @@ def begin_all(
     return [doors.get(listener) or begin_door(listener, folder, allow_simulated=allow_simulated) for listener in wanted]
 
 
+def all_opened(doors: Iterable[Door], folder: Path, *, allow_simulated: bool) -> list[Door]:
+    """Wait until all are open; raises `DoorRejected`. A door of this folder that was still starting when the laboratory
+    was killed may have had the port first: it is taken over in the place of the one that did not get it.
+    """
+    return [
+        opened(door, instead=partial(adopt, door.listener, folder, allow_simulated=allow_simulated)) for door in doors
+    ]
+
+
 PARENT = "--parent-pid"
 
 
 def _command(listener: Listener, folder: Path, *, allow_simulated: bool) -> list[str]:
     """Return the words that start a door, but for the interpreter before and the parent after them."""
     if listener.protocol is Protocol.CHRONY_SOCK:
-        return [*sock_door.command(listener, folder, allow_simulated=allow_simulated), *_log()]
+        command = sock_door.command(listener, folder, allow_simulated=allow_simulated)
+        return [*command, "--version-of-laboratory", __version__, *_log()]
     run, port = folder / "run", listener.port_number
     common = ["--address", listener.address, "--port", str(port), "--version-of-laboratory", __version__]
+    common += ["--pidfile", str(run / f"{_name(listener)}.pid")]
     if listener.protocol is not Protocol.NTP:
         metrics = [] if listener.metrics is None else ["--metrics", listener.metrics.value]
-        return ["-m", CONSOLE_MODULE, "--lab", str(folder), *common[:-2], *metrics, *_log()]
+        alone = ["--orphan-exit-s", repr(CONSOLE_ALONE_S)]
+        return ["-m", CONSOLE_MODULE, "--lab", str(folder), *common, *alone, *metrics, *_log()]
     command = ["-m", SERVE_MODULE, "--page", str(run / "clock.page"), "--counters", str(_counters(listener, folder))]
-    command += ["--bound-limit-s", repr(listener.bound_limit_s), "--pidfile", str(run / f"{_name(listener)}.pid")]
+    command += ["--bound-limit-s", repr(listener.bound_limit_s)]
     return [*command, *common, *(["--insecure-serve-simulated-time"] if allow_simulated else []), *_log()]
 
 

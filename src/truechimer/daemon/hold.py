@@ -1,7 +1,7 @@
 """Hold: whose a laboratory's folder is, and what a killed laboratory left in it.
 
-It starts nothing and reads no records. It must stay light: doors are opened from here before the laboratory itself has
-been read into memory (`early`).
+It starts nothing and reads no records. It must stay light: the folder is taken before the laboratory itself has been
+read into memory (`early`).
 """
 
 import fcntl
@@ -9,13 +9,16 @@ import os
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from truechimer.daemon.doors import orphans
-from truechimer.daemon.lab_check import CheckedLab
 from truechimer.daemon.lab_file import LabFile
 from truechimer.errors import Rejected
 from truechimer.formats.finding import has_errors
 from truechimer.formats.toml_tree import read_with_lines
+
+if TYPE_CHECKING:
+    from truechimer.daemon.lab_check import CheckedLab
 
 _NOBODY = b" " * 31 + b"\n"
 
@@ -49,7 +52,8 @@ class Hold:
             raise LabHeldRejected(
                 f"{folder}: another laboratory runs in this folder (process {pid}); stop it, or use another folder"
             ) from None
-        self.was_killed = bool(os.pread(self._descriptor, 32, 0).strip())
+        self._found = os.pread(self._descriptor, 32, 0)
+        self.was_killed = bool(self._found.strip())
         try:
             os.pwrite(self._descriptor, f"{os.getpid():<31}\n".encode(), 0)
         except OSError as error:
@@ -58,35 +62,38 @@ class Hold:
                 f"{path}: cannot be written ({error.strerror}); free space or repair the volume"
             ) from None
 
-    def release(self) -> None:
-        """Give the folder back, in order; again is harmless."""
+    def release(self, *, as_found: bool = False) -> None:
+        """Give the folder back, in order; again is harmless. `as_found`: nothing was started, so that what was found of
+        the laboratory before stands as it did.
+        """
         if self._descriptor >= 0:
             with suppress(OSError):
-                os.pwrite(self._descriptor, _NOBODY, 0)  # its room stays taken: a full disk shall not refuse the next
+                # its room stays taken: a full disk shall not refuse the next
+                os.pwrite(self._descriptor, self._found.ljust(32) if as_found else _NOBODY, 0)
             os.close(self._descriptor)
             self._descriptor = -1
 
 
-def after_a_kill(folder: Path) -> bool:
-    """Return True where the last laboratory of this folder did not end in order, and none runs now."""
+def is_held(folder: Path) -> bool:
+    """Return True where a laboratory process has this folder."""
     try:
         descriptor = os.open(folder / "run" / "laboratory.lock", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return bool(os.pread(descriptor, 32, 0).strip())
     except OSError:
-        return False
+        return True
     finally:
         os.close(descriptor)
+    return False
 
 
-def without_orphans(checked: CheckedLab) -> CheckedLab:
-    """Take back the faults of ports that doors of this very laboratory hold because it was killed: they are ended when
-    the new ones open.
+def without_own_doors(checked: "CheckedLab", *, ours: bool) -> "CheckedLab":
+    """Take back the faults of ports that doors of this very laboratory have, because they were opened early, or because
+    it was killed: they are taken over, or ended when the new ones open. `ours`: the caller has the folder.
     """
-    if not after_a_kill(checked.folder):
+    if not ours and is_held(checked.folder):
         return checked
     held = {f" port {orphan.port}/" for orphan in orphans(checked.folder)}
     findings = tuple(

@@ -15,12 +15,14 @@ from pathlib import Path
 
 from truechimer.daemon import notify_check
 from truechimer.daemon.lab_file import DEFAULT_CHRONY_SOCKET, TRANSPORTS, LabFile, Listener, Protocol, SourceKind
-from truechimer.daemon.lab_rules import InsecureFlags, faults_between_keys
-from truechimer.errors import Rejected
+from truechimer.daemon.lab_reading import LabFileUnreadableRejected, read_at_most, read_lab, reason_of
+from truechimer.daemon.lab_rules import InsecureFlags
 from truechimer.formats import leap_seconds_list
 from truechimer.formats.finding import Finding, Severity, has_errors
-from truechimer.formats.toml_tree import MAX_BYTES, TreeRead, by_line, read_with_lines
+from truechimer.formats.toml_tree import MAX_BYTES, TreeRead, by_line
 from truechimer.instants import Instant, LeapTable, Span, builtin_leap_table
+
+__all__ = ["CheckedLab", "LabFileUnreadableRejected", "check_lab"]
 
 LEAP_EXPIRY_WARNING = Span.from_ns(28 * 86_400 * 10**9)
 """A table that expires within four weeks is said: IERS announces half a year ahead, so a newer one is out by then."""
@@ -28,17 +30,6 @@ LEAP_EXPIRY_WARNING = Span.from_ns(28 * 86_400 * 10**9)
 _MOST_BYTES_OF_A_LEAP_TABLE = 1024 * 1024
 
 OPEN_WHILE_OBSERVING = frozenset({Protocol.CONSOLE})
-
-
-class LabFileUnreadableRejected(Rejected):
-    """The configuration itself cannot be opened."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(
-            f"{path} cannot be read: {reason}; `truechimer init DIR` writes a laboratory file to start from"
-        )
-        self.path = path
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +54,9 @@ def check_lab(path: Path, *, now: Instant, flags: InsecureFlags | None = None, o
     `now` is a label good to a day: it is only compared with the leap table's expiry. `observe`: for a run that only
     watches, which opens no door but the console and uses no key; ports of the others and keys are not looked at.
     """
-    flags = flags or InsecureFlags()
-    data = _read_at_most(path, MAX_BYTES + 1)
-    folder = path.absolute().parent
-    read = read_with_lines(data, LabFile)
-    findings = [*read.findings, *faults_between_keys(read, flags)]
+    told = read_lab(path, flags or InsecureFlags())
+    data, folder, read = told.data, told.folder, told.read
+    findings = list(told.findings)
     leap_table = None
     if read.partial is not None:
         leap_table, faults = load_leap_table(read, folder, now)
@@ -92,18 +81,6 @@ def check_lab(path: Path, *, now: Instant, flags: InsecureFlags | None = None, o
     )
 
 
-def _read_at_most(path: Path, size: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(size)
-    except OSError as error:
-        raise LabFileUnreadableRejected(path, _reason(error)) from None
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
-
-
 def load_leap_table(read: TreeRead[LabFile], folder: Path, now: Instant) -> tuple[LeapTable | None, list[Finding]]:
     """Return the leap table of the laboratory (its own file or the built-in one) and what is wrong with it."""
     assert read.partial is not None
@@ -118,7 +95,7 @@ def load_leap_table(read: TreeRead[LabFile], folder: Path, now: Instant) -> tupl
             with (folder / name).open("rb") as file:
                 data = file.read(_MOST_BYTES_OF_A_LEAP_TABLE)
         except OSError as error:
-            return None, [Finding("unreadable-file", f"{where} cannot be read: {_reason(error)}", line)]
+            return None, [Finding("unreadable-file", f"{where} cannot be read: {reason_of(error)}", line)]
         read_table, faults = leap_seconds_list.read(data)
         if read_table is None:
             says = "; ".join(fault.at(name) for fault in faults[:5])
@@ -145,7 +122,7 @@ def why_unreadable(path: Path) -> str | None:
         with path.open("rb"):
             return None
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        return _reason(error) if isinstance(error, OSError) else str(error)
+        return reason_of(error) if isinstance(error, OSError) else str(error)
 
 
 def _files(read: TreeRead[LabFile], lab: LabFile, folder: Path) -> Iterator[Finding]:
@@ -172,7 +149,7 @@ def _chrony(read: TreeRead[LabFile], lab: LabFile, folder: Path) -> Iterator[Fin
             mode = path.stat().st_mode
             wrong = "" if (stat.S_ISSOCK if key == "socket" else stat.S_ISDIR)(mode) else "it is something else"
         except (OSError, ValueError) as error:
-            wrong = _reason(error) if isinstance(error, OSError) else str(error)
+            wrong = reason_of(error) if isinstance(error, OSError) else str(error)
         if wrong:
             says = f"[[source]] {source.name} {key} {path}: {wrong}; nothing is read from it until chronyd is there"
             yield Finding("chronyd-away", says, read.line_of(source, key), severity=Severity.WARNING)
@@ -182,7 +159,7 @@ def _scenario(path: Path, name: str, line: int | None) -> Iterator[Finding]:
     """Judge the scenario of a simulated source too: its faults stop the laboratory just as this file's do."""
     from truechimer.sim.scenario_file import read as read_scenario  # brings NumPy, which only such a laboratory needs
 
-    _, faults = read_scenario(_read_at_most(path, MAX_BYTES + 1))
+    _, faults = read_scenario(read_at_most(path, MAX_BYTES + 1))
     for fault in faults:
         yield Finding(f"scenario-{fault.rule}", fault.at(name), line, severity=fault.severity)
 
@@ -276,5 +253,5 @@ def _try_bind(listener: Listener, transport: str) -> tuple[str, str] | None:
             )
         if error.errno == errno.EADDRNOTAVAIL:
             return "address-not-here", "this machine does not have this address; `ip address` lists what it has"
-        return "cannot-bind", f"{_reason(error)}; give another address or port"
+        return "cannot-bind", f"{reason_of(error)}; give another address or port"
     return None

@@ -21,6 +21,7 @@ from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.journal import Journal
 from truechimer.daemon.lab_check import CheckedLab
 from truechimer.daemon.lab_file import LabFile, Source, SourceKind
+from truechimer.daemon.now_document import scale_name
 from truechimer.daemon.policy_files import PolicyFiles
 from truechimer.daemon.snapshots import Snapshots, resume, world_again
 from truechimer.errors import Misuse, Rejected
@@ -133,7 +134,7 @@ def open_run(
         if store is not None:
             store.close()
         snapshots.close()
-        hold.release()
+        hold.release(as_found=True)
         raise
 
 
@@ -321,7 +322,7 @@ def _run_start(  # noqa: PLR0917 - a lay-out of what was read, called once
     )
     return RunStart(
         name=lab.lab.name,
-        scale_name=_scale_name(lab, observe=files is None),
+        scale_name=scale_name(lab.lab.name, simulated=lab.is_simulated, observe=files is None),
         version=__version__,
         simulated=lab.is_simulated,
         clocks=members,
@@ -348,11 +349,6 @@ def _run_start(  # noqa: PLR0917 - a lay-out of what was read, called once
         delays=lab.delays,
         boot_id=boot_id,
     )
-
-
-def _scale_name(lab: LabFile, *, observe: bool) -> str:
-    """Return the scale's name in the field's words: UTC(k) is steered, TA(k) runs free; a simulated one says so."""
-    return f"{'SIM' if lab.is_simulated else 'TA' if observe else 'UTC'}({lab.lab.name})"
 
 
 def _refid(source: Source) -> bytes:

@@ -27,12 +27,12 @@ from truechimer.daemon.answers import Answers, View
 from truechimer.daemon.control_socket import ControlSocket
 from truechimer.daemon.door_watch import DoorWatch
 from truechimer.daemon.doors import Door, DoorRejected
+from truechimer.daemon.early import Early
 from truechimer.daemon.feeds import Batch, Feed, SimulatedFeed
 from truechimer.daemon.gathering import Gathering, has_clocks, in_order
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.journal import Journal
 from truechimer.daemon.lab_check import doors_of
-from truechimer.daemon.lab_file import Listener
 from truechimer.daemon.lab_start import Started
 from truechimer.daemon.observed_host import ObservedHost, observed_host
 from truechimer.daemon.readings_feed import ReadingsFeed
@@ -79,7 +79,7 @@ class Laboratory:
     manager: ServiceManager = field(default_factory=ServiceManager)
     epochs: int = 0
     rejected: int = 0
-    early: dict[Listener, Door] = field(default_factory=dict)
+    early: Early = field(default_factory=Early)
     alerts: deque[Alert] = field(default_factory=lambda: deque(maxlen=ALERTS_KEPT))
     faults: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=FAULTS_KEPT))
     ending: threading.Event = field(default_factory=threading.Event)
@@ -320,16 +320,18 @@ class Laboratory:
         if not observing:
             self._standing.open(folder / "run" / "clock.page")
         self.doors += door_processes.begin_all(
-            doors_of(self.started.lab, observe=observing), folder, allow_simulated=allow_simulated, early=self.early
+            doors_of(self.started.lab, observe=observing),
+            folder,
+            allow_simulated=allow_simulated,
+            early=self.early.doors,
         )
         self.host_clock = observed_host(self.started)
-        self._control = ControlSocket(folder / "run", self.answers.answer)
-        self._control.start()
+        self._control = self.early.control or ControlSocket(folder / "run", self.answers.answer).start()
+        self._control.answer_with(self.answers.answer)
         self._allow_simulated = allow_simulated
         if self.outcome is None:
             self._warm()
-        for door in self.doors:
-            door_processes.opened(door)
+        self.doors[:] = door_processes.all_opened(self.doors, folder, allow_simulated=allow_simulated)
 
     def _warm(self) -> None:
         """Step the fold once for nothing while the doors open: the first epoch shall not wait for machine code to be

@@ -22,10 +22,12 @@ from typing import NoReturn
 from truechimer.daemon import counters as names
 from truechimer.daemon import notify
 from truechimer.daemon.counters import Counters
+from truechimer.daemon.gate import may_open
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.journal_log import LogForm, Priority
 from truechimer.daemon.ntp_loop import NS_PER_S, NtpLoop, UdpPort
 from truechimer.daemon.page_file import PageReader
+from truechimer.daemon.parenthood import Parenthood, take_away
 from truechimer.serve.clock_page import ClockPage
 from truechimer.serve.ntp.packet import MAX_DISPERSION_S
 
@@ -84,6 +86,9 @@ def main(argv: list[str] | None = None) -> int:
     if complaint is not None:
         _complain(complaint)
         return WRONG_USE
+    parent = Parenthood(options.parent_pid, exit_s=options.orphan_exit_s, pidfile=options.pidfile)
+    if not may_open() or parent.is_lost:
+        return 0  # killed before this door was open: the next laboratory opens its own
     try:
         port = UdpPort(options.address, options.port)
     except OSError as error:
@@ -101,12 +106,11 @@ def main(argv: list[str] | None = None) -> int:
         _complain(f"cannot write {error.filename}: {error.strerror}; check the folder")
         return WRONG_USE
     try:
-        _serve(options, port, counters)
+        _serve(options, port, counters, parent)
     finally:
         counters.close()
         port.close()
-        if options.pidfile is not None:
-            options.pidfile.unlink(missing_ok=True)
+        take_away(options.pidfile)
     return 0
 
 
@@ -132,7 +136,7 @@ def _complaint(options: argparse.Namespace) -> str | None:
     return None
 
 
-def _serve(options: argparse.Namespace, port: UdpPort, counters: Counters) -> None:
+def _serve(options: argparse.Namespace, port: UdpPort, counters: Counters, parent: Parenthood) -> None:
     """Say that the door is open, and answer until a signal, or until orphaned for long enough."""
     ending = _Ending()
     clocks = HostClocks()
@@ -149,8 +153,6 @@ def _serve(options: argparse.Namespace, port: UdpPort, counters: Counters) -> No
         simulated_allowed=loopback or options.insecure_serve_simulated_time,
     )
     _say_ready(options, port, precision_log2)
-    parent = options.parent_pid if options.parent_pid is not None else os.getppid()
-    orphaned_at_ns: int | None = None
     reopened_at_ns = clocks.raw_ns()
     while not ending.asked:
         loop.turn()
@@ -159,17 +161,11 @@ def _serve(options: argparse.Namespace, port: UdpPort, counters: Counters) -> No
             reopened_at_ns = now_ns
             pages.reopen()
             counters.put(names.PAGE_TORN, pages.torn)
-        # A process started by init (1) has no laboratory to lose: a service manager ends it.
-        if orphaned_at_ns is None and parent != 1 and os.getppid() != parent:
-            orphaned_at_ns = now_ns
-        if orphaned_at_ns is not None and now_ns - orphaned_at_ns >= options.orphan_exit_s * NS_PER_S:
-            # the next laboratory may have taken this door over: it is no orphan while somebody writes the page
-            orphaned_at_ns = max(orphaned_at_ns, _written_ns(pages, clocks))
-            if now_ns - orphaned_at_ns >= options.orphan_exit_s * NS_PER_S:
+            if parent.is_lost and parent.must_end(now_ns, written_ns(pages, clocks)):
                 return
 
 
-def _written_ns(pages: PageReader, clocks: HostClocks) -> int:
+def written_ns(pages: PageReader, clocks: HostClocks) -> int:
     """Return the raw value at which the page was written last; 0 for none of this boot."""
     page = pages.current()
     return page.written_raw_ns if isinstance(page, ClockPage) and page.boot_id == clocks.boot_id() else 0

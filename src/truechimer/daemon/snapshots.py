@@ -246,6 +246,6 @@ def _told(store: SqliteRecords, first: int, say: Callable[[str], None]) -> Itera
         if number >= total:
             return
         yield from itertools.islice(store.read(first=number), 500)
-        if time.monotonic() - told > TELL_EVERY_S:
+        if time.monotonic() - told > TELL_EVERY_S and number + 500 < total:
             told = time.monotonic()
-            say(f"resuming: {min(number + 500, total)} of {total} records repeated")
+            say(f"resuming: {number + 500 - first} of {total - first} records repeated")

@@ -24,7 +24,14 @@ from truechimer.daemon import notify
 from truechimer.daemon.host_clocks import WIDEST_PAIR_NS, HostClocks
 from truechimer.daemon.journal_log import LogForm, Priority
 from truechimer.daemon.page_file import PageReader
-from truechimer.daemon.serve_process import DEFAULT_BOUND_LIMIT_S, DEFAULT_ORPHAN_EXIT_S, WRONG_USE, OneLineParser
+from truechimer.daemon.parenthood import Parenthood, take_away
+from truechimer.daemon.serve_process import (
+    DEFAULT_BOUND_LIMIT_S,
+    DEFAULT_ORPHAN_EXIT_S,
+    WRONG_USE,
+    OneLineParser,
+    written_ns,
+)
 from truechimer.daemon.sock_door import SockState, write_state
 from truechimer.drivers.chrony_sock import Sent, SockLeap, SockSender, pack
 from truechimer.instants import FS_PER_NS, FS_PER_S
@@ -179,7 +186,10 @@ def parser() -> argparse.ArgumentParser:
         "--orphan-exit-s",
         type=float,
         default=DEFAULT_ORPHAN_EXIT_S,
-        help="live this long after the parent died (default 3600)",
+        help="live this long after the parent died, where nobody writes the page (default 3600)",
+    )
+    options.add_argument(
+        "--version-of-laboratory", help="names the program that started this door; a laboratory takes over its own only"
     )
     options.add_argument("--parent-pid", type=int, help="the parent, where it may die before this process looks")
     options.add_argument(
@@ -195,6 +205,9 @@ def main(argv: list[str] | None = None) -> int:
     options = parser().parse_args(argv)
     notify.configure(options.log)
     complaint = _complaint(options)
+    parent = Parenthood(options.parent_pid, exit_s=options.orphan_exit_s, pidfile=options.pidfile)
+    if complaint is None and parent.is_lost:
+        return 0  # killed before this door was open: the next laboratory opens its own
     if complaint is None and options.pidfile is not None:
         try:
             options.pidfile.write_text(f"{os.getpid()}\n", encoding="ascii")
@@ -204,10 +217,9 @@ def main(argv: list[str] | None = None) -> int:
         notify.say_line(f"sock_process: {complaint}", priority=Priority.ERROR)
         return WRONG_USE
     try:
-        _serve(options)
+        _serve(options, parent)
     finally:
-        if options.pidfile is not None:
-            options.pidfile.unlink(missing_ok=True)
+        take_away(options.pidfile)
         if options.state is not None:
             options.state.unlink(missing_ok=True)
     return 0
@@ -224,7 +236,7 @@ def _complaint(options: argparse.Namespace) -> str | None:
     return None
 
 
-def _serve(options: argparse.Namespace) -> None:
+def _serve(options: argparse.Namespace, parent: Parenthood) -> None:
     """Say that the door is open, and send until a signal, or until orphaned for long enough."""
     ending: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -237,17 +249,12 @@ def _serve(options: argparse.Namespace) -> None:
     sender = SockSender(options.socket)
     loop = SockLoop(sampler, sender, pages.current, period_s=options.period_s, raw_ns=clocks.raw_ns)
     _say_ready(options)
-    parent = options.parent_pid if options.parent_pid is not None else os.getppid()
-    orphaned_ns: int | None = None
     while not ending:
         if loop.turn():
             pages.reopen()
             if options.state is not None:
                 write_state(loop.state, options.state)
-            # A process started by init (1) has no laboratory to lose: a service manager ends it.
-            if orphaned_ns is None and parent != 1 and os.getppid() != parent:
-                orphaned_ns = clocks.raw_ns()
-            if orphaned_ns is not None and clocks.raw_ns() - orphaned_ns >= options.orphan_exit_s * NS_PER_S:
+            if parent.is_lost and parent.must_end(clocks.raw_ns(), written_ns(pages, clocks)):
                 break
         time.sleep(WATCH_EVERY_S)
     sender.close()

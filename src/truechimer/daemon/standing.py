@@ -31,6 +31,9 @@ class Standing:
         self._writer: PageWriter | None = None
         self._recorded = started.last_page
         self._is_stuck = False
+        if started.last_page is not None and not started.config.observing:
+            # what doors serve is what askers are told, before the first epoch too
+            self.view = View(started.state, None, started.last_page, 0, ())
 
     def open(self, path: Path) -> None:
         """Put the page into the file that doors read, from now on."""

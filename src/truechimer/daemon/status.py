@@ -15,18 +15,15 @@ from truechimer.alerts import Alert
 from truechimer.compare.claims import Claim
 from truechimer.compare.selection import SelectionState, Verdict
 from truechimer.daemon.feeds import SourceStatus
-from truechimer.instants import Instant, LeapTable, Span, to_utc
+from truechimer.daemon.now_document import utc_text
+from truechimer.instants import Instant
 from truechimer.laboratory.line import EpochOutcome
 from truechimer.laboratory.run_start import RunStart
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
 from truechimer.quorum.verified import Verified
 from truechimer.scale.state import REASONS, Membership
-from truechimer.serve.clock_page import ClockPage, PageUnreadable, ServiceState
+from truechimer.serve.clock_page import ClockPage, ServiceState
 from truechimer.serve.ntp.server import SIMULATED_ANCHOR_DOUBT_S
-from truechimer.serve.served_time import ServedTime, serve_at
-
-NOW_LIMIT_S = 15.0
-"""`now` states any bound below this as synchronised: whoever asks judges it (NTP's own limit is 16 s)."""
 
 _OBSERVING = "nothing is steered and no time is served"
 _SENTENCES_OBSERVING = {
@@ -43,60 +40,6 @@ _SENTENCES = {
     ServiceState.HOLDOVER: "holding over: no majority of fresh outside values or no valid envelope; the bound grows",
     ServiceState.ALARM: "alarm: doors say unsynchronised",
 }
-
-
-def time_document(
-    page: ClockPage | PageUnreadable,
-    *,
-    raw_ns: int,
-    leaps: LeapTable,
-    scale: str,
-    missing: tuple[str, ...],
-    state: ServiceState,
-    observing: bool = False,
-) -> dict[str, Any]:
-    """Return the `now` document at a raw value: the interval that holds true time, or why there is none.
-
-    `observing`: what a laboratory states that steers nothing is a statement too; it says that it observes.
-    """
-    simulated = scale.startswith("SIM(")
-    body: dict[str, Any] = {
-        "state": state.value,
-        "scale": scale,
-        "against": "simulated-utc" if simulated else "utc",
-        "missing": list(missing),
-    }
-    if observing:
-        body["observing"] = True
-    served = serve_at(page, raw_ns, bound_limit_s=NOW_LIMIT_S, freerun_allowed=observing)
-    body["synchronised"] = isinstance(served, ServedTime)
-    instant, bound_s = served.instant, served.bound_s
-    if isinstance(served, ServedTime):
-        body |= {"u_s": served.u_s, "coverage": served.coverage}
-    else:
-        body["why"] = served.reason.value
-    if instant is None or not np.isfinite(bound_s):
-        return body
-    half = Span.from_seconds(bound_s)
-    earliest, latest = instant - half, instant + half
-    body |= {
-        "tai_ns": instant.tai_ns_floor,
-        "tai_fs": str(instant.tai_fs),
-        "utc": _utc_text(instant, leaps),
-        "earliest": _utc_text(earliest, leaps),
-        "latest": _utc_text(latest, leaps),
-        "earliest_tai_fs": str(earliest.tai_fs),
-        "latest_tai_fs": str(latest.tai_fs),
-        "bound_s": bound_s,
-    }
-    return body
-
-
-def _utc_text(instant: Instant, leaps: LeapTable) -> str:
-    """Return an instant as UTC text with picoseconds; beyond the leap table's expiry it is still shown (the state says
-    so).
-    """
-    return to_utc(instant, leaps, beyond_expiry="flag").isoformat(digits=12)
 
 
 def laboratory_document(
@@ -170,7 +113,7 @@ def steering(config: LaboratoryConfig, state: LaboratoryState) -> dict[str, Any]
         limits = state.limits.value
         until = Instant.from_tai_ns(limits.valid_until_ns)
         steering |= {
-            "envelope_valid_until": _utc_text(until, config.leaps),
+            "envelope_valid_until": utc_text(until, config.leaps),
             "per_change": limits.per_change,
             "per_day_s": limits.per_day_s,
         }
