@@ -7,23 +7,33 @@ exp, log or pow.
 
 This file alone may look for Numba and name its cache. The cache folder carries a hash of every kernel's source, of
 Numba's version and of the processor: Numba itself checks only the outermost function's file, and would go on running
-old machine code of a kernel edited in another module. `TRUECHIMER_KERNELS=plain` asks for the plain form.
+old machine code of a kernel edited in another module.
+
+`TRUECHIMER_KERNELS=plain` asks for the plain form. `later` asks for the plain form until `use_machine_code` is called:
+whoever must be at work at once (`up`) neither waits for Numba to be read into memory nor, after an upgrade, half a
+minute for the compiler, and the bits are the same.
 """
 
+import functools
 import hashlib
 import os
 import platform
+import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from types import CodeType, FunctionType
+from typing import Any, TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_MODE = os.environ.get("TRUECHIMER_KERNELS", "")
 
 
 def _load_numba() -> Any:
     """Return the numba module with its cache folder named, or None where it is absent or not wanted."""
-    if os.environ.get("TRUECHIMER_KERNELS") == "plain":
+    if _MODE == "plain":
         return None
     try:
         import numba
@@ -65,15 +75,96 @@ def _processor() -> str:
     return platform.processor()
 
 
-_NUMBA = _load_numba()
+_NUMBA = None if _MODE == "later" else _load_numba()
 
 COMPILED: bool = _NUMBA is not None
-"""True where kernels run as machine code."""
+"""True where kernels run as machine code: from the start, or from `use_machine_code` on."""
+
+
+class _Later:
+    """A kernel that runs as plain Python until its machine code is ready. It notes what it was called with from
+    outside: that is what machine code will be made for.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.called_with: tuple[Any, ...] | None = None
+        self.machine_code: Any = None
+        self.run: Callable[..., Any] | None = None
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Run it in the form that is ready."""
+        if self.run is not None:
+            return self.run(*arguments)
+        if self.called_with is None and sys._getframe(1).f_code not in _codes:  # noqa: SLF001 - who calls it
+            self.called_with = arguments
+        return self.function(*arguments)
+
+
+_later: list[_Later] = []
+_codes: set[CodeType] = set()
+_switching = threading.Lock()
 
 
 def kernel(function: F) -> F:
     """Mark a hot numeric function: compiled without the interpreter lock where Numba is installed, itself otherwise."""
+    if _MODE == "later":
+        marked = _Later(function)
+        with _switching:
+            _later.append(marked)
+            _codes.add(function.__code__)
+            if COMPILED:
+                _prepare([marked])
+                marked.run = marked.machine_code
+        return cast("F", marked)
     if _NUMBA is None:
         return function
-    compiled: F = _NUMBA.njit(cache=True, nogil=True, error_model="numpy", fastmath=False)(function)
-    return compiled
+    return cast("F", _compiled(function))
+
+
+def use_machine_code(*, may_go_on: Callable[[], bool] = lambda: True) -> None:
+    """Make machine code for the kernels that run as plain Python so far, or read what was kept of it, then run it. It
+    takes the caller's thread: kernels go on as plain Python in the others meanwhile. Again is harmless.
+
+    `may_go_on` is asked between two kernels: False leaves all of them plain.
+    """
+    global _NUMBA, COMPILED  # noqa: PLW0603 - a process runs one form
+    if _MODE != "later" or COMPILED:
+        return
+    with _switching:
+        if _NUMBA is None:
+            _NUMBA = _load_numba()
+        if _NUMBA is None:
+            return
+        _prepare([marked for marked in _later if marked.machine_code is None])
+        for marked in _later:
+            if not may_go_on():
+                return
+            if marked.called_with is not None:
+                marked.machine_code.compile(tuple(_NUMBA.typeof(each) for each in marked.called_with))
+        for marked in _later:
+            marked.run, marked.called_with = marked.machine_code, None
+        COMPILED = True
+
+
+def _compiled(function: Callable[..., Any]) -> Any:
+    """Return Numba's form of a function; nothing is compiled before its first call."""
+    assert _NUMBA is not None
+    return _NUMBA.njit(cache=True, nogil=True, error_model="numpy", fastmath=False)(function)
+
+
+def _prepare(wanted: list[_Later]) -> None:
+    """Give kernels their compiled forms. Numba takes what a kernel calls from the names of its module: so each is
+    compiled over a copy of them in which kernels stand for their own compiled forms.
+    """
+    copies = []
+    for marked in wanted:
+        plain = marked.function
+        names = dict(plain.__globals__)
+        copied = FunctionType(plain.__code__, names, plain.__name__, plain.__defaults__, plain.__closure__)
+        copied.__qualname__, copied.__module__ = plain.__qualname__, plain.__module__  # by these it is kept
+        marked.machine_code = _compiled(copied)
+        copies.append(names)
+    for names in copies:
+        names.update({name: value.machine_code for name, value in names.items() if isinstance(value, _Later)})

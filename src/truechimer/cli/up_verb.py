@@ -120,6 +120,7 @@ def _check(options: argparse.Namespace, early: Early) -> "CheckedLab":
     """
     from truechimer.daemon.lab_check import check_lab
 
+    os.environ.setdefault("TRUECHIMER_KERNELS", "later")  # before any kernel is read into memory
     checked = check_lab(options.lab, now=now_label(), flags=insecure_flags(options), observe=options.observe)
     checked = without_own_doors(checked, ours=early.hold is not None)
     for fault in fault_lines(checked):

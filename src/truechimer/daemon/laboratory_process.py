@@ -34,6 +34,7 @@ from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.journal import Journal
 from truechimer.daemon.lab_check import doors_of
 from truechimer.daemon.lab_start import Started
+from truechimer.daemon.machine_code import MachineCode
 from truechimer.daemon.observed_host import ObservedHost, observed_host
 from truechimer.daemon.readings_feed import ReadingsFeed
 from truechimer.daemon.recent import Recent
@@ -95,6 +96,7 @@ class Laboratory:
     _untold: dict[str, list[Finding]] = field(default_factory=dict)
     _told_at: dict[str, float] = field(default_factory=dict)
     _doors_watched: DoorWatch = field(default_factory=DoorWatch)
+    _machine_code: MachineCode = field(default_factory=MachineCode)
 
     def __post_init__(self) -> None:
         self._standing = Standing(self.started, self.clocks)
@@ -277,6 +279,7 @@ class Laboratory:
         """
         for number, batch in enumerate(self._past(progress)):
             self.take(batch, live=False)
+            self._machine_code.in_bulk(number)
             if number % BATCH_EPOCHS == 0:
                 self.commit()
             while self.journal.is_full and not self.ending.wait(TURN_S):
@@ -367,6 +370,7 @@ class Laboratory:
             elif self.journal.trouble is not None:
                 self.settle()
             self._look_around(now)
+            self._machine_code.turn()
             self.manager.turn(self._in_short)
         self.settle()
 
@@ -397,6 +401,7 @@ class Laboratory:
             ends.callback(self.started.store.close)
             ends.callback(self._end_records)
             ends.callback(self._standing.close)
+            ends.callback(self._machine_code.end)
             for door in self.doors:
                 ends.callback(door_processes.end_door, door)
             if self._control is not None:

@@ -20,7 +20,7 @@ class Parenthood:
     def __init__(self, pid: int | None, *, exit_s: float, pidfile: Path | None = None) -> None:
         """`exit_s`: how long to live without anybody who uses this door; `pidfile`: by which it may be taken over."""
         self._pid = os.getppid() if pid is None else pid
-        self._exit_ns = round(exit_s * 1e9)
+        self._exit_ns = exit_s * 1e9
         self._pidfile = pidfile
         self._alone_since_ns: int | None = None
 

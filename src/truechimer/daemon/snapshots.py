@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from truechimer import kernel
 from truechimer.laboratory import snapshot
 from truechimer.laboratory.replay import Known, Replay, replay
 from truechimer.laboratory.snapshot import Mark, Roots, SnapshotRejected
@@ -237,6 +238,8 @@ def world_again(
 
 
 TELL_EVERY_S = 2.0
+MACHINE_CODE_PAYS_AFTER = 1_000
+"""Records that are repeated by plain kernels, in a second or two, before the rest waits for machine code."""
 
 
 def _told(store: SqliteRecords, first: int, say: Callable[[str], None]) -> Iterator[bytes]:
@@ -246,6 +249,8 @@ def _told(store: SqliteRecords, first: int, say: Callable[[str], None]) -> Itera
         if number >= total:
             return
         yield from itertools.islice(store.read(first=number), 500)
+        if number - first == MACHINE_CODE_PAYS_AFTER:
+            kernel.use_machine_code()
         if time.monotonic() - told > TELL_EVERY_S and number + 500 < total:
             told = time.monotonic()
             say(f"resuming: {number + 500 - first} of {total - first} records repeated")
