@@ -155,7 +155,7 @@ def test_without_numba_the_same_bits() -> None:
     probe = (
         "import numpy as np; from truechimer import stability as s; from truechimer.kernel import COMPILED\n"
         "x = np.cumsum(np.random.default_rng(9).standard_normal(5000))\n"
-        f"for name in {NAMES + ('totdev', 'mtie', 'tierms')!r}:\n"
+        f"for name in {(*NAMES, 'totdev', 'mtie', 'tierms')!r}:\n"
         "    print(*(v.hex() for v in getattr(s, name)(x, 1.0, ci=None).value))\n"
         "print(*(v.hex() for v in s.gcodev(np.array([x, x[::-1]]), 1.0).value))\n"
     )

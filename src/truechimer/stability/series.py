@@ -77,25 +77,22 @@ def _checked(values: ArrayLike) -> Floats:
     x = np.ascontiguousarray(given, dtype=np.float64)
     if x.size < 2:
         raise SeriesRejected(f"{x.size} values; give at least 2")
-    size = np.abs(x)
-    top = float(size.max())
-    if not top <= LARGEST:  # NaN, or too large
-        if not np.isfinite(top) or top > LARGEST:
-            bad = np.flatnonzero((size == np.inf) | (size > LARGEST))
-            if bad.size:
-                row = int(bad[0])
-                raise SeriesRejected(
-                    f"value {row} (counted from 0) is {x[row]:g}; a missing value is NaN, any other must be below "
-                    f"{LARGEST:g}",
-                    row=row,
-                )
+    if not (x.max() <= LARGEST and x.min() >= -LARGEST):  # NaN, or too large
+        bad = np.flatnonzero(np.abs(x) > LARGEST)
+        if bad.size:
+            row = int(bad[0])
+            raise SeriesRejected(
+                f"value {row} (counted from 0) is {x[row]:g}; a missing value is NaN, any other must be below "
+                f"{LARGEST:g}",
+                row=row,
+            )
         if not np.any(np.isfinite(x)):
             raise SeriesRejected("every value is missing (NaN)", row=0)
     return x
 
 
 def _of_phase(x_s: Floats, tau0_s: float) -> Series:
-    return Series((Piece(x_s, 0),), tau0_s, x_s.size, has_gaps=bool(np.isnan(x_s).any()))
+    return Series((Piece(x_s, 0),), tau0_s, x_s.size, has_gaps=bool(np.isnan(x_s.max())))
 
 
 def _of_frequency(y: Floats, tau0_s: float) -> Series:
