@@ -10,6 +10,8 @@ from truechimer.stability.covariance import gcodev, three_cornered_hat
 from truechimer.stability.curve import SeriesRejected, Skipped, StabilityCurve, StabilityMisuse
 from truechimer.stability.deviations import adev, hdev, mdev, oadev, ohdev, tdev
 from truechimer.stability.dynamic import StabilitySurface, dynamic
+from truechimer.stability.holdover import HoldoverPrediction, predict_holdover
+from truechimer.stability.noise_model import Level, NoiseModel, declared_noise, fit_noise
 from truechimer.stability.parabolic import pdev
 from truechimer.stability.streaming import StreamingStability
 from truechimer.stability.theo import theo1, theobr, theoh
@@ -17,6 +19,9 @@ from truechimer.stability.time_error import mtie, tierms
 from truechimer.stability.total import htotdev, mtotdev, totdev, ttotdev
 
 __all__ = [
+    "HoldoverPrediction",
+    "Level",
+    "NoiseModel",
     "SeriesRejected",
     "Skipped",
     "StabilityCurve",
@@ -24,7 +29,9 @@ __all__ = [
     "StabilitySurface",
     "StreamingStability",
     "adev",
+    "declared_noise",
     "dynamic",
+    "fit_noise",
     "gcodev",
     "hdev",
     "htotdev",
@@ -34,6 +41,7 @@ __all__ = [
     "oadev",
     "ohdev",
     "pdev",
+    "predict_holdover",
     "tdev",
     "theo1",
     "theobr",
