@@ -1,34 +1,36 @@
 """OADEV, MDEV, TDEV and MTIE of readings as they come, with bounded memory: for a page that shows a running clock.
 
 It makes no intervals and keeps no record: `oadev` and its kin do that over the record. Every value is that of the whole
-stream so far, within 1e-12 of what the record would give; memory is 3 max(m) + 1 readings and some sums, whatever the
-time.
+stream so far, within 1e-12 of what the record would give; memory is 3 max(m) + 1 readings, for MTIE up to 2 (m + 1)
+indices of them for each factor, and some sums, whatever the time. A reading costs the same however long the factor.
 
-Law: after each reading, the sums hold every term whose last phase is that reading or an earlier one.
+Law: after each reading, the sums hold every term whose last phase is that reading or an earlier one. Sums are kept with
+what they lost to rounding (Knuth's two-sum), so a window that readings enter and leave for years does not drift: what
+leaves it is the very double that entered.
 """
 
 import math
+from array import array
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from truechimer.stability.curve import StabilityCurve, StabilityMisuse
 
-ANCHOR = 1024
-"""A window sum is computed anew from its phases at least every max(m, ANCHOR) readings."""
-
 
 @dataclass(slots=True)
 class _Factor:
-    """What is carried for one averaging factor."""
+    """What is carried for one averaging factor. `missing`: second differences in the window that are not there."""
 
     m: int
     squares: float = 0.0
     squares_lost: float = 0.0
     terms: int = 0
-    window: float = math.nan
-    since_anchor: int = 0
+    window: float = 0.0
+    window_lost: float = 0.0
+    missing: int = 0
     windows: float = 0.0
     windows_lost: float = 0.0
     window_terms: int = 0
@@ -54,73 +56,59 @@ class StreamingStability:
         self.n = 0
         self._factors = [_Factor(each) for each in sorted(set(m))]
         self._size = 3 * self._factors[-1].m + 1
-        self._ring = np.full(self._size, np.nan)
+        self._ring = array("d", [math.nan]) * self._size
 
     def add(self, x_s: float) -> None:
         """Take the next phase, NaN where it is missing; raise `StabilityMisuse` for an infinite one."""
         if math.isinf(x_s):
             raise StabilityMisuse("a phase is infinite; give NaN for a missing one")
-        self._ring[self.n % self._size] = x_s
+        ring, size, n = self._ring, self._size, self.n
+        ring[n % size] = x_s
         for factor in self._factors:
-            self._differences(factor)
-            self._windows(factor)
-            self._ranges(factor, x_s)
+            m = factor.m
+            if n >= 2 * m:
+                middle = ring[(n - m) % size]
+                before = middle - ring[(n - 2 * m) % size]
+                new = (x_s - middle) - before
+                if new == new:  # noqa: PLR0124 - not NaN
+                    factor.squares, lost = _two_sum(factor.squares, new * new)
+                    factor.squares_lost += lost
+                    factor.terms += 1
+                _into_window(factor, new, sign=1.0)
+                if n >= 3 * m:
+                    earlier = ring[(n - 2 * m) % size] - ring[(n - 3 * m) % size]
+                    _into_window(factor, before - earlier, sign=-1.0)
+                if n >= 3 * m - 1 and not factor.missing:
+                    mean = factor.window + factor.window_lost
+                    factor.windows, lost = _two_sum(factor.windows, mean * mean)
+                    factor.windows_lost += lost
+                    factor.window_terms += 1
+            self._range(factor, x_s)
         self.n += 1
 
-    def _back(self, count: int) -> float:
-        """Return the phase `count` readings before the newest."""
-        return float(self._ring[(self.n - count) % self._size])
+    def extend(self, x_s: Iterable[float]) -> None:
+        """Take phases in their order, as `add` does."""
+        for each in x_s:
+            self.add(float(each))
 
-    def _second(self, count: int, m: int) -> float:
-        """Return the second difference whose last phase is `count` readings before the newest."""
-        middle = self._back(count + m)
-        return (self._back(count) - middle) - (middle - self._back(count + 2 * m))
-
-    def _differences(self, factor: _Factor) -> None:
-        if self.n < 2 * factor.m:
-            return
-        d = self._second(0, factor.m)
-        if d == d:  # noqa: PLR0124 - not NaN
-            factor.squares, factor.squares_lost = _added(factor.squares, factor.squares_lost, d * d)
-            factor.terms += 1
-
-    def _windows(self, factor: _Factor) -> None:
-        m = factor.m
-        if self.n < 3 * m - 1:
-            return
-        factor.since_anchor += 1
-        stale = factor.since_anchor >= max(m, ANCHOR)
-        if stale or factor.window != factor.window:
-            if not stale and self.n >= 3 * m and factor.window_terms and not self._gap_has_passed(m):
-                return
-            factor.window = math.fsum(self._second(k, m) for k in range(m))
-            factor.since_anchor = 0
-        else:
-            factor.window += self._second(0, m) - self._second(m, m)
-        if factor.window == factor.window:
-            square = factor.window * factor.window
-            factor.windows, factor.windows_lost = _added(factor.windows, factor.windows_lost, square)
-            factor.window_terms += 1
-
-    def _gap_has_passed(self, m: int) -> bool:
-        return bool(np.all(np.isfinite(self._ring[(self.n - np.arange(3 * m)) % self._size])))
-
-    def _ranges(self, factor: _Factor, x_s: float) -> None:
+    def _range(self, factor: _Factor, x_s: float) -> None:
         """Monotone queues of indices: the front of each is the extreme of the window of m + 1 readings."""
+        ring, size, tops, lows = self._ring, self._size, factor.tops, factor.lows
         oldest = self.n - factor.m
-        for queue, sign in ((factor.tops, 1.0), (factor.lows, -1.0)):
-            if x_s == x_s:  # noqa: PLR0124
-                while queue and sign * self._at(queue[-1]) <= sign * x_s:
-                    queue.pop()
-                queue.append(self.n)
-            while queue and queue[0] < oldest:
-                queue.popleft()
-        if oldest >= 0 and factor.tops:
-            factor.largest = max(factor.largest, self._at(factor.tops[0]) - self._at(factor.lows[0]))
+        if x_s == x_s:  # noqa: PLR0124
+            while tops and ring[tops[-1] % size] <= x_s:
+                tops.pop()
+            tops.append(self.n)
+            while lows and ring[lows[-1] % size] >= x_s:
+                lows.pop()
+            lows.append(self.n)
+        if tops and tops[0] < oldest:
+            tops.popleft()
+        if lows and lows[0] < oldest:
+            lows.popleft()
+        if oldest >= 0 and tops:
+            factor.largest = max(factor.largest, ring[tops[0] % size] - ring[lows[0] % size])
             factor.ranges += 1
-
-    def _at(self, index: int) -> float:
-        return float(self._ring[index % self._size])
 
     def curve(self, statistic: str) -> StabilityCurve:
         """Return `oadev`, `mdev`, `tdev` or `mtie` of the stream so far; factors without a term are left out."""
@@ -128,10 +116,11 @@ class StreamingStability:
         for factor in self._factors:
             m, tau_s = factor.m, factor.m * self.tau0_s
             if statistic == "oadev":
-                count, value = factor.terms, math.sqrt(factor.squares / max(factor.terms, 1) / 2.0) / tau_s
+                count = factor.terms
+                value = math.sqrt((factor.squares + factor.squares_lost) / max(count, 1) / 2.0) / tau_s
             elif statistic in {"mdev", "tdev"}:
                 count = factor.window_terms
-                spread = math.sqrt(factor.windows / max(count, 1))
+                spread = math.sqrt((factor.windows + factor.windows_lost) / max(count, 1))
                 value = spread / math.sqrt(2.0) / m / tau_s if statistic == "mdev" else spread / math.sqrt(6.0) / m
             elif statistic == "mtie":
                 count, value = factor.ranges, factor.largest
@@ -157,8 +146,17 @@ class StreamingStability:
         )
 
 
-def _added(total: float, lost: float, term: float) -> tuple[float, float]:
-    """Return a sum and what it lost to rounding (Kahan): a stream of years adds 1e9 terms."""
-    term -= lost
-    new = total + term
-    return new, (new - total) - term
+def _into_window(factor: _Factor, difference: float, *, sign: float) -> None:
+    """Put a second difference into the window (sign 1) or take it out (sign -1), with its rounding error."""
+    if difference == difference:  # noqa: PLR0124 - not NaN
+        factor.window, lost = _two_sum(factor.window, sign * difference)
+        factor.window_lost += lost
+    else:
+        factor.missing += int(sign)
+
+
+def _two_sum(a: float, b: float) -> tuple[float, float]:
+    """Return fl(a + b) and its rounding error."""
+    total = a + b
+    part = total - a
+    return total, (a - (total - part)) + (b - part)
