@@ -24,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 MEASURED = ROOT / "docs" / "measured"
+SETS = ("run", "fast", "history", "plot")
+"""Of requirements, those that a user may have."""
 DEMO, SIZES = "demo.json", "package_sizes.json"
 LAB_FILE = ROOT / "docs" / "guide" / "lab-file.md"
 NS, US = 1e9, 1e6
@@ -266,7 +268,7 @@ def keep_sizes() -> None:
 
 
 def _needed(root: Path) -> dict[str, str]:
-    return pins(root, "run") | pins(root, "fast") | pins(root, "history")
+    return {package: version for name in SETS for package, version in pins(root, name).items()}
 
 
 def _asked(root: Path, name: str) -> set[str]:
@@ -280,7 +282,7 @@ def dependencies_block(root: Path) -> str:
     sizes = json.loads((root / "docs" / "measured" / SIZES).read_text(encoding="utf-8"))["packages"]
     rows = [["set", "package", "version", "MiB installed"]]
     told: set[str] = set()
-    for name in ("run", "fast", "history"):
+    for name in SETS:
         asked = _asked(root, name)
         for package, version in sorted(pins(root, name).items(), key=lambda pin: (pin[0] not in asked, pin[0])):
             if package in told:
@@ -294,8 +296,9 @@ def dependencies_block(root: Path) -> str:
         if line[0] != "#"
     )
     words = (
-        f"Downloads: set `run` {downloads['run']} MiB; beside it `fast` {downloads['fast']} MiB, `history` "
-        f"{downloads['history']} MiB."
+        f"Downloads: set `run` {downloads['run']} MiB; beside it "
+        + ", ".join(f"`{name}` {downloads[name]} MiB" for name in SETS[1:])
+        + "."
     )
     return _table(rows) + "\n\n" + words
 

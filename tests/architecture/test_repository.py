@@ -19,7 +19,7 @@ NOT_OURS = {
     "dist",
     "build",
 }
-SETS = ("run", "fast", "history", "test")
+SETS = ("run", "fast", "history", "plot", "test")
 
 # Written in pieces, so that this file does not hold what it looks for.
 INDEX_HOST = re.compile(r"(?:files\.)?python" + r"hosted\.org|py" + r"pi\.(?:org|python)|/sim" + r"ple/?(?=[\s\"']|$)")
@@ -76,9 +76,9 @@ def pins(name: str) -> dict[str, str]:
 
 
 def test_the_sets_agree_where_they_meet() -> None:
-    run, fast, history, test = (pins(name) for name in SETS)
+    run, fast, history, plot, test = (pins(name) for name in SETS)
     assert run["numpy"] == fast["numpy"] == test["numpy"]
-    for upper, lower in ((fast, run), (history, run), (test, run), (test, fast), (test, history)):
+    for upper, lower in ((fast, run), (history, run), (test, run), (test, fast), (test, history), (test, plot)):
         assert {name: upper[name] for name in upper.keys() & lower.keys()} == {
             name: lower[name] for name in upper.keys() & lower.keys()
         }
@@ -94,6 +94,7 @@ def test_what_the_package_depends_on_is_what_the_requirements_ask() -> None:
     assert set(project["dependencies"]) == asked("run")
     assert set(project["optional-dependencies"]["fast"]) == asked("fast")
     assert set(project["optional-dependencies"]["history"]) == asked("history")
+    assert set(project["optional-dependencies"]["plot"]) == asked("plot")
 
 
 def test_the_download_of_every_set_is_known() -> None:

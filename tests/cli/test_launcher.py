@@ -88,6 +88,7 @@ def checkout(tmp_path: Path) -> Checkout:
     made.require("run", make_wheel(made.wheels, "tcrun", "1.0"))
     made.require("fast", make_wheel(made.wheels, "tcfast", "1.0"))
     made.require("history", make_wheel(made.wheels, "tchistory", "1.0"))
+    made.require("plot", make_wheel(made.wheels, "tcplot", "1.0"))
     made.require("test", make_wheel(made.wheels, "tctest", "1.0"))
     return made
 
@@ -103,6 +104,9 @@ def test_the_first_run_sets_up_and_says_so_and_later_runs_only_run(checkout: Che
 
     again = checkout.run("--version")
     assert again.stderr == ""
+    assert "once" not in checkout.run("stability", "a.txt", "--plot", "a.svg").stderr
+    assert "MiB to download (plot), once" in checkout.run("stability", "a.txt", "--plot", "a.png").stderr
+    assert checkout.has("tcplot")
     # The program of the environment, from elsewhere, after the whole checkout was moved, through a link.
     moved = checkout.root.parent / "moved"
     checkout.root.rename(moved)
@@ -133,8 +137,8 @@ def test_a_changed_set_is_installed_and_a_wrong_hash_never(checkout: Checkout) -
 def test_a_verb_brings_the_sets_that_it_needs(checkout: Checkout) -> None:
     status = checkout.run("test", "--no-such-option")
     assert status.returncode == 2
-    assert "(run, fast, history, test)" in status.stderr
-    assert all(checkout.has(module) for module in ("tcrun", "tcfast", "tchistory", "tctest"))
+    assert "(run, fast, history, plot, test)" in status.stderr
+    assert all(checkout.has(module) for module in ("tcrun", "tcfast", "tchistory", "tcplot", "tctest"))
     assert (checkout.root / ".venv" / "truechimer-set-up" / "fast.txt").exists()
 
 

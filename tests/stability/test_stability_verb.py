@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from truechimer import stability
 from truechimer.cli.__main__ import main
@@ -133,10 +135,63 @@ def test_a_picture_is_well_formed_and_shows_bars_masks_and_names(
     pictures = ET.fromstring(f"<all>{text[start:stop].replace('</figure>', '').replace('<figure>', '')}</all>")
     words = " ".join("".join(each.itertext()) for each in pictures.iter() if each.tag.endswith("text"))
     assert "averaging time" in words
-    assert "above g8272-prtc-a-tdev" in words
-    assert "clock.txt oadev" in words
-    assert "phase / s" in words
+    assert "limit g8272-prtc-a-tdev" in words
+    assert "Overlapping Allan deviation" in words
+    assert "phase / ns" in words
     assert text.count("<circle") > 5
+
+
+def test_a_png_is_written_with_all_pictures_below_each_other(
+    record: Path, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    target = tmp_path / "plot.png"
+    status, _, err = run(capsys, record, "--show", "sigma,phase", "--plot", target)
+    assert status == 0
+    assert f"wrote {target}" in err
+    with Image.open(target) as image:
+        assert image.format == "PNG"
+        assert image.info["dpi"] == pytest.approx((300, 300), rel=1e-3)
+        assert image.height > image.width
+
+
+def test_standard_input_is_a_file(record: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    with record.open("rb") as file:
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=file))
+        status, out, _ = run(capsys, "-", "--json")
+    assert (status, json.loads(out)["file"], json.loads(out)["n"]) == (0, "-", 400)
+
+
+def test_a_spacing_that_contradicts_the_file_is_used_and_doubted(record: Path, capsys: pytest.CaptureFixture) -> None:
+    status, out, err = run(capsys, record, "--tau0", "1", "--json")
+    assert (status, json.loads(out)["tau0_s"]) == (0, 1.0)
+    assert "tau0 in doubt: 1 s was given, and the file says 10 s" in err
+    assert "doubt" not in run(capsys, record, "--tau0", "10.01")[2]
+
+
+def test_frequencies_in_hertz_and_zeros_for_gaps_are_said_and_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path = tmp_path / "hz.txt"
+    hertz = 1e7 + 1e-3 * np.random.default_rng(5).standard_normal(200)
+    path.write_text("".join(f"{value:.6f}\n" for value in hertz), encoding="utf-8")
+    assert "are they in Hz (then give --nominal)" in run(capsys, path, "--data", "frequency")[2]
+    _, out, err = run(capsys, path, "--nominal", "1e7", "--json")
+    assert json.loads(out)["data"] == "frequency"
+    assert json.loads(out)["deviations"]["oadev"]["value"][0] == pytest.approx(1e-10, rel=0.2)
+    assert "doubt" not in err
+    path.write_text("1e-9\n2e-9\n0\n1e-9\n3e-9\n2e-9\n1e-9\n", encoding="utf-8")
+    assert "1 frequencies are exactly 0" in run(capsys, path, "--data", "frequency")[2]
+    _, out, err = run(capsys, path, "--data", "frequency", "--zeros-are-gaps", "--json")
+    assert json.loads(out)["deviations"]["oadev"]["n"][0] == 4
+    assert "exactly 0" not in err
+
+
+def test_daily_phases_in_nanoseconds_are_doubted(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = tmp_path / "utc.txt"
+    x_ns = np.random.default_rng(6).standard_normal(60).cumsum()
+    path.write_text("".join(f"{60_000 + 5 * k} {x:.1f}\n" for k, x in enumerate(x_ns)), encoding="utf-8")
+    assert "the phase jumps by" in run(capsys, path)[2]
+    assert "doubt" not in run(capsys, path, "--unit", "ns")[2]
 
 
 @pytest.mark.parametrize(
@@ -153,6 +208,11 @@ def test_a_picture_is_well_formed_and_shows_bars_masks_and_names(
         (["{record}", "--tau0", "-1"], "above zero"),
         (["{record}", "--ci", "2"], "level"),
         (["{record}", "--column", "7"], "no column 7"),
+        (["-", "-"], "can be read once"),
+        (["{record}", "--nominal", "1e7", "--unit", "ns"], "--nominal"),
+        (["{record}", "--time-unit", "year"], "invalid choice"),
+        (["{record}/.."], "Not a directory"),
+        (["/dev/zero"], "a device"),
     ],
 )
 def test_what_is_wrong_is_one_line_and_status_2(

@@ -1,7 +1,6 @@
 """The pictures of `truechimer stability`: sigma over tau with error bars and masks, phase, frequency, dynamic surfaces.
 
-It computes no statistic and chooses no file's units; `svg_figure.py` draws. SVG and HTML only: a bitmap is made of an
-SVG by any browser or word processor at the resolution that a page needs.
+It computes no statistic and chooses no file's units; `figure.py` lays out, `drawing_svg.py` and `drawing_png.py` write.
 """
 
 import html
@@ -13,17 +12,38 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from truechimer.cli.svg_figure import COLOURS, Figure, linear_axis, log_axis
+from truechimer.cli.figure import ColourScale, Figure, linear_axis, log_axis
 from truechimer.errors import Rejected
 from truechimer.stability.catalogue import TIMES
 
 if TYPE_CHECKING:
     from truechimer.stability import StabilityCurve, StabilitySurface
-    from truechimer.stability.masks import Mask
+    from truechimer.stability.masks import Mask, Verdict
 
-SUFFIXES = (".svg", ".html")
+SUFFIXES = (".svg", ".html", ".png")
 COLUMNS = 1200
 """Longer series are drawn as the range of each column: nothing is left out that an eye could see."""
+WORDS = {
+    "adev": "Allan deviation",
+    "oadev": "overlapping Allan deviation",
+    "mdev": "modified Allan deviation",
+    "tdev": "time deviation",
+    "hdev": "Hadamard deviation",
+    "ohdev": "overlapping Hadamard deviation",
+    "totdev": "total deviation",
+    "mtotdev": "modified total deviation",
+    "ttotdev": "time total deviation",
+    "htotdev": "Hadamard total deviation",
+    "theo1": "Theo1",
+    "theobr": "TheoBR",
+    "theoh": "TheoH",
+    "pdev": "parabolic deviation",
+    "mtie": "MTIE",
+    "tierms": "TIE rms",
+}
+ERRORS = frozenset({"mtie", "tierms"})
+PREFIXES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"), (1e-12, "ps"), (1e-15, "fs"))
+MOST_VERDICTS = 4
 
 
 class PlotRejected(Rejected):
@@ -32,64 +52,169 @@ class PlotRejected(Rejected):
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A series to draw: its name, values, spacing and unit."""
+    """A series to draw: its name, values and spacing."""
 
     name: str
     values: Any
     tau0_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class NamedCurve:
+    """A curve to draw with the file it is of and the verdicts on it."""
+
+    file: str
+    curve: "StabilityCurve"
+    verdicts: "tuple[Verdict, ...]" = ()
+
+
 def check_target(path: Path) -> None:
     """Refuse a file name that no picture can be written to, before anything is computed."""
     if path.suffix not in SUFFIXES:
-        raise PlotRejected(f"{path}: pictures are written as {' or '.join(SUFFIXES)}; give the file such an ending")
+        raise PlotRejected(f"{path}: pictures are written as {', '.join(SUFFIXES)}; give the file such an ending")
     if not path.parent.is_dir():
         raise PlotRejected(f"{path}: there is no folder {path.parent}; make it first")
+    if path.suffix == ".png":
+        from truechimer.cli import drawing_png
+
+        drawing_png.png([])
 
 
-def sigma_tau(curves: "list[tuple[str, StabilityCurve]]", masks: "list[Mask]") -> list[Figure]:
-    """Return a figure of the frequency statistics and one of the time statistics, those that there are."""
+def sigma_tau(curves: list[NamedCurve], masks: "list[Mask]") -> list[Figure]:
+    """Return figures of the frequency statistics, of the time deviations and of the time errors, those there are."""
     figures = []
-    for is_time, label, title in (
-        (False, "deviation σ(τ), dimensionless", "Frequency stability"),
-        (True, "time deviation or error / s", "Time stability"),
+    for group, words in (
+        (frozenset(WORDS) - TIMES, "Frequency stability"),
+        (TIMES - ERRORS, "Time stability"),
+        (ERRORS, "Time error"),
     ):
-        here = [(name, curve) for name, curve in curves if (curve.statistic in TIMES) == is_time and len(curve)]
-        if not here:
-            continue
-        limits = [mask for mask in masks if (mask.statistic in TIMES) == is_time]
-        x = log_axis("averaging time τ / s", [tau for _, curve in here for tau in curve.tau_s])
-        spans = [np.concatenate([curve.value, curve.lower, curve.upper]) for _, curve in here]
-        grid = np.geomspace(x.low, x.high, 400)
-        at_mask = [mask.limit(grid) for mask in limits]
-        y = log_axis(label, [value for each in (*spans, *at_mask) for value in each])
-        figure = Figure(title, x, y)
-        for mask, limit in zip(limits, at_mask, strict=True):
-            figure.area_above(grid, limit, label=f"above {mask.name}")
-        for number, (name, curve) in enumerate(here):
-            figure.line(curve.tau_s, curve.value, colour=COLOURS[number % len(COLOURS)], width=0.8)
-            figure.points(curve.tau_s, curve.value, curve.lower, curve.upper, number=number)
-            figure.name(number, name)
-        figures.append(figure)
+        here = [each for each in curves if each.curve.statistic in group and len(each.curve)]
+        if here:
+            figures.append(_sigma_tau(here, [mask for mask in masks if mask.statistic in group], words))
     return figures
 
 
-def over_time(traces: list[Trace], *, label: str, title: str) -> Figure:
-    """Return series over time, each less its first value where their offsets would hide them."""
-    longest = max(trace.tau0_s * len(trace.values) for trace in traces)
-    unit_s, unit = next((u for u in ((86_400.0, "d"), (3_600.0, "h"), (1.0, "s")) if longest >= 3.0 * u[0]), (1.0, "s"))
-    drawn = [(trace.name, *_ranges(np.asarray(trace.values, dtype=float))) for trace in traces]
-    times = [place * trace.tau0_s / unit_s for trace, (_, place, _) in zip(traces, drawn, strict=True)]
-    figure = Figure(
-        title,
-        linear_axis(f"time / {unit}", [t for each in times for t in (each[0], each[-1])]),
-        linear_axis(label, [value for _, _, values in drawn for value in values]),
-    )
-    for number, ((name, _, values), time) in enumerate(zip(drawn, times, strict=True)):
-        figure.line(time, values, colour=COLOURS[number % len(COLOURS)], width=0.9)
-        if len(drawn) > 1:
-            figure.name_colour(COLOURS[number % len(COLOURS)], name)
+def _sigma_tau(here: list[NamedCurve], masks: "list[Mask]", words: str) -> Figure:
+    statistics = list(dict.fromkeys(each.curve.statistic for each in here))
+    files = list(dict.fromkeys(each.file for each in here))
+    only = WORDS[statistics[0]] if len(statistics) == 1 else ""
+    in_seconds = statistics[0] in TIMES
+    label = f"{only or ('deviation or error' if in_seconds else 'deviation')}{' / s' if in_seconds else ''}"
+    title = only[0].upper() + only[1:] if only else words
+    x = log_axis("averaging time τ / s", [tau for each in here for tau in each.curve.tau_s])
+    grid = np.geomspace(x.low, x.high, 300)
+    limits = [_limit_line(mask, grid) for mask in masks]
+    spans = [np.concatenate([each.curve.value, each.curve.lower, each.curve.upper]) for each in here]
+    y = log_axis(label, [value for each in (*spans, *(limit for _, limit in limits)) for value in each])
+    only_file = Path(files[0]).name if len(files) == 1 else ""
+    told = list(filter(None, ["; ".join(filter(None, [only_file, _bars(here)]))]))
+    if not any(np.any(each.curve.value > 0.0) for each in here):
+        told.append("every value is 0: nothing can stand on a logarithmic axis")
+    for each in here:
+        told += [f"{Path(each.file).name + ': ' if len(files) > 1 else ''}{_verdict(v)}" for v in each.verdicts]
+    if len(told) > MOST_VERDICTS:
+        told = [*told[:MOST_VERDICTS], f"and {len(told) - MOST_VERDICTS} more lines in the table"]
+    figure = Figure(title, x, y, tuple(told))
+    for number, (mask, (taus, limit)) in enumerate(zip(masks, limits, strict=True)):
+        figure.area_above(taus.tolist(), limit.tolist(), name=f"limit {mask.name}", number=number)
+    for number, each in enumerate(here):
+        curve = each.curve
+        name = _series_name(each, several_files=len(files) > 1, several_statistics=len(statistics) > 1)
+        over = np.zeros(len(curve), dtype=bool)
+        for verdict in each.verdicts:
+            limit = verdict.mask.limit(curve.tau_s)
+            over |= np.isfinite(limit) & (curve.value > limit)
+        figure.line(curve.tau_s.tolist(), curve.value.tolist(), number=number, width=0.8)
+        bars = list(zip(curve.lower.tolist(), curve.upper.tolist(), strict=True))
+        figure.points(
+            *(curve.tau_s.tolist(), curve.value.tolist()), bars=bars, number=number, crossed=over.tolist(), name=name
+        )
     return figure
+
+
+def _series_name(each: NamedCurve, *, several_files: bool, several_statistics: bool) -> str:
+    words = WORDS[each.curve.statistic]
+    if not several_files:
+        return words
+    return f"{Path(each.file).name}: {words}" if several_statistics else Path(each.file).name
+
+
+def _bars(here: list[NamedCurve]) -> str:
+    """Say what the bars are."""
+    levels = {each.curve.ci for each in here if each.curve.ci is not None and np.isfinite(each.curve.lower).any()}
+    return f"bars: {', '.join(f'{100 * level:g} %' for level in sorted(levels))} intervals" if levels else ""
+
+
+def _verdict(verdict: "Verdict") -> str:
+    if verdict.met is None:
+        return f"{verdict.mask.name}: not judged"
+    if verdict.met:
+        return f"{verdict.mask.name}: met, least margin {verdict.margin:.3g} times at {verdict.worst_tau_s:g} s"
+    return f"{verdict.mask.name}: EXCEEDED, {1.0 / verdict.margin:.3g} times the limit at {verdict.worst_tau_s:g} s"
+
+
+def _limit_line(mask: "Mask", grid: Any) -> tuple[Any, Any]:
+    """Return averaging times and limits of a mask within the grid, its corners exactly."""
+    corners = [end for each in mask.segments for end in (each.from_s, each.to_s) if grid[0] <= end <= grid[-1]]
+    taus = np.unique(np.concatenate([grid, corners]))
+    return taus, mask.limit(taus)
+
+
+def over_time(traces: list[Trace], *, kind: str) -> Figure:
+    """Return series over time, `phase` or `frequency`; less their first value where offsets would hide them."""
+    longest = max(trace.tau0_s * len(trace.values) for trace in traces)
+    unit_s, unit = _time_unit(longest)
+    drawn = [(trace.name, *_ranges(np.asarray(trace.values, dtype=float))) for trace in traces]
+    spans = [_span(values) for _, _, values in drawn]
+    firsts = [float(values[np.isfinite(values)][0]) if np.isfinite(values).any() else 0.0 for _, _, values in drawn]
+    shifted = (
+        max(firsts) - min(firsts) > 5.0 * max(*spans, 0.0) if len(drawn) > 1 else abs(firsts[0]) > 1e3 * spans[0] > 0
+    )
+    ys = [values - first if shifted else values for (_, _, values), first in zip(drawn, firsts, strict=True)]
+    top = max((float(np.nanmax(np.abs(y))) for y in ys if np.isfinite(y).any()), default=0.0)
+    scale, label = _phase_unit(top) if kind == "phase" else _frequency_unit(top)
+    times = [place * trace.tau0_s / unit_s for trace, (_, place, _) in zip(traces, drawn, strict=True)]
+    note = "each less its first value" if shifted and len(drawn) > 1 else f"less {firsts[0]:.9g}" if shifted else ""
+    single = (drawn[0][0],) if len(drawn) == 1 else ()
+    figure = Figure(
+        "Phase" if kind == "phase" else "Fractional frequency",
+        linear_axis(f"time / {unit}", [t for each in times for t in (each[0], each[-1])], air=0.01),
+        linear_axis(label, [value / scale for y in ys for value in (_least(y), _most(y))]),
+        (*single, *((note,) if note else ())),
+    )
+    for number, ((name, _, _), time, y) in enumerate(zip(drawn, times, ys, strict=True)):
+        shown = name if len(drawn) > 1 else None
+        figure.line(time.tolist(), (y / scale).tolist(), number=number, width=1.0, name=shown)
+    return figure
+
+
+def _time_unit(longest_s: float) -> tuple[float, str]:
+    units = ((86_400.0, "d", 3.0), (3_600.0, "h", 3.0), (1.0, "s", 1.0), (1e-3, "ms", 1.0), (1e-6, "µs", 0.0))
+    return next((size, unit) for size, unit, least in units if longest_s >= least * size)
+
+
+def _least(y: Any) -> float:
+    return float(np.nanmin(y)) if np.isfinite(y).any() else math.nan
+
+
+def _most(y: Any) -> float:
+    return float(np.nanmax(y)) if np.isfinite(y).any() else math.nan
+
+
+def _span(y: Any) -> float:
+    return _most(y) - _least(y) if np.isfinite(y).any() else 0.0
+
+
+def _phase_unit(top: float) -> tuple[float, str]:
+    size, unit = next((each for each in PREFIXES if top >= 2.0 * each[0]), PREFIXES[-1] if top else PREFIXES[0])
+    return size, f"phase / {unit}"
+
+
+def _frequency_unit(top: float) -> tuple[float, str]:
+    if top == 0.0 or not 1e-300 < top < 1e300:
+        return 1.0, "fractional frequency"
+    power = math.floor(math.log10(top))
+    return 10.0**power, f"fractional frequency / 10^{{{power}}}".replace("-", "−")
 
 
 def _ranges(values: Any) -> tuple[Any, Any]:
@@ -112,31 +237,49 @@ def _ranges(values: Any) -> tuple[Any, Any]:
 
 def surface(name: str, found: "StabilitySurface") -> Figure:
     """Return a dynamic statistic: time across, tau up, the value's logarithm as brightness."""
-    x = linear_axis("time / s", [found.middle_s[0], found.middle_s[-1] + found.step * found.tau0_s])
-    y = log_axis("averaging time τ / s", found.tau_s)
-    figure = Figure(f"{name}: dynamic {found.statistic}, windows of {found.window * found.tau0_s:g} s", x, y)
+    half = 0.5 * found.step * found.tau0_s
+    middles = found.middle_s
+    unit_s, unit = _time_unit(float(middles[-1] + half))
+    x = linear_axis(f"time / {unit}", [(middles[0] - half) / unit_s, (middles[-1] + half) / unit_s], air=0.0)
+    edges = _edges(found.tau_s)
+    y = log_axis("averaging time τ / s", edges)
+    if len(edges) > 1:
+        y.low, y.high = edges[0], edges[-1]
+    statistic = WORDS[found.statistic]
+    notes = (
+        name,
+        f"windows of {found.window * found.tau0_s:.6g} s, each {found.step * found.tau0_s:.6g} s after the last",
+    )
     there = found.value[np.isfinite(found.value) & (found.value > 0.0)]
     if there.size == 0:
-        return figure
-    low, high = math.log10(float(there.min())), math.log10(float(there.max()))
-    span = max(high - low, 1e-3)
-    edges = np.concatenate(
-        [[found.tau_s[0] / 1.2], np.sqrt(found.tau_s[1:] * found.tau_s[:-1]), [found.tau_s[-1] * 1.2]]
-    )
-    half = 0.5 * found.step * found.tau0_s
-    for row, middle in enumerate(found.middle_s):
+        return Figure(f"Dynamic {statistic}", x, y, (*notes, "every value is 0 or missing"))
+    low, high = float(there.min()), float(there.max())
+    if high < 1.05 * low:
+        low, high = low / 1.5, high * 1.5
+    label = f"{statistic}{' / s' if found.statistic in TIMES else ''}"
+    figure = Figure(f"Dynamic {statistic}", x, y, notes, ColourScale(label, low, high, shade))
+    for row, middle in enumerate(middles):
         for column in range(found.tau_s.size):
             value = float(found.value[row, column])
             if math.isfinite(value) and value > 0.0:
-                shade = (math.log10(value) - low) / span
-                figure.cell(middle - half, middle + half, edges[column], edges[column + 1], _shade(shade))
-    for shade in (0.0, 0.5, 1.0):
-        figure.name_colour(_shade(shade), f"{10.0 ** (low + shade * span):.2g}")
+                place = math.log(value / low) / math.log(high / low)
+                around = ((middle - half) / unit_s, (middle + half) / unit_s)
+                figure.cell(*around, edges[column], edges[column + 1], shade(place))
     return figure
 
 
-def _shade(part: float) -> str:
-    """Return a colour from dark blue (0) through green to yellow (1), brighter all the way."""
+def _edges(tau_s: Any) -> list[float]:
+    """Return limits between averaging times, and half a step beyond the first and the last."""
+    if tau_s.size == 0:
+        return []
+    if tau_s.size == 1:
+        return [float(tau_s[0]) / 1.4, float(tau_s[0]) * 1.4]
+    inner = np.sqrt(tau_s[1:] * tau_s[:-1])
+    return [float(tau_s[0] ** 2 / inner[0]), *inner.tolist(), float(tau_s[-1] ** 2 / inner[-1])]
+
+
+def shade(part: float) -> str:
+    """Return a colour from dark blue (0) through green to yellow (1), brighter all the way: viridis."""
     stops = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
     place = min(max(part, 0.0), 1.0) * (len(stops) - 1)
     k = min(int(place), len(stops) - 2)
@@ -145,36 +288,29 @@ def _shade(part: float) -> str:
 
 
 def write(path: Path, figures: list[Figure]) -> None:
-    """Write the figures: one SVG, or an HTML page with all of them; an SVG of several stacks them."""
+    """Write the figures: one SVG or PNG with all of them below each other, or an HTML page."""
     if not figures:
         raise PlotRejected(f"{path}: there is nothing to draw: no statistic has a value")
-    if path.suffix == ".html":
-        body = "\n".join(f"<figure>{figure.svg()}</figure>" for figure in figures)
-        text = (
-            "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><meta name='viewport' "
-            "content='width=device-width'><title>" + html.escape(figures[0].title) + "</title>"
-            "<style>figure{margin:1em auto;max-width:60em}svg{width:100%;height:auto}</style></head>"
-            f"<body>\n{body}\n</body></html>\n"
+    from truechimer.cli import drawing_svg
+
+    drawings = [figure.drawing() for figure in figures]
+    if path.suffix == ".png":
+        from truechimer.cli import drawing_png
+
+        data = drawing_png.png(drawings)
+    elif path.suffix == ".html":
+        body = "\n".join(
+            f"<figure>{drawing_svg.svg(each, number=number, by_theme=True)}</figure>"
+            for number, each in enumerate(drawings)
         )
+        data = (
+            "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><meta name='viewport' "
+            "content='width=device-width'><title>" + html.escape(drawings[0].title) + "</title>"
+            f"<style>{drawing_svg.theme_style()}</style></head><body>\n{body}\n</body></html>\n"
+        ).encode()
     else:
-        text = _stacked(figures)
+        data = drawing_svg.stacked(drawings).encode()
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(data)
     except OSError as error:
         raise PlotRejected(f"{path}: {error.strerror}; name a file that can be written") from None
-
-
-def _stacked(figures: list[Figure]) -> str:
-    from truechimer.cli.svg_figure import HEIGHT, WIDTH
-
-    if len(figures) == 1:
-        return figures[0].svg() + "\n"
-    parts = []
-    for row, figure in enumerate(figures):
-        own = figure.svg().replace("id='frame'", f"id='frame{row}'").replace("url(#frame)", f"url(#frame{row})")
-        parts.append(f"<g transform='translate(0 {HEIGHT * row})'>{own}</g>")
-    height = HEIGHT * len(figures)
-    return (
-        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH:g} {height:g}' width='{WIDTH:g}' "
-        f"height='{height:g}'>{''.join(parts)}</svg>\n"
-    )

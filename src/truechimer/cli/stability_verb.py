@@ -15,12 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from truechimer.cli import file_bytes, stability_input
+from truechimer.cli import file_bytes, stability_fit, stability_input
 from truechimer.cli.arguments import verb_parser
 from truechimer.cli.stability_input import RecordFile, StabilityInputRejected, positive
 
 if TYPE_CHECKING:
-    from truechimer.cli.svg_figure import Figure
+    from truechimer.cli.figure import Figure
     from truechimer.stability import StabilityCurve
 
 DEVIATIONS = (
@@ -51,14 +51,17 @@ def main(argv: list[str]) -> int:
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         results = [(file, _compute(file, options, pool)) for file in files]
     verdicts = _judge(results, options)
+    fits = {file.name: stability_fit.found(file, options) for file in files}
     if options.json:
         for file, curves in results:
-            print(json.dumps(_document(file, curves, verdicts.get(file.name, []))))
+            told = _document(file, curves, verdicts.get(file.name, []))
+            print(json.dumps(told | stability_fit.document(fits[file.name], options)))
     else:
         for file, curves in results:
-            print(_table(file, curves, verdicts.get(file.name, [])))
+            print(_table(file, curves, verdicts.get(file.name, [])) + stability_fit.text(fits[file.name], options))
+    stability_fit.write_clocks([(file, fits[file.name]) for file in files], options)
     if options.plot is not None:
-        stability_plot.write(options.plot, _figures(results, options))
+        stability_plot.write(options.plot, _figures(results, verdicts, options))
         print(f"wrote {options.plot}", file=sys.stderr)
     return 1 if any(verdict.met is False for each in verdicts.values() for verdict in each) else 0
 
@@ -81,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--noise", type=_alpha, metavar="ALPHA", help="noise type 2 .. -2 (default: identified)")
     parser.add_argument("--bias", choices=("none", "sp1065"), default="none", help="take out the bias SP 1065 states")
     parser.add_argument("--mask", action="append", default=[], metavar="NAME|FILE", help="judge MTIE or TDEV by a mask")
-    parser.add_argument("--plot", type=Path, metavar="OUT", help="draw it: a file ending in .svg or .html")
+    parser.add_argument("--plot", type=Path, metavar="OUT", help="draw it: a file ending in .svg, .html or .png")
     parser.add_argument(
         "--show",
         default="sigma",
@@ -89,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"what --plot draws, separated by commas: {', '.join(PICTURES)} (default: sigma)",
     )
     parser.add_argument("--window", type=positive, metavar="S", help="of the dynamic picture (default: a tenth)")
+    stability_fit.add_options(parser)
     stability_input.add_options(parser)
     parser.add_argument("--approximate", action="store_true", help="average 64 ratios for theobr and theoh; it is said")
     parser.add_argument("--json", action="store_true", help="print one JSON document a file")
@@ -131,6 +135,7 @@ def _check(options: argparse.Namespace) -> None:
             says = f"--taus: {error}; give octave, decade, all or seconds like 1,10,100"
             raise StabilityInputRejected(says) from None
     stability_input.check_options(options)
+    stability_fit.check_options(options)
 
 
 def _masks(options: argparse.Namespace) -> "list[Any]":
@@ -194,24 +199,27 @@ def _factors(name: str, tau0_s: float, taus: "str | list[float]") -> Any:
 
 
 def _figures(
-    results: "list[tuple[RecordFile, dict[str, StabilityCurve]]]", options: argparse.Namespace
+    results: "list[tuple[RecordFile, dict[str, StabilityCurve]]]",
+    verdicts: dict[str, list[Any]],
+    options: argparse.Namespace,
 ) -> "list[Figure]":
     """Return the pictures that --show asks for."""
     from truechimer.cli import stability_plot
 
     figures = []
-    several = len(results) > 1
     if "sigma" in options.show:
-        traces = [
-            (f"{Path(file.name).name} {name}" if several else name, curve)
+        named = [
+            stability_plot.NamedCurve(
+                file.name, curve, tuple(each for each in verdicts[file.name] if each.mask.statistic == curve.statistic)
+            )
             for file, curves in results
-            for name, curve in curves.items()
+            for curve in curves.values()
         ]
-        figures += stability_plot.sigma_tau(traces, options.masks)
-    for kind, label in (("phase", "phase / s"), ("frequency", "fractional frequency")):
+        figures += stability_plot.sigma_tau(named, options.masks)
+    for kind in ("phase", "frequency"):
         if kind in options.show:
             drawn = [stability_plot.Trace(Path(file.name).name, _as(file, kind), file.tau0_s) for file, _ in results]
-            figures.append(stability_plot.over_time(drawn, label=label, title=label.partition(" /")[0].capitalize()))
+            figures.append(stability_plot.over_time(drawn, kind=kind))
     if "dynamic" in options.show:
         figures += [_dynamic(file, options) for file, _ in results]
     return figures

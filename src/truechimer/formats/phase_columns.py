@@ -272,9 +272,8 @@ def _csv_rows(
 ) -> tuple[Floats, Floats | None, list[int]]:
     chosen, time, divisor = places
     width = len(header)
-    apart = layout.separator
-    if not keys and (apart is None or all(line.count(apart) == width - 1 for line in content.lines)):
-        table = table_of(content.lines, layout, (chosen, width - 1) if time is None else (chosen, time, width - 1))
+    if not keys and len(words_of(content.lines[0], layout.separator) if content.lines else ()) == width:
+        table = table_of(content.lines, layout, (chosen,) if time is None else (chosen, time))
         if table is not None and time is None:
             return table[:, 0].copy(), None, content.numbers
         if table is not None and np.all(np.isfinite(table[:, 1])):

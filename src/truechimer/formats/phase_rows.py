@@ -4,6 +4,7 @@ It reads no format by itself and knows no time axis (`phase_grid.py`).
 """
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,7 +25,6 @@ MISSING = frozenset({"", "-", "--", "---", "na", "n/a", "null", "none", "missing
 _COMMA_NUMBER = re.compile(r"[+-]?\d*,\d+(?:[eEdD][+-]?\d+)?")
 _WHOLE = re.compile(r"[+-]?\d+")
 _EMPTY_LINE = re.compile(r"\n[ \t]*\n")
-MOST_COLUMNS = 4096
 HEAD_CHARACTERS = 1 << 16
 """The beginning of a file, where its comments stand; where none stands below, its lines need no second look."""
 SAMPLE = 200
@@ -202,13 +202,29 @@ def _has_commas(rows: list[list[str]], decimal: str | None) -> bool:
 
 
 def table_of(lines: list[str], layout: Layout, columns: tuple[int, ...]) -> Floats | None:
-    """Return these columns of all lines (n_lines, n_columns) where they hold nothing but numbers, else None."""
-    if not lines or max(columns) >= MOST_COLUMNS:
+    """Return these columns of all lines (n_lines, n_columns) where every line has as many numbers, else None."""
+    if not lines:
         return None
+    width = len(words_of(lines[0], layout.separator))
+    if max(columns) >= width:
+        return None
+    apart = layout.separator
+    if apart is None:
+        if any(len(words) != width for words in map(str.split, lines)):
+            return None
+    elif any(line.count(apart) != width - 1 for line in lines):
+        return None
+    text = "\n".join(lines)
+    if apart is not None and not apart.isspace():
+        text = text.replace(apart, " ")
     if layout.comma:
-        lines = [line.replace(",", ".") for line in lines]
+        text = text.replace(",", ".")
     try:
-        found = np.loadtxt(lines, delimiter=layout.separator, usecols=columns, comments=None, ndmin=2)
-    except (ValueError, OverflowError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # what is no number is a warning, in later versions of NumPy an error
+            found = np.fromstring(text, sep=" ")
+    except (ValueError, DeprecationWarning):
         return None
-    return found if found.shape[0] == len(lines) else None
+    if found.size != width * len(lines):
+        return None
+    return found.reshape(len(lines), width)[:, columns]
