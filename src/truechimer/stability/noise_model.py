@@ -53,13 +53,13 @@ class Level:
     determined: bool
     present: float
 
-    def says(self, ci: float) -> str:
+    def says(self) -> str:
         """Return the level as a person reads it."""
         if self.name == "drift_per_day":
             told = f"{self.value:.3e} [{self.lower:.3e}, {self.upper:.3e}]"
             return told if self.determined else f"{told}, not told from 0"
         if self.determined:
-            return f"{self.value:.3e} [{self.lower:.3e}, {self.upper:.3e}] at {100.0 * ci:g} %"
+            return f"{self.value:.3e} [{self.lower:.3e}, {self.upper:.3e}]"
         return f"not determined, below {self.upper:.3e} ({100.0 * LIMIT:g} %)"
 
 
@@ -72,6 +72,11 @@ class Misfit:
     sigmas: float
     period_s: float
     ratio: float
+
+    @property
+    def is_described(self) -> bool:
+        """True where five noises and a drift are enough to describe the record."""
+        return self.sigmas < MISFIT
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,7 +151,7 @@ class NoiseModel:
                 "sigmas": self.misfit.sigmas,
                 "period_s": self.misfit.period_s,
                 "power_ratio": self.misfit.ratio,
-                "described": self.misfit.sigmas < MISFIT,
+                "described": self.misfit.is_described,
             }
         if self.bridged:
             told["bridged"] = self.bridged
