@@ -68,7 +68,7 @@ def given_lab(here: Machine, more: str = DOORS) -> None:
 
 def installed(here: Machine, *options: str, drop_in: str = "") -> None:
     """Export the unit and run, word by word, the lines that export prints for root."""
-    out = here.run(PROGRAM, "export", "systemd", "/srv/LAB.toml", "--out", "/root/units", *options)
+    out = here.run(PROGRAM, "export", "systemd", "/srv/LAB.toml", "--out", "/opt/units", *options)
     steps = [line.strip() for line in out.split("as root:")[1].splitlines() if line.strip()]
     assert steps[-1] == f"systemctl enable --now {UNIT}"
     if drop_in:

@@ -14,7 +14,7 @@ from pathlib import Path
 from truechimer._version import __version__
 from truechimer.clocks.clock import Clock, ClockKind
 from truechimer.clocks.register import host_clock
-from truechimer.daemon import last_page, policy_files
+from truechimer.daemon import last_page, other_version, policy_files
 from truechimer.daemon.feeds import HostLabel
 from truechimer.daemon.hold import Hold
 from truechimer.daemon.host_clocks import HostClocks
@@ -126,7 +126,9 @@ def open_run(
         boot_id = clocks.boot_id().hex()
         start = _run_start(lab, members, scenario, files, leaps, now, boot_id)
         (folder / lab.evidence.folder).mkdir(parents=True, exist_ok=True, mode=0o700)
-        store = SqliteRecords(folder / lab.evidence.folder / "records.sqlite3")
+        path = folder / lab.evidence.folder / "records.sqlite3"
+        other_version.look_before_opening(path)
+        store = SqliteRecords(path)
         begun = _begin if not store.count() else _resume
         journal = Journal(store, path=store.path)
         return begun(_Opening(folder, lab, start, scenario, store, journal, snapshots, now, boot_id, hold, progress))
@@ -173,17 +175,9 @@ def _resume(opening: _Opening) -> Started:
     o, world = opening, None
     resumed = resume(o.store, o.snapshots, say=o.progress)
     found = resumed.replay
-    if found.difference is not None or found.state is None or found.start is None:
-        why = found.difference.why if found.difference else "it is empty"
-        raise LabStartRejected(
-            f"{o.store.path}: the records cannot be resumed ({why}); keep them, and start in a new folder or with the "
-            "version that wrote them"
-        )
-    if found.state.chain.seq != o.store.count():
-        raise LabStartRejected(
-            f"{o.store.path}: the last epoch is not whole ({o.store.count()} records, {found.state.chain.seq} "
-            "expected); keep the file, and start in a new folder"
-        )
+    other_version.refuse_unless_repeated(o.store.path, found, o.store.count())
+    if found.state is None or found.start is None:
+        raise Misuse("records that were repeated end in a state")
     same_boot = found.start.boot_id == o.boot_id
     label = _label_after(found.start, found.state, o.now, same_boot=same_boot)
     if o.scenario is not None:

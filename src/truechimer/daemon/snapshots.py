@@ -17,6 +17,7 @@ from pathlib import Path
 from truechimer import kernel
 from truechimer.laboratory import snapshot
 from truechimer.laboratory.replay import Known, Replay, replay
+from truechimer.laboratory.run_start import FOLD
 from truechimer.laboratory.snapshot import Mark, Roots, SnapshotRejected
 from truechimer.laboratory.state import LaboratoryState
 from truechimer.sim import world_snapshot
@@ -194,6 +195,8 @@ def _known(store: SqliteRecords, found: snapshot.Snapshot) -> Known:
         envelope=_record(store, roots.envelope.seq),
         last=_record(store, found.seq - 1),
     )
+    if start.fold != FOLD:  # a state of the same shape may have come about in another way
+        raise SnapshotRejected("version", "the records before it are not of this program's fold")
     return Known(start, config, state, roots)
 
 

@@ -138,6 +138,7 @@ class _Run:
         kind = body["kind"]
         if kind == "run-start":
             self.start = run_start.decode(body)
+            run_start.of_this_fold(self.start)
             if self.state is None and body.get("resumes") is True:
                 raise RecordRejected(body["seq"], "the log begins with a run that resumes another")
             self.config, self.state, sealed = begin_run(self.start, self.state, same_boot=body.get("same_boot") is True)

@@ -7,13 +7,14 @@ It reads no file: whoever starts a run (`daemon`, replay, a test) hands the valu
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from truechimer._version import __version__
 from truechimer.clocks.clock import Clock, ClockKind, NoiseModel
 from truechimer.clocks.delay import Delay
 from truechimer.clocks.register import Link, Register
 from truechimer.clocks.state_model import two_state_noise
 from truechimer.compare.claims import SILENT
 from truechimer.compare.cleaning import LinkHistory
-from truechimer.errors import Misuse
+from truechimer.errors import Misuse, Rejected
 from truechimer.evidence.record import RecordRejected, number_of, quantity
 from truechimer.instants import FS_PER_NS, LeapEntry, LeapTable, UtcLabel
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState, begin
@@ -29,6 +30,12 @@ from truechimer.steer.realization import HostNoise
 from truechimer.steer.steering_law import SteeringParameters
 from truechimer.steer.utc_prediction import ScaleNoise
 
+FOLD = 1
+"""Number of the fold: raised by each change after which the same readings make other records. Records of another fold
+are neither replayed nor resumed: whoever wrote them repeats them. `None` in records from before there were numbers:
+those are compared, and come out or not.
+"""
+
 NOTHING_IS_STEERED = "observing: nothing is steered, so no policy and no key are asked for"
 
 
@@ -38,6 +45,7 @@ class RunStart:
 
     `polls`: how often (s) each server is asked that the laboratory's file names, by reference.
     `observe`: the run only watches; it has neither `policy` nor `envelope`, which every other run has.
+    `fold`: the fold that makes its records, see `FOLD`.
 
     The host's label is `anchor_tai_ns` + (raw counter - `anchor_raw_ns`), in the boot `boot_id`: a name for epochs,
     never a time to serve.
@@ -70,6 +78,7 @@ class RunStart:
     boot_id: str = ""
     observe: bool = False
     polls: tuple[tuple[str, float], ...] = field(default=())
+    fold: int | None = FOLD
 
     def __post_init__(self) -> None:
         if self.observe is not (self.policy is None) or self.observe is not (self.envelope is None):
@@ -79,6 +88,24 @@ class RunStart:
     def policy_sentence(self) -> str:
         """Who may order a steer in this run, in one sentence."""
         return NOTHING_IS_STEERED if self.policy is None else self.policy.sentence
+
+
+class FoldRejected(Rejected):
+    """Records that another fold made: `version` of the program wrote them, its fold had number `fold`."""
+
+    def __init__(self, version: str, fold: int) -> None:
+        super().__init__(
+            f"these records are of fold {fold}, truechimer {version} wrote them; this is truechimer {__version__} with "
+            f"fold {FOLD}, which makes others: a program with fold {fold} repeats them"
+        )
+        self.version, self.fold = version, fold
+
+
+def of_this_fold(start: RunStart) -> RunStart:
+    """Return the start; raises `FoldRejected` where another fold makes what follows it."""
+    if start.fold not in {None, FOLD}:
+        raise FoldRejected(start.version, start.fold or 0)
+    return start
 
 
 def configure(start: RunStart) -> tuple[LaboratoryConfig, LaboratoryState]:
@@ -259,6 +286,8 @@ def encode(start: RunStart) -> dict[str, Any]:
                 [signature.key_id, signature.signature.hex()] for signature in start.envelope.signatures
             ],
         }
+    if start.fold is not None:
+        body["fold"] = start.fold
     return body | {
         "name": start.name,
         "scale_name": start.scale_name,
@@ -306,6 +335,7 @@ def decode(body: dict[str, Any]) -> RunStart:
             delays=tuple(_delay_from(delay) for delay in body["delays"]),
             reference_refids=tuple((name, bytes.fromhex(refid)) for name, refid in body["reference_refids"]),
             polls=tuple((name, number_of(poll_s, "s")) for name, poll_s in body.get("polls", ())),
+            fold=int(body["fold"]) if "fold" in body else None,
             observe=observe,
             policy=None if observe else quorum_policy.policy_from(body["policy"].encode()),
             envelope=None

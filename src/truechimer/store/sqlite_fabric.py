@@ -263,6 +263,11 @@ class SqliteFabric:
 
     # ---- the whole --------------------------------------------------------------------------------------------------
 
+    @property
+    def is_of_older_form(self) -> bool:
+        """True for a file that was opened for reading, in a form that opening it for writing would change."""
+        return self._file.form != schema.VERSION
+
     def health(self) -> Health:
         """See `fabric.Fabric.health`."""
         failing = self._writer.failing

@@ -54,6 +54,11 @@ class SqliteRecords:
         """Return how many records there are."""
         return self._fabric.health().ends.get(STREAM, 0)
 
+    @property
+    def is_of_older_form(self) -> bool:
+        """True for a file in a form that opening it for writing would change."""
+        return self._fabric.is_of_older_form
+
     def failing(self) -> str | None:
         """Return why the last write was refused; None where it was not."""
         return self._fabric.health().failing
