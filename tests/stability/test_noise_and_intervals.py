@@ -10,6 +10,7 @@ from truechimer.stability import chi_square, degrees
 from truechimer.stability.noise_identification import identify, variance_ratio
 from truechimer.stability.series import make_series
 
+from . import forms
 from .records import caesium, power_law, stable32
 
 ALPHAS = (2, 1, 0, -1, -2)
@@ -140,8 +141,13 @@ def test_many_factors_have_the_degrees_of_few() -> None:
 @pytest.mark.parametrize("name", ["oadev", "mdev", "totdev"])
 def test_the_interval_holds_the_truth_as_often_as_it_says(name: str, alpha: int) -> None:
     rng = np.random.default_rng([50, alpha + 5])
-    curves = [getattr(stability, name)(power_law(alpha, 1000, rng), 1.0, (1, 8, 64)) for _ in range(150)]
-    truth = np.sqrt(np.mean([curve.value**2 for curve in curves], axis=0))
+    records = [power_law(alpha, 1000, rng) for _ in range(150)]
+    curves = [getattr(stability, name)(x, 1.0, (1, 8, 64)) for x in records]
+    truth = []
+    for k, m in enumerate((1, 8, 64)):
+        form = forms.form(name, m, 1000)
+        unit = curves[0].value[k] ** 2 / float(records[0] @ form @ records[0])
+        truth.append(np.sqrt(unit * np.sum(form * forms.covariance(alpha, 1000))))
     rates = np.mean([(curve.lower <= truth) & (truth <= curve.upper) for curve in curves], axis=0)
     # 150 trials: one sigma of the rate is 0.04. The bar of 64 to 73 % is judged over 1000
     # (design/stability_coverage.py).

@@ -48,7 +48,9 @@ class StabilityCurve:
     (2 white PM, 1 flicker PM, 0 white FM, -1 flicker FM, -2 random-walk FM; NaN where unknown). `m`: the averaging
     factor, tau_s = m tau0_s (Theo1 and its kin: 0.75 m tau0_s). `edf`: equivalent degrees of freedom.
     `bias`: `none` where the values are what the definition gives, `sp1065` where they were divided by the bias that
-    NIST SP 1065 states for the noise type. `approximation`: empty, or the name of the approximation that was asked for.
+    NIST SP 1065 states for the noise type. `noise_from`: how the noise was identified (`spectrum`, `lag1`, `named` by
+    the caller; empty where it was not asked for). `edf_from`: `exact` for the degrees of the statistic itself, `sp1065`
+    for those that the handbook prints. `approximation`: empty, or the name of the approximation that was asked for.
     """
 
     tau_s: Floats
@@ -64,6 +66,8 @@ class StabilityCurve:
     edf: Floats
     bias: str = "none"
     approximation: str = ""
+    noise_from: str = ""
+    edf_from: str = ""
     skipped: tuple[Skipped, ...] = ()
 
     def __len__(self) -> int:
@@ -88,6 +92,9 @@ class StabilityCurve:
         }
         if self.ci is not None:
             told["ci"] = self.ci
+        for word in ("noise_from", "edf_from"):
+            if getattr(self, word):
+                told[word] = getattr(self, word)
         if self.approximation:
             told["approximation"] = self.approximation
         if self.skipped:

@@ -1,107 +1,97 @@
-"""Equivalent degrees of freedom and biases of the total and Theo statistics: formulas fitted to simulations.
+"""Equivalent degrees of freedom and biases of the total and Theo statistics.
 
-It has no theory: the terms of these statistics are not one filter of the phase. Where SP 1065 gives a formula and our
-own simulations (design/stability_coverage.py, kept in docs/measured) bear it out, it is SP 1065's; elsewhere (small m,
-PM noise of TOTDEV and HTOTDEV, the longest averaging times) it is fitted to ours, and said so beside it.
+The terms of these statistics are not one filter of the phase, so no sum over lags gives their degrees. But a squared
+value is a quadratic form of the phases, and the eigenvalues of its matrix in a noise say edf and skewness exactly: that
+was done for records of up to some thousand phases (`degrees_table.py`), and what the table holds depends smoothly on m
+and on the share of the record that m takes. It is measured against the degrees of the statistic's nearest relation with
+a theory (`degrees.py`), which carries it to any length.
 
-Source: NIST SP 1065 (2008) sections 5.4.2 to 5.4.5 and 5.5, tables 6 to 11.
+The biases, and the degrees as NIST SP 1065 states them, are `biases.py` and `degrees_published.py`.
 """
 
 import math
+from bisect import bisect_right
 
 from truechimer.stability.degrees import Degrees, of_differences, of_window_means
 
-MTOT_BIAS = {2: 0.94, 1: 0.83, 0: 0.73, -1: 0.70, -2: 0.69}
-HTOT_BIAS = {2: 1.0, 1: 1.0, 0: 0.995, -1: 0.851, -2: 0.771}
-TOT_BIAS = {2: 0.0, 1: 0.0, 0: 0.0, -1: 1.0 / (3.0 * math.log(2.0)), -2: 0.75}
-THEO_BIAS = {2: (0.09, 0.74, 0.40), 1: (0.14, 0.82, 0.30), 0: (1.0, 0.0, 0.0), -1: (1.87, -1.05, 0.79)}
-THEO_BIAS[-2] = (2.70, -1.53, 0.85)
+Row = tuple[float, ...]
 
-_TOT = {0: (1.50, 0.0), -1: (1.17, 0.22), -2: (0.93, 0.36)}
-_MTOT = {2: (1.90, 2.10), 1: (1.20, 1.40), 0: (1.10, 1.20), -1: (0.85, 0.50), -2: (0.75, 0.31)}
-_MTOT_LONGEST = {2: 1.8, 1: 1.55, 0: 1.5, -1: 1.38, -2: 1.15}
-_HTOT = {0: (0.559, 1.004), -1: (0.868, 1.140), -2: (0.938, 1.696)}
-_TOT_ENDS = {2: 0.5, 1: 0.12}
+
+def phases(name: str, m: int, share: float) -> int:
+    """Return the number of phases of a record of which m takes `share`: m / (N - 1), of MTOTDEV m / N."""
+    if name == "mtotdev":
+        return max(round(m / share), 3 * m)
+    return max(round(m / share) + 1, 3 * m + 1 if name == "htotdev" else 3)
+
+
+def measure(name: str, alpha: int, m: int, n_phases: int, edf: float) -> float:
+    """Return what the table holds of `edf`: how it differs from the relation's, free of the record's length.
+
+    TOTDEV reflects the end points into m terms each, which adds to 1/edf something like (m/N)^2; the other statistics
+    have a multiple of their relation's degrees.
+    """
+    base = _relation(name, alpha, m, n_phases).edf
+    if name == "totdev":
+        return (1.0 / edf - 1.0 / base) / _share(name, m, n_phases) ** 2
+    return edf / base
+
+
+def _share(name: str, m: int, n_phases: int) -> float:
+    return m / n_phases if name == "mtotdev" else m / (n_phases - 1)
+
+
+def _relation(name: str, alpha: int, m: int, n_phases: int) -> Degrees:
+    """Return the degrees of MDEV, OHDEV or OADEV with as many terms as phases, at the same m."""
+    if name == "mtotdev":
+        return of_window_means(alpha, 2, m, n_phases)
+    return of_differences(alpha, 3 if name == "htotdev" else 2, m, n_phases, overlapping=True)
+
+
+def _from_table(name: str, alpha: int, m: int, n_phases: int) -> Degrees:
+    from truechimer.stability.degrees_table import TABLES
+
+    table = TABLES[name, alpha]
+    share = _share(name, m, n_phases)
+    # With flicker PM, and the others where they see single samples, every octave of m changes something; elsewhere
+    # what differs dies away as 1/m.
+    octaves = name != "mtotdev" and (alpha == 1 or (alpha == 2 and name != "totdev"))
+    axis = tuple(math.log(each) if octaves else -1.0 / each for each in table.m)
+    at = math.log(m) if octaves else -1.0 / m
+    found = _between(axis, tuple(_between(table.s, row, share) for row in table.measure), at)
+    skew = max(_between(axis, tuple(_between(table.s, row, share) for row in table.skew), at), 1.0)
+    base = _relation(name, alpha, m, n_phases).edf
+    edf = max(1.0 / (1.0 / base + found * share * share) if name == "totdev" else base * found, 1.0)
+    return Degrees(edf, max(min(skew, edf), 1.0) / (edf * edf))
+
+
+def _between(places: Row, values: Row, at: float) -> float:
+    """Return the value at `at` on straight lines between the places, the first and last of them continued."""
+    k = min(max(bisect_right(places, at), 1), len(places) - 1)
+    part = (at - places[k - 1]) / (places[k] - places[k - 1])
+    return values[k - 1] + part * (values[k] - values[k - 1])
 
 
 def of_totdev(alpha: int, m: int, n_phases: int) -> Degrees:
-    """SP1065 table 7 from m = 16 on, b T/tau - c; below, and for PM noise, OADEV's over the whole record.
-
-    With PM noise the two end points stand in m terms each (fitted: 1/edf grows by 0.5, 0.12 times (m/N)^2).
-    """
-    if alpha <= 0 and m >= 16:
-        b, c = _TOT[alpha]
-        return Degrees.plain(max(b * (n_phases - 1) / m - c, 1.0))
-    terms = n_phases - 2 if alpha <= 0 else max(n_phases - 2 * m, n_phases // 3, 1)
-    inner = of_differences(alpha, 2, m, terms, overlapping=True).edf
-    if alpha <= 0:
-        return Degrees.plain(inner)
-    share = m / n_phases
-    return Degrees.plain(1.0 / (1.0 / inner + _TOT_ENDS[alpha] / (1.0 + share) * share * share))
+    """Total deviation; at m = 1 it is OADEV."""
+    if m == 1:
+        return of_differences(alpha, 2, 1, n_phases - 2, overlapping=True)
+    return _from_table("totdev", alpha, m, n_phases)
 
 
 def of_mtotdev(alpha: int, m: int, n_phases: int) -> Degrees:
-    """SP1065 table 8, b T/tau - c, from m = 8 to a sixth of the record; else (fitted) MDEV's times a factor."""
-    modified = of_window_means(alpha, 2, m, n_phases - 3 * m + 1)
-    b, c = _MTOT[alpha]
-    formula = b * (n_phases - 1) / m - c
+    """Modified and time total deviation; at m = 1 it is half of MDEV."""
     if m == 1:
-        return modified
-    if 6 * m > n_phases:
-        gain = _MTOT_LONGEST[alpha]
-        return Degrees(modified.edf * gain, modified.third / (gain * gain))
-    if m < 8:
-        formula = max(modified.edf, min(formula, 1.25 * modified.edf))
-    return Degrees.plain(formula)
+        return of_window_means(alpha, 2, 1, n_phases - 2)
+    return _from_table("mtotdev", alpha, m, n_phases)
 
 
 def of_htotdev(alpha: int, m: int, n_phases: int) -> Degrees:
-    """SP1065 table 9, (T/tau) / (b0 + b1 tau/T), for FM noise from m = 4 on; else (fitted) OHDEV's times a factor."""
+    """Hadamard total deviation; at m = 1 it is OHDEV."""
     if m == 1:
         return of_differences(alpha, 3, 1, n_phases - 3, overlapping=True)
-    if alpha <= 0 and m >= 4:
-        b0, b1 = _HTOT[alpha]
-        ratio = (n_phases - 1) / m
-        return Degrees.plain(ratio / (b0 + b1 / ratio))
-    gain = 1.3 if alpha <= 0 else 1.4 if m < 4 else 1.65 * (1.0 - (0.8 if alpha == 2 else 1.4) * m / n_phases)
-    return Degrees.plain(gain * of_differences(alpha, 3, m, n_phases, overlapping=True).edf)
+    return _from_table("htotdev", alpha, m, n_phases)
 
 
 def of_theo1(alpha: int, m: int, n_phases: int) -> Degrees:
-    """SP1065 table 10 with tau = 0.75 m; random-walk FM (fitted): 1.3 N/tau - 1.3, since that formula turns
-    negative.
-    """
-    n, tau = float(n_phases), 0.75 * m
-    if alpha == 2:
-        edf = 0.86 * (n + 1.0) * (n - 4.0 / 3.0 * tau) / (n - tau) * tau / (tau + 1.14)
-    elif alpha == 1:
-        edf = (4.798 * n * n - 6.374 * n * tau + 12.387 * tau) / (math.sqrt(tau + 36.6) * (n - tau))
-        edf *= tau / (tau + 0.3)
-    elif alpha == 0:
-        edf = ((4.1 * n + 0.8) / tau - (3.1 * n + 6.5) / n) * tau**1.5 / (tau**1.5 + 5.2)
-    elif alpha == -1:
-        edf = (2.0 * n * n - 1.3 * n * tau - 3.5 * tau) / (n * tau) * tau**3 / (tau**3 + 2.3)
-    else:
-        edf = 1.3 * n / tau - 1.3
-    return Degrees.plain(max(edf, 1.0))
-
-
-def theo1_bias(alpha: int, m: int, _n_phases: int) -> float:
-    """SP1065 table 5: AVAR/Theo1 = a + b/m^c, inverted: what Theo1 must be divided by."""
-    a, b, c = THEO_BIAS[alpha]
-    return 1.0 / (a + b * math.pow(m, -c))
-
-
-def totdev_bias(alpha: int, m: int, n_phases: int) -> float:
-    """SP1065 5.2.11: 1 - a tau/T."""
-    return 1.0 - TOT_BIAS[alpha] * m / (n_phases - 1)
-
-
-def mtotdev_bias(alpha: int, _m: int, _n_phases: int) -> float:
-    """SP1065 table 4, one figure for each noise type (at m = 1 it is 0.5 in truth)."""
-    return MTOT_BIAS[alpha]
-
-
-def htotdev_bias(alpha: int, m: int, _n_phases: int) -> float:
-    """SP1065 5.2.14: FM noise; at m = 1 there is none, since it is OHDEV there."""
-    return HTOT_BIAS[alpha] if m > 1 else 1.0
+    """Theo1 at tau = 0.75 m tau0."""
+    return _from_table("theo1", alpha, m, n_phases)

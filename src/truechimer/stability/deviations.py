@@ -10,7 +10,7 @@ HDEV^2 = <[x(i+3m) - 3 x(i+2m) + 3 x(i+m) - x(i)]^2> / (6 tau^2), over i = 0, m,
 
 from numpy.typing import ArrayLike
 
-from truechimer.stability import degrees, sums
+from truechimer.stability import degrees, degrees_published, sums
 from truechimer.stability.curve import StabilityCurve
 from truechimer.stability.degrees import Degrees
 from truechimer.stability.factors import Factors
@@ -65,12 +65,48 @@ def _modified_degrees(alpha: int, m: int, terms: int, _n_phases: int) -> Degrees
     return degrees.of_window_means(alpha, 2, m, terms)
 
 
-ADEV = Statistic("adev", _adev_at, span=2, degrees=_allan_degrees_apart)
-OADEV = Statistic("oadev", _oadev_at, span=2, degrees=_allan_degrees)
-MDEV = Statistic("mdev", all_at=_mdev_at_all, span=3, spare=1, degrees=_modified_degrees, averages_phase=True)
-TDEV = Statistic("tdev", all_at=_tdev_at_all, span=3, spare=1, degrees=_modified_degrees, averages_phase=True)
-HDEV = Statistic("hdev", _hdev_at, span=3, degrees=_hadamard_degrees_apart)
-OHDEV = Statistic("ohdev", _ohdev_at, span=3, degrees=_hadamard_degrees)
+def _published_allan(alpha: int, m: int, terms: int, _n_phases: int) -> Degrees:
+    return degrees_published.of_finite_differences(alpha, 2, m, terms, overlapping=True)
+
+
+def _published_allan_apart(alpha: int, m: int, terms: int, _n_phases: int) -> Degrees:
+    return degrees_published.of_finite_differences(alpha, 2, m, terms, overlapping=False)
+
+
+def _published_hadamard(alpha: int, m: int, terms: int, _n_phases: int) -> Degrees:
+    return degrees_published.of_finite_differences(alpha, 3, m, terms, overlapping=True)
+
+
+def _published_hadamard_apart(alpha: int, m: int, terms: int, _n_phases: int) -> Degrees:
+    return degrees_published.of_finite_differences(alpha, 3, m, terms, overlapping=False)
+
+
+def _published_modified(alpha: int, m: int, terms: int, _n_phases: int) -> Degrees:
+    return degrees_published.of_modified_differences(alpha, 2, m, terms)
+
+
+ADEV = Statistic("adev", _adev_at, span=2, degrees=_allan_degrees_apart, published=_published_allan_apart)
+OADEV = Statistic("oadev", _oadev_at, span=2, degrees=_allan_degrees, published=_published_allan)
+MDEV = Statistic(
+    "mdev",
+    all_at=_mdev_at_all,
+    span=3,
+    spare=1,
+    degrees=_modified_degrees,
+    published=_published_modified,
+    averages_phase=True,
+)
+TDEV = Statistic(
+    "tdev",
+    all_at=_tdev_at_all,
+    span=3,
+    spare=1,
+    degrees=_modified_degrees,
+    published=_published_modified,
+    averages_phase=True,
+)
+HDEV = Statistic("hdev", _hdev_at, span=3, degrees=_hadamard_degrees_apart, published=_published_hadamard_apart)
+OHDEV = Statistic("ohdev", _ohdev_at, span=3, degrees=_hadamard_degrees, published=_published_hadamard)
 
 
 def adev(
@@ -81,6 +117,8 @@ def adev(
     data: str = "phase",
     ci: float | None = DEFAULT_CI,
     alpha: float | None = None,
+    noise_from: str = "spectrum",
+    edf_from: str = "exact",
     detrend: str = "none",
     spread: Spread | None = None,
 ) -> StabilityCurve:
@@ -89,11 +127,25 @@ def adev(
     `x_s` (n,): phases in seconds, or with `data="frequency"` fractional frequencies averaged over tau0_s; NaN marks a
     missing value, and a term counts if every phase in it is there. `tau0_s`: their spacing. `m`: averaging factors,
     None for octaves, `"decade"`, `"all"`. `ci`: the level of the interval, None for values alone. `alpha`: the noise
-    type of the interval, None to identify it at each tau. `detrend`: `none`, `offset`, `linear` or `quadratic` of the
+    type of the interval, None to identify it at each tau, by `noise_from`: `spectrum` (Whittle's likelihood) or `lag1`
+    (the lag-1 autocorrelation). `edf_from`: `exact` degrees of freedom with their skewness, or `sp1065`, those that the
+    handbook and Stable32 have. `detrend`: `none`, `offset`, `linear` or `quadratic` of the
     phase. `spread`: how the work is done, on one processor (None) or on several, with the `map` of a pool of threads,
     to the same last bit. Raises `SeriesRejected` for data that cannot be used and `StabilityMisuse` for a wrong call.
     """
-    return curve_of(ADEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, detrend=detrend, spread=spread)
+    return curve_of(
+        ADEV,
+        x_s,
+        tau0_s,
+        m,
+        data=data,
+        ci=ci,
+        alpha=alpha,
+        noise_from=noise_from,
+        edf_from=edf_from,
+        detrend=detrend,
+        spread=spread,
+    )
 
 
 def oadev(
@@ -104,11 +156,25 @@ def oadev(
     data: str = "phase",
     ci: float | None = DEFAULT_CI,
     alpha: float | None = None,
+    noise_from: str = "spectrum",
+    edf_from: str = "exact",
     detrend: str = "none",
     spread: Spread | None = None,
 ) -> StabilityCurve:
     """Return the Allan deviation from overlapping terms (SP1065 eq. 11). Arguments and errors as `adev`."""
-    return curve_of(OADEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, detrend=detrend, spread=spread)
+    return curve_of(
+        OADEV,
+        x_s,
+        tau0_s,
+        m,
+        data=data,
+        ci=ci,
+        alpha=alpha,
+        noise_from=noise_from,
+        edf_from=edf_from,
+        detrend=detrend,
+        spread=spread,
+    )
 
 
 def mdev(
@@ -119,6 +185,8 @@ def mdev(
     data: str = "phase",
     ci: float | None = DEFAULT_CI,
     alpha: float | None = None,
+    noise_from: str = "spectrum",
+    edf_from: str = "exact",
     detrend: str = "none",
     spread: Spread | None = None,
 ) -> StabilityCurve:
@@ -127,7 +195,19 @@ def mdev(
     With gaps only windows of 3m present phases count: an average over fewer points would be too large for white PM.
     Arguments and errors as `adev`.
     """
-    return curve_of(MDEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, detrend=detrend, spread=spread)
+    return curve_of(
+        MDEV,
+        x_s,
+        tau0_s,
+        m,
+        data=data,
+        ci=ci,
+        alpha=alpha,
+        noise_from=noise_from,
+        edf_from=edf_from,
+        detrend=detrend,
+        spread=spread,
+    )
 
 
 def tdev(
@@ -138,11 +218,25 @@ def tdev(
     data: str = "phase",
     ci: float | None = DEFAULT_CI,
     alpha: float | None = None,
+    noise_from: str = "spectrum",
+    edf_from: str = "exact",
     detrend: str = "none",
     spread: Spread | None = None,
 ) -> StabilityCurve:
     """Return the time deviation, tau MDEV / sqrt(3), in seconds (SP1065 eq. 16). Arguments and errors as `mdev`."""
-    return curve_of(TDEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, detrend=detrend, spread=spread)
+    return curve_of(
+        TDEV,
+        x_s,
+        tau0_s,
+        m,
+        data=data,
+        ci=ci,
+        alpha=alpha,
+        noise_from=noise_from,
+        edf_from=edf_from,
+        detrend=detrend,
+        spread=spread,
+    )
 
 
 def hdev(
@@ -153,6 +247,8 @@ def hdev(
     data: str = "phase",
     ci: float | None = DEFAULT_CI,
     alpha: float | None = None,
+    noise_from: str = "spectrum",
+    edf_from: str = "exact",
     detrend: str = "none",
     spread: Spread | None = None,
 ) -> StabilityCurve:
@@ -160,7 +256,19 @@ def hdev(
 
     Arguments and errors as `adev`.
     """
-    return curve_of(HDEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, detrend=detrend, spread=spread)
+    return curve_of(
+        HDEV,
+        x_s,
+        tau0_s,
+        m,
+        data=data,
+        ci=ci,
+        alpha=alpha,
+        noise_from=noise_from,
+        edf_from=edf_from,
+        detrend=detrend,
+        spread=spread,
+    )
 
 
 def ohdev(
@@ -171,8 +279,22 @@ def ohdev(
     data: str = "phase",
     ci: float | None = DEFAULT_CI,
     alpha: float | None = None,
+    noise_from: str = "spectrum",
+    edf_from: str = "exact",
     detrend: str = "none",
     spread: Spread | None = None,
 ) -> StabilityCurve:
     """Return the Hadamard deviation from overlapping terms (SP1065 eq. 22). Arguments and errors as `adev`."""
-    return curve_of(OHDEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, detrend=detrend, spread=spread)
+    return curve_of(
+        OHDEV,
+        x_s,
+        tau0_s,
+        m,
+        data=data,
+        ci=ci,
+        alpha=alpha,
+        noise_from=noise_from,
+        edf_from=edf_from,
+        detrend=detrend,
+        spread=spread,
+    )

@@ -44,8 +44,22 @@ def pdev(
     data: str = "phase",
     ci: float | None = DEFAULT_CI,
     alpha: float | None = None,
+    noise_from: str = "spectrum",
+    edf_from: str = "exact",
     detrend: str = "none",
     spread: Spread | None = None,
 ) -> StabilityCurve:
     """Return the parabolic deviation: the best at telling apart noise types at short tau. Arguments as `adev`."""
-    return curve_of(PDEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, detrend=detrend, spread=spread)
+    return curve_of(
+        PDEV,
+        x_s,
+        tau0_s,
+        m,
+        data=data,
+        ci=ci,
+        alpha=alpha,
+        noise_from=noise_from,
+        edf_from=edf_from,
+        detrend=detrend,
+        spread=spread,
+    )

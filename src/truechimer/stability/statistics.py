@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from truechimer.stability.confidence import DegreesOf, degrees_of, interval, noise_of
+from truechimer.stability.confidence import DegreesOf, limits_of, noise_of, of_points
 from truechimer.stability.curve import Floats, Ints, Skipped, StabilityCurve, StabilityMisuse
 from truechimer.stability.factors import Factors, chosen
 from truechimer.stability.forms import Spread, spread_over
@@ -20,6 +20,8 @@ from truechimer.stability.series import Series, make_series
 from truechimer.stability.sums import Sum
 
 BIASES = ("none", "sp1065")
+NOISES = ("spectrum", "lag1")
+EDFS = ("exact", "sp1065")
 DEFAULT_CI = 0.683
 
 
@@ -44,7 +46,8 @@ class Statistic:
     must have for it: span * m + 1 - spare phases.
 
     `tau_factor`: tau = tau_factor * m * tau0. `least`, `even`, `octave`: which factors there are. `degrees`: its edf,
-    None where no distribution is known. `averages_phase`: as for `noise_identification.identify`.
+    None where no distribution is known; `published`: its edf as NIST SP 1065 has it. `averages_phase`: as for
+    `noise_identification.identify`.
     `bias(alpha, m, n_phases)`: the expectation of the squared value over the variance that it stands for, where SP 1065
     states it.
     """
@@ -58,6 +61,7 @@ class Statistic:
     even: bool = False
     octave: Callable[[int], Ints] | None = None
     degrees: DegreesOf | None = None
+    published: DegreesOf | None = None
     averages_phase: bool = False
     bias: Callable[[int, int, int], float] | None = None
     all_at: Callable[[Series, list[int], Spread], list[Value]] | None = None
@@ -78,12 +82,19 @@ def curve_of(
     alpha: float | None = None,
     detrend: str = "none",
     bias: str = "none",
+    noise_from: str = "spectrum",
+    edf_from: str = "exact",
     spread: Spread | None = None,
 ) -> StabilityCurve:
     """Compute one statistic of a series; see the public functions for what the arguments mean."""
     check_level(ci)
-    if bias not in BIASES:
-        raise StabilityMisuse(f"bias is one of {', '.join(BIASES)}, not {bias!r}")
+    for name, given, words in (
+        ("bias", bias, BIASES),
+        ("noise_from", noise_from, NOISES),
+        ("edf_from", edf_from, EDFS),
+    ):
+        if given not in words:
+            raise StabilityMisuse(f"{name} is one of {', '.join(words)}, not {given!r}")
     if alpha is not None and not -4 <= alpha <= 2:
         raise StabilityMisuse(f"alpha is a power-law exponent from 2 (white PM) to -2 (random-walk FM), not {alpha!r}")
     series = values if isinstance(values, Series) else make_series(values, tau0_s, data=data, detrend=detrend)
@@ -100,13 +111,15 @@ def curve_of(
     nothing = np.full(kept.size, np.nan)
     noise, edf, lower, upper = nothing, nothing, nothing, nothing
     if kept.size and (ci is not None or bias != "none") and statistic.degrees is not None:
-        noise = noise_of(series, kept, alpha=alpha, averages_phase=statistic.averages_phase)
+        noise = noise_of(series, kept, alpha=alpha, averages_phase=statistic.averages_phase, noise_from=noise_from)
         noise = np.where(value > 0.0, noise, np.nan)
     if bias != "none" and statistic.bias is not None:
         value = value / np.sqrt(_biases(statistic.bias, kept, noise, series.n_phases))
+    published = statistic.published if edf_from == "sp1065" else None
     if ci is not None and statistic.degrees is not None:
-        edf, third = degrees_of(statistic.degrees, kept, terms, noise, series.n_phases)
-        lower, upper = interval(value, edf, third, ci)
+        limits = limits_of(published or statistic.degrees, kept, terms, noise=noise, n_phases=series.n_phases, ci=ci)
+        edf = limits.edf
+        lower, upper = of_points(value, limits.below, limits.above)
     return StabilityCurve(
         tau_s=np.asarray(statistic.tau_factor * series.tau0_s * kept, dtype=np.float64),
         value=value,
@@ -120,6 +133,8 @@ def curve_of(
         ci=ci,
         edf=edf,
         bias=bias if statistic.bias is not None else "none",
+        noise_from="" if statistic.degrees is None else "named" if alpha is not None else noise_from,
+        edf_from="" if statistic.degrees is None or ci is None else "sp1065" if published else "exact",
         skipped=(*skipped, *lost),
     )
 

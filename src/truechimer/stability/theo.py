@@ -1,6 +1,7 @@
 """Theo1, TheoBR and TheoH: stability up to three quarters of the record.
 
-It does not know how terms are summed (`long_sums.py`), nor degrees of freedom and biases (`degrees_long.py`).
+It does not know how terms are summed (`long_sums.py`), degrees of freedom (`degrees_long.py`) or biases
+(`biases.py`).
 
 Source: NIST SP 1065 (2008) sections 5.2.15 and 5.2.16; Howe, McGee-Taylor and Tasset 2006. Theo1 at even m >= 10
 belongs to tau = 0.75 m tau0. TheoBR: Theo1 times the mean over i = 0 ... n of AVAR(9 + 3i)/Theo1(12 + 4i), as
@@ -12,7 +13,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from truechimer.stability import degrees_long, long_sums, sums
+from truechimer.stability import biases, degrees_long, degrees_published, long_sums, sums
 from truechimer.stability.curve import Floats, Ints, Skipped, StabilityCurve, StabilityMisuse
 from truechimer.stability.degrees import Degrees
 from truechimer.stability.deviations import OADEV
@@ -35,6 +36,10 @@ def _theo_octaves(most: int) -> Ints:
     return LEAST * np.left_shift(1, np.arange(max(int(most // LEAST).bit_length(), 1), dtype=np.int64))
 
 
+def _published_theo(alpha: int, m: int, _terms: int, n_phases: int) -> Degrees:
+    return degrees_published.of_theo1(alpha, m, n_phases)
+
+
 def _theo_degrees(alpha: int, m: int, _terms: int, n_phases: int) -> Degrees:
     return degrees_long.of_theo1(alpha, m, n_phases)
 
@@ -48,7 +53,8 @@ THEO1 = Statistic(
     even=True,
     octave=_theo_octaves,
     degrees=_theo_degrees,
-    bias=degrees_long.theo1_bias,
+    published=_published_theo,
+    bias=biases.theo1_bias,
 )
 
 
@@ -60,6 +66,8 @@ def theo1(
     data: str = "phase",
     ci: float | None = DEFAULT_CI,
     alpha: float | None = None,
+    noise_from: str = "spectrum",
+    edf_from: str = "exact",
     bias: str = "none",
     detrend: str = "none",
     spread: Spread | None = None,
@@ -69,7 +77,20 @@ def theo1(
     `bias="sp1065"` makes it comparable with ADEV by the noise type; `theobr` does so by the data. Other
     arguments and errors as `adev`.
     """
-    return curve_of(THEO1, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, bias=bias, detrend=detrend, spread=spread)
+    return curve_of(
+        THEO1,
+        x_s,
+        tau0_s,
+        m,
+        data=data,
+        ci=ci,
+        alpha=alpha,
+        noise_from=noise_from,
+        edf_from=edf_from,
+        bias=bias,
+        detrend=detrend,
+        spread=spread,
+    )
 
 
 def theobr(
@@ -80,6 +101,8 @@ def theobr(
     data: str = "phase",
     ci: float | None = DEFAULT_CI,
     alpha: float | None = None,
+    noise_from: str = "spectrum",
+    edf_from: str = "exact",
     detrend: str = "none",
     approximation: str = "",
     spread: Spread | None = None,
@@ -90,7 +113,9 @@ def theobr(
     """
     series = make_series(x_s, tau0_s, data=data, detrend=detrend)
     ratio = _bias_ratio(series, approximation, spread)
-    curve = curve_of(THEO1, series, tau0_s, m, ci=ci, alpha=alpha, spread=spread)
+    curve = curve_of(
+        THEO1, series, tau0_s, m, ci=ci, alpha=alpha, noise_from=noise_from, edf_from=edf_from, spread=spread
+    )
     return _scaled(curve, math.sqrt(ratio), "theobr", approximation)
 
 
@@ -102,6 +127,8 @@ def theoh(
     data: str = "phase",
     ci: float | None = DEFAULT_CI,
     alpha: float | None = None,
+    noise_from: str = "spectrum",
+    edf_from: str = "exact",
     detrend: str = "none",
     approximation: str = "",
     spread: Spread | None = None,
@@ -118,11 +145,17 @@ def theoh(
     short = wanted[wanted <= fifth]
     far = np.unique(2 * np.maximum(np.round(wanted[wanted > fifth] / 1.5).astype(np.int64), LEAST // 2))
     far = far[far < series.n_phases]
-    near_curve = curve_of(OADEV, series, tau0_s, short, ci=ci, alpha=alpha) if short.size else None
+    near_curve = (
+        curve_of(OADEV, series, tau0_s, short, ci=ci, alpha=alpha, noise_from=noise_from, edf_from=edf_from)
+        if short.size
+        else None
+    )
     far_curve = None
     if far.size:
         ratio = _bias_ratio(series, approximation, spread)
-        far_curve = curve_of(THEO1, series, tau0_s, far, ci=ci, alpha=alpha, spread=spread)
+        far_curve = curve_of(
+            THEO1, series, tau0_s, far, ci=ci, alpha=alpha, noise_from=noise_from, edf_from=edf_from, spread=spread
+        )
         far_curve = _scaled(far_curve, math.sqrt(ratio), "theoh", approximation)
     return _joined([each for each in (near_curve, far_curve) if each is not None], skipped, series.tau0_s, ci)
 
@@ -167,6 +200,8 @@ def _scaled(curve: StabilityCurve, factor: float, name: str, approximation: str)
         ci=curve.ci,
         edf=curve.edf,
         approximation=approximation,
+        noise_from=curve.noise_from,
+        edf_from=curve.edf_from,
         skipped=curve.skipped,
     )
 
@@ -193,5 +228,7 @@ def _joined(
         ci=ci,
         edf=all_of("edf"),
         approximation=next((curve.approximation for curve in curves if curve.approximation), ""),
+        noise_from=next((curve.noise_from for curve in curves), ""),
+        edf_from=next((curve.edf_from for curve in curves), ""),
         skipped=(*skipped, *(each for curve in curves for each in curve.skipped)),
     )

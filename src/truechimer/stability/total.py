@@ -1,6 +1,6 @@
 """Total deviations: total, modified total, time total and Hadamard total.
 
-It does not know how terms are summed (`long_sums.py`), nor degrees of freedom and biases (`degrees_long.py`).
+It does not know how terms are summed (`long_sums.py`), degrees of freedom (`degrees_long.py`) or biases (`biases.py`).
 
 Source: NIST SP 1065 (2008) sections 5.2.11 to 5.2.14. TOTDEV: OADEV's terms about every inner point, the record
 reflected about its end points. MTOTDEV: every window of 3m phases, its slope by half averages taken out, reflected
@@ -10,7 +10,7 @@ frequencies with Hadamard's terms, and at m = 1 OHDEV.
 
 from numpy.typing import ArrayLike
 
-from truechimer.stability import degrees_long, long_sums, sums
+from truechimer.stability import biases, degrees_long, degrees_published, long_sums, sums
 from truechimer.stability.curve import StabilityCurve
 from truechimer.stability.degrees import Degrees
 from truechimer.stability.factors import Factors
@@ -42,27 +42,42 @@ def _htotdev_at_all(series: Series, factors: list[int], spread: Spread) -> list[
     return values
 
 
+def _published_tot(alpha: int, m: int, _terms: int, n_phases: int) -> Degrees:
+    return degrees_published.of_totdev(alpha, m, n_phases)
+
+
 def _tot_degrees(alpha: int, m: int, _terms: int, n_phases: int) -> Degrees:
     return degrees_long.of_totdev(alpha, m, n_phases)
+
+
+def _published_mtot(alpha: int, m: int, _terms: int, n_phases: int) -> Degrees:
+    return degrees_published.of_mtotdev(alpha, m, n_phases)
 
 
 def _mtot_degrees(alpha: int, m: int, _terms: int, n_phases: int) -> Degrees:
     return degrees_long.of_mtotdev(alpha, m, n_phases)
 
 
+def _published_htot(alpha: int, m: int, _terms: int, n_phases: int) -> Degrees:
+    return degrees_published.of_htotdev(alpha, m, n_phases)
+
+
 def _htot_degrees(alpha: int, m: int, _terms: int, n_phases: int) -> Degrees:
     return degrees_long.of_htotdev(alpha, m, n_phases)
 
 
-TOTDEV = Statistic("totdev", _totdev_at, span=1, degrees=_tot_degrees, bias=degrees_long.totdev_bias)
+TOTDEV = Statistic(
+    "totdev", _totdev_at, span=1, degrees=_tot_degrees, published=_published_tot, bias=biases.totdev_bias
+)
 MTOTDEV = Statistic(
     "mtotdev",
     all_at=_mtotdev_at_all,
     span=3,
     spare=1,
     degrees=_mtot_degrees,
+    published=_published_mtot,
     averages_phase=True,
-    bias=degrees_long.mtotdev_bias,
+    bias=biases.mtotdev_bias,
 )
 TTOTDEV = Statistic(
     "ttotdev",
@@ -70,10 +85,18 @@ TTOTDEV = Statistic(
     span=3,
     spare=1,
     degrees=_mtot_degrees,
+    published=_published_mtot,
     averages_phase=True,
-    bias=degrees_long.mtotdev_bias,
+    bias=biases.mtotdev_bias,
 )
-HTOTDEV = Statistic("htotdev", all_at=_htotdev_at_all, span=3, degrees=_htot_degrees, bias=degrees_long.htotdev_bias)
+HTOTDEV = Statistic(
+    "htotdev",
+    all_at=_htotdev_at_all,
+    span=3,
+    degrees=_htot_degrees,
+    published=_published_htot,
+    bias=biases.htotdev_bias,
+)
 
 
 def totdev(
@@ -84,6 +107,8 @@ def totdev(
     data: str = "phase",
     ci: float | None = DEFAULT_CI,
     alpha: float | None = None,
+    noise_from: str = "spectrum",
+    edf_from: str = "exact",
     bias: str = "none",
     detrend: str = "none",
     spread: Spread | None = None,
@@ -92,7 +117,20 @@ def totdev(
 
     `bias="sp1065"` takes out 1 - a tau/T of flicker and random-walk FM. Other arguments and errors as `adev`.
     """
-    return curve_of(TOTDEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, bias=bias, detrend=detrend, spread=spread)
+    return curve_of(
+        TOTDEV,
+        x_s,
+        tau0_s,
+        m,
+        data=data,
+        ci=ci,
+        alpha=alpha,
+        noise_from=noise_from,
+        edf_from=edf_from,
+        bias=bias,
+        detrend=detrend,
+        spread=spread,
+    )
 
 
 def mtotdev(
@@ -103,6 +141,8 @@ def mtotdev(
     data: str = "phase",
     ci: float | None = DEFAULT_CI,
     alpha: float | None = None,
+    noise_from: str = "spectrum",
+    edf_from: str = "exact",
     bias: str = "none",
     detrend: str = "none",
     spread: Spread | None = None,
@@ -112,7 +152,20 @@ def mtotdev(
     Its expectation is below MDEV's; `bias="sp1065"` divides by the ratio of the noise type. Other arguments and errors
     as `adev`.
     """
-    return curve_of(MTOTDEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, bias=bias, detrend=detrend, spread=spread)
+    return curve_of(
+        MTOTDEV,
+        x_s,
+        tau0_s,
+        m,
+        data=data,
+        ci=ci,
+        alpha=alpha,
+        noise_from=noise_from,
+        edf_from=edf_from,
+        bias=bias,
+        detrend=detrend,
+        spread=spread,
+    )
 
 
 def ttotdev(
@@ -123,12 +176,27 @@ def ttotdev(
     data: str = "phase",
     ci: float | None = DEFAULT_CI,
     alpha: float | None = None,
+    noise_from: str = "spectrum",
+    edf_from: str = "exact",
     bias: str = "none",
     detrend: str = "none",
     spread: Spread | None = None,
 ) -> StabilityCurve:
     """Return the time total deviation, tau MTOTDEV / sqrt(3), in seconds (SP1065 5.2.13). Arguments as `mtotdev`."""
-    return curve_of(TTOTDEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, bias=bias, detrend=detrend, spread=spread)
+    return curve_of(
+        TTOTDEV,
+        x_s,
+        tau0_s,
+        m,
+        data=data,
+        ci=ci,
+        alpha=alpha,
+        noise_from=noise_from,
+        edf_from=edf_from,
+        bias=bias,
+        detrend=detrend,
+        spread=spread,
+    )
 
 
 def htotdev(
@@ -139,6 +207,8 @@ def htotdev(
     data: str = "phase",
     ci: float | None = DEFAULT_CI,
     alpha: float | None = None,
+    noise_from: str = "spectrum",
+    edf_from: str = "exact",
     bias: str = "none",
     detrend: str = "none",
     spread: Spread | None = None,
@@ -147,4 +217,17 @@ def htotdev(
 
     Arguments as `mtotdev`.
     """
-    return curve_of(HTOTDEV, x_s, tau0_s, m, data=data, ci=ci, alpha=alpha, bias=bias, detrend=detrend, spread=spread)
+    return curve_of(
+        HTOTDEV,
+        x_s,
+        tau0_s,
+        m,
+        data=data,
+        ci=ci,
+        alpha=alpha,
+        noise_from=noise_from,
+        edf_from=edf_from,
+        bias=bias,
+        detrend=detrend,
+        spread=spread,
+    )
