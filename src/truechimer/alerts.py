@@ -39,6 +39,7 @@ class AlertKind(StrEnum):
     HOST_OSCILLATOR = "host-oscillator"
     STATE_CHANGED = "state-changed"
     RECORDS_NOT_WRITTEN = "records-not-written"
+    RECORDS_LOST = "records-lost"
     DOOR_ENDED = "door-ended"
 
 

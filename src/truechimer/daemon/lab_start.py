@@ -14,7 +14,7 @@ from pathlib import Path
 from truechimer._version import __version__
 from truechimer.clocks.clock import Clock, ClockKind
 from truechimer.clocks.register import host_clock
-from truechimer.daemon import last_page, other_version, policy_files
+from truechimer.daemon import last_page, lost_records, other_version, policy_files
 from truechimer.daemon.feeds import HostLabel
 from truechimer.daemon.hold import Hold
 from truechimer.daemon.host_clocks import HostClocks
@@ -75,7 +75,7 @@ class Started:
 
     `known` records stand behind the snapshot that it was resumed from, and `replayed` were repeated after them;
     `last_page`: what doors of the last run still read, covered by a record; `false_page`: what must take its place
-    because no record covers it.
+    because no record covers it; `lost`: records that the run before had on the disk, and that are gone.
     """
 
     folder: Path
@@ -95,6 +95,7 @@ class Started:
     replayed: int = 0
     last_page: ClockPage | None = None
     false_page: ClockPage | None = None
+    lost: int = 0
 
     def release(self) -> None:
         """Give the folder back."""
@@ -125,13 +126,15 @@ def open_run(
         files = None if checked.observe else _policy(checked, members, scenario, now.tai_ns)
         boot_id = clocks.boot_id().hex()
         start = _run_start(lab, members, scenario, files, leaps, now, boot_id)
-        (folder / lab.evidence.folder).mkdir(parents=True, exist_ok=True, mode=0o700)
         path = folder / lab.evidence.folder / "records.sqlite3"
+        lost = lost_records.look(path, snapshots)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         other_version.look_before_opening(path)
         store = SqliteRecords(path)
         begun = _begin if not store.count() else _resume
         journal = Journal(store, path=store.path)
-        return begun(_Opening(folder, lab, start, scenario, store, journal, snapshots, now, boot_id, hold, progress))
+        opening = _Opening(folder, lab, start, scenario, store, journal, snapshots, now, boot_id, hold, progress)
+        return replace(begun(opening), lost=lost)
     except BaseException:
         if store is not None:
             store.close()

@@ -22,7 +22,7 @@ from typing import Any
 from truechimer.alerts import Alert, AlertKind, AlertSeverity
 from truechimer.clocks.register import UnknownLinkRejected, is_reference
 from truechimer.daemon import doors as door_processes
-from truechimer.daemon import notify, source_feeds, store_trouble
+from truechimer.daemon import lost_records, notify, source_feeds, store_trouble
 from truechimer.daemon.answers import Answers, View
 from truechimer.daemon.control_socket import ControlSocket
 from truechimer.daemon.door_watch import DoorWatch
@@ -346,6 +346,9 @@ class Laboratory:
     def run(self, *, for_s: float | None = None) -> None:
         """Follow the feeds until `for_s` seconds have passed or somebody asks to end."""
         self._watch()
+        if self.started.lost:
+            seen_ns = self.started.label.at(self.clocks.raw_ns())
+            self.note(lost_records.alert_of(self.started.lost, seen_ns=seen_ns))
         for feed in self.feeds:
             feed.start()
         interval_s = self.started.lab.scale.interval_s

@@ -138,6 +138,19 @@ def read(data: bytes) -> Snapshot:
     return Snapshot(after.seq, after.sha256, roots, body)
 
 
+def records_before(data: bytes) -> int | None:
+    """Return how many records stood before a snapshot, of whichever version it is; None where its bytes are not those
+    that were written.
+    """
+    found = _FIRST_LINE.match(data)
+    if found is None or sha256(data[found.end() :]).hexdigest().encode() != found[2]:
+        return None
+    try:
+        return int(json.loads(data[found.end() :])["seq"])
+    except exact.READ_FAULTS:
+        return None
+
+
 def restore(
     snapshot: Snapshot, *, start: bytes, envelope: bytes, last: bytes
 ) -> tuple[RunStart, LaboratoryConfig, LaboratoryState]:
