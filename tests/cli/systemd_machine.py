@@ -22,7 +22,10 @@ from typing import Any
 from truechimer.cli.export_systemd import closed_to_others
 
 ROOT = Path(__file__).parents[2]
-OPT = "/opt/truechimer"
+FOLDER = "/srv/north"
+"""The laboratory's folder inside the machine: `shared`/lab."""
+
+OPT = "/opt/truechimer-1"
 PROGRAM = f"{OPT}/bin/truechimer"
 """The program inside the machine."""
 
@@ -66,11 +69,11 @@ ln -s /proc/self/fd dev/fd
 mount -t tmpfs -o mode=755 tmpfs run
 mount -t tmpfs -o mode=1777 tmpfs tmp
 mount -t tmpfs -o mode=755 tmpfs opt
-mkdir -p opt/packages opt/source srv
+mkdir -p opt/packages opt/source srv/north
 mount --bind "$packages" opt/packages
 mount --bind "$source" opt/source
 mount --bind "$shared/units" etc/systemd/system
-mount --bind "$shared/lab" srv
+mount --bind "$shared/lab" srv/north
 mkdir -p etc/systemd/journald.conf.d
 cp "$shared/journald.conf" etc/systemd/journald.conf.d/test.conf
 ln -sf /dev/null etc/systemd/system/systemd-journald-audit.socket
@@ -162,7 +165,7 @@ def cannot() -> str | None:
 
 @contextmanager
 def machine(shared: Path) -> Iterator[Machine]:
-    """Start a machine whose /srv is `shared`/lab and whose /etc/systemd/system is `shared`/units; end all of it after.
+    """Start a machine whose `FOLDER` is `shared`/lab and its /etc/systemd/system `shared`/units; end all of it after.
 
     A second one over the same `shared` is the first one started again: units that were enabled run.
     """
@@ -197,7 +200,7 @@ def machine(shared: Path) -> Iterator[Machine]:
             is_late = process.poll() is not None or time.monotonic() > end
             assert not is_late, (shared / "boot.log").read_text()[-4000:]
             time.sleep(0.1)
-        _install(made)
+        install(made)
         yield made
     finally:
         if first:
@@ -213,13 +216,14 @@ def _state(made: Machine) -> str:
     return made.run("systemctl", "is-system-running", check=False)
 
 
-def _install(made: Machine) -> None:
+def install(made: Machine, place: str = OPT, source: str = "/opt/source") -> None:
     """Put the program below /opt, in a virtual environment of an interpreter that any user can enter."""
-    made.run(_interpreter() or "", "-m", "venv", "--without-pip", OPT)
-    site = f"{OPT}/lib/{VERSION}/site-packages/truechimer.pth"
-    made.run("sh", "-c", f"printf '/opt/source\\n/opt/packages\\n' > {site}")
-    script = f"#!{OPT}/bin/python\nfrom truechimer.cli.__main__ import main\nraise SystemExit(main())\n"
-    made.run("sh", "-c", f'printf "%s" "$1" > {PROGRAM} && chmod 755 {PROGRAM}', "write", script)
+    made.run(_interpreter() or "", "-m", "venv", "--without-pip", place)
+    site = f"{place}/lib/{VERSION}/site-packages/truechimer.pth"
+    made.run("sh", "-c", f"printf '{source}\\n/opt/packages\\n' > {site}")
+    script = f"#!{place}/bin/python\nfrom truechimer.cli.__main__ import main\nraise SystemExit(main())\n"
+    program = f"{place}/bin/truechimer"
+    made.run("sh", "-c", f'printf "%s" "$1" > {program} && chmod 755 {program}', "write", script)
 
 
 def _remove(group: Path) -> None:

@@ -101,3 +101,19 @@ def test_the_schema_that_ships_is_the_one_of_the_types(capsys: pytest.CaptureFix
     jsonschema.Draft202012Validator.check_schema(json.loads(printed))
     shipped = Path(__file__).parents[2] / "labs" / "lab.schema.json"
     assert shipped.read_text() == printed, "run: ./truechimer check --schema > labs/lab.schema.json"
+
+
+def test_for_observing_neither_ports_nor_keys_are_looked_at(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (lab.parent / "policy").mkdir()
+    (lab.parent / "policy" / "operator.key").write_text("not a key")
+    (lab.parent / "policy" / "operator.key").chmod(0o644)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        lab.write_text(f'{GOOD}[[listener]]\nprotocol = "ntp"\nport = {other.getsockname()[1]}\n')
+        assert main(["check", str(lab)]) == 1
+        assert "2 faults; `truechimer up` would not start" in capsys.readouterr().out
+        assert main(["check", str(lab), "--observe"]) == 0
+    assert "good" in capsys.readouterr().out
+    lab.write_text(BAD)
+    assert main(["check", str(lab), "--observe"]) == 1
+    assert "`truechimer up --observe` would not start" in capsys.readouterr().out

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.daemon_faults.laboratories import LAB, write_lab
-from tests.daemon_laboratory.laboratories import ask_door, free_udp_port, until, up
+from tests.daemon_laboratory.laboratories import ask_door, free_udp_port, until, up, verb
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "operations.md"
 SOCKET_TABLES = ("unix", "udp", "udp6", "tcp", "tcp6")
@@ -72,6 +72,8 @@ def test_every_process_has_open_what_the_guide_says_and_nothing_else(tmp_path: P
         status = running.until_state("freerun", "acquiring", "steered", "holdover")
         pids = [("laboratory", status["pid"]), *((door["protocol"], door["pid"]) for door in status["listeners"])]
         assert {name for name, _ in pids} | {"chrony-sock"} == set(allowed)
+        checked = verb(tmp_path, "check", "LAB.toml")
+        assert (checked.returncode, checked.stdout.count("good")) == (0, 1), "its doors have its ports by right"
         for name, pid in pids:
             kinds, files = open_in(pid, tmp_path)
             may_have, patterns = allowed[name]

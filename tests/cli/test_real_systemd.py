@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.systemd_machine import PROGRAM, Machine, cannot, machine
+from tests.cli.systemd_machine import FOLDER, PROGRAM, Machine, cannot, install, machine
 from tests.daemon_faults.laboratories import LAB as SIMULATED_LAB
 from tests.daemon_faults.laboratories import write_lab
+
+from truechimer.laboratory.run_start import FOLD
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.needs_systemd_analyze, pytest.mark.needs_netns]
 
@@ -68,7 +70,7 @@ def given_lab(here: Machine, more: str = DOORS) -> None:
 
 def installed(here: Machine, *options: str, drop_in: str = "") -> None:
     """Export the unit and run, word by word, the lines that export prints for root."""
-    out = here.run(PROGRAM, "export", "systemd", "/srv/LAB.toml", "--out", "/opt/units", *options)
+    out = here.run(PROGRAM, "export", "systemd", f"{FOLDER}/LAB.toml", "--out", "/opt/units-1", *options)
     steps = [line.strip() for line in out.split("as root:")[1].splitlines() if line.strip()]
     assert steps[-1] == f"systemctl enable --now {UNIT}"
     if drop_in:
@@ -81,7 +83,7 @@ def installed(here: Machine, *options: str, drop_in: str = "") -> None:
 
 def status(here: Machine) -> dict[str, Any]:
     """Return what the verb says as JSON; empty where nobody answers."""
-    text = here.run(PROGRAM, "status", "--lab", "/srv", "--json", check=False)
+    text = here.run(PROGRAM, "status", "--lab", FOLDER, "--json", check=False)
     document: dict[str, Any] = json.loads(text) if text.strip() else {}
     return document
 
@@ -144,7 +146,7 @@ def test_it_starts_as_the_guide_says_and_every_process_is_confined(
         assert (facts["NoNewPrivs"], facts["Seccomp"]) == ("1", FILTERED), name
         mounts = [line.split() for line in here.run("cat", f"/proc/{pid}/mountinfo").splitlines()]
         writable = {words[4] for words in mounts if words[5].split(",")[0] == "rw"}
-        assert "/srv" in writable, name
+        assert FOLDER in writable, name
         assert not {"/", "/etc", "/usr", "/opt", "/home", "/root", "/run", "/var"} & writable, name
     ask = (PROGRAM, "ask", "ntp", f"127.0.0.1:{NTP_PORT}", "--json")
     here.until(lambda: json.loads(here.run(*ask, check=False))["synchronised"], unit=UNIT)
@@ -179,7 +181,7 @@ def test_a_killed_laboratory_is_started_again_while_its_door_answers(
     assert silence_s(log, synchronised=True) < MOST_SILENCE_AFTER_A_KILL_S
     with capsys.disabled():
         print(f"\n  killed twice: at most {silence_s(log, synchronised=True):.3f} s between two answers", end="")
-    assert "compared: every one" in here.run(PROGRAM, "evidence", "replay", "/srv", timeout_s=120)
+    assert "compared: every one" in here.run(PROGRAM, "evidence", "replay", FOLDER, timeout_s=120)
 
 
 def test_a_hung_laboratory_is_ended_by_the_watchdog_and_its_door_answers_meanwhile(here: Machine) -> None:
@@ -252,7 +254,7 @@ def test_an_enabled_laboratory_runs_again_with_the_machine(tmp_path: Path) -> No
     with machine(tmp_path) as second:  # the first ended without any warning, as at a loss of power
         again = steered(second)
         assert again["records"] > said["records"]
-        assert "compared: every one" in second.run(PROGRAM, "evidence", "replay", "/srv", timeout_s=120)
+        assert "compared: every one" in second.run(PROGRAM, "evidence", "replay", FOLDER, timeout_s=120)
 
 
 def test_machine_code_is_compiled_where_the_unit_allows_it(here: Machine) -> None:
@@ -261,6 +263,80 @@ def test_machine_code_is_compiled_where_the_unit_allows_it(here: Machine) -> Non
     installed(here, "--machine-code")
     steered(here)
     assert here.run("find", "/var/cache/truechimer", "-name", "*.nbc").count(".nbc") > 3
+
+
+GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "operations.md"
+
+
+def guide_steps(name: str) -> list[str]:
+    """Return the lines that the operations guide has under that name."""
+    found = re.findall(rf"<!-- steps: {name} -->\n```sh\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(found) == 1
+    return str(found[0]).splitlines()
+
+
+def follow(here: Machine, name: str) -> str:
+    """Run the lines of the guide; return what the last one printed."""
+    said = ""
+    for line in guide_steps(name):
+        said = here.run("sh", "-c", line, timeout_s=180)
+    return said
+
+
+def second_version(here: Machine, *, fold: int) -> None:
+    """Install a later version beside the first: another number of the version, and of the fold."""
+    here.run("cp", "-r", "/opt/source", "/opt/source-2")
+    for file, line in (("_version.py", '__version__ = "99.0.0"'), ("laboratory/run_start.py", f"FOLD = {fold}")):
+        name = line.split(" = ")[0]
+        here.run("sed", "-i", f"s/^{name} = .*/{line}/", f"/opt/source-2/truechimer/{file}")
+        assert line in here.run("cat", f"/opt/source-2/truechimer/{file}")
+    install(here, "/opt/truechimer-2", "/opt/source-2")
+
+
+def version(here: Machine) -> str:
+    return str(steered(here)["version"])
+
+
+def test_an_upgrade_and_the_way_back_as_the_guide_has_them(here: Machine) -> None:
+    given_lab(here)
+    installed(here)
+    first = version(here)
+    second_version(here, fold=FOLD)
+    follow(here, "before")
+    assert "every one came out" in follow(here, "look")
+    assert "every one came out" in follow(here, "change")
+    assert version(here) == "99.0.0"
+    follow(here, "back")
+    assert version(here) == first
+    said = here.run("journalctl", "-u", UNIT, "--no-pager")
+    assert len(re.findall("resumed from", said)) == 2
+    assert "every one came out" in here.run(PROGRAM, "evidence", "replay", FOLDER, timeout_s=120)
+
+
+def test_an_upgrade_to_another_fold_sets_the_records_aside_and_the_way_back_restores_them(here: Machine) -> None:
+    given_lab(here)
+    installed(here)
+    first = version(here)
+    second_version(here, fold=FOLD + 1)
+    follow(here, "before")
+    look = guide_steps("look")
+    assert "good" in here.run("sh", "-c", look[0])
+    said = here.run("sh", "-c", look[1], check=False)
+    assert f"of fold {FOLD}, truechimer {first} wrote them" in said
+    follow(here, "fold")
+    assert "every one came out" in follow(here, "change")
+    assert version(here) == "99.0.0"
+    set_aside = "/srv/north/evidence-1/records.sqlite3"
+    assert "every one came out" in here.run(PROGRAM, "evidence", "replay", set_aside, timeout_s=120)
+    # back: the old version refuses what the new one has recorded, and says whose it is
+    assert f"of fold {FOLD + 1}, truechimer 99.0.0" in here.run("sh", "-c", guide_steps("back")[0], check=False)
+    for line in guide_steps("back")[1:]:
+        here.run("sh", "-c", line, check=False)
+    here.until(lambda: here.shows(UNIT, "ActiveState")["ActiveState"] == "failed", unit=UNIT)
+    assert here.shows(UNIT, "ExecMainStatus", "NRestarts") == {"ExecMainStatus": "2", "NRestarts": "0"}
+    follow(here, "restore")
+    assert version(here) == first
+    assert "every one came out" in here.run(PROGRAM, "evidence", "replay", FOLDER, timeout_s=120)
 
 
 CHRONY_CONF = """

@@ -9,14 +9,15 @@ import argparse
 import json
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from truechimer.cli.lab_arguments import fault_lines, now_label
+from truechimer.cli.lab_arguments import OF_THE_USER, fault_lines, now_label
 from truechimer.daemon.lab_check import check_lab
 from truechimer.daemon.lab_file import LabFile, Protocol, SourceKind
 from truechimer.daemon.lab_rules import InsecureFlags
 from truechimer.errors import Rejected
+from truechimer.formats.finding import has_errors
 
 FINE, NO = 0, 1
 USER = "truechimer"
@@ -78,11 +79,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the files and say what to run; return the exit status."""
     checked = check_lab(options.file, now=now_label(), flags=InsecureFlags(), observe=options.observe)
-    faults = [line for line in fault_lines(checked) if "another program has this port" not in line]
+    # a laboratory that runs already holds its own ports, and its user owns its keys: no fault of its unit
+    findings = tuple(one for one in checked.findings if one.rule not in OF_THE_USER)
     lab = checked.partial
-    # a laboratory that runs already holds its own ports: that is no fault of its unit
-    if lab is None or any(one.rule != "port-in-use" and one.severity.value == "error" for one in checked.findings):
-        print("\n".join(faults), file=sys.stderr)
+    if lab is None or has_errors(findings):
+        print("\n".join(fault_lines(replace(checked, findings=findings))), file=sys.stderr)
         return NO
     needs = needs_of(lab, options.file.absolute(), options)
     files = {

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _ABOUT_TAI_MINUS_UTC_NS = 37 * 10**9
 
+OF_THE_USER = frozenset({"port-in-use", "key-owner", "secret-owner"})
+"""Rules of `check` that depend on who looks, and when, and not on the file."""
+
 
 def add_insecure_options(parser: argparse.ArgumentParser) -> None:
     """Add the two words without which simulated time stays apart from real time and on this machine."""
