@@ -11,8 +11,7 @@ from PIL import Image
 
 from truechimer import stability
 from truechimer.cli.__main__ import main
-from truechimer.stability import masks, suspicion
-from truechimer.stability.masks import MaskRejected
+from truechimer.stability import suspicion
 
 from .records import power_law
 
@@ -233,76 +232,3 @@ def test_the_first_bad_row_is_named(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert f"{path}:3:" in err
     path.write_text("1 1\n2 2\n4 2\n5 1\n", encoding="utf-8")
     assert f"{path}:3:" in run(capsys, path)[2]
-
-
-# ---- masks
-# ---------------------------------------------------------------------------------------------------------------
-
-
-def test_every_mask_is_continuous_and_says_its_source() -> None:
-    assert {mask.name.rsplit("-", 1)[0] for mask in masks.MASKS} == {
-        *("g811-prc", "g8272-prtc-a", "g8272-prtc-b", "g8272.1-eprtc", "g8271.1-point-c"),
-    }
-    for mask in masks.MASKS:
-        assert mask.source.startswith("ITU-T G.8")
-        for a, b in zip(mask.segments, mask.segments[1:], strict=False):
-            assert a.to_s == b.from_s
-            left, right = a.constant + a.slope * a.to_s, b.constant + b.slope * b.from_s
-            assert left == pytest.approx(right, rel=0.06)  # the recommendations round their corners
-
-
-@pytest.mark.parametrize(
-    ("name", "tau_s", "limit_s"),
-    [
-        ("g811-prc-mtie", 0.1, 25.0275e-9),
-        ("g811-prc-mtie", 1e4, 390e-9),
-        ("g811-prc-tdev", 500.0, 15e-9),
-        ("g8272-prtc-a-mtie", 1e5, 100e-9),
-        ("g8272-prtc-a-tdev", 1.0, 3e-9),
-        ("g8272-prtc-b-mtie", 100.0, 40e-9),
-        ("g8272-prtc-b-tdev", 300.0, 3e-9),
-        ("g8272.1-eprtc-mtie", 1000.0, 15.0375e-9),
-        ("g8272.1-eprtc-tdev", 1e5, 3.3333e-9),
-        ("g8271.1-point-c-mtie", 100.0, 387e-9),
-    ],
-)
-def test_limits_are_those_of_the_tables(name: str, tau_s: float, limit_s: float) -> None:
-    (mask,) = masks.named(name)
-    assert mask.limit(np.array([tau_s]))[0] == pytest.approx(limit_s, rel=1e-4)
-
-
-def test_a_verdict_names_the_worst_averaging_time_and_the_margin() -> None:
-    mask = masks.Mask("m", "mtie", (masks.Segment(1.0, 100.0, 10.0),), "test")
-    curve = stability.mtie(np.array([0.0, 1.0, 0.0, 8.0, 0.0, 1.0] * 5), 1.0, [1, 2])
-    verdict = masks.judge(curve, mask)
-    assert (verdict.met, verdict.judged, verdict.worst_tau_s, verdict.margin) == (True, 2, 1.0, 1.25)
-    low = masks.judge(curve, masks.Mask("m", "mtie", (masks.Segment(2.0, 100.0, 4.0),), "test"))
-    assert (low.met, low.worst_tau_s, low.margin) == (False, 2.0, 0.5)
-    outside = masks.judge(curve, masks.Mask("m", "mtie", (masks.Segment(50.0, 100.0, 4.0),), "test"))
-    assert outside.met is None
-    assert "not judged" in outside.says()
-    assert "met" not in outside.as_json()
-    with pytest.raises(stability.StabilityMisuse):
-        masks.judge(stability.oadev(np.arange(9.0), 1.0), mask)
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("[[mask", "no TOML"),
-        ("a = 1", r"\[\[mask\]\]"),
-        ("[[mask]]\nstatistic = 'mtie'", "name"),
-        ("[[mask]]\nname = 'a'\nstatistic = 'x'", "statistic"),
-        ("[[mask]]\nname = 'a'\nstatistic = 'mtie'", "segments or points"),
-        ("[[mask]]\nname = 'a'\nstatistic = 'mtie'\npoints = [[1, 1]]", "one point"),
-        ("[[mask]]\nname = 'a'\nstatistic = 'mtie'\npoints = [[2, 1], [1, 1]]", "ascending"),
-        ("[[mask]]\nname = 'a'\nstatistic = 'mtie'\npoints = [[1, 'x'], [2, 1]]", "numbers"),
-        ("[[mask]]\nname = 'a'\nstatistic = 'mtie'\nsegments = [[2, 1, 1]]", "range"),
-        ("[[mask]]\nname = 'a'\nstatistic = 'mtie'\nsegments = [[1, 2, -1]]", "above zero"),
-        ("[[mask]]\nname = 'a'\nstatistic = 'mtie'\nsegments = [[1, nan, 1]]", "no number"),
-        ("[[mask]]\nname = 'a'\nstatistic = 'mtie'\ntau = 1", "key tau"),
-    ],
-)
-def test_a_mask_that_cannot_be_used_is_refused(text: str, says: str) -> None:
-    with pytest.raises(MaskRejected, match=says):
-        masks.read(text.encode())

@@ -50,7 +50,7 @@ def png(drawings: list[Drawing]) -> bytes:
         sheet.paste(_Painter(drawing).painted(), (0, down))
         down += round(drawing.height * DOTS_PER_UNIT)
     held = io.BytesIO()
-    sheet.save(held, format="PNG", dpi=(300, 300), optimize=True)
+    sheet.save(held, format="PNG", dpi=(300, 300))
     return held.getvalue()
 
 

@@ -28,12 +28,19 @@ class StabilityInputRejected(Rejected):
 
 @dataclass(frozen=True, slots=True)
 class RecordFile:
-    """A file with its record, ready for the statistics."""
+    """A record ready for the statistics: `name` is the file's, with the clocks where several of it are wanted."""
 
     name: str
     record: "PhaseRecord"
     tau0_s: float
     data: str
+    path: str = ""
+    series: str = ""
+
+
+def short_name(file: RecordFile) -> str:
+    """Return a name for a picture: the clocks where there are any, else the file's without its folder."""
+    return file.series or Path(file.path).name
 
 
 def positive(text: str) -> float:
@@ -55,9 +62,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     read.add_argument("--unit", choices=UNITS, default="s", help="of phases (s)")
     read.add_argument("--nominal", type=positive, metavar="HZ", help="values are frequencies in Hz around this one")
     read.add_argument("--column", metavar="N|NAME", help="which column holds the values")
-    read.add_argument("--pair", metavar="A,B", help="which clocks of a readings CSV: A minus B")
     read.add_argument(
-        "--channel", metavar="NAME", help="which channel of a TICC, source of a chrony log, clock of a scale CSV"
+        "--pair",
+        action="append",
+        metavar="A,B|all",
+        help="which clocks of a readings CSV: A minus B; again for more, or all",
+    )
+    read.add_argument(
+        "--channel",
+        action="append",
+        metavar="NAME",
+        help="which channel of a TICC, source of a chrony log, clock of a scale CSV; again for more",
     )
     read.add_argument("--time-unit", choices=TIME_UNITS, help="of the time column; none: count rows instead")
     read.add_argument("--decimal", choices=("point", "comma"), help="what decimals follow")
@@ -67,26 +82,46 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def check_options(options: argparse.Namespace) -> None:
     """Refuse what is wrong in these options before any file is read."""
-    if options.pair is not None:
-        options.pair = tuple(options.pair.split(","))
-        if len(options.pair) != 2:
-            raise StabilityInputRejected("--pair takes two names of clocks: --pair A,B")
+    if options.pair and options.channel:
+        raise StabilityInputRejected("--pair is for readings, --channel for one column of clocks: give one of them")
+    if options.pair and any(len(word.split(",")) != 2 and word != "all" for word in options.pair):
+        raise StabilityInputRejected("--pair takes two names of clocks, --pair A,B, or all")
     if options.nominal is not None and (options.data == "phase" or options.unit != "s"):
         raise StabilityInputRejected("--nominal is for frequencies in Hz: leave out --data phase and --unit")
     if options.files.count("-") > 1:
         raise StabilityInputRejected("standard input (-) can be read once")
 
 
-def opened(path: Path, options: argparse.Namespace) -> RecordFile:
-    """Read one file and say on stderr what it was taken for and what is suspicious."""
+def opened(path: Path, options: argparse.Namespace) -> list[RecordFile]:
+    """Read one file and return the series that are wanted of it; say on stderr what it was taken for and what is
+    suspicious.
+    """
     from truechimer.formats import packed_text, phase_record
+
+    data = file_bytes.read(path, at_most=packed_text.MOST_BYTES)
+    pairs: list[tuple[str, str] | None] = [None]
+    if options.pair:
+        pairs = [(each[0], each[1]) for each in (word.split(",") for word in options.pair if word != "all")]
+        if "all" in options.pair:
+            pairs += [pair for pair in phase_record.pairs(data) if pair not in pairs]
+        if not pairs:
+            raise StabilityInputRejected(f"{path}: there are no pairs of clocks in it; --pair is for a readings CSV")
+    if options.channel:
+        return [_series(path, data, options, None, channel) for channel in dict.fromkeys(options.channel)]
+    return [_series(path, data, options, pair, None) for pair in dict.fromkeys(pairs)]
+
+
+def _series(
+    path: Path, data: bytes, options: argparse.Namespace, pair: tuple[str, str] | None, channel: str | None
+) -> RecordFile:
+    from truechimer.formats import phase_record
 
     try:
         record, findings = phase_record.read(
-            file_bytes.read(path, at_most=packed_text.MOST_BYTES),
+            data,
             column=options.column,
-            pair=options.pair,
-            channel=options.channel,
+            pair=pair,
+            channel=channel,
             time_unit=options.time_unit,
             decimal=options.decimal,
             gaps=options.gaps,
@@ -97,8 +132,8 @@ def opened(path: Path, options: argparse.Namespace) -> RecordFile:
         raise StabilityInputRejected(f"{place}: {words}") from None
     if options.nominal is not None:
         record = phase_record.fractional(record, options.nominal)
-    data = options.data or record.data
-    if options.unit != "s" and data == "phase":
+    kind = options.data or record.data
+    if options.unit != "s" and kind == "phase":
         record = phase_record.scaled(record, phase_record.UNITS[options.unit])
     if options.zeros_are_gaps:
         record = phase_record.without_zeros(record)
@@ -108,7 +143,7 @@ def opened(path: Path, options: argparse.Namespace) -> RecordFile:
     tau0_s = tau0_s or 1.0
     start = f", from {record.first_time}" if record.first_time else ""
     print(
-        f"{path}: {record.took_for}; {record.values.size} values of {data}{start}; tau0 = {tau0_s:.9g} s ({whence})",
+        f"{path}: {record.took_for}; {record.values.size} values of {kind}{start}; tau0 = {tau0_s:.9g} s ({whence})",
         file=sys.stderr,
     )
     for finding in findings:
@@ -119,7 +154,10 @@ def opened(path: Path, options: argparse.Namespace) -> RecordFile:
             "the given one is used",
             file=sys.stderr,
         )
-    file = RecordFile(str(path), record, tau0_s, data)
+    series = f"{pair[0]} - {pair[1]}" if pair else channel or ""
+    several = len(options.pair or options.channel or ()) > 1 or "all" in (options.pair or ())
+    name = f"{path} {series}" if several else str(path)
+    file = RecordFile(name, record, tau0_s, kind, str(path), series)
     _suspect(file, zeros=options.zeros_are_gaps)
     return file
 
@@ -152,4 +190,4 @@ def placed(file: RecordFile, error: Any) -> StabilityInputRejected:
     if error.row is None:
         return StabilityInputRejected(f"{file.name}: {error}")
     line = int(file.record.lines[min(error.row, file.record.lines.size - 1)])
-    return StabilityInputRejected(f"{file.name}:{line}: {error}")
+    return StabilityInputRejected(f"{file.path}:{line}: {error}")

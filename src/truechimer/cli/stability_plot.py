@@ -106,12 +106,12 @@ def _sigma_tau(here: list[NamedCurve], masks: "list[Mask]", words: str) -> Figur
     limits = [_limit_line(mask, grid) for mask in masks]
     spans = [np.concatenate([each.curve.value, each.curve.lower, each.curve.upper]) for each in here]
     y = log_axis(label, [value for each in (*spans, *(limit for _, limit in limits)) for value in each])
-    only_file = Path(files[0]).name if len(files) == 1 else ""
+    only_file = files[0] if len(files) == 1 else ""
     told = list(filter(None, ["; ".join(filter(None, [only_file, _bars(here)]))]))
     if not any(np.any(each.curve.value > 0.0) for each in here):
         told.append("every value is 0: nothing can stand on a logarithmic axis")
     for each in here:
-        told += [f"{Path(each.file).name + ': ' if len(files) > 1 else ''}{_verdict(v)}" for v in each.verdicts]
+        told += [f"{each.file + ': ' if len(files) > 1 else ''}{_verdict(v)}" for v in each.verdicts]
     if len(told) > MOST_VERDICTS:
         told = [*told[:MOST_VERDICTS], f"and {len(told) - MOST_VERDICTS} more lines in the table"]
     figure = Figure(title, x, y, tuple(told))
@@ -136,7 +136,7 @@ def _series_name(each: NamedCurve, *, several_files: bool, several_statistics: b
     words = WORDS[each.curve.statistic]
     if not several_files:
         return words
-    return f"{Path(each.file).name}: {words}" if several_statistics else Path(each.file).name
+    return f"{each.file}: {words}" if several_statistics else each.file
 
 
 def _bars(here: list[NamedCurve]) -> str:

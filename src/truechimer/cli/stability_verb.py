@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
         from truechimer.cli import stability_plot
 
         stability_plot.check_target(options.plot)
-    files = [stability_input.opened(Path(name), options) for name in options.files]
+    files = [file for name in options.files for file in stability_input.opened(Path(name), options)]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         results = [(file, _compute(file, options, pool)) for file in files]
     verdicts = _judge(results, options)
@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         "Frequency stability and time error of recorded phase or frequency, with confidence intervals. Reads columns "
         "of numbers, CSV with a header, TimeLab and Stable32 text, TICC output and chrony's logs, gzip or not.",
     )
+    parser.epilog = "Exit status: 0 done; 1 a mask is exceeded; 2 wrong use or a file that cannot be read."
     parser.add_argument("files", nargs="+", metavar="FILE", help="a record; - for standard input")
     parser.add_argument(
         "--dev", default="oadev", metavar="LIST|all", help=f"statistics, separated by commas: {', '.join(DEVIATIONS)}"
@@ -81,7 +82,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--ci", type=_level, default=0.683, metavar="P", help="level of the interval, or none (0.683)")
     parser.add_argument("--detrend", choices=("none", "offset", "linear", "quadratic"), default="none")
-    parser.add_argument("--noise", type=_alpha, metavar="ALPHA", help="noise type 2 .. -2 (default: identified)")
+    parser.add_argument(
+        "--noise",
+        type=_noise,
+        default="spectrum",
+        metavar="ALPHA|lag1",
+        help="noise type 2 .. -2 of the intervals (default: identified by the spectrum), or by lag-1 autocorrelation",
+    )
+    parser.add_argument(
+        "--edf", choices=("exact", "sp1065"), default="exact", help="degrees of freedom of the intervals (exact)"
+    )
     parser.add_argument("--bias", choices=("none", "sp1065"), default="none", help="take out the bias SP 1065 states")
     parser.add_argument("--mask", action="append", default=[], metavar="NAME|FILE", help="judge MTIE or TDEV by a mask")
     parser.add_argument("--plot", type=Path, metavar="OUT", help="draw it: a file ending in .svg, .html or .png")
@@ -111,9 +121,13 @@ def _level(text: str) -> float | None:
     return value
 
 
-def _alpha(text: str) -> int:
+def _noise(text: str) -> int | str:
+    if text in {"spectrum", "lag1"}:
+        return text
     if text not in {"2", "1", "0", "-1", "-2"}:
-        raise argparse.ArgumentTypeError(f"{text!r} is no noise type: 2 white PM, 1, 0 white FM, -1, -2 random-walk FM")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no noise type: 2 white PM, 1, 0 white FM, -1, -2 random-walk FM; or lag1"
+        )
     return int(text)
 
 
@@ -170,11 +184,11 @@ def _compute(file: RecordFile, options: argparse.Namespace, pool: ThreadPoolExec
     for name in names:
         arguments: dict[str, Any] = {"data": file.data, "detrend": options.detrend}
         if name not in WITHOUT_INTERVAL:
-            arguments |= {"ci": options.ci, "alpha": options.noise}
+            arguments |= {"ci": options.ci, "edf_from": options.edf}
+            arguments |= {"noise_from" if isinstance(options.noise, str) else "alpha": options.noise}
         if name in BIASED:
             arguments["bias"] = options.bias
-        if name in COSTLY:
-            arguments["spread"] = pool.map
+        arguments["spread"] = pool.map
         if name in {"theobr", "theoh"} and options.approximate:
             arguments["approximation"] = "thinned"
         factors = _factors(name, file.tau0_s, options.taus)
@@ -210,7 +224,9 @@ def _figures(
     if "sigma" in options.show:
         named = [
             stability_plot.NamedCurve(
-                file.name, curve, tuple(each for each in verdicts[file.name] if each.mask.statistic == curve.statistic)
+                stability_input.short_name(file),
+                curve,
+                tuple(each for each in verdicts[file.name] if each.mask.statistic == curve.statistic),
             )
             for file, curves in results
             for curve in curves.values()
@@ -218,7 +234,10 @@ def _figures(
         figures += stability_plot.sigma_tau(named, options.masks)
     for kind in ("phase", "frequency"):
         if kind in options.show:
-            drawn = [stability_plot.Trace(Path(file.name).name, _as(file, kind), file.tau0_s) for file, _ in results]
+            drawn = [
+                stability_plot.Trace(stability_input.short_name(file), _as(file, kind), file.tau0_s)
+                for file, _ in results
+            ]
             figures.append(stability_plot.over_time(drawn, kind=kind))
     if "dynamic" in options.show:
         figures += [_dynamic(file, options) for file, _ in results]
@@ -249,7 +268,7 @@ def _dynamic(file: RecordFile, options: argparse.Namespace) -> "Figure":
     found = stability.dynamic(
         file.record.values, file.tau0_s, window=min(window, size), statistic=name, data=file.data, ci=None
     )
-    return stability_plot.surface(Path(file.name).name, found)
+    return stability_plot.surface(stability_input.short_name(file), found)
 
 
 def _judge(
@@ -264,7 +283,8 @@ def _judge(
 
 def _document(file: RecordFile, curves: "dict[str, StabilityCurve]", verdicts: list[Any]) -> dict[str, Any]:
     told: dict[str, Any] = {
-        "file": file.name,
+        "file": file.path,
+        **({"series": file.series} if file.series else {}),
         "took_for": file.record.took_for,
         "data": file.data,
         "n": int(file.record.values.size),
@@ -286,6 +306,10 @@ def _table(file: RecordFile, curves: "dict[str, StabilityCurve]", verdicts: list
         level = f", {100 * curve.ci:g} % interval" if curve.ci is not None and has_interval else ""
         bias = ", bias taken out (SP 1065)" if curve.bias != "none" else ""
         near = f", {curve.approximation}" if curve.approximation else ""
+        if has_interval and curve.edf_from == "sp1065":
+            level += " with degrees of freedom of SP 1065"
+        if has_interval and curve.noise_from == "lag1":
+            level += ", noise by lag-1 autocorrelation"
         lines.append(f"\n{name}{level}{bias}{near}")
         lines.append(f"{'tau/s':>12} {'value':>12} {'lower':>12} {'upper':>12} {'n':>9}  noise")
         for k in range(len(curve)):

@@ -261,6 +261,16 @@ def _clocks_of(content: Content, layout: Layout, keys: tuple[int, ...]) -> dict[
     return found
 
 
+def pairs_of(content: Content) -> tuple[tuple[str, str], ...]:
+    """Return the pairs of clocks of a table whose first line names columns clock_a and clock_b."""
+    layout = layout_of(content.lines[1 : SAMPLE + 1], decimal=None)
+    names = [name.lower() for name in words_of(content.lines[0], layout.separator)] if content.lines else []
+    if not {"clock_a", "clock_b"} <= set(names):
+        return ()
+    found = _clocks_of(content.after(1), layout, (names.index("clock_a"), names.index("clock_b")))
+    return tuple((a, b) for a, b in found)
+
+
 def _csv_rows(
     content: Content,
     layout: Layout,

@@ -15,7 +15,17 @@ from truechimer.formats.phase_columns import UNITS
 from truechimer.formats.phase_grid import TIME_UNITS
 from truechimer.formats.phase_rows import Floats, Ints, RecordRejected, Rows, content_of
 
-__all__ = ["TIME_UNITS", "UNITS", "PhaseRecord", "RecordRejected", "fractional", "read", "scaled", "without_zeros"]
+__all__ = [
+    "TIME_UNITS",
+    "UNITS",
+    "PhaseRecord",
+    "RecordRejected",
+    "fractional",
+    "pairs",
+    "read",
+    "scaled",
+    "without_zeros",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,6 +100,15 @@ def _rows(
     if not content.lines:
         raise RecordRejected("the file holds comments alone")
     return phase_columns.rows_of(content, column=column, pair=pair, channel=channel, decimal=decimal)
+
+
+def pairs(data: bytes) -> tuple[tuple[str, str], ...]:
+    """Return the pairs of clocks that a readings CSV holds, in their order; none for any other file."""
+    try:
+        text, _ = packed_text.text_of(data)
+    except packed_text.TextRejected as error:
+        raise RecordRejected(str(error), line=error.line) from None
+    return phase_columns.pairs_of(content_of(text, text.split("\n")))
 
 
 def scaled(record: PhaseRecord, per_second: float) -> PhaseRecord:

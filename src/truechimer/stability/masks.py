@@ -1,9 +1,10 @@
 """Limits of MTIE and TDEV that standards set, as data, and the verdict on a curve: met or not, worst where, by how
 much.
 
-It computes no statistic. The edition stands in each mask's source: newer ones exist (G.8272 of 07/2025, G.8272.1 of
-01/2024) and were not read. Figures are those of the recommendations; where only a secondary source was read, it says
-so.
+It computes no statistic and filters no data: where a limit is meant for filtered time error, its `condition` says so.
+The edition and table stand in each mask's source. The recommendations themselves were not read: the figures are those
+of public programs that cite them, of which three agree for G.8272, two for G.8272.1; G.811, G.8271.1 and G.8273.2 rest
+on one each.
 """
 
 import tomllib
@@ -37,12 +38,16 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """A limit over averaging times for one statistic; outside its segments it says nothing."""
+    """A limit over averaging times for one statistic; outside its segments it says nothing.
+
+    `condition`: what must hold of the data for the limit to be meant, in words; empty for data as they are.
+    """
 
     name: str
     statistic: str
     segments: tuple[Segment, ...]
     source: str
+    condition: str = ""
 
     def limit(self, tau_s: Floats) -> Floats:
         """Return the limit at each averaging time, NaN where the mask says nothing; the lower one at a corner."""
@@ -74,9 +79,10 @@ class Verdict:
         if self.met is None:
             return f"mask {self.mask.name}: not judged, no averaging time lies in its range"
         word = "met" if self.met else "EXCEEDED"
+        meant = f"; the limit is {self.mask.condition}" if self.mask.condition else ""
         return (
             f"mask {self.mask.name} ({self.mask.source}): {word}; worst at {self.worst_tau_s:g} s, "
-            f"where {self.value:.4g} stands against {self.limit:.4g}: margin {self.margin:.3g}"
+            f"where {self.value:.4g} stands against {self.limit:.4g}: margin {self.margin:.3g}{meant}"
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -87,6 +93,8 @@ class Verdict:
             "source": self.mask.source,
             "judged": self.judged,
         }
+        if self.mask.condition:
+            told["condition"] = self.mask.condition
         if self.met is not None:
             told |= {
                 "met": self.met,
@@ -130,8 +138,9 @@ def named(name: str) -> list[Mask]:
 
 
 def read(data: bytes) -> list[Mask]:
-    """Read masks of one's own from TOML: `[[mask]] name, statistic, source?, segments = [[from, to, limit, slope?],
-    ...]`.
+    """Read masks of one's own from TOML.
+
+    `[[mask]] name, statistic, source?, condition?, segments = [[from, to, limit, slope?], ...]`.
 
     In place of `segments`, `points = [[tau, limit], ...]` are joined by straight lines. Times in seconds, limits in the
     statistic's unit (s for MTIE and TDEV). Raises `MaskRejected`, naming the mask and what is wrong with it.
@@ -151,12 +160,15 @@ def _of_table(number: int, table: Any) -> Mask:
     place = f"mask {number}"
     if not isinstance(table, dict):
         raise MaskRejected(f"{place} is no table; write [[mask]]")
-    unknown = sorted(set(table) - {"name", "statistic", "source", "segments", "points"})
+    unknown = sorted(set(table) - {"name", "statistic", "source", "condition", "segments", "points"})
     if unknown:
-        raise MaskRejected(f"{place} has a key {unknown[0]}; the keys are name, statistic, source, segments or points")
+        raise MaskRejected(
+            f"{place} has a key {unknown[0]}; the keys are name, statistic, source, condition, segments or points"
+        )
     name, statistic, source = table.get("name"), table.get("statistic"), table.get("source", "the user's own")
-    if not isinstance(name, str) or not name or not isinstance(source, str):
-        raise MaskRejected(f"{place} needs a name in quotes")
+    condition = table.get("condition", "")
+    if not isinstance(name, str) or not name or not isinstance(source, str) or not isinstance(condition, str):
+        raise MaskRejected(f"{place} needs a name in quotes, and source and condition are words in quotes")
     if statistic not in JUDGED_STATISTICS:
         raise MaskRejected(f"{place} ({name}): statistic is {statistic!r}; choose from {', '.join(JUDGED_STATISTICS)}")
     if ("segments" in table) == ("points" in table):
@@ -174,7 +186,7 @@ def _of_table(number: int, table: Any) -> Mask:
             raise MaskRejected(f"{place} ({name}): {each.from_s:g} to {each.to_s:g} s is no range of averaging times")
         if min(each.constant + each.slope * each.from_s, each.constant + each.slope * each.to_s) <= 0.0:
             raise MaskRejected(f"{place} ({name}): the limit from {each.from_s:g} to {each.to_s:g} s is not above zero")
-    return Mask(name, statistic, segments, source)
+    return Mask(name, statistic, segments, source, condition)
 
 
 def _rows(value: Any, place: str, sizes: tuple[int, int]) -> list[list[float]]:
@@ -196,42 +208,69 @@ def _between(a: list[float], b: list[float]) -> Segment:
     return Segment(a[0], b[0], a[1] - slope * a[0], slope)
 
 
-def _mask(name: str, statistic: str, source: str, *segments: tuple[float, float, float, float]) -> Mask:
-    return Mask(f"{name}-{statistic}", statistic, tuple(Segment(*each) for each in segments), source)
+def _mask(
+    name: str, statistic: str, source: str, *segments: tuple[float, float, float, float], condition: str = ""
+) -> Mask:
+    return Mask(f"{name}-{statistic}", statistic, tuple(Segment(*each) for each in segments), source, condition)
 
 
 _G811 = "ITU-T G.811 (1997) Amd. 1 (04/2016)"
-_G8272 = "ITU-T G.8272 (11/2018)"
-_G8272_1 = "ITU-T G.8272.1 (11/2016) Amd. 1 (08/2017)"
-_G8271_1 = "ITU-T G.8271.1, network limit at point C, dTE below 0.1 Hz (not verified against the text)"
+_G8272 = "ITU-T G.8272 (07/2025)"
+_G8272_1 = "ITU-T G.8272.1 (2024) Amd. 1 (07/2025)"
+_G8271_1 = "ITU-T G.8271.1 (2022) Amd. 3 (05/2025)"
+_G8273_2 = "ITU-T G.8273.2 (2023) Amd. 2 (11/2025)"
+_FILTERED = "of time error behind a first-order low-pass filter of 0.1 Hz"
+_BOUNDARY = f"{_FILTERED}, at constant temperature, input free of wander"
+
+_PRC_TDEV = ((0.1, 100.0, 3e-9, 0.0), (100.0, 1000.0, 0.0, 3e-11), (1000.0, 10_000.0, 30e-9, 0.0))
+_EPRTC_MTIE = ((0.1, 1.0, 4e-9, 0.0), (1.0, 100.0, 3.89e-9, 0.11114e-9))
 
 MASKS = (
     _mask("g811-prc", "mtie", _G811, (0.1, 1000.0, 25e-9, 0.275e-9), (1000.0, 1e7, 290e-9, 1e-11)),
+    _mask("g811-prc", "tdev", _G811, *_PRC_TDEV),
+    _mask("g8272-prtc-a", "mtie", f"{_G8272} table 1", (0.1, 273.0, 25e-9, 0.275e-9), (273.0, 1e7, 100e-9, 0.0)),
+    _mask("g8272-prtc-a", "tdev", f"{_G8272} table 3", *_PRC_TDEV),
+    _mask("g8272-prtc-b", "mtie", f"{_G8272} table 2", (0.1, 54.5, 25e-9, 0.275e-9), (54.5, 1e7, 40e-9, 0.0)),
     _mask(
-        "g811-prc", "tdev", _G811, (0.1, 100.0, 3e-9, 0.0), (100.0, 1000.0, 0.0, 3e-11), (1000.0, 10_000.0, 30e-9, 0.0)
-    ),
-    _mask("g8272-prtc-a", "mtie", _G8272, (0.1, 273.0, 25e-9, 0.275e-9), (273.0, 1e7, 100e-9, 0.0)),
-    _mask(
-        *("g8272-prtc-a", "tdev", _G8272),
-        *((0.1, 100.0, 3e-9, 0.0), (100.0, 1000.0, 0.0, 3e-11), (1000.0, 10_000.0, 30e-9, 0.0)),
-    ),
-    _mask("g8272-prtc-b", "mtie", _G8272, (0.1, 54.5, 25e-9, 0.275e-9), (54.5, 1e7, 40e-9, 0.0)),
-    _mask(
-        *("g8272-prtc-b", "tdev", _G8272),
+        *("g8272-prtc-b", "tdev", f"{_G8272} table 4"),
         *((0.1, 100.0, 1e-9, 0.0), (100.0, 500.0, 0.0, 1e-11), (500.0, 100_000.0, 5e-9, 0.0)),
     ),
     _mask(
-        *("g8272.1-eprtc", "mtie", _G8272_1),
-        *((0.1, 1.0, 4e-9, 0.0), (1.0, 100.0, 3.89e-9, 0.11114e-9), (100.0, 400_000.0, 15e-9, 0.0375e-12)),
-        (400_000.0, 1e7, 30e-9, 0.0),
+        *("g8272.1-eprtc", "mtie", f"{_G8272_1} table 1"),
+        *(*_EPRTC_MTIE, (100.0, 400_000.0, 15e-9, 0.0375e-12), (400_000.0, 1e7, 30e-9, 0.0)),
     ),
     _mask(
-        *("g8272.1-eprtc", "tdev", _G8272_1),
-        *((0.1, 30_000.0, 1e-9, 0.0), (30_000.0, 300_000.0, 0.0, 1e-9 / 30_000.0), (300_000.0, 1e6, 10e-9, 0.0)),
+        *("g8272.1-eprtc", "tdev", f"{_G8272_1} table 2"),
+        *((0.1, 30_000.0, 1e-9, 0.0), (30_000.0, 300_000.0, 0.0, 3.33333e-14), (300_000.0, 1e6, 10e-9, 0.0)),
     ),
     _mask(
-        *("g8271.1-point-c", "mtie", _G8271_1),
+        *("g8272.1-eprtc-a-holdover", "mtie", f"{_G8272_1} table 4"),
+        *(*_EPRTC_MTIE, (100.0, 10_000.0, 15e-9, 0.0375e-12)),
+        condition="in holdover",
+    ),
+    _mask(
+        *("g8272.1-eprtc-a-holdover", "tdev", f"{_G8272_1} table 5", (0.1, 10_000.0, 1e-9, 0.0)),
+        condition="in holdover",
+    ),
+    _mask(
+        *("g8271.1-point-c", "mtie", f"{_G8271_1} table 7-1"),
         *((1.3, 2.4, 100e-9, 75e-9), (2.4, 275.0, 277e-9, 1.1e-9), (275.0, 10_000.0, 580e-9, 0.0)),
+        condition=_FILTERED,
     ),
+    _mask(
+        *("g8271.1-point-c-enhanced", "mtie", f"{_G8271_1} table 7-2"),
+        *((1.3, 2.4, 37.39e-9, 9.7e-9), (2.4, 20.2, 55.27e-9, 2.25e-9), (20.2, 211.11, 90.22e-9, 0.52e-9)),
+        (211.11, 10_000.0, 200e-9, 0.0),
+        condition=_FILTERED,
+    ),
+    _mask(
+        *("g8271.1-point-c-access", "mtie", f"{_G8271_1} table 7-3"),
+        *((1.0, 400.0, 25e-9, 0.0475e-9), (400.0, 10_000.0, 44e-9, 0.0)),
+        condition=_FILTERED,
+    ),
+    _mask("g8273.2-class-ab", "mtie", f"{_G8273_2} table 7-4", (1.0, 1000.0, 40e-9, 0.0), condition=_BOUNDARY),
+    _mask("g8273.2-class-ab", "tdev", f"{_G8273_2} table 7-5", (1.0, 1000.0, 4e-9, 0.0), condition=_BOUNDARY),
+    _mask("g8273.2-class-c", "mtie", f"{_G8273_2} table 7-4", (1.0, 1000.0, 10e-9, 0.0), condition=_BOUNDARY),
+    _mask("g8273.2-class-c", "tdev", f"{_G8273_2} table 7-5", (1.0, 1000.0, 2e-9, 0.0), condition=_BOUNDARY),
 )
-"""G.811 MTIE: 0.275e-3 tau + 0.025 us, then 1e-5 tau + 0.29 us."""
+"""Rows: from, to (s), constant (s), slope (s/s). G.811 MTIE: 0.275e-3 tau + 0.025 us, then 1e-5 tau + 0.29 us."""
