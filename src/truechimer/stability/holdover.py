@@ -3,10 +3,10 @@
 It fits no noise (`noise_model.py`) and steers nothing; `steer.holdover` is what the service itself does.
 
 The prediction is linear in the phases of the record: recent ones one by one, older ones as averages over stretches that
-grow with their age, each with the weight that makes the mean squared error least for the fitted noises (best linear
-unbiased prediction; in geostatistics, kriging of intrinsic random functions). Offset, frequency and drift are not known
-beforehand: the weights give each its right value, and their errors are part of the error. `drift` changes that: `none`
-is for clocks that have none, a number for a drift that is known.
+grow with their age (but for the very first), each with the weight that makes the mean squared error least for the
+fitted noises (best linear unbiased prediction; in geostatistics, kriging of intrinsic random functions). Offset,
+frequency and drift are not known beforehand: the weights give each its right value, and their errors are part of the
+error. `drift` changes that: `none` is for clocks that have none, or one that is known.
 
 The error of that prediction is a combination of phases, future one included, so its variance is a sum of the five
 noises' variances with known factors; these factors are computed over every single phase, exactly. What the fit does not
@@ -201,14 +201,17 @@ def _rate(x_s: Floats) -> float:
 
 
 def _nodes(places: Floats, phases: Floats, owner: Ints) -> _Nodes:
-    """Cut the record into stretches, from its end."""
+    """Cut the record into stretches, from its end; the first phases, which alone know the mean frequency of white FM,
+    are cut finely too.
+    """
     edges = [0.5]
     length = 1.0
     while edges[-1] > places[0]:
         if len(edges) > SINGLE:
             length *= GROWTH
         edges.append(edges[-1] - max(1.0, math.floor(length)))
-    cut = np.searchsorted(places, np.array(edges[::-1]))
+    oldest = places[0] - 0.5 + 2.0 ** np.arange(max(0, int(math.log2(length)) + 1))
+    cut = np.searchsorted(places, np.sort(np.concatenate([edges, oldest])))
     cut = np.unique(np.concatenate([cut, np.flatnonzero(np.diff(owner)) + 1]))
     cut = cut[(cut >= 0) & (cut <= places.size)]
     cut = np.unique(np.concatenate([[0], cut, [places.size]]))

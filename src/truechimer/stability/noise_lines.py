@@ -41,6 +41,7 @@ BAND_ERROR = 0.01
 """Relative error of a band's power that nobody can exclude: tapers leak, counters are not quite linear. Without it, a
 million values would let a hundredth of the power decide about noises.
 """
+ROUNDING = 0.5 * float(np.finfo(np.float64).eps)
 KINDS = len(NAMES)
 
 
@@ -61,7 +62,8 @@ class Prepared:
     """A record in units of tau0 and of `scale`, ready to be seen through lines.
 
     `x`, `at` (n_blocks,): block averages and their places; `offset` (n_blocks, n_pieces): which piece each is in;
-    `covariance` (5, n_blocks, n_blocks): generalised, of each noise; `fast`: the lines above. `bridged`: phases or
+    `covariance` (5, n_blocks, n_blocks): generalised, of each noise; `seen` (5, r, r) and `seen_x` (r,): the same and
+    the averages through contrasts that no drift moves; `fast`: the lines above. `bridged`: phases or
     frequencies that were filled in, `left_out`: blocks that gaps took. `block`: phases in each.
     """
 
@@ -69,6 +71,8 @@ class Prepared:
     at: Floats
     offset: Floats
     covariance: Floats
+    seen: Floats
+    seen_x: Floats
     fast: Lines | None
     scale: float
     block: int
@@ -76,20 +80,11 @@ class Prepared:
     bridged: int
     left_out: int
 
-    def contrasts(self, degree: int) -> Floats:
-        """Return orthonormal columns (n_blocks, r) that polynomials of `degree`, and offsets of pieces, cannot move."""
-        place = self.at / max(1.0, float(np.max(np.abs(self.at))))
-        moved = np.column_stack([self.offset, *(place**power for power in range(1, degree + 1))])
-        whole, _ = np.linalg.qr(moved, mode="complete")
-        return np.asarray(whole[:, moved.shape[1] :])
-
     def lines(self, variances: Floats) -> Lines:
         """Return the lines that are independent where the noises have `variances` (5,)."""
-        contrasts = self.contrasts(2)
-        seen = np.stack([contrasts.T @ each @ contrasts for each in self.covariance])
-        _, vectors = np.linalg.eigh(np.tensordot(variances, seen, 1))
-        expected = np.stack([np.sum((each @ vectors) * vectors, axis=0) for each in seen])
-        power = ((contrasts @ vectors).T @ self.x) ** 2
+        _, vectors = np.linalg.eigh(np.tensordot(variances, self.seen, 1))
+        expected = np.stack([np.sum((each @ vectors) * vectors, axis=0) for each in self.seen])
+        power = (vectors.T @ self.seen_x) ** 2
         sine = 0.5 * np.sqrt(np.clip(expected[0] * self.block / (2.0 * expected[2] / self.block), 0.0, 4.0))
         frequency = np.arcsin(np.minimum(1.0, sine)) / (np.pi * self.block)
         slow = Lines(power, expected, np.full(power.size, 0.5), frequency)
@@ -101,6 +96,14 @@ class Prepared:
                 for name in ("power", "expected", "weight", "frequency")
             )
         )
+
+
+def contrasts(at: Floats, offset: Floats, degree: int) -> Floats:
+    """Return orthonormal columns (n_blocks, r) that polynomials of `degree` in `at`, and `offset`, cannot move."""
+    place = at / max(1.0, float(np.max(np.abs(at))))
+    moved = np.column_stack([offset, *(place**power for power in range(1, degree + 1))])
+    whole, _ = np.linalg.qr(moved, mode="complete")
+    return np.asarray(whole[:, moved.shape[1] :])
 
 
 def prepare(values: ArrayLike, tau0_s: float, *, data: str = "phase") -> Prepared:
@@ -133,8 +136,12 @@ def _assembled(series: Series, pieces: list[Floats], block: int, bridged: int) -
     steps = np.concatenate([np.diff(piece) for piece in pieces])
     steps = steps[np.isfinite(steps)]
     scale = float(np.sqrt(np.mean((steps - np.mean(steps)) ** 2))) if steps.size else 0.0
-    if not scale > 0.0:
-        raise SeriesRejected("the values do not vary; there is no noise to fit")
+    size = max(float(np.nanmax(np.abs(piece.x_s))) for piece in series.pieces) / series.tau0_s
+    if not scale > ROUNDING * size:
+        raise SeriesRejected(
+            "the values do not vary by more than their own rounding: no noise to fit. If they have a large offset or "
+            "rate, subtract it where the values are made"
+        )
     blocks, at, of_piece, left_out = _blocks(series, pieces, block)
     offset = (of_piece[:, None] == np.unique(of_piece)[None, :]).astype(np.float64)
     if blocks.size - offset.shape[1] - 2 < LEAST_BLOCKS - 3:
@@ -145,12 +152,15 @@ def _assembled(series: Series, pieces: list[Floats], block: int, bridged: int) -
     lags = np.rint(np.abs(at[:, None] - at[None, :]) / block).astype(np.int64)
     covariance = np.stack([_averaged(kind, int(lags.max()), block)[lags] for kind in range(KINDS)])
     fast = _fast_lines([piece / scale for piece in pieces], block) if block > 1 else None
-    middle = 0.5 * (float(at[0]) + float(at[-1]))
+    at -= 0.5 * (float(at[0]) + float(at[-1]))
+    unmoved = contrasts(at, offset, 2)
     return Prepared(
         x=blocks / scale,
-        at=at - middle,
+        at=at,
         offset=offset,
         covariance=covariance,
+        seen=np.stack([unmoved.T @ each @ unmoved for each in covariance]),
+        seen_x=unmoved.T @ (blocks / scale),
         fast=fast,
         scale=scale,
         block=block,

@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike
 from truechimer.stability.curve import Floats, StabilityMisuse
 from truechimer.stability.noise_components import MAY_BE_SAMPLING, NAMES, level_of, variance_of
 from truechimer.stability.noise_likelihood import SUBSETS, Sample, best, sample
-from truechimer.stability.noise_lines import KINDS, Lines, Prepared, prepare
+from truechimer.stability.noise_lines import KINDS, Lines, Prepared, contrasts, prepare
 from truechimer.stability.spread import interval_of
 from truechimer.stability.statistics import check_level
 
@@ -245,13 +245,14 @@ def _quantiles(values: Floats, weight: Floats, at: list[float]) -> list[float]:
 
 def _drift(prepared: Prepared, agreeing: Sample, tau0_s: float, ci: float) -> Level:
     """Estimate the drift from the blocks, weighted for the mean of what agrees; its error for all of it."""
-    contrasts = prepared.contrasts(1)
-    seen = np.stack([contrasts.T @ each @ contrasts for each in prepared.covariance])
-    bent = contrasts.T @ (0.5 * prepared.at * prepared.at)
-    solved = np.linalg.solve(np.tensordot(agreeing.mean(), seen, 1), bent)
-    weights = solved / float(bent @ solved)
-    value = float(weights @ (contrasts.T @ prepared.x)) * prepared.scale
-    variances = agreeing.variances @ np.array([float(weights @ each @ weights) for each in seen])
+    unmoved = contrasts(prepared.at, prepared.offset, 1)
+    mean = agreeing.mean()
+    seen = unmoved.T @ np.tensordot(mean, prepared.covariance, 1) @ unmoved
+    bent = unmoved.T @ (0.5 * prepared.at * prepared.at)
+    solved = np.linalg.solve(seen, bent)
+    weights = unmoved @ solved / float(bent @ solved)
+    value = float(weights @ prepared.x) * prepared.scale
+    variances = agreeing.variances @ np.array([float(weights @ each @ weights) for each in prepared.covariance])
     half = interval_of(variances, agreeing.weight, ci) * prepared.scale
     clear = interval_of(variances, agreeing.weight, LIMIT) * prepared.scale
     per_day = SECONDS_PER_DAY / tau0_s
