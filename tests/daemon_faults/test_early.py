@@ -89,6 +89,7 @@ def test_now_is_the_last_page_in_holdover_until_the_first_reading_and_holds_the_
         with pytest.raises(client.ServiceSilentRejected, match="it is starting"):
             client.ask("status", lab=tmp_path)
         run = Run.begin(tmp_path, machine, early=early)
+        run.laboratory.catch_up()  # nothing lies in the past
         run.laboratory.open_doors()
         ready = client.ask("status", lab=tmp_path)  # the same socket, now the laboratory's own
         assert ready["synchronised"] is True

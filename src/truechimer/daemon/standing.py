@@ -31,9 +31,15 @@ class Standing:
         self._writer: PageWriter | None = None
         self._recorded = started.last_page
         self._is_stuck = False
-        if started.last_page is not None and not started.config.observing:
-            # what doors serve is what askers are told, before the first epoch too
-            self.view = View(started.state, None, started.last_page, 0, ())
+        if self._in_file() is not None:
+            self.view = View(started.state, None, self._in_file(), 0, ())
+
+    def _in_file(self) -> ClockPage | None:
+        """Return what doors read: before the first page of this run, the last one of the run before. Askers are told
+        the same.
+        """
+        before = None if self._started.config.observing else self._started.last_page
+        return before if self.page is None else self.page
 
     def open(self, path: Path) -> None:
         """Put the page into the file that doors read, from now on."""
@@ -50,7 +56,7 @@ class Standing:
         if outcome is not None and outcome.page is not None and outcome.page is not self._recorded:
             self._recorded = outcome.page
             self._publish(outcome.page, newest_raw_ns=outcome.page.anchor_raw_ns)
-        self.view = View(self._started.state, outcome, self.page, epochs, alerts)
+        self.view = View(self._started.state, outcome, self._in_file(), epochs, alerts)
 
     def hold(self, outcome: EpochOutcome | None, *, alerts: tuple[Alert, ...], is_followed: bool) -> None:
         """Let everybody see the last recorded state, with what has been learned against it since.
@@ -68,7 +74,7 @@ class Standing:
             )
             self._publish(page, newest_raw_ns=(present or recorded).anchor_raw_ns)
         if before is None:
-            self.view = View(self._started.state, None, self.page, 0, alerts)
+            self.view = View(self._started.state, None, self._in_file(), 0, alerts)
             return
         shown = before.outcome
         if shown is not None and self.page is not None:
