@@ -387,11 +387,11 @@ def metrics_block(chosen: str) -> str:
     """Return the table of one set of metrics (`laboratory` or `chrony`): names, types, labels, HELP lines."""
     from truechimer.console.metrics import SETS
 
-    rows = [["metric", "type", "labels", "is"]]
-    for family in SETS[chosen]:
-        kind = "counter" if family.is_counter else "gauge"
-        rows.append([f"`{family.name}`", kind, ", ".join(f"`{name}`" for name in family.labels), family.says])
-    return _table(rows)
+    rows = [
+        [f"`{family.name}`", family.kind, ", ".join(f"`{name}`" for name in family.labels), family.says]
+        for family in SETS[chosen]
+    ]
+    return _table([["metric", "type", "labels", "is"], *rows])
 
 
 def with_block(text: str, name: str, body: str) -> str:

@@ -13,7 +13,7 @@ from tests.daemon_serve.simulated_host import START_NS, Answered, SimulatedHost,
 from tests.serve.pages import a_page
 
 from truechimer.daemon import counters as names
-from truechimer.daemon.counters import Counters
+from truechimer.daemon.counters import ANSWERED_EDGES_NS, ANSWERED_SUM, ANSWERED_WITHIN, Counters
 from truechimer.daemon.host_clocks import STAMP_HANDLING_LIMIT_S, HostClocks, StampKind, StampRefusal
 from truechimer.serve import ClockPage
 from truechimer.serve.ntp import make_request
@@ -375,6 +375,22 @@ def test_realtime_is_told_for_people_at_any_raw_moment() -> None:
 def test_pages_for_these_tests_are_honest() -> None:
     host = SimulatedHost()
     assert replace(a_page_on(host), boot_id=bytes(16)).boot_id != a_page_on(host).boot_id
+
+
+def test_answers_are_counted_by_the_time_that_they_took_with_the_wait_in_the_queue() -> None:
+    together = [LEARNT_NS + MS + 10 * number for number in range(40)]
+    seen = run(SimulatedHost(), together)
+    assert len(seen.answered) == len(together)
+    took_ns = [one.sent_ns - one.came_ns for one in seen.answered]
+    assert max(took_ns) > 3 * min(took_ns), "the last of them have waited for the first"
+    counted = [seen.counters[name] for name in ANSWERED_WITHIN]
+    assert sum(counted) == len(together)
+    assert seen.counters[ANSWERED_SUM] == pytest.approx(sum(took_ns), rel=0.05)
+    for place, edge_ns in enumerate(ANSWERED_EDGES_NS):
+        # what is counted ends with the stamp, a little before the send, and begins within the stamp's own limit
+        within = sum(counted[: place + 1])
+        assert within >= sum(took <= edge_ns - LIMIT_NS for took in took_ns)
+        assert within <= sum(took <= edge_ns + LIMIT_NS + 2_000 for took in took_ns)
 
 
 def test_a_datagram_that_waited_long_is_dated_by_its_arrival_on_a_slewed_host() -> None:

@@ -228,6 +228,20 @@ def test_it_asks_over_ipv6() -> None:
     assert feed.status.delay_s is not None
 
 
+def test_what_the_operator_adds_to_a_server_stands_in_its_readings() -> None:
+    label = HostLabel(PAGE.anchor_raw_ns, PAGE.anchor_tai_fs // 10**6)
+    readings = []
+    for more in ({}, {"u_s": 3e-4, "limit_s": 2e-3}):
+        out: queue.Queue[Batch] = queue.Queue()
+        feed = NtpFeed(Source(name="s", kind=SourceKind.NTP, address="127.0.0.1:9", **more), label, LEAPS, out)
+        feed.take(measured())
+        readings.append(out.get().readings[0])
+        assert feed.status.leap == "normal"
+    plain, doubted = readings
+    assert doubted.u_s - plain.u_s == pytest.approx(3e-4)
+    assert doubted.limit_s - plain.limit_s == pytest.approx(2e-3)
+
+
 def test_a_name_that_does_not_resolve_and_then_does_and_then_leads_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     feed, out = a_feed(1)
     feed.take(ExchangeFailure(ExchangeFault.NO_ADDRESS, "time.example has no address"))

@@ -316,3 +316,9 @@ def test_every_kind_and_protocol_of_the_contract_is_in_the_grammar() -> None:
     assert {kind.value for kind in SourceKind} == {"simulated", "ntp", "nts", "chrony", "readings", "link"}
     assert {"ntp", "nts", "roughtime", "console"} <= {protocol.value for protocol in Protocol}
     assert {algorithm.value for algorithm in Algorithm} == {"at1", "kalman", "algos"}
+
+
+def test_a_server_may_be_trusted_less_than_it_says_of_itself() -> None:
+    base = '[lab]\nname = "x"\n[[source]]\nname = "a"\nkind = "ntp"\naddress = "192.0.2.1:123"\n'
+    assert faults(base + "u_s = 1e-4\nlimit_s = 1e-3\n") == []
+    assert faults(base + "limit_s = -1e-3\n") != []

@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -12,12 +13,14 @@ import pytest
 from hypothesis import given, settings
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+from prometheus_client.utils import floatToGoString
 from tests.control.fake_laboratory import STATUS, a_clock, a_source, host_label, time_keys
 
 from truechimer.compare.selection import Verdict
 from truechimer.console.metric_samples import MOST_LABEL_LETTERS, Document
 from truechimer.console.metrics import SETS, Format, MetricNames, registry, written
-from truechimer.daemon.counters import NAMES
+from truechimer.daemon.counters import ANSWERED_EDGES_NS, ANSWERED_WITHIN, NAMES
+from truechimer.daemon.feeds import LEAP_WORDS
 from truechimer.serve.clock_page import ServiceState
 
 DOOR = "127.0.0.1:11123"
@@ -31,6 +34,7 @@ def full_status() -> dict[str, Any]:
     document: dict[str, Any] = copy.deepcopy(STATUS) | time_keys(host_label())
     document["clocks"][0]["residual_s"] = 4e-12
     document["sources"][1] |= {"delay_s": 2.2e-4, "answers": 17, "failures": 2, "reach": 0b10110111}
+    document["sources"][1]["leap"] = "insert"
     document["listeners"][0]["alive"] = True
     sock = {"now": "sending", "sent": 40, "refused": {"not-there": 2}, "silent": {"holdover": 3}}
     document["listeners"].append({"protocol": "chrony-sock", "path": "run/sock", "alive": False, "sock": sock})
@@ -76,7 +80,9 @@ def value(found: Series, name: str, **labels: str) -> float:
 
 
 def test_every_metric_has_a_value_somewhere_and_none_has_no_row() -> None:
-    found = {name for name, _ in series(full_status(), {DOOR: COUNTERS})}
+    found = {
+        re.sub("(?<=_seconds)_(bucket|count|sum)$", "", name) for name, _ in series(full_status(), {DOOR: COUNTERS})
+    }
     assert found == {family.name for chosen in SETS.values() for family in chosen}
 
 
@@ -336,3 +342,34 @@ def test_five_hundred_clocks_are_written_within_a_quarter_of_a_second() -> None:
         written(registry(document, {DOOR: COUNTERS}, MetricNames.ALL), Format.TEXT)
         spent.append(time.process_time() - begun)
     assert sorted(spent)[2] < 0.25, spent
+
+
+def test_the_time_that_answers_took_is_a_histogram_that_grows_over_its_edges() -> None:
+    found = series(full_status(), {DOOR: COUNTERS})
+    counts = [COUNTERS[name] for name in ANSWERED_WITHIN]
+    for place, edge_ns in enumerate(ANSWERED_EDGES_NS):
+        held = value(
+            found, "truechimer_serve_seconds_bucket", proto="ntp", listener=DOOR, le=floatToGoString(edge_ns / 1e9)
+        )
+        assert held == sum(counts[: place + 1])
+    labels = {"proto": "ntp", "listener": DOOR}
+    assert value(found, "truechimer_serve_seconds_bucket", le="+Inf", **labels) == sum(counts)
+    assert value(found, "truechimer_serve_seconds_count", **labels) == sum(counts)
+    assert value(found, "truechimer_serve_seconds_sum", **labels) == COUNTERS["answered_after_sum_ns"] / 1e9
+
+
+def test_a_histogram_that_lacks_a_part_is_not_served() -> None:
+    for missing in ("answered_later", "answered_after_sum_ns"):
+        counts = {name: count for name, count in COUNTERS.items() if name != missing}
+        assert not [name for name, _ in series(full_status(), {DOOR: counts}) if "serve_seconds" in name]
+
+
+def test_leap_votes_are_counted_by_what_sources_announce() -> None:
+    document = full_status()
+    document["sources"][0]["leap"] = "normal"
+    found = series(document)
+    votes = {word: value(found, "truechimer_leap_votes", value=word) for word in LEAP_WORDS}
+    assert votes == {"normal": 1.0, "insert": 1.0, "delete": 0.0, "unsynchronised": 0.0}
+    for row in document["sources"]:
+        row.pop("leap", None)
+    assert not [name for name, _ in series(document) if "leap_votes" in name]

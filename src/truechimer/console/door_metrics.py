@@ -6,7 +6,18 @@ would go down a little where one of them starts anew, which is no reset that Pro
 
 from collections.abc import Iterator, Mapping
 
-from truechimer.console.metric_samples import Counters, Document, Family, Sample, Samples, label, number, rows
+from truechimer.console.metric_samples import (
+    MORE,
+    SUM,
+    Counters,
+    Document,
+    Family,
+    Sample,
+    Samples,
+    label,
+    number,
+    rows,
+)
 from truechimer.daemon import counters as names
 
 RESULTS: dict[str, str] = {
@@ -48,6 +59,19 @@ def _counted(words: Mapping[str, str], *, proto: bool) -> Samples:
 def _counter(name: str) -> Samples:
     """Give one counter of each door."""
     return lambda _, doors: (((door,), float(counts[name])) for door, counts in doors.items() if name in counts)
+
+
+_EDGES = tuple(f"{edge_ns / 1e9:g}" for edge_ns in names.ANSWERED_EDGES_NS)
+
+
+def _answered(_: Document, doors: Counters) -> Iterator[Sample]:
+    """Give how many answers of each door took how long."""
+    for door, counts in doors.items():
+        for edge, name in zip((*_EDGES, MORE), names.ANSWERED_WITHIN, strict=True):
+            if name in counts:
+                yield (_PROTO, door, edge), float(counts[name])
+        if names.ANSWERED_SUM in counts:
+            yield (_PROTO, door, SUM), counts[names.ANSWERED_SUM] / 1e9
 
 
 def _door_up(document: Document, _: Counters) -> Iterator[Sample]:
@@ -106,6 +130,14 @@ DOORS: tuple[Family, ...] = (
         "Answers that said unsynchronised, by reason, since the listener's process started.",
         _counted(_UNSYNCHRONISED, proto=False),
         ("reason", "listener"),
+    ),
+    Family(
+        "truechimer_serve_seconds",
+        "Time from the kernel's receive stamp to the send of an answer, the wait in the socket's queue with it; not in "
+        "it: answers to requests without such a stamp. Since the listener's process started.",
+        _answered,
+        ("proto", "listener"),
+        _EDGES,
     ),
     Family(
         "truechimer_serve_stamps_total",

@@ -25,6 +25,7 @@ from truechimer.console.metric_samples import (
     source_bound_s,
     when,
 )
+from truechimer.daemon.feeds import LEAP_WORDS
 from truechimer.serve.clock_page import ServiceState
 
 # ---- the scale ------------------------------------------------------------------------------------------------------
@@ -97,6 +98,13 @@ def _verdict(document: Document, _: Counters) -> Iterator[Sample]:
         if row.get("name") is not None:
             for word, value in one_hot(Verdict, row.get("verdict")):
                 yield (label(row["name"]), word), value
+
+
+def _leap_votes(document: Document, _: Counters) -> Iterator[Sample]:
+    """Count what the sources' last answers announce; nothing where no source can announce anything."""
+    said = [row.get("leap") for row in rows(document, "sources")]
+    if any(word in LEAP_WORDS for word in said):
+        yield from (((word,), float(said.count(word))) for word in LEAP_WORDS)
 
 
 def _source_info(document: Document, _: Counters) -> Iterator[Sample]:
@@ -357,6 +365,13 @@ LABORATORY: tuple[Family, ...] = (
         "truechimer_leap_table_expiry_timestamp_seconds",
         "Unix time at which the leap table expires; then UTC can no longer be told from TAI.",
         when("leap", "expires"),
+    ),
+    Family(
+        "truechimer_leap_votes",
+        "How many sources announce this in their last answer: no leap second, one to be inserted or deleted at the end "
+        "of the month, or that they are not synchronised. Nothing follows from it: the leap table is what counts.",
+        _leap_votes,
+        ("value",),
     ),
     Family(
         "truechimer_leap_tai_minus_utc_seconds",

@@ -23,6 +23,8 @@ Document = Mapping[str, Any]
 Counters = Mapping[str, Mapping[str, int]]
 """The counters of each door by its place (`address:port`), as `daemon.counters` reads them."""
 
+MORE, SUM = "+Inf", "sum"
+
 Samples = Callable[[Document, Counters], Iterable[Sample]]
 
 
@@ -37,6 +39,14 @@ class Family:
     says: str
     samples: Samples
     labels: Labels = ()
+    edges: tuple[str, ...] = ()
+    """Of a histogram: the upper edges but the last, which is infinite. `samples` gives, under each series' labels and
+    then an edge, `MORE` or `SUM`, how many fell between two edges, beyond the last, and what all add up to."""
+
+    @property
+    def kind(self) -> str:
+        """What Prometheus calls it."""
+        return "histogram" if self.edges else "counter" if self.is_counter else "gauge"
 
     @property
     def is_counter(self) -> bool:

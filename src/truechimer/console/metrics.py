@@ -12,11 +12,12 @@ import asyncio
 import math
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 from starlette.requests import Request
@@ -28,7 +29,7 @@ from truechimer.console.chrony_metrics import CHRONY
 from truechimer.console.door_metrics import DOORS, place
 from truechimer.console.laboratory_feed import LaboratoryFeed, Snapshot
 from truechimer.console.laboratory_metrics import LABORATORY
-from truechimer.console.metric_samples import Counters, Document, Family, Labels, rows
+from truechimer.console.metric_samples import MORE, SUM, Counters, Document, Family, Labels, rows
 from truechimer.daemon.counters import CountersRejected, door_name, read_counters
 from truechimer.daemon.lab_file import MetricNames
 
@@ -49,6 +50,9 @@ def families(document: Document | None, doors: Counters, *, wanted: MetricNames)
     for up in (UP, CHRONY_UP) if with_compatible else (UP,):
         yield GaugeMetricFamily(up.name, up.says, value=float(document is not None))
     for family in (*LABORATORY, *DOORS, *(CHRONY if with_compatible else ())):
+        if family.edges:
+            yield from _histogram(family, document, doors)
+            continue
         make = CounterMetricFamily if family.is_counter else GaugeMetricFamily
         made = make(family.name, family.says, labels=family.labels)
         seen: set[Labels] = set()
@@ -58,6 +62,21 @@ def families(document: Document | None, doors: Counters, *, wanted: MetricNames)
                 made.add_metric(labels, value)
         if seen:
             yield made
+
+
+def _histogram(family: Family, document: Document | None, doors: Counters) -> Iterator[Metric]:
+    """Yield a histogram of those series that have all their parts."""
+    made = HistogramMetricFamily(family.name, family.says, labels=family.labels)
+    parts: dict[Labels, dict[str, float]] = {}
+    for labels, value in family.samples({} if document is None else document, doors):
+        parts.setdefault(labels[:-1], {})[labels[-1]] = value
+    edges = (*family.edges, MORE)
+    for series, found in parts.items():
+        if found.keys() == {*edges, SUM}:
+            grown = list(accumulate(found[edge] for edge in edges))
+            made.add_metric(series, list(zip(edges, grown, strict=True)), found[SUM])
+    if made.samples:
+        yield made
 
 
 class Laboratory:

@@ -22,7 +22,7 @@ from truechimer.alerts import AlertKind, AlertSeverity
 from truechimer.compare.reading import Reading
 from truechimer.daemon.chrony_client import ChronyAwayRejected, ChronyClient
 from truechimer.daemon.chrony_watch import LOOK_EVERY_S, ChronyWatch, WatchPoint
-from truechimer.daemon.feeds import Batch, Feed, HostLabel, SourceStatus
+from truechimer.daemon.feeds import LEAP_WORDS, Batch, Feed, HostLabel, SourceStatus
 from truechimer.daemon.first_round import FirstRound
 from truechimer.daemon.host_clocks import WIDEST_PAIR_NS, ClockPair, HostClocks
 from truechimer.daemon.lab_file import DEFAULT_CHRONY_POLL_S, DEFAULT_OWN_REFID, HostPort, Source
@@ -58,8 +58,6 @@ computer's oscillator does.
 MOVED_MOST_S = 2e-4
 MOVED_SHARE = 0.1
 """Unexplained movement beyond the first, and beyond this share of the root distance, makes a sample useless."""
-
-_LEAPS = ("normal", "insert", "delete", "unsynchronised")
 
 
 class SampleDropped(StrEnum):
@@ -150,7 +148,7 @@ class ChronyFeed(Feed):
         found = self._tracking
         if found is not None and not self._away:
             body |= {
-                "leap": _LEAPS[found.leap],
+                "leap": LEAP_WORDS[found.leap],
                 "stratum": found.stratum,
                 "selected": found.address or refid_text(found.reference_id),
                 "x_chronyd_minus_wall_s": found.x_cooked_minus_wall_s,

@@ -29,6 +29,11 @@ HOST_STEPS = "host_steps"
 HOST_STEP_LAST_NS = "host_step_last_ns"
 HOST_STEP_LAST_AT_RAW_NS = "host_step_last_at_raw_ns"
 HOST_STEP_LARGEST_NS = "host_step_largest_ns"
+ANSWERED_SUM = "answered_after_sum_ns"
+ANSWERED_EDGES_NS = (10**4, 2 * 10**4, 5 * 10**4, 10**5, 2 * 10**5, 5 * 10**5, 10**6, 10**7, 10**8)
+"""Edges of the times from the kernel's receive stamp to the send (ns); an answer counts in the first that holds it."""
+
+ANSWERED_WITHIN = (*(f"answered_within_{edge_ns // 1000}_us" for edge_ns in ANSWERED_EDGES_NS), "answered_later")
 
 
 def _named(prefix: str, word: str) -> str:
@@ -57,6 +62,8 @@ NAMES: tuple[str, ...] = (
     HOST_STEP_LAST_NS,
     HOST_STEP_LAST_AT_RAW_NS,
     HOST_STEP_LARGEST_NS,
+    ANSWERED_SUM,
+    *ANSWERED_WITHIN,
 )
 """All names, in the order of the file. Those ending in `_ns` are figures (signed), not counts."""
 

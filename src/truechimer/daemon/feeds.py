@@ -57,15 +57,22 @@ class Batch:
     source: str = ""
 
 
+LEAP_WORDS = ("normal", "insert", "delete", "unsynchronised")
+"""What the leap bits of NTP say, by their value."""
+
+
 @dataclass(slots=True)
 class SourceStatus:
-    """What a feed has seen, for `sources`: written by the feed's thread alone."""
+    """What a feed has seen, for `sources`: written by the feed's thread alone. `leap`: one of `LEAP_WORDS`, what the
+    source's last answer announces; empty where it says nothing of the kind.
+    """
 
     name: str
     kind: str
     operator: str
     poll_s: float | None = None
     stratum: int | None = None
+    leap: str = ""
     reach: int = 0
     answers: int = 0
     failures: int = 0

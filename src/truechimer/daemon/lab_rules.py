@@ -55,8 +55,8 @@ class _KindKeys:
 
 KEYS_OF_KIND = {
     SourceKind.SIMULATED: _KindKeys(needs=("scenario",)),
-    SourceKind.NTP: _KindKeys(needs=("address",), may=("operator", "poll_s")),
-    SourceKind.NTS: _KindKeys(needs=("address",), may=("operator", "poll_s")),
+    SourceKind.NTP: _KindKeys(needs=("address",), may=("operator", "poll_s", "u_s", "limit_s")),
+    SourceKind.NTS: _KindKeys(needs=("address",), may=("operator", "poll_s", "u_s", "limit_s")),
     SourceKind.CHRONY: _KindKeys(may=("socket", "logdir", "operator", "own_refid", "poll_s", "u_s", "limit_s")),
     SourceKind.READINGS: _KindKeys(needs=("path",), may=("max_age_s",)),
     SourceKind.LINK: _KindKeys(needs=("to", "path"), may=("operator", "max_age_s", "u_s", "limit_s")),

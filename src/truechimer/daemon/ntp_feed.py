@@ -10,7 +10,7 @@ from collections import deque
 from truechimer.alerts import AlertKind, AlertSeverity
 from truechimer.compare.path_delay import noise_s
 from truechimer.compare.reading import Reading
-from truechimer.daemon.feeds import NS_PER_S, Batch, Feed, HostLabel, SourceStatus
+from truechimer.daemon.feeds import LEAP_WORDS, NS_PER_S, Batch, Feed, HostLabel, SourceStatus
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.lab_file import Source
 from truechimer.daemon.ntp_exchange import ExchangeFailure, NtpMeasurement, ask_once, warm_up
@@ -93,7 +93,7 @@ class NtpFeed(Feed):
             # another address of the same name may answer
             self._address = None
             return
-        status.stratum = found.stratum
+        status.stratum, status.leap = found.stratum, LEAP_WORDS[found.leap]
         if found.kiss:
             self._obey(found.kiss)
         says = _why_not(found)

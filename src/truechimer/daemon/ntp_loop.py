@@ -11,6 +11,7 @@ import select
 import socket
 import struct
 import time
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -255,11 +256,14 @@ class NtpLoop:
         if isinstance(reply, Ignore):
             counters.add(names.IGNORE_COUNTERS[reply.reason])
             return
-        self._send(reply, received)
+        self._send(reply, received, waits_since_raw_ns=rx.raw_ns if rx.kind is StampKind.KERNEL else None)
 
-    def _send(self, reply: Reply, received: Received) -> None:
-        """Stamp, send, count; the stamp is the last thing before the send."""
-        transmit = transmit_stamp(reply, self._clocks.raw_ns(), last=self._last_transmit)
+    def _send(self, reply: Reply, received: Received, *, waits_since_raw_ns: int | None) -> None:
+        """Stamp, send, count; the stamp is the last thing before the send. `waits_since_raw_ns`: by the kernel's stamp,
+        so that the wait in the socket's queue is part of the time that the answer took.
+        """
+        raw_ns = self._clocks.raw_ns()
+        transmit = transmit_stamp(reply, raw_ns, last=self._last_transmit)
         try:
             self._port.send(reply.with_transmit(transmit), to=received)
         except OSError:
@@ -267,6 +271,10 @@ class NtpLoop:
             return
         self._last_transmit = transmit or self._last_transmit
         self._counters.add(names.REPLY_COUNTERS[reply.kind])
+        if waits_since_raw_ns is not None:
+            took_ns = max(0, raw_ns - waits_since_raw_ns)
+            self._counters.add(names.ANSWERED_WITHIN[bisect_left(names.ANSWERED_EDGES_NS, took_ns)])
+            self._counters.add(names.ANSWERED_SUM, took_ns)
         if reply.because is not None:
             self._counters.add(names.UNSYNCHRONISED_COUNTERS[reply.because])
 

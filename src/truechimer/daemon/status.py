@@ -194,6 +194,8 @@ def sources(
                 if value is not None
             }
             row |= {"reach": feed.reach, "answers": feed.answers, "failures": feed.failures}
+            if feed.leap:
+                row["leap"] = feed.leap
             if feed.says:
                 row["says"] = feed.says
         seen.add(reference.name)
