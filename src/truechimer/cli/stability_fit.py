@@ -43,11 +43,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this part."""
     fit = parser.add_argument_group("noise model and holdover")
     fit.add_argument("--fit", action="store_true", help="levels of the five noises and the drift, with intervals")
+    fit.add_argument("--clocks-toml", type=Path, metavar="OUT", help="write them as Clocks TOML; needs --clock each")
     fit.add_argument(
-        "--clocks-toml", type=Path, metavar="OUT", help="write them as Clocks TOML; needs --clock per file"
-    )
-    fit.add_argument(
-        "--clock", action="append", default=[], metavar="NAME:KIND", help="the clock of each FILE in turn: H1:maser"
+        "--clock", action="append", default=[], metavar="NAME:KIND", help="the clock of each series in turn: H1:maser"
     )
     fit.add_argument(
         "--holdover",
@@ -101,10 +99,15 @@ def check_options(options: argparse.Namespace) -> None:
             raise StabilityInputRejected("--clock names a clock of --clocks-toml OUT; give that too")
         return
     options.fit = True
-    if len(options.clock) != len(options.files):
+    chosen = options.pair or options.channel or [""]
+    if "all" in chosen:
         raise StabilityInputRejected(
-            f"--clocks-toml needs --clock NAME:KIND once for each file; {len(options.files)} files and "
-            f"{len(options.clock)} clocks were given. A record does not say what it is the record of"
+            "--clocks-toml needs a clock for each series; name them: --pair A,REF --pair B,REF"
+        )
+    if len(options.clock) != len(options.files) * len(chosen):
+        raise StabilityInputRejected(
+            f"--clocks-toml needs --clock NAME:KIND once for each series, and there are {len(options.clock)} for "
+            f"{len(options.files) * len(chosen)} series. A record does not say what it is the record of"
         )
     kinds = [str(kind) for kind in ClockKind]
     for word in options.clock:
