@@ -35,7 +35,9 @@ MORE_POINTS = 512
 SMALL_PART = 0.002
 """A subset with more than this part of the weight is sampled again, where the first points show that it lies."""
 FARTHEST = 12.0
-STEPS = 400
+STEPS = 300
+ROUGHLY = 80
+"""Steps towards the best variances; fewer where only the lines are to be chosen by them."""
 UNLIKELY = 14.0
 """Subsets whose best likelihood is by this (ln) below the best of all are not sampled."""
 FREEDOM = 5.0
@@ -59,15 +61,16 @@ class Sample:
         return np.asarray(self.weight @ self.variances)
 
 
-def best(lines: Lines, subsets: np.ndarray) -> Floats:
+def best(lines: Lines, subsets: np.ndarray, steps: int = STEPS) -> Floats:
     """Return the likeliest variances of each subset (n_subsets, 5), by steps that never make them less likely."""
     shares = lines.weight * lines.expected
     start = np.median(lines.power / lines.expected, axis=1)
     start = np.maximum(start, 1e-12 * np.mean(lines.power / lines.expected, axis=1))
     variances = np.where(subsets, start / np.sum(subsets, axis=1, keepdims=True), 0.0)
-    for step in range(STEPS):
-        expected = variances @ lines.expected
-        ratio = (lines.power / (expected * expected)) @ shares.T / ((1.0 / expected) @ shares.T)
+    columns = np.ascontiguousarray(shares.T)
+    for step in range(steps):
+        inverse = 1.0 / (variances @ lines.expected)
+        ratio = (lines.power * inverse * inverse) @ columns / (inverse @ columns)
         variances *= np.sqrt(ratio) if step % 4 else ratio
     return variances
 

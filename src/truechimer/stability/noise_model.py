@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike
 
 from truechimer.stability.curve import Floats, StabilityMisuse
 from truechimer.stability.noise_components import MAY_BE_SAMPLING, NAMES, level_of, variance_of
-from truechimer.stability.noise_likelihood import SUBSETS, Sample, best, sample
+from truechimer.stability.noise_likelihood import ROUGHLY, SUBSETS, Sample, best, sample
 from truechimer.stability.noise_lines import KINDS, Lines, Prepared, contrasts, prepare
 from truechimer.stability.spread import interval_of
 from truechimer.stability.statistics import check_level
@@ -171,7 +171,7 @@ def fit_noise(x_s: ArrayLike, tau0_s: float, *, data: str = "phase", ci: float =
     variances = np.ones(KINDS)
     for _ in range(ROUNDS):
         lines = prepared.lines(variances)
-        variances = best(lines, SUBSETS[-1:])[0]
+        variances = best(lines, SUBSETS[-1:], ROUGHLY)[0]
     lines = prepared.lines(variances)
     agreeing = sample(lines)
     square = prepared.scale * prepared.scale
