@@ -62,6 +62,12 @@ def test_dates_and_times_are_times() -> None:
     assert record.tau0_s == 60.0
 
 
+@pytest.mark.parametrize("apart", [" ", "\t", ", ", ";"])
+def test_a_date_and_a_time_of_day_are_one_time(apart: str) -> None:
+    record, _ = read("\n".join(f"2026-11-22 06:00:{k:02}.5{apart}{k}e-9" for k in range(30)))
+    assert (record.tau0_s, record.values[3]) == (1.0, 3e-9)
+
+
 def test_a_csv_is_read_by_its_header() -> None:
     text = (
         "epoch_mjd,temperature,x_maser1_minus_ref_ns\n60000.0,21.5,1.5\n60000.5,21.6,2.5\n60001.0,21.4,\n60001.5,21,4\n"
@@ -376,6 +382,36 @@ def test_missing_pulses_of_a_ticc_are_gaps_where_gaps_are_allowed() -> None:
     assert findings[0].rule == "gaps"
     with pytest.raises(RecordRejected, match="whole seconds apart"):
         read("".join(f"{k / 10:.12f} chA\n" for k in range(20)))
+
+
+def test_a_ticc_may_show_the_last_digits_of_its_seconds_alone() -> None:
+    text = "".join(f"{(96 + k) % 100:02d}.{k:011d} chA\n" for k in range(250))
+    record, _ = read(text)
+    assert record.values == pytest.approx(1e-11 * np.arange(250), abs=1e-15)
+    assert record.tau0_s == 1.0
+    assert "roll over" in record.took_for
+    assert read(text.replace("00.00000000004 chA\n", "", 1), gaps=True)[0].values.size == 250
+
+
+def test_periods_of_a_ticc_are_summed() -> None:
+    record, _ = read("# period\n1.00000000002 chA\n0.99999999999 chA\n1.00000000001 chA\n")
+    assert record.values == pytest.approx([0.0, 2e-11, 1e-11, 2e-11], abs=1e-15)
+    assert (record.tau0_s, record.took_for) == (1.0, "TICC, chA (periods, summed)")
+    assert read("10.0000000002 chB\n9.9999999999 chB\n10.0000000002 chB\n")[0].tau0_s == 10.0
+
+
+def test_two_channels_of_a_ticc_are_compared_pulse_by_pulse() -> None:
+    both = [(f"{100 + k}.00000000{k:04d} chA", f"{100 + k}.00000000{3 * k + 5:04d} chB") for k in range(20)]
+    text = "\n".join(line for pulse in both for line in pulse)
+    record, findings = read(text, pair=("chB", "chA"))
+    assert record.values == pytest.approx([(2 * k + 5) * 1e-12 for k in range(20)], abs=1e-16)
+    assert (record.tau0_s, findings) == (1.0, ())
+    assert read(text, pair=("chA", "chB"))[0].values == pytest.approx(-record.values, abs=1e-16)
+    record, findings = read(text.replace(both[7][0] + "\n", ""), pair=("chB", "chA"), gaps=True)
+    assert np.flatnonzero(np.isnan(record.values)).tolist() == [7]
+    assert [finding.rule for finding in findings] == ["alone", "gaps"]
+    with pytest.raises(RecordRejected, match="no channel chX"):
+        read(text, pair=("chB", "chX"))
 
 
 def test_timelabs_block_is_read_to_its_announced_length() -> None:

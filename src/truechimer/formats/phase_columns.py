@@ -44,6 +44,8 @@ _SPACING = re.compile(
     r"(?i)\b(?:tau_?0?|(?:sampl\w+|measurement)\s+interval|interval|gate(?:\s+time)?)\s*[:=]?\s*"
     r"([0-9][0-9.]*(?:e[+-]?\d+)?)\s*(ms|us|ns|s|sec|seconds?)?\s*$"
 )
+_DATE_AND_TIME = re.compile(r"^(\d{4}-\d\d-\d\d)[ \t]+(\d\d:\d\d(?::\d\d(?:\.\d+)?)?)(?=[\s,;]|$)")
+"""A date and a time of day in columns of their own."""
 MOST_HEADING = 200
 """Lines of text above the numbers."""
 MOST_PAIRS = 8
@@ -53,6 +55,9 @@ def rows_of(
     content: Content, *, column: str | None, pair: tuple[str, str] | None, channel: str | None, decimal: str | None
 ) -> Rows:
     """Return the rows of a table; `pair` and `channel` choose clocks of readings and of a scale."""
+    if any(_DATE_AND_TIME.match(line) for line in content.lines[:MOST_HEADING]):
+        joined = [_DATE_AND_TIME.sub(r"\1T\2", line) for line in content.lines]
+        content = Content(joined, content.numbers, content.comments)
     heading = _heading(content, decimal)
     header: list[str] | None = None
     if heading:
@@ -174,7 +179,7 @@ def _time_of(word: str, divisor: float, number: int, *, comma: bool) -> float:
 
 
 def _column_number(column: str, width: int) -> int:
-    if not column.isdigit() or not 1 <= int(column) <= width:
+    if not column.isdecimal() or not 1 <= int(column) <= width:
         raise RecordRejected(f"there is no column {column}: the file has {width}, counted from 1, and no header")
     return int(column) - 1
 
@@ -333,7 +338,7 @@ def _named_column(header: list[str], names: list[str], column: str | None, time:
     if column is not None:
         if column.lower() in names:
             return names.index(column.lower())
-        if column.isdigit() and 1 <= int(column) <= len(header):
+        if column.isdecimal() and 1 <= int(column) <= len(header):
             return int(column) - 1
         raise RecordRejected(f"there is no column {column}; there are {', '.join(header)}")
     for pattern in (_PHASE, _FREQUENCY):

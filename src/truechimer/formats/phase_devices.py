@@ -2,7 +2,7 @@
 
 It guesses no columns (`phase_columns.py`). Every line must be one of the format's, or the first that is none is named.
 
-Source: TAPR TICC manual (timestamps and intervals with twelve digits, a name behind each); chrony.conf(5), `log
+Source: TAPR TICC manual and firmware (timestamps, periods and intervals, a name behind each); chrony.conf(5), `log
 statistics tracking`. TimeLab's format is not published: a line `TIC rows columns` with as many numbers below it and
 metadata of words in quotes above it are what a public reader expects; interval and scale are found by their words.
 """
@@ -15,6 +15,8 @@ import numpy as np
 from truechimer.formats.finding import Finding, Severity
 from truechimer.formats.phase_rows import (
     COMMENTS,
+    Floats,
+    Ints,
     RecordRejected,
     Rows,
     number_of,
@@ -22,7 +24,7 @@ from truechimer.formats.phase_rows import (
     stamp_of,
 )
 
-_TICC = re.compile(r"^\s*([+-]?\d+\.\d{9,})\s+(ch[A-D]|TI\s*\(.*\)|P\s*\(.*\))\s*$")
+_TICC = re.compile(r"^\s*([+-]?\d{1,15}\.\d{3,15})\s+(ch[A-Za-z0-9]|TI\s*\(.*\))\s*$")
 _TIM_BLOCK = re.compile(r"TIC\s+(\d+)(?:\s+(\d+))?\s*$")
 HEAD = 60
 """Lines that tell a format by."""
@@ -49,10 +51,13 @@ def is_timelab(head: Sequence[str]) -> bool:
     return any(_TIM_BLOCK.fullmatch(line.strip()) for line in there)
 
 
-def of_ticc(lines: list[str], channel: str | None) -> Rows:
-    """Return timestamps of a channel less the seconds that they count, or intervals as they are; both are phases.
+def of_ticc(lines: list[str], channel: str | None, pair: tuple[str, str] | None) -> Rows:
+    """Return what a TICC printed as phases.
 
-    Seconds are told apart by integers: 86400.000000000123 has no room for picoseconds in a double.
+    Timestamps of a channel are phases less the seconds that they count; periods, which it prints under the same name,
+    are summed less the seconds that they last; intervals are phases as they are. `pair`: timestamps of one channel
+    minus those of another, pulse by pulse. Seconds are told apart by integers: 86400.000000000123 has no room for
+    picoseconds in a double.
     """
     by_channel: dict[str, list[tuple[int, str]]] = {}
     for number, line in enumerate(lines, 1):
@@ -61,17 +66,35 @@ def of_ticc(lines: list[str], channel: str | None) -> Rows:
             by_channel.setdefault(match[2], []).append((number, match[1]))
         elif line.strip() and not line.lstrip().startswith(COMMENTS) and by_channel:
             raise RecordRejected(f"{shown(line)} is no line of a TICC", line=number)
-    chosen = channel or next(iter(by_channel))
-    if chosen not in by_channel:
-        raise RecordRejected(f"there is no channel {chosen}; there are {', '.join(by_channel)}")
+    for name in (channel,) if channel else pair or ():
+        if name not in by_channel:
+            raise RecordRejected(f"there is no channel {name}; there are {', '.join(by_channel)}")
+    if pair is not None:
+        return _between_channels(by_channel, pair)
     if channel is None and len(by_channel) > 1:
-        raise RecordRejected(f"channels {', '.join(by_channel)}; choose one with --channel")
+        raise RecordRejected(f"channels {', '.join(by_channel)}; choose one with --channel, or two with --pair")
+    chosen = channel or next(iter(by_channel))
     found = by_channel[chosen]
     numbers = np.array([number for number, _ in found], dtype=np.int64)
     if not chosen.startswith("ch"):
         values = np.array([float(word) for _, word in found])
         return Rows(values, numbers, took_for=f"TICC, {chosen}", tau0_s=1.0, tau0_from="one interval a second")
     whole, rest = _split([word for _, word in found])
+    lasts = np.round(whole + rest)
+    if lasts.size > 2 and lasts[0] > 0.0 and np.all(np.abs(whole + rest - lasts[0]) < 0.5):
+        summed = np.concatenate([[0.0], np.cumsum(whole - lasts[0] + rest)])
+        numbers = np.concatenate([numbers[:1], numbers])
+        tau0_s = float(lasts[0])
+        return Rows(summed, numbers, took_for=f"TICC, {chosen} (periods, summed)", tau0_s=tau0_s, tau0_from="from them")
+    whole, rolled = _unrolled(whole, [word for _, word in found])
+    seconds = _seconds(whole, rest, numbers)
+    values = (whole - whole[0] - seconds) + rest
+    told = f"TICC, {chosen} (timestamps, less the seconds{', which roll over' if rolled else ''})"
+    return Rows(values, numbers, seconds, took_for=told, time_unit="s")
+
+
+def _seconds(whole: Floats, rest: Floats, numbers: Ints) -> Floats:
+    """Return the whole seconds of each pulse after the first; refuse pulses that are less than half a second apart."""
     steps = np.diff(whole) + np.round(np.diff(rest))
     late = np.flatnonzero(steps < 1)
     if late.size:
@@ -81,12 +104,42 @@ def of_ticc(lines: list[str], channel: str | None) -> Rows:
             "other rates have the counter print intervals",
             line=int(numbers[row]),
         )
-    seconds = np.concatenate([[0.0], np.cumsum(steps)])
-    values = (whole - whole[0] - seconds) + rest
-    return Rows(values, numbers, seconds, took_for=f"TICC, {chosen} (timestamps, less the seconds)", time_unit="s")
+    return np.concatenate([[0.0], np.cumsum(steps)])
 
 
-def _split(words: list[str]) -> tuple[np.ndarray, np.ndarray]:
+def _unrolled(whole: Floats, words: list[str]) -> tuple[Floats, bool]:
+    """Return seconds that go on where the counter was told to show their last digits alone (98, 99, 00, 01)."""
+    widths = {len(word.partition(".")[0]) for word in words}
+    back = np.flatnonzero(np.diff(whole) < 0.0)
+    if len(widths) > 1 or not back.size:
+        return whole, False
+    turn = 10.0 ** next(iter(widths))
+    unrolled = whole + turn * np.cumsum(np.concatenate([[0.0], np.diff(whole) < -0.5 * turn]))
+    return unrolled, True
+
+
+def _between_channels(by_channel: dict[str, list[tuple[int, str]]], pair: tuple[str, str]) -> Rows:
+    """Return the timestamps of `pair[0]` minus those of `pair[1]` in the same second; others are left out, and said."""
+    if not all(name.startswith("ch") for name in pair):
+        raise RecordRejected("--pair takes two channels of timestamps, like chB,chA")
+    stamps = []
+    for name in pair:
+        whole, rest = _split([word for _, word in by_channel[name]])
+        whole, _ = _unrolled(whole, [word for _, word in by_channel[name]])
+        stamps.append((whole, rest, np.round(whole + rest)))
+    (whole_a, rest_a, at_a), (whole_b, rest_b, at_b) = stamps
+    seconds, rows_a, rows_b = np.intersect1d(at_a, at_b, return_indices=True)
+    values = (whole_a[rows_a] - whole_b[rows_b]) + (rest_a[rows_a] - rest_b[rows_b])
+    numbers = np.array([number for number, _ in by_channel[pair[0]]], dtype=np.int64)[rows_a]
+    rows = Rows(values, numbers, seconds, took_for=f"TICC, {pair[0]} minus {pair[1]}", time_unit="s")
+    alone = at_a.size + at_b.size - 2 * seconds.size
+    if alone and numbers.size:
+        says = f"{alone} timestamps have no partner in the same second and were left out"
+        rows.findings.append(Finding("alone", says, line=int(numbers[0]), severity=Severity.WARNING))
+    return rows
+
+
+def _split(words: list[str]) -> tuple[Floats, Floats]:
     """Return whole seconds and the part below, each exact in a double."""
     whole, part = [], []
     for word in words:
@@ -128,8 +181,8 @@ def _of_block(lines: list[str], place: int, count: int, width: int, column: str 
         tau0_s, per_second = _header(line, tau0_s, per_second)
     if not 1 <= width <= 64:
         raise RecordRejected(f"a block of {width} columns; 1 to 64 are read", line=place + 1)
-    chosen = int(column) - 1 if column is not None and column.isdigit() else 0
-    if not 0 <= chosen < width or (column is not None and not column.isdigit()):
+    chosen = int(column) - 1 if column is not None and column.isdecimal() else 0
+    if not 0 <= chosen < width or (column is not None and not column.isdecimal()):
         raise RecordRejected(f"there is no column {column}: the block has {width}, counted from 1", line=place + 1)
     body = [(number, line.split()) for number, line in enumerate(lines[place + 1 :], place + 2) if line.strip()][:count]
     for number, words in body:

@@ -59,10 +59,10 @@ def read(
 ) -> tuple[PhaseRecord, tuple[Finding, ...]]:
     """Read a record; raise `RecordRejected` where there is none to be had, naming the first bad line.
 
-    `column`: a number from 1 or a header's name. `pair`: which clocks of a readings CSV, A minus B. `channel`: chA or
-    chB of a TICC, a source of chrony's log, a clock of a scale. `time_unit`: a key of `TIME_UNITS` where the guess is
-    wrong, `none` to leave times aside. `decimal`: `comma` or `point` where that is in doubt. `gaps`: missing rows
-    become missing values, and rows out of step go to the nearest place of the grid.
+    `column`: a number from 1 or a header's name. `pair`: which clocks of a readings CSV, or channels of a TICC, A minus
+    B. `channel`: a channel of a TICC, a source of chrony's log, a clock of a scale. `time_unit`: a key of `TIME_UNITS`
+    where the guess is wrong, `none` to leave times aside. `decimal`: `comma` or `point` where that is in doubt.
+    `gaps`: missing rows become missing values, and rows out of step go to the nearest place of the grid.
     """
     try:
         text, packed = packed_text.text_of(data)
@@ -93,7 +93,7 @@ def _rows(
     if phase_devices.is_chrony(head):
         return phase_devices.of_chrony(lines, channel)
     if phase_devices.is_ticc(head):
-        return phase_devices.of_ticc(lines, channel)
+        return phase_devices.of_ticc(lines, channel, pair)
     if phase_devices.is_timelab(head):
         return phase_devices.of_timelab(lines, column)
     content = content_of(text, lines)
