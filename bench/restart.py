@@ -1,13 +1,15 @@
 """How long a laboratory is away: the time from `./truechimer up` to the first synchronised NTP answer, and what a
 client sees over a kill -9 and the start after it.
 
-    PYTHONPATH=src python bench/restart.py [--epochs 86400] [--runs 5] [--out FILE.json] [--keep DIR]
+    PYTHONPATH=src python bench/restart.py [--epochs 86400] [--runs 5] [--hogs 8] [--out FILE.json] [--keep DIR]
 
 A simulated laboratory is filled with so many epochs, one a second of the raw counter, straight through its own process
-(no thread, no door); then it is started and ended as a user does it. Three kinds of start are timed, in turn: after an
-orderly end; after an orderly end with the last page taken away, so that a new epoch must make the first answer; after
-a kill -9, with a client asking every 10 ms all the while. The caches of the disk are warm. Times are shown with the
-machine's, never judged but by `--limit` (seconds, for the medians).
+(no thread, no door); then it is started and ended as a user does it. Four kinds of start are timed, in turn: after an
+orderly end; after a kill -9 of the laboratory and of its doors; after an orderly end with the last page taken away, so
+that a new epoch must make the first answer; and after a kill -9 of the laboratory alone, with a client asking every
+10 ms all the while. `--hogs`: so many processes take all the processor they get meanwhile. The caches of the disk are
+warm. `--out` keeps the cases that a file has of other numbers of epochs and hogs. Times are shown with the machine's,
+never judged but by `--limit` (seconds, for the medians of the two starts that have a page).
 """
 
 import argparse
@@ -139,21 +141,50 @@ def up(folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
             process.wait(20)
 
 
+@contextmanager
+def busy(hogs: int) -> Iterator[None]:
+    """Keep the processors busy with so many processes."""
+    processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(hogs)]
+    try:
+        time.sleep(1.0 if hogs else 0.0)
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def kill_all(folder: Path) -> None:
+    """Kill -9 the laboratory and every door of it."""
+    for pid in (pid_of(folder), *(int(path.read_text()) for path in (folder / "run").glob("*.pid"))):
+        os.kill(pid, signal.SIGKILL)
+
+
 def pid_of(folder: Path) -> int:
     """Return the process id of the laboratory: the launcher may stand before it."""
     return int((folder / "run" / "laboratory.lock").read_text().strip())
 
 
+def new_page(folder: Path) -> None:
+    """Wait until the page is written (again)."""
+    before = (folder / "run" / "clock.page").stat().st_mtime_ns
+    while (folder / "run" / "clock.page").stat().st_mtime_ns == before:
+        time.sleep(0.005)
+
+
 def measure(folder: Path, port: int) -> dict[str, Any]:
     """Start and end it once in each way."""
-    found: dict[str, Any] = {}
-    for name in ("orderly", "without-page"):
-        if name == "without-page":
+    found: dict[str, Any] = {"load_before": round(os.getloadavg()[0], 2)}
+    for name in ("orderly", "killed_all", "without_page"):
+        if name == "without_page":
             (folder / "run" / "clock.page").unlink()
         began = time.monotonic()
         with up(folder):
             found[f"{name}_s"] = round(wait_for_answer(port) - began, 3)
+            new_page(folder)
             time.sleep(1.5)
+            if name == "orderly":
+                kill_all(folder)
     with up(folder):
         wait_for_answer(port)
         client = Client(port)
@@ -165,9 +196,7 @@ def measure(folder: Path, port: int) -> dict[str, Any]:
         time.sleep(0.3)
     began = time.monotonic()
     with up(folder):
-        before = (folder / "run" / "clock.page").stat().st_mtime_ns
-        while (folder / "run" / "clock.page").stat().st_mtime_ns == before:
-            time.sleep(0.005)
+        new_page(folder)
         found["killed_to_new_page_s"] = round(time.monotonic() - began, 3)
         time.sleep(2.0)
         client.ended.set()
@@ -180,6 +209,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="how long a laboratory is away over a restart")
     parser.add_argument("--epochs", type=int, default=86_400)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--hogs", type=int, default=0)
     parser.add_argument("--limit", type=float)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--keep", type=Path, help="use this folder, and what is in it")
@@ -192,25 +222,51 @@ def main() -> int:
             port = held.getsockname()[1]
         (folder / "LAB.toml").write_text(LAB.format(port=port))
         (folder / "demo.toml").write_text(DEMO_SCENARIO_TOML)
-        filled = {} if (folder / "evidence").exists() else fill(folder, options.epochs)
-        print(filled, file=sys.stderr)
+        if not (folder / "evidence").exists():
+            print(fill(folder, options.epochs), file=sys.stderr)
+        with up(folder):  # the first start after an edit of a kernel compiles, in a thread of its own
+            wait_for_answer(port, within_s=600.0)
+            time.sleep(15.0)
         runs = []
-        for _ in range(options.runs):
-            runs.append(measure(folder, port))
-            print(runs[-1], file=sys.stderr)
-    names = ("orderly_s", "without-page_s", "killed_to_new_page_s")
-    body = filled | {
+        with busy(options.hogs):
+            for _ in range(options.runs):
+                runs.append(measure(folder, port))
+                print(runs[-1], file=sys.stderr)
+    case = {"epochs": options.epochs, "hogs": options.hogs}
+    rows = [case | {"run": number} | _flat(run) for number, run in enumerate(runs, 1)]
+    medians = {name: statistics.median(run[name] for run in runs) for name in NAMES}
+    worst = {f"worst_{name}": max(run[name] for run in runs) for name in NAMES[:2]}
+    lost = {"client_without_answer": sum(row["unsynchronised"] + row["nothing"] for row in rows)}
+    body = {
         "machine": f"{platform.machine()}, {os.cpu_count()} processors",
-        "median": {name: statistics.median(run[name] for run in runs) for name in names},
-        "client_unsynchronised_or_refused": sum(
-            run["client_over_kill"]["unsynchronised"] + run["client_over_kill"]["nothing"] for run in runs
-        ),
-        "runs": runs,
+        "cases": [case | medians | worst | lost],
+        "runs": rows,
     }
     print(json.dumps(body, indent=1))
     if options.out is not None:
-        options.out.write_text(json.dumps(body, indent=1) + "\n")
-    return int(options.limit is not None and max(body["median"].values()) > options.limit)
+        options.out.write_text(json.dumps(_merged(options.out, body, case), indent=1) + "\n")
+    return int(options.limit is not None and max(medians[name] for name in NAMES[:2]) > options.limit)
+
+
+NAMES = ("orderly_s", "killed_all_s", "without_page_s", "killed_to_new_page_s")
+
+
+def _flat(run: dict[str, Any]) -> dict[str, Any]:
+    """Return a run as one row."""
+    client: dict[str, Any] = run["client_over_kill"]
+    return {key: value for key, value in run.items() if key != "client_over_kill"} | client
+
+
+def _merged(path: Path, body: dict[str, Any], case: dict[str, int]) -> dict[str, Any]:
+    """Return what is measured now together with the other cases that a file holds."""
+    if not path.exists():
+        return body
+    before: dict[str, Any] = json.loads(path.read_text())
+    kept = {
+        key: [row for row in before[key] if {name: row[name] for name in case} != case] for key in ("cases", "runs")
+    }
+    both = {key: sorted(kept[key] + body[key], key=lambda row: (row["epochs"], row["hogs"])) for key in kept}
+    return {**body, **both}
 
 
 if __name__ == "__main__":
