@@ -3,6 +3,7 @@ The doors and `now` say the same, and both hold the truth.
 """
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from truechimer.daemon.lab_reading import read_lab
 from truechimer.daemon.lab_rules import InsecureFlags
 from truechimer.daemon.lost_records import RecordsLostRejected
 from truechimer.daemon.parenthood import Parenthood, take_away
+from truechimer.daemon.status import OF_THE_RUN_BEFORE
 from truechimer.serve.ntp import NtpAnswer, make_request, read_reply
 
 NS = 10**9
@@ -97,8 +99,14 @@ def test_now_is_the_last_page_in_holdover_until_the_first_reading_and_holds_the_
         assert ready["bound_s"] == pytest.approx(told["bound_s"])
         assert "run before" in ready["state_sentence"]
         assert "no reading has come since the start" in ready["missing"][0]
+        assert {row["mark"] for row in ready["sources"]} == {"?"}, "nobody is followed yet"
+        assert {row["says"] for row in ready["sources"]} == {OF_THE_RUN_BEFORE}
+        assert "the run before" in client.ask("sources", lab=tmp_path)["selection"]["says"]
         run.epoch()
         assert client.ask("now", lab=tmp_path)["state"] == "steered"
+        followed = client.ask("sources", lab=tmp_path)
+        assert "*" in {row["mark"] for row in followed["sources"]}
+        assert "says" not in followed["selection"]
         run.close()
 
 
@@ -235,6 +243,33 @@ def test_records_that_are_gone_refuse_a_start_and_change_nothing(tmp_path: Path)
     anew = Run.begin(tmp_path, machine)
     assert not anew.laboratory.started.resumed
     anew.close()
+
+
+def test_an_evidence_folder_that_goes_away_while_it_runs_is_said_held_and_written_on_when_it_is_back(
+    tmp_path: Path,
+) -> None:
+    run = Run.copied(tmp_path).epochs(2)
+    (tmp_path / "evidence").rename(tmp_path / "away")
+    run.epochs(3)
+    assert run.status()["store"]["state"] == "failing"
+    assert "moved, deleted or replaced" in run.status()["store"]["says"]
+    assert run.served().state == "holdover"
+    assert abs(run.error_s()) <= run.served().bound_s
+    assert [alert.kind for alert in run.laboratory.alerts][-1] == "records-not-written"
+    (tmp_path / "away").rename(tmp_path / "evidence")
+    run.epoch(after_s=2.0)
+    assert run.status()["store"]["state"] == "written"
+    assert run.served().state == "steered"
+    run.close()
+    again = Run.begin(tmp_path, run.machine)
+    assert again.laboratory.started.lost == 0
+    shutil.rmtree(tmp_path / "evidence")
+    again.epochs(2)
+    assert again.status()["store"]["state"] == "failing"
+    again.close()
+    assert again.laboratory.journal.waiting > 0, "`up` says how many are lost, and ends with 1"
+    with pytest.raises(RecordsLostRejected):
+        Run.begin(tmp_path, run.machine)
 
 
 def test_records_that_lost_their_end_are_told_in_the_log_of_the_run_that_goes_on(tmp_path: Path) -> None:

@@ -46,6 +46,8 @@ def selection(state: LaboratoryState, outcome: EpochOutcome | None) -> dict[str,
         for link, claim in zip(state.register.outside, state.claims, strict=False)
         if claim.verdict in {Verdict.OUTVOTED, Verdict.QUARANTINED}
     ]
+    if outcome is None and any(claim.n for claim in state.claims):
+        return body | {"says": "this is the last vote of the run before; this run has not voted yet"}
     return body | ({"says": _SAYS[state.selection]} if state.selection in _SAYS else {})
 
 

@@ -25,6 +25,8 @@ from truechimer.scale.state import REASONS, Membership
 from truechimer.serve.clock_page import ClockPage, ServiceState
 from truechimer.serve.ntp.server import SIMULATED_ANCHOR_DOUBT_S
 
+OF_THE_RUN_BEFORE = "heard and judged by the run before, not yet by this one"
+
 _OBSERVING = "nothing is steered and no time is served"
 _SENTENCES_OBSERVING = {
     ServiceState.FREERUN: f"observing: UTC as a majority of sources says it; {_OBSERVING}",
@@ -182,6 +184,9 @@ def sources(
             is_first=outcome is not None and outcome.selection.selected[:1] == (k,),
             is_majority=state.selection is SelectionState.MAJORITY,
         )
+        if outcome is None and claim.n:
+            row["says"] = OF_THE_RUN_BEFORE
+            row["mark"] = "x" if row["mark"] == "x" else "?"  # nobody is followed yet; who was outvoted still is
         if claim.n:
             row |= {"age_s": (epoch_now_ns - claim.epoch_ns) / 1e9, "u_s": claim.u_s, "limit_s": claim.limit_s}
             if paper is not None:
