@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from truechimer import stability
-from truechimer.stability import SeriesRejected, StabilityMisuse
+from truechimer.stability import SeriesRejected, StabilityMisuse, running_sums
 
 from . import literal
 from .records import power_law
@@ -38,6 +38,26 @@ def test_a_deviation_is_the_literal_sum(name: str, kind: str) -> None:
     truth = np.array([float(getattr(literal, name)(x, m, 0.5)) for m in FACTORS])
     assert curve.m.tolist() == list(FACTORS)
     assert np.max(np.abs(curve.value / truth - 1.0)) <= (1e-9 if kind == "offset and rate" else 1e-12)
+
+
+@pytest.mark.parametrize("kind", ["random walk", "drift", "outlier", "offset and rate"])
+def test_a_record_too_long_for_a_line_of_grid_steps_keeps_its_digits(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running_sums, "LONGEST_LINE", 1000)
+    x = record(kind)
+    truth = np.array([float(literal.mdev(x, m)) for m in FACTORS])
+    assert np.max(np.abs(stability.mdev(x, 1.0, FACTORS, ci=None).value / truth - 1.0)) <= 1e-12
+
+
+@pytest.mark.parametrize("scale", [1e-290, 1e-150, 1e90])
+def test_phases_of_any_size_keep_their_digits(scale: float) -> None:
+    x = scale * record("white fm")
+    curve = stability.mdev(x, 1.0, [1, 7, 130], ci=None)
+    if scale == 1e-290:  # squares leave the range of a double
+        assert not np.any(curve.value)
+    else:
+        assert curve.value == pytest.approx([scale * float(literal.mdev(x / scale, m)) for m in (1, 7, 130)], rel=1e-12)
 
 
 @pytest.mark.parametrize("name", NAMES)

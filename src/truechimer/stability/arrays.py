@@ -5,7 +5,7 @@ It checks nothing and divides by nothing. Lanes are summed in the order of `loop
 
 import numpy as np
 
-from truechimer.stability.curve import Floats
+from truechimer.stability.curve import Floats, Ints
 
 LANES = 256
 BLOCK = 256 * LANES
@@ -106,17 +106,18 @@ def running_sums(x: Floats, grid: float, base: float, slope: float, parts: Float
     np.cumsum(near, out=parts[0, 1:])
 
 
-def window_squares(coarse: Floats, fine: Floats, m: int) -> float:
+def window_squares(coarse: Floats, fine: Floats, factors: Ints, found: Floats) -> None:
     """As `loops.window_squares`, in blocks that keep its lanes."""
-    lanes = np.zeros(LANES)
-    terms = coarse.size - 3 * m
-    for start in range(0, terms, BLOCK):
-        stop = min(start + BLOCK, terms)
-        d = _window_differences(coarse, m, start, stop)
-        d += _window_differences(fine, m, start, stop)
-        d *= d
-        _into_lanes(lanes, d)
-    return _folded(lanes)
+    for c, m in enumerate(factors.tolist()):
+        lanes = np.zeros(LANES)
+        terms = coarse.size - 3 * m
+        for start in range(0, terms, BLOCK):
+            stop = min(start + BLOCK, terms)
+            d = _window_differences(coarse, m, start, stop)
+            d += _window_differences(fine, m, start, stop)
+            d *= d
+            _into_lanes(lanes, d)
+        found[c] = _folded(lanes)
 
 
 def _window_differences(p: Floats, m: int, start: int, stop: int) -> Floats:

@@ -14,7 +14,7 @@ from truechimer.stability import degrees, degrees_published, sums
 from truechimer.stability.curve import StabilityCurve
 from truechimer.stability.degrees import Degrees
 from truechimer.stability.factors import Factors
-from truechimer.stability.forms import Spread, spread_over
+from truechimer.stability.forms import Spread
 from truechimer.stability.series import Series
 from truechimer.stability.statistics import DEFAULT_CI, Statistic, Value, curve_of, root
 
@@ -36,13 +36,13 @@ def _ohdev_at(series: Series, m: int) -> Value:
 
 
 def _mdev_at_all(series: Series, factors: list[int], spread: Spread) -> list[Value]:
-    windows = sums.WindowSums(series)
-    return spread_over(spread, lambda m: root(windows.at(m), 2.0, m * (m * series.tau0_s)), factors)
+    found = sums.WindowSums(series).at_all(factors, spread)
+    return [root(each, 2.0, m * (m * series.tau0_s)) for m, each in zip(factors, found, strict=True)]
 
 
 def _tdev_at_all(series: Series, factors: list[int], spread: Spread) -> list[Value]:
-    windows = sums.WindowSums(series)
-    return spread_over(spread, lambda m: root(windows.at(m), 6.0, float(m)), factors)
+    found = sums.WindowSums(series).at_all(factors, spread)
+    return [root(each, 6.0, float(m)) for m, each in zip(factors, found, strict=True)]
 
 
 def _allan_degrees(alpha: int, m: int, terms: int, _n_phases: int) -> Degrees:

@@ -12,9 +12,11 @@ differences of a record with a large offset and rate are exact, x3 - 3 x2 + 3 x1
 import numpy as np
 
 from truechimer.kernel import kernel
-from truechimer.stability.curve import Floats
+from truechimer.stability.curve import Floats, Ints
 
 LANES = 256
+SHARED = 16 * LANES
+"""Terms of one factor that are summed before those of the next, from the same part of the record."""
 TURN = 6755399441055744.0
 """1.5 * 2^52: a number plus and minus `TURN * grid` is rounded to the grid, a power of two."""
 
@@ -97,25 +99,32 @@ def running_sums(x: Floats, grid: float, base: float, slope: float, parts: Float
 
 
 @kernel
-def window_squares(coarse: Floats, fine: Floats, m: int) -> float:
-    """Return the sum over i of [sum over k < m of the second difference at i+k]^2, N - 3m + 1 terms."""
-    terms = coarse.size - 3 * m
-    lanes = np.zeros(LANES)
-    for i in range(0, terms, LANES):
-        width = min(LANES, terms - i)
-        a0 = coarse[i : i + width]
-        a1 = coarse[i + m : i + m + width]
-        a2 = coarse[i + 2 * m : i + 2 * m + width]
-        a3 = coarse[i + 3 * m : i + 3 * m + width]
-        b0 = fine[i : i + width]
-        b1 = fine[i + m : i + m + width]
-        b2 = fine[i + 2 * m : i + 2 * m + width]
-        b3 = fine[i + 3 * m : i + 3 * m + width]
-        for j in range(width):
-            whole = (a3[j] - a0[j]) - 3.0 * (a2[j] - a1[j])
-            d = whole + ((b3[j] - b0[j]) - 3.0 * (b2[j] - b1[j]))
-            lanes[j] += d * d
-    return fold(lanes)
+def window_squares(coarse: Floats, fine: Floats, factors: Ints, found: Floats) -> None:
+    """Write, for each m of `factors`, the sum over i of [sum over k < m of the second difference at i+k]^2, N - 3m + 1
+    terms, into `found`, of the same shape. Factors that lie near each other share what is in the cache.
+    """
+    lanes = np.zeros((factors.size, LANES))
+    for start in range(0, coarse.size - 3 * factors.min(), SHARED):
+        for c in range(factors.size):
+            m = factors[c]
+            stop = min(start + SHARED, coarse.size - 3 * m)
+            lane = lanes[c]
+            for i in range(start, stop, LANES):
+                width = min(LANES, stop - i)
+                a0 = coarse[i : i + width]
+                a1 = coarse[i + m : i + m + width]
+                a2 = coarse[i + 2 * m : i + 2 * m + width]
+                a3 = coarse[i + 3 * m : i + 3 * m + width]
+                b0 = fine[i : i + width]
+                b1 = fine[i + m : i + m + width]
+                b2 = fine[i + 2 * m : i + 2 * m + width]
+                b3 = fine[i + 3 * m : i + 3 * m + width]
+                for j in range(width):
+                    whole = (a3[j] - a0[j]) - 3.0 * (a2[j] - a1[j])
+                    d = whole + ((b3[j] - b0[j]) - 3.0 * (b2[j] - b1[j]))
+                    lane[j] += d * d
+    for c in range(factors.size):
+        found[c] = fold(lanes[c])
 
 
 @kernel

@@ -118,7 +118,7 @@ def _with_phase_noise(series: Series, factors: Ints, found: Floats) -> Floats:
         here = found[at == k]
         if here.size and np.all(here == 2.0):
             continue
-        modified = windows.at(m)
+        modified = windows.at([m])[0]
         plain = sums.second_differences(series, m, overlapping=True)
         allan = plain.total / plain.terms
         ratio[k] = modified.total / modified.terms / (m * m) / allan if allan > 0.0 else 1.0

@@ -74,7 +74,7 @@ def _by_ratios(series: Series, z: Floats, m: int) -> float:
     for alpha, (above, below) in zip((-2, -1, 0), pairwise(expected), strict=True):
         if seen > math.sqrt(above * below):
             return float(alpha)
-    modified = sums.WindowSums(series).at(m)
+    modified = sums.WindowSums(series).at([m])[0]
     plain = sums.second_differences(series, m, overlapping=True)
     if modified.terms == 0 or m == 1:
         return 2.0

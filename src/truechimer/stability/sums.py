@@ -10,7 +10,7 @@ import numpy as np
 
 from truechimer.stability import arrays
 from truechimer.stability.curve import Floats, SeriesRejected
-from truechimer.stability.forms import loop
+from truechimer.stability.forms import Spread, loop, spread_over
 from truechimer.stability.running_sums import running_sums
 from truechimer.stability.series import Piece, Series
 
@@ -27,6 +27,8 @@ class Sum:
 
 
 NOTHING = Sum(0.0, 0)
+TOGETHER, NEIGHBOURS = 16, 4096
+"""So many averaging factors, of which none is so much larger than another, are summed in one pass over the record."""
 Terms = Callable[[Floats, int], Floats]
 
 
@@ -54,14 +56,29 @@ class WindowSums:
     def __init__(self, series: Series) -> None:
         self._runs = [running_sums(run) for run in runs_of(series)]
 
-    def at(self, m: int) -> Sum:
-        """Return the sum at averaging factor m."""
-        total = NOTHING
+    def at(self, factors: list[int]) -> list[Sum]:
+        """Return the sum at each averaging factor."""
+        totals = [NOTHING] * len(factors)
         for run in self._runs:
-            terms = run.coarse.size - 3 * m
-            if terms > 0:
-                total += Sum(loop("window_squares", terms)(run.coarse, run.fine, m), terms)
-        return total
+            terms = [run.coarse.size - 3 * m for m in factors]
+            some = [c for c, count in enumerate(terms) if count > 0]
+            if some:
+                found = np.empty(len(some))
+                at = np.array([factors[c] for c in some], dtype=np.int64)
+                loop("window_squares", sum(terms[c] for c in some))(run.coarse, run.fine, at, found)
+                for c, total in zip(some, found.tolist(), strict=True):
+                    totals[c] += Sum(total, terms[c])
+        return totals
+
+    def at_all(self, factors: list[int], spread: Spread) -> list[Sum]:
+        """Return the sum at each averaging factor (ascending); neighbours are done together."""
+        groups: list[list[int]] = []
+        for m in factors:
+            if groups and len(groups[-1]) < TOGETHER and m - groups[-1][0] <= NEIGHBOURS:
+                groups[-1].append(m)
+            else:
+                groups.append([m])
+        return [each for group in spread_over(spread, self.at, groups) for each in group]
 
 
 def runs_of(series: Series) -> Iterator[Floats]:
