@@ -204,6 +204,21 @@ def test_arbitrary_columns_are_read_or_refused(text: str) -> None:
         assert record.values.size == record.lines.size >= 2
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("CGGTTS     GENERIC DATA FORMAT VERSION = 2E\nREV DATE = 2020-01-01\n", "CGGTTS"),
+        ("* TWLAA61.300\n* FORMAT    01\n", "two-way"),
+        ("     3.04           CLOCK DATA                              RINEX VERSION / TYPE\n", "RINEX"),
+        ("<!DOCTYPE html><html>\n", "browser"),
+        ('{"file": "a"}\n', "JSON"),
+    ],
+)
+def test_a_file_that_is_something_else_is_called_by_its_name(text: str, name: str) -> None:
+    with pytest.raises(RecordRejected, match=name):
+        read(text)
+
+
 # ---- how people write numbers ---------------------------------------------------------------------------------------
 
 
@@ -291,6 +306,15 @@ def test_text_above_the_numbers_is_left_out_and_said() -> None:
     record, _ = read("Counter 7\nStarted today\nmjd  x_ns\n60000 1\n60001 2\n60002 4\n")
     assert record.values.tolist() == [1e-9, 2e-9, 4e-9]
     assert record.took_for == "CSV with a header, column x_ns, below 2 lines of text"
+
+
+@pytest.mark.parametrize(
+    ("head", "doubts"), [("# Frequency Data\n", 1), ("Type: Frequency\n", 1), ("# Phase Data, freq. std: maser\n", 0)]
+)
+def test_words_that_speak_of_frequency_are_said_where_phases_are_taken(head: str, doubts: int) -> None:
+    record, findings = read(f"{head}1e-9\n2e-9\n1e-9\n")
+    assert record.data == "phase"
+    assert [finding.rule for finding in findings] == ["kind"] * doubts
 
 
 @pytest.mark.parametrize("words", ["# tau0 = 0.1", "% Sample interval: 100 ms", "# gate time 0.1 s", "; Tau 1e-1"])

@@ -147,6 +147,8 @@ def _series(
         file=sys.stderr,
     )
     for finding in findings:
+        if finding.rule == "kind" and options.data is not None:
+            continue
         print(f"{finding.at(str(path))} [{finding.rule}]", file=sys.stderr)
     if options.tau0 and record.tau0_s and abs(options.tau0 - record.tau0_s) > TAU0_AGREES * record.tau0_s:
         print(

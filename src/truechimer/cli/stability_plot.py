@@ -120,6 +120,7 @@ def _sigma_tau(here: list[NamedCurve], masks: "list[Mask]", words: str) -> Figur
     for number, each in enumerate(here):
         curve = each.curve
         name = _series_name(each, several_files=len(files) > 1, several_statistics=len(statistics) > 1)
+        shown = name if len(here) + len(masks) > 1 else None  # the title has said it
         over = np.zeros(len(curve), dtype=bool)
         for verdict in each.verdicts:
             limit = verdict.mask.limit(curve.tau_s)
@@ -127,7 +128,7 @@ def _sigma_tau(here: list[NamedCurve], masks: "list[Mask]", words: str) -> Figur
         figure.line(curve.tau_s.tolist(), curve.value.tolist(), number=number, width=0.8)
         bars = list(zip(curve.lower.tolist(), curve.upper.tolist(), strict=True))
         figure.points(
-            *(curve.tau_s.tolist(), curve.value.tolist()), bars=bars, number=number, crossed=over.tolist(), name=name
+            *(curve.tau_s.tolist(), curve.value.tolist()), bars=bars, number=number, crossed=over.tolist(), name=shown
         )
     return figure
 

@@ -46,6 +46,7 @@ _SPACING = re.compile(
 )
 _DATE_AND_TIME = re.compile(r"^(\d{4}-\d\d-\d\d)[ \t]+(\d\d:\d\d(?::\d\d(?:\.\d+)?)?)(?=[\s,;]|$)")
 """A date and a time of day in columns of their own."""
+_SAYS_FREQUENCY = re.compile(r"(?i)\bfreq(?:uency)?\s+data\b|\b(?:type|data)\b.{0,20}\bfreq")
 MOST_HEADING = 200
 """Lines of text above the numbers."""
 MOST_PAIRS = 8
@@ -68,7 +69,7 @@ def rows_of(
             words = words_of(
                 content.lines[heading - 1], layout_of(content.lines[heading - 1 :], decimal=None).separator
             )
-        if len(words) == width or not width or heading == 1:
+        if len(words) == width or not width or (heading == 1 and _is_header(content.lines[0])):
             header = words
     rest = content.after(heading)
     layout = layout_of(rest.lines[:SAMPLE], decimal=decimal)
@@ -90,6 +91,10 @@ def rows_of(
         rows.took_for += f", below {left_out} line{'s' if left_out > 1 else ''} of text"
     if rows.times is None:
         _spacing(rows, rest.comments)
+    spoken = next((line for line in rest.comments[:MOST_HEADING] if _SAYS_FREQUENCY.search(line)), None)
+    if spoken is not None and rows.data == "phase" and not any("phase" in line.lower() for line in rest.comments):
+        says = f"the words {shown(spoken)} speak of frequency, and the values are taken for phases: say --data"
+        rows.findings.append(Finding("kind", says, severity=Severity.WARNING))
     return rows
 
 

@@ -5,6 +5,7 @@ and refuses rows out of order or out of step unless the gap rule is asked for. C
 devices' formats by `phase_devices.py`, times by `phase_grid.py`.
 """
 
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +27,15 @@ __all__ = [
     "scaled",
     "without_zeros",
 ]
+
+
+_OTHERS = (
+    (r"(?m)^(?:CGGTTS|GGTTS)\b.*GENERIC DATA FORMAT", "a CGGTTS file of satellite tracks"),
+    (r"(?m)^\* TW[A-Z0-9]", "a file of two-way time transfer"),
+    (r"RINEX VERSION / TYPE", "a RINEX file"),
+    (r"(?i)^\s*<(?:!doctype|html|\?xml)", "a page for a browser"),
+    (r"^\s*[\[{]\s*[\"\[{\]}]", "JSON"),
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,6 +100,9 @@ def _rows(
 ) -> Rows:
     lines = text.split("\n")
     head = lines[: phase_devices.TIM_HEAD]
+    for pattern, name in _OTHERS:
+        if re.search(pattern, "\n".join(head[:20])):
+            raise RecordRejected(f"this is {name}, not one series of phase or frequency; give values in columns")
     if phase_devices.is_chrony(head):
         return phase_devices.of_chrony(lines, channel)
     if phase_devices.is_ticc(head):
