@@ -41,6 +41,8 @@ BAND_ERROR = 0.01
 """Relative error of a band's power that nobody can exclude: tapers leak, counters are not quite linear. Without it, a
 million values would let a hundredth of the power decide about noises.
 """
+SMALLEST = 1e-100
+"""Squares of smaller values, summed, leave the range of a double; the largest are refused as everywhere."""
 ROUNDING = 0.5 * float(np.finfo(np.float64).eps)
 KINDS = len(NAMES)
 
@@ -135,9 +137,11 @@ def _levelled(series: Series, pieces: list[Floats]) -> list[Floats]:
 def _assembled(series: Series, pieces: list[Floats], block: int, bridged: int) -> Prepared:
     steps = np.concatenate([np.diff(piece) for piece in pieces])
     steps = steps[np.isfinite(steps)]
-    scale = float(np.sqrt(np.mean((steps - np.mean(steps)) ** 2))) if steps.size else 0.0
+    steps = steps - np.mean(steps) if steps.size else np.zeros(1)
+    top = float(np.max(np.abs(steps)))
+    scale = top * float(np.sqrt(np.mean((steps / top) ** 2))) if top > 0.0 else 0.0
     size = max(float(np.nanmax(np.abs(piece.x_s))) for piece in series.pieces) / series.tau0_s
-    if not scale > ROUNDING * size:
+    if not scale > max(ROUNDING * size, SMALLEST):
         raise SeriesRejected(
             "the values do not vary by more than their own rounding: no noise to fit. If they have a large offset or "
             "rate, subtract it where the values are made"
