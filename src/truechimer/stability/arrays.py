@@ -62,6 +62,31 @@ def third_differences(x: Floats, m: int) -> float:
     return squares(third_difference(x, m))
 
 
+def few_second_differences(x: Floats, m: int) -> float:
+    """As `loops.few_second_differences`."""
+    high, low = _second(x, m)
+    return squares(high + low)
+
+
+def few_third_differences(x: Floats, m: int) -> float:
+    """As `loops.few_third_differences`."""
+    high, low = _second(x, m)
+    d, lost = _minus(high[m:], high[:-m])
+    return squares(d + (lost + (low[m:] - low[:-m])))
+
+
+def _second(x: Floats, m: int) -> tuple[Floats, Floats]:
+    first, low = _minus(x[m:], x[:-m])
+    d, lost = _minus(first[m:], first[:-m])
+    return d, lost + (low[m:] - low[:-m])
+
+
+def _minus(a: Floats, b: Floats) -> tuple[Floats, Floats]:
+    total = a - b
+    part = total - a
+    return total, (a - (total - part)) - (b + part)
+
+
 def first_differences(x: Floats, m: int) -> float:
     """As `loops.first_differences`."""
     return squares(x[m:] - x[:-m])

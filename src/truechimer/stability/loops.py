@@ -161,6 +161,46 @@ def reflected_squares(x: Floats, m: int) -> float:
 
 
 @kernel
+def few_second_differences(x: Floats, m: int) -> float:
+    """As `second_differences`, of at most `LANES` terms, each with the rounding errors of its differences carried."""
+    lanes = np.zeros(LANES)
+    for i in range(x.size - 2 * m):
+        high, low = _second(x, m, i)
+        lanes[i] = (high + low) * (high + low)
+    return fold(lanes)
+
+
+@kernel
+def few_third_differences(x: Floats, m: int) -> float:
+    """As `third_differences`, of at most `LANES` terms, each with the rounding errors of its differences carried."""
+    lanes = np.zeros(LANES)
+    for i in range(x.size - 3 * m):
+        high, low = _second(x, m, i)
+        later, later_low = _second(x, m, i + m)
+        d, lost = _minus(later, high)
+        d += lost + (later_low - low)
+        lanes[i] = d * d
+    return fold(lanes)
+
+
+@kernel
+def _second(x: Floats, m: int, i: int) -> tuple[float, float]:
+    """Return the second difference at i and what it lost to rounding."""
+    before, before_low = _minus(x[i + m], x[i])
+    after, after_low = _minus(x[i + 2 * m], x[i + m])
+    d, lost = _minus(after, before)
+    return d, lost + (after_low - before_low)
+
+
+@kernel
+def _minus(a: float, b: float) -> tuple[float, float]:
+    """Return fl(a - b) and its rounding error, exactly (Knuth's two-sum)."""
+    total = a - b
+    part = total - a
+    return total, (a - (total - part)) - (b + part)
+
+
+@kernel
 def first_differences(x: Floats, m: int) -> float:
     """Return the sum over i of (x(i+m) - x(i))^2; x without gaps."""
     terms = x.size - m

@@ -26,6 +26,8 @@ class Sum:
         return Sum(self.total + other.total, self.terms + other.terms)
 
 
+FEW = 64
+"""Up to so many terms the differences carry their rounding errors."""
 NOTHING = Sum(0.0, 0)
 TOGETHER, NEIGHBOURS = 16, 4096
 """So many averaging factors, of which none is so much larger than another, are summed in one pass over the record."""
@@ -105,7 +107,9 @@ def _differences(series: Series, m: int, *, order: int, overlapping: bool) -> Su
         if series.has_gaps:
             total += Sum(*arrays.squares_there(terms_of(x, stride)))
         else:
-            total += Sum(loop(name, terms)(x, stride), terms)
+            # Of many terms the roundings are lost among each other; few may all be small differences of large ones.
+            few = order > 1 and terms <= FEW
+            total += Sum(loop("few_" + name if few else name, terms)(x, stride), terms)
     return total
 
 
