@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,21 @@ AllowIsolate=yes
 """
 JOURNALD = "[Journal]\nStorage=volatile\nAudit=no\nReadKMsg=no\nRateLimitBurst=0\n"
 
+ASKING = """
+import socket, sys, time
+out = open(sys.argv[1], "w", buffering=1)
+while True:
+    began = time.monotonic()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.settimeout(0.2)
+        try:
+            asking.sendto(b"\\x23" + bytes(39) + b"12345678", ("127.0.0.1", 123))
+            leap = asking.recv(200)[0] >> 6
+        except OSError:
+            leap = -1
+    out.write(f"{began} {leap}\\n")
+    time.sleep(max(0.0, began + 0.02 - time.monotonic()))
+"""
 BOOT = r"""
 set -eu
 shared=$1 packages=$2 source=$3
@@ -240,3 +256,31 @@ def _remove(group: Path) -> None:
         except OSError:
             assert time.monotonic() < end, f"{group} is still in use"
             time.sleep(0.1)
+
+
+@contextmanager
+def asked(here: Machine) -> Iterator[Path]:
+    """Ask the door fifty times a second, from its first synchronised answer to the end of the block; the file that is
+    left has a line each: when, and the leap bits, -1 without an answer.
+    """
+    log = here.shared / "asked"
+    log.unlink(missing_ok=True)
+    command = ["nsenter", "-t", str(here.pid), "-n", sys.executable, "-c", ASKING, str(log)]
+    process = subprocess.Popen(command)
+    before = 0
+    try:
+        here.until(lambda: log.exists() and log.read_text().endswith((" 0\n", " 1\n", " 2\n")))
+        before = log.stat().st_size
+        yield log
+    finally:
+        process.kill()
+        process.wait(10)
+        log.write_text(log.read_text()[before:])
+
+
+def silence_s(log: Path, *, synchronised: bool = False) -> float:
+    """Return the longest time between two answers (that were synchronised)."""
+    rows = [line.split() for line in log.read_text().splitlines() if line.count(" ") == 1]
+    good = [float(at) for at, leap in rows if leap in (("0", "1", "2") if synchronised else ("0", "1", "2", "3"))]
+    ends = [float(rows[0][0]), *good, float(rows[-1][0])]
+    return max(later - earlier for earlier, later in pairwise(ends))

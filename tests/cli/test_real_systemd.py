@@ -5,16 +5,13 @@ broken, started again with the machine, and beside Debian's own chronyd.
 import json
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.systemd_machine import FOLDER, PROGRAM, Machine, cannot, install, machine
+from tests.cli.systemd_machine import FOLDER, PROGRAM, Machine, asked, cannot, install, machine, silence_s
 from tests.daemon_faults.laboratories import LAB as SIMULATED_LAB
 from tests.daemon_faults.laboratories import write_lab
 
@@ -35,21 +32,6 @@ port = {NTP_PORT}
 protocol = "console"
 address = "127.0.0.1"
 port = {CONSOLE_PORT}
-"""
-ASKING = """
-import socket, sys, time
-out = open(sys.argv[1], "w", buffering=1)
-while True:
-    began = time.monotonic()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        asking.settimeout(0.2)
-        try:
-            asking.sendto(b"\\x23" + bytes(39) + b"12345678", ("127.0.0.1", 123))
-            leap = asking.recv(200)[0] >> 6
-        except OSError:
-            leap = -1
-    out.write(f"{began} {leap}\\n")
-    time.sleep(max(0.0, began + 0.02 - time.monotonic()))
 """
 MOST_SILENCE_AFTER_A_KILL_S = 0.5
 """A door that is left answers on; two questions of a busy machine may be late."""
@@ -78,7 +60,7 @@ def installed(here: Machine, *options: str, drop_in: str = "") -> None:
         folder.mkdir()
         (folder / "test.conf").write_text(drop_in)
     for step in steps:
-        here.run("sh", "-c", step)
+        here.run("sh", "-c", step, timeout_s=180)
 
 
 def status(here: Machine) -> dict[str, Any]:
@@ -97,32 +79,6 @@ def pids(here: Machine) -> dict[str, int]:
     """Return the laboratory's processes, as the machine counts."""
     said = status(here)
     return {"laboratory": said["pid"]} | {door["protocol"]: door["pid"] for door in said["listeners"]}
-
-
-@contextmanager
-def asked(here: Machine) -> Iterator[Path]:
-    """Ask the door fifty times a second, from its first synchronised answer; a line each: when, and the leap bits, -1
-    without an answer.
-    """
-    log = here.shared / "asked"
-    command = ["nsenter", "-t", str(here.pid), "-n", sys.executable, "-c", ASKING, str(log)]
-    process = subprocess.Popen(command)
-    try:
-        here.until(lambda: log.exists() and log.read_text().endswith((" 0\n", " 1\n", " 2\n")))
-        synchronised_from = log.stat().st_size
-        yield log
-        log.write_text(log.read_text()[synchronised_from:])
-    finally:
-        process.kill()
-        process.wait(10)
-
-
-def silence_s(log: Path, *, synchronised: bool = False) -> float:
-    """Return the longest time between two answers (that were synchronised)."""
-    rows = [line.split() for line in log.read_text().splitlines() if line.count(" ") == 1]
-    good = [float(at) for at, leap in rows if leap in (("0", "1", "2") if synchronised else ("0", "1", "2", "3"))]
-    ends = [float(rows[0][0]), *good, float(rows[-1][0])]
-    return max(later - earlier for earlier, later in pairwise(ends))
 
 
 def test_it_starts_as_the_guide_says_and_every_process_is_confined(

@@ -18,6 +18,7 @@ from tests.daemon_serve.doors import a_live_page
 from truechimer.cli import diag_checks, lab_words
 from truechimer.cli.__main__ import main
 from truechimer.cli.diag_checks import Outcome
+from truechimer.cli.sources_verb import why_out
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.page_file import PageWriter
 from truechimer.instants import UtcLabel, builtin_leap_table, from_utc
@@ -391,3 +392,9 @@ def test_diag_looks_what_the_kernel_counts(name: str | None, expected: Outcome, 
     if name is not None:
         (tmp_path / "current").write_text(name)
     assert diag_checks.clocksource(tmp_path / "current").outcome is expected
+
+
+def test_a_source_in_quarantine_is_said_to_agree_only_where_it_does() -> None:
+    row = {"name": "s", "verdict": "quarantined", "offset_s": 0.31, "u_s": 1e-5, "limit_s": 1e-4}
+    assert "still contradicts" in why_out(row | {"agrees": False})
+    assert "agrees again" in why_out(row | {"agrees": True, "offset_s": 1e-6})

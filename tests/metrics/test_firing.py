@@ -51,7 +51,14 @@ def test_a_clock_that_is_out_is_named(rig: Rig, membership: Membership) -> None:
 @pytest.mark.parametrize("verdict", firing.VERDICTS)
 def test_a_link_without_a_vote_is_named(rig: Rig, verdict: Verdict) -> None:
     state, (kind, severity) = rig.state, firing.VERDICTS[verdict]
-    claims = (replace(state.claims[0], verdict=verdict), *state.claims[1:])
+    claims = (replace(state.claims[0], verdict=verdict, clean_ns=1), *state.claims[1:])
+    name = state.register.link_name(state.register.outside[0].link)
+    assert held(replace(state, claims=claims)) == {(kind.value, severity.value): [name]}
+
+
+def test_a_link_in_quarantine_that_contradicts_as_before_is_as_bad_as_before(rig: Rig) -> None:
+    state, (kind, severity) = rig.state, firing.VERDICTS[Verdict.OUTVOTED]
+    claims = (replace(state.claims[0], verdict=Verdict.QUARANTINED, clean_ns=0), *state.claims[1:])
     name = state.register.link_name(state.register.outside[0].link)
     assert held(replace(state, claims=claims)) == {(kind.value, severity.value): [name]}
 

@@ -102,11 +102,23 @@ def why_out(row: dict[str, Any]) -> str:
     return {
         "outvoted": f"outvoted: we stand {stands} from it, it excludes no more than {margin}, and most operators "
         "contradict it; find out what it follows",
-        "quarantined": f"in quarantine: it was outvoted, now agrees again (we stand {stands} from it), and has no vote "
-        "until it has agreed for long enough",
+        "quarantined": _in_quarantine(row, stands, margin),
         "stale": f"stale: nothing new for {age(number(row, 'age_s'))}{_unit_of_age(row)}",
         "never": "never heard since the laboratory started",
     }.get(str(verdict), f"not followed ({plain(verdict or 'no reason given')})")
+
+
+def _in_quarantine(row: dict[str, Any], stands: str, margin: str) -> str:
+    """Return why a source has no vote that was outvoted before."""
+    if row.get("agrees") is False:
+        return (
+            f"in quarantine: it was outvoted and still contradicts most operators (we stand {stands} from it, it "
+            f"excludes no more than {margin}); it has no vote; find out what it follows"
+        )
+    return (
+        f"in quarantine: it was outvoted, now agrees again (we stand {stands} from it), and has no vote until it has "
+        "agreed for long enough"
+    )
 
 
 def _unit_of_age(row: dict[str, Any]) -> str:

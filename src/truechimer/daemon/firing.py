@@ -104,7 +104,9 @@ def _held(state: LaboratoryState, register: Register) -> Iterator[tuple[Conditio
         if (condition := MEMBERSHIPS.get(Membership(membership))) is not None:
             yield condition, clock.name
     for link, claim in zip(register.outside, state.claims, strict=False):
-        if (condition := VERDICTS.get(claim.verdict)) is not None:
+        # one in quarantine that contradicts the majority as before is no better for having lost its vote
+        contradicts = claim.verdict is Verdict.QUARANTINED and not claim.clean_ns
+        if (condition := VERDICTS.get(Verdict.OUTVOTED if contradicts else claim.verdict)) is not None:
             yield condition, register.link_name(link.link)
     for key in state.said:
         if key in STANDING:

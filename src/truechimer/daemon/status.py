@@ -184,6 +184,8 @@ def sources(
             is_first=outcome is not None and outcome.selection.selected[:1] == (k,),
             is_majority=state.selection is SelectionState.MAJORITY,
         )
+        if claim.verdict is Verdict.QUARANTINED:
+            row["agrees"] = claim.clean_ns != 0
         if outcome is None and claim.n:
             row["says"] = OF_THE_RUN_BEFORE
             row["mark"] = "x" if row["mark"] == "x" else "?"  # nobody is followed yet; who was outvoted still is
