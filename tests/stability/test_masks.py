@@ -75,6 +75,16 @@ def test_a_curve_just_below_a_corner_meets_the_mask_and_just_above_breaks_it() -
         assert masks.judge(scaled, mask).margin == pytest.approx(1.0 / size)
 
 
+def test_zeros_meet_every_mask_without_a_margin(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = tmp_path / "zeros.txt"
+    path.write_text("0\n" * 60, encoding="utf-8")
+    target = tmp_path / "zeros.svg"
+    assert main(["stability", str(path), "--dev", "tdev", "--mask", "g811-prc", "--json", "--plot", str(target)]) == 0
+    verdicts = json.loads(capsys.readouterr().out)["masks"]
+    assert [(each["met"], each["margin"]) for each in verdicts] == [(True, None), (True, None)]
+    assert "every judged value is 0" in target.read_text(encoding="utf-8")
+
+
 def test_a_limit_for_filtered_data_says_so_in_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = tmp_path / "x.txt"
     path.write_text("".join(f"{k} {1e-9 * (k % 3)}\n" for k in range(200)), encoding="utf-8")

@@ -185,6 +185,17 @@ def test_frequencies_in_hertz_and_zeros_for_gaps_are_said_and_taken(
     assert "exactly 0" not in err
 
 
+def test_a_record_that_is_too_short_says_so(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = tmp_path / "two.txt"
+    path.write_text("1e-9\n2e-9\n", encoding="utf-8")
+    status, out, _ = run(capsys, path)
+    assert status == 0
+    assert "no averaging time has enough points" in out
+    status, _, err = run(capsys, path, "--plot", tmp_path / "a.svg")
+    assert status == 2
+    assert "there is nothing to draw" in err
+
+
 def test_daily_phases_in_nanoseconds_are_doubted(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = tmp_path / "utc.txt"
     x_ns = np.random.default_rng(6).standard_normal(60).cumsum()

@@ -150,6 +150,8 @@ def _verdict(verdict: "Verdict") -> str:
     if verdict.met is None:
         return f"{verdict.mask.name}: not judged"
     if verdict.met:
+        if not verdict.value:
+            return f"{verdict.mask.name}: met, every judged value is 0"
         return f"{verdict.mask.name}: met, least margin {verdict.margin:.3g} times at {verdict.worst_tau_s:g} s"
     return f"{verdict.mask.name}: EXCEEDED, {1.0 / verdict.margin:.3g} times the limit at {verdict.worst_tau_s:g} s"
 

@@ -312,6 +312,8 @@ def _table(file: RecordFile, curves: "dict[str, StabilityCurve]", verdicts: list
             level += ", noise by lag-1 autocorrelation"
         lines.append(f"\n{name}{level}{bias}{near}")
         lines.append(f"{'tau/s':>12} {'value':>12} {'lower':>12} {'upper':>12} {'n':>9}  noise")
+        if not len(curve):
+            lines.append("  no values: no averaging time has enough points")
         for k in range(len(curve)):
             noise = NOISES.get(int(curve.noise[k]), "") if curve.noise[k] == curve.noise[k] else ""
             figures = " ".join(_figure(float(each[k])) for each in (curve.value, curve.lower, curve.upper))

@@ -61,7 +61,8 @@ class Mask:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a curve stands to a mask. `margin`: limit over value at `worst_tau_s`, above 1 where it is met everywhere.
+    """How a curve stands to a mask. `margin`: limit over value at `worst_tau_s`, above 1 where it is met everywhere,
+    infinite where every judged value is 0.
 
     `met` is None where the curve has no averaging time in the mask's range; then nothing else is known either.
     """
@@ -79,10 +80,11 @@ class Verdict:
         if self.met is None:
             return f"mask {self.mask.name}: not judged, no averaging time lies in its range"
         word = "met" if self.met else "EXCEEDED"
+        margin = f"margin {self.margin:.3g}" if self.value else "every judged value is 0"
         meant = f"; the limit is {self.mask.condition}" if self.mask.condition else ""
         return (
             f"mask {self.mask.name} ({self.mask.source}): {word}; worst at {self.worst_tau_s:g} s, "
-            f"where {self.value:.4g} stands against {self.limit:.4g}: margin {self.margin:.3g}{meant}"
+            f"where {self.value:.4g} stands against {self.limit:.4g}: {margin}{meant}"
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -99,7 +101,7 @@ class Verdict:
             told |= {
                 "met": self.met,
                 "worst_tau_s": self.worst_tau_s,
-                "margin": self.margin,
+                "margin": self.margin if self.value else None,
                 "value": self.value,
                 "limit": self.limit,
             }
@@ -122,7 +124,7 @@ def judge(curve: StabilityCurve, mask: Mask) -> Verdict:
         met=bool(np.all(curve.value[judged] <= limit[judged])),
         judged=int(judged.sum()),
         worst_tau_s=float(curve.tau_s[worst]),
-        margin=float(margin[worst]) if np.isfinite(margin[worst]) else 1e300,
+        margin=float(margin[worst]),
         value=float(curve.value[worst]),
         limit=float(limit[worst]),
     )
