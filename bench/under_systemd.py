@@ -29,7 +29,7 @@ from tests.cli.systemd_machine import Machine, asked, cannot, machine, silence_s
 KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "usual": (story.DOORS.replace("port = 123\n", "port = 11123\n"), ()),
     "a port below 1024": (story.DOORS, ()),
-    "machine code allowed": (story.DOORS, ("--machine-code",)),
+    "a port below 1024, machine code allowed": (story.DOORS, ("--machine-code",)),
     "observing": ("", ("--observe",)),
 }
 """Of a unit: the doors of its laboratory, the options of `export systemd`."""
