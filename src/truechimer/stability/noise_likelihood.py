@@ -78,7 +78,7 @@ def best(lines: Lines, subsets: np.ndarray, steps: int = STEPS) -> Floats:
 def log_likelihood(lines: Lines, variances: Floats) -> Floats:
     """Return ln L of each row of `variances` (n, 5)."""
     expected = variances @ lines.expected
-    return -np.asarray((np.log(expected) + lines.power / expected) @ lines.weight)
+    return -np.asarray(np.sum((np.log(expected) + lines.power / expected) * lines.weight, axis=1))
 
 
 def information(lines: Lines, variances: Floats) -> Floats:

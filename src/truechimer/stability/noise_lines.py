@@ -84,7 +84,7 @@ class Prepared:
 
     def lines(self, variances: Floats) -> Lines:
         """Return the lines that are independent where the noises have `variances` (5,)."""
-        _, vectors = np.linalg.eigh(np.tensordot(variances, self.seen, 1))
+        _, vectors = np.linalg.eigh(np.einsum("k,kij->ij", variances, self.seen))
         expected = np.stack([np.sum((each @ vectors) * vectors, axis=0) for each in self.seen])
         power = (vectors.T @ self.seen_x) ** 2
         sine = 0.5 * np.sqrt(np.clip(expected[0] * self.block / (2.0 * expected[2] / self.block), 0.0, 4.0))

@@ -34,8 +34,6 @@ from truechimer.stability.statistics import check_level
 SECONDS_PER_DAY = 86_400.0
 LIMIT = 0.95
 """Level of upper limits, and how sure the data must be of a noise to call it determined."""
-ROUNDS = 3
-"""Times that the lines are made anew for the variances found through them; the third changes nothing any more."""
 MISFIT = 5.0
 """From this many sigmas the record is said not to be described."""
 
@@ -168,11 +166,9 @@ def fit_noise(x_s: ArrayLike, tau0_s: float, *, data: str = "phase", ci: float =
     """
     check_level(ci)
     prepared = prepare(x_s, tau0_s, data=data)
-    variances = np.ones(KINDS)
-    for _ in range(ROUNDS):
-        lines = prepared.lines(variances)
-        variances = best(lines, SUBSETS[-1:], ROUGHLY)[0]
-    lines = prepared.lines(variances)
+    # Lines that are independent for about these variances; made once more from better ones, they change nothing.
+    about = best(prepared.lines(np.ones(KINDS)), SUBSETS[-1:], ROUGHLY)[0]
+    lines = prepared.lines(about)
     agreeing = sample(lines)
     square = prepared.scale * prepared.scale
     likeliest = agreeing.likeliest
@@ -247,7 +243,7 @@ def _drift(prepared: Prepared, agreeing: Sample, tau0_s: float, ci: float) -> Le
     """Estimate the drift from the blocks, weighted for the mean of what agrees; its error for all of it."""
     unmoved = contrasts(prepared.at, prepared.offset, 1)
     mean = agreeing.mean()
-    seen = unmoved.T @ np.tensordot(mean, prepared.covariance, 1) @ unmoved
+    seen = unmoved.T @ np.einsum("k,kij->ij", mean, prepared.covariance) @ unmoved
     bent = unmoved.T @ (0.5 * prepared.at * prepared.at)
     solved = np.linalg.solve(seen, bent)
     weights = unmoved @ solved / float(bent @ solved)
