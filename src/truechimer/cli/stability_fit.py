@@ -198,8 +198,8 @@ def _holdover_text(told: "HoldoverPrediction | None") -> str:
     for k, horizon in enumerate(told.horizon_s.tolist()):
         half = 0.5 * float(told.upper_s[k] - told.lower_s[k])
         most = list(WORDS.values())[int(told.by_noise_s[k].argmax())]
-        figures = (float(told.change_s[k]), half, float(told.u_s[k]), float(told.of_drift_s[k]))
-        lines.append(f"{horizon:>12.7g} " + " ".join(f"{each:>12.5e}" for each in figures) + f"  {most}")
+        errors = " ".join(f"{each:>12.2e}" for each in (half, float(told.u_s[k]), float(told.of_drift_s[k])))
+        lines.append(f"{horizon:>12.7g} {float(told.change_s[k]):>12.5e} {errors}  {most}")
     return "\n".join(lines)
 
 
