@@ -1,12 +1,15 @@
 """Files that mean harm or are none: refused with one line, before they take time or memory."""
 
+import json
 import os
 import threading
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
 from truechimer.cli import file_bytes
+from truechimer.cli.__main__ import main
 from truechimer.cli.file_bytes import FileRejected
 from truechimer.formats import packed_text
 
@@ -65,3 +68,17 @@ def test_no_more_is_read_than_a_file_may_have(tmp_path: Path, monkeypatch: pytes
             file_bytes.read(pipe, at_most=999)
     finally:
         os.close(held)
+
+
+def test_names_cannot_move_the_cursor_nor_break_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = tmp_path / "a\x1b[2J\udcff.csv"
+    path.write_text("t,x\x1b[31m\n" + "".join(f"{k},{k % 3}e-9\n" for k in range(40)), encoding="utf-8")
+    target = tmp_path / "a.svg"
+    assert main(["stability", str(path), "--plot", str(target), "--show", "sigma,phase"]) == 0
+    said = capsys.readouterr()
+    assert all(line.isprintable() for line in (said.out + said.err).splitlines())
+    ET.fromstring(target.read_text(encoding="utf-8"))
+    assert main(["stability", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["file"] == str(path)
+    assert main(["stability", str(path), "--column", "z\x1b"]) == 2
+    assert all(line.isprintable() for line in capsys.readouterr().err.splitlines())

@@ -27,7 +27,7 @@ def svg(drawing: Drawing, *, number: int = 0, by_theme: bool = False) -> str:
     size = f"viewBox='0 0 {drawing.width:g} {drawing.height:g}' width='{drawing.width:g}' height='{drawing.height:g}'"
     parts = [
         f"<svg xmlns='http://www.w3.org/2000/svg' {size} role='img' {FONT} font-size='13'>",
-        f"<title>{html.escape(drawing.title)}</title>",
+        f"<title>{_safe(drawing.title)}</title>",
         (
             f"<clipPath id='frame{number}'><rect x='{left:g}' y='{top:g}' width='{right - left:g}' "
             f"height='{bottom - top:g}'/></clipPath>"
@@ -82,6 +82,11 @@ def stacked(drawings: list[Drawing]) -> str:
     )
 
 
+def _safe(words: str) -> str:
+    """Return a text for XML, which has no way to hold control characters and halves of surrogate pairs."""
+    return html.escape("".join(each if each.isprintable() else "\ufffd" for each in words))
+
+
 def _points(points: tuple[tuple[float, float], ...]) -> str:
     return " ".join(f"{across:.2f},{down:.2f}" for across, down in points)
 
@@ -93,7 +98,7 @@ def _text(item: Text, colour: str) -> str:
     )
     words = ""
     for piece, raised in item.pieces:
-        safe = html.escape(piece)
+        safe = _safe(piece)
         words += (
             f"<tspan dy='-{0.42 * item.size:.1f}' font-size='{0.75 * item.size:.3g}'>{safe}</tspan>" if raised else safe
         )

@@ -21,7 +21,10 @@ PIECE = 1 << 20
 
 
 class FileRejected(Rejected):
-    """A file that cannot be read."""
+    """A file that cannot be read; what could move a terminal's cursor is left out of its name."""
+
+    def __init__(self, says: str) -> None:
+        super().__init__("".join(each if each.isprintable() else "\ufffd" for each in says))
 
 
 def read(path: Path, *, at_most: int) -> bytes:

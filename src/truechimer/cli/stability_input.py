@@ -23,7 +23,10 @@ TIME_UNITS = ("s", "ms", "us", "ns", "min", "h", "d", "mjd", "jd", "none")
 
 
 class StabilityInputRejected(Rejected):
-    """Arguments or a file that cannot be used."""
+    """Arguments or a file that cannot be used; what could move a terminal's cursor is left out of their words."""
+
+    def __init__(self, says: str) -> None:
+        super().__init__("".join(each if each.isprintable() else "\ufffd" for each in says))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class RecordFile:
 
 def short_name(file: RecordFile) -> str:
     """Return a name for a picture: the clocks where there are any, else the file's without its folder."""
-    return file.series or Path(file.path).name
+    return file.series or Path(file.name).name
 
 
 def positive(text: str) -> float:
@@ -112,10 +115,11 @@ def opened(path: Path, options: argparse.Namespace) -> list[RecordFile]:
 
 
 def _series(
-    path: Path, data: bytes, options: argparse.Namespace, pair: tuple[str, str] | None, channel: str | None
+    given: Path, data: bytes, options: argparse.Namespace, pair: tuple[str, str] | None, channel: str | None
 ) -> RecordFile:
     from truechimer.formats import phase_record
 
+    path = phase_record.printable(str(given))
     try:
         record, findings = phase_record.read(
             data,
@@ -127,7 +131,7 @@ def _series(
             gaps=options.gaps,
         )
     except phase_record.RecordRejected as error:
-        place = f"{path}:{error.line}" if error.line is not None else str(path)
+        place = f"{path}:{error.line}" if error.line is not None else path
         words = str(error) if error.line is None else str(error).partition(": ")[2]
         raise StabilityInputRejected(f"{place}: {words}") from None
     if options.nominal is not None:
@@ -149,7 +153,7 @@ def _series(
     for finding in findings:
         if finding.rule == "kind" and options.data is not None:
             continue
-        print(f"{finding.at(str(path))} [{finding.rule}]", file=sys.stderr)
+        print(f"{finding.at(path)} [{finding.rule}]", file=sys.stderr)
     if options.tau0 and record.tau0_s and abs(options.tau0 - record.tau0_s) > TAU0_AGREES * record.tau0_s:
         print(
             f"{path}: tau0 in doubt: {options.tau0:.9g} s was given, and the file says {record.tau0_s:.9g} s; "
@@ -158,8 +162,8 @@ def _series(
         )
     series = f"{pair[0]} - {pair[1]}" if pair else channel or ""
     several = len(options.pair or options.channel or ()) > 1 or "all" in (options.pair or ())
-    name = f"{path} {series}" if several else str(path)
-    file = RecordFile(name, record, tau0_s, kind, str(path), series)
+    name = phase_record.printable(f"{path} {series}") if several else path
+    file = RecordFile(name, record, tau0_s, kind, str(given), phase_record.printable(series))
     _suspect(file, zeros=options.zeros_are_gaps)
     return file
 

@@ -97,7 +97,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--plot", type=Path, metavar="OUT", help="draw it: a file ending in .svg, .html or .png")
     parser.add_argument(
         "--show",
-        default="sigma",
         metavar="LIST",
         help=f"what --plot draws, separated by commas: {', '.join(PICTURES)} (default: sigma)",
     )
@@ -139,7 +138,9 @@ def _check(options: argparse.Namespace) -> None:
         raise StabilityInputRejected(f"there is no statistic {unknown[0]!r}; choose from {', '.join(DEVIATIONS)}")
     options.names = list(dict.fromkeys(options.names))
     options.masks = _masks(options)
-    options.show = options.show.split(",")
+    if options.plot is None and (options.show or options.window):
+        raise StabilityInputRejected("--show and --window say what is drawn: give --plot OUT too")
+    options.show = (options.show or "sigma").split(",")
     if any(word not in PICTURES for word in options.show):
         raise StabilityInputRejected(f"--show takes {', '.join(PICTURES)}, separated by commas")
     if options.taus not in {"octave", "decade", "all"}:

@@ -14,7 +14,7 @@ from truechimer.formats import packed_text, phase_columns, phase_devices, phase_
 from truechimer.formats.finding import Finding
 from truechimer.formats.phase_columns import UNITS
 from truechimer.formats.phase_grid import TIME_UNITS
-from truechimer.formats.phase_rows import Floats, Ints, RecordRejected, Rows, content_of
+from truechimer.formats.phase_rows import Floats, Ints, RecordRejected, Rows, content_of, printable
 
 __all__ = [
     "TIME_UNITS",
@@ -23,6 +23,7 @@ __all__ = [
     "RecordRejected",
     "fractional",
     "pairs",
+    "printable",
     "read",
     "scaled",
     "without_zeros",
@@ -84,9 +85,9 @@ def read(
     with np.errstate(over="ignore"):
         rows.values = rows.values / (rows.sign * rows.per_second)
     values, numbers, tau0_s, first = phase_grid.on_a_grid(rows, time_unit=time_unit, gaps=gaps)
-    took_for = f"{rows.took_for}, {packed}" if packed else rows.took_for
+    took_for = printable(f"{rows.took_for}, {packed}" if packed else rows.took_for)
     has_times = rows.times is not None and time_unit != "none"
-    record = PhaseRecord(values, rows.data, tau0_s, took_for, numbers, first, rows.tau0_from, has_times)
+    record = PhaseRecord(values, rows.data, tau0_s, took_for, numbers, first, printable(rows.tau0_from), has_times)
     return record, tuple(rows.findings)
 
 

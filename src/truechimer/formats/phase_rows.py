@@ -31,10 +31,16 @@ SAMPLE = 200
 """Lines that decide what separates columns and decimals."""
 
 
+def printable(text: str) -> str:
+    """Return a text with U+FFFD for whatever could move a terminal's cursor or break a document."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else "\ufffd" for each in text)
+
+
 class RecordRejected(Rejected):
     """A file that no series can be read from; `line` counts from 1."""
 
     def __init__(self, says: str, *, line: int | None = None) -> None:
+        says = printable(says)
         super().__init__(says if line is None else f"line {line}: {says}")
         self.line = line
 
