@@ -68,6 +68,20 @@ def test_thirty_five_series_differ_in_colour_or_shape() -> None:
     assert len({(Mark((0, 0), k).colour, Mark((0, 0), k).shape) for k in range(35)}) == len(SERIES) * len(SHAPES) == 35
 
 
+def test_a_curve_of_very_many_averaging_times_is_a_line_with_a_band() -> None:
+    x = 1e-9 * power_law(0, 3000, np.random.default_rng(4))
+    curve = stability.tdev(x, 1.0, "all", alpha=0)
+    limit = masks.Mask("m", "tdev", (masks.Segment(1.0, 1000.0, float(np.max(curve.value[::7])) * 0.999),), "test")
+    found = NamedCurve("a", curve, (masks.judge(curve, limit),))
+    (drawn,) = stability_plot.sigma_tau([found], [limit])
+    items = drawn.drawing().items
+    assert len(items) < 1000 < curve.tau_s.size + 100
+    marks = [item for item in items if isinstance(item, Mark) and item.clipped]
+    assert 5 < len(marks) < 12
+    assert any(mark.crossed for mark in marks)
+    assert max(len(item.points) for item in items if hasattr(item, "opacity") and item.clipped) > 500
+
+
 def test_long_names_lose_their_middle() -> None:
     name = "a clock with a name that no legend has room for, number 7.txt"
     short = shortened(name, room=200.0, size=12.0)

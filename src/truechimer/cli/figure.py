@@ -192,6 +192,18 @@ class Figure:
         if name is not None:
             self._legend.append(_Entry(name, mark=Mark((0.0, 0.0), number), colour=colour))
 
+    def band(self, xs: Sequence[float], lows: Sequence[float], highs: Sequence[float], *, number: int) -> None:
+        """Shade what lies between two curves in the colour of a series, where both are there."""
+        run: list[tuple[Point, Point]] = []
+        for x, low, high in [*zip(xs, lows, highs, strict=True), (math.nan, math.nan, math.nan)]:
+            if self.x.holds(x) and self.y.holds(low) and self.y.holds(high):
+                run.append((self._at(x, low), self._at(x, high)))
+                continue
+            if len(run) > 1:
+                corners = (*(low for low, _ in run), *(high for _, high in reversed(run)))
+                self._items.append(Area(corners, series_colour(number), 0.25, clipped=True))
+            run = []
+
     def area_above(self, xs: Sequence[float], ys: Sequence[float], *, name: str, number: int) -> None:
         """Shade what lies above a limit, draw the limit with the dashes of its number and name it in the legend."""
         dash = DASHES[number % len(DASHES)]

@@ -44,6 +44,8 @@ WORDS = {
 ERRORS = frozenset({"mtie", "tierms"})
 PREFIXES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"), (1e-12, "ps"), (1e-15, "fs"))
 MOST_VERDICTS = 4
+MOST_MARKS = 150
+"""Curves of more averaging times are drawn as lines with a band."""
 
 
 class PlotRejected(Rejected):
@@ -125,12 +127,37 @@ def _sigma_tau(here: list[NamedCurve], masks: "list[Mask]", words: str) -> Figur
         for verdict in each.verdicts:
             limit = verdict.mask.limit(curve.tau_s)
             over |= np.isfinite(limit) & (curve.value > limit)
+        if len(curve) > MOST_MARKS:
+            _as_band(figure, each, over, number=number, name=shown)
+            continue
         figure.line(curve.tau_s.tolist(), curve.value.tolist(), number=number, width=0.8)
         bars = list(zip(curve.lower.tolist(), curve.upper.tolist(), strict=True))
         figure.points(
             *(curve.tau_s.tolist(), curve.value.tolist()), bars=bars, number=number, crossed=over.tolist(), name=shown
         )
     return figure
+
+
+def _as_band(figure: Figure, each: NamedCurve, over: Any, *, number: int, name: str | None) -> None:
+    """Draw a curve of very many averaging times as a line with a band, and few marks: also where it breaks a limit most."""
+    curve = each.curve
+    spread = np.unique(np.searchsorted(curve.tau_s, np.geomspace(curve.tau_s[0], curve.tau_s[-1], COLUMNS)))
+    worst = [
+        int(np.argmin(np.abs(curve.tau_s - verdict.worst_tau_s))) for verdict in each.verdicts if verdict.met is False
+    ]
+    kept = np.union1d(spread[spread < len(curve)], np.array(worst, dtype=np.int64))
+    taus, values, lower, upper = (
+        array[kept].tolist() for array in (curve.tau_s, curve.value, curve.lower, curve.upper)
+    )
+    figure.band(taus, lower, upper, number=number)
+    figure.line(taus, values, number=number, width=1.3)
+    # A mark in every half decade tells series apart where there is no colour.
+    decades = float(np.log10(curve.tau_s[-1] / curve.tau_s[0]))
+    apart = np.searchsorted(curve.tau_s, np.geomspace(curve.tau_s[0], curve.tau_s[-1], 2 + int(2 * decades)))
+    marked = np.union1d(np.minimum(apart, len(curve) - 1), np.array(worst, dtype=np.int64))
+    nothing = [(math.nan, math.nan)] * marked.size
+    at = (curve.tau_s[marked].tolist(), curve.value[marked].tolist())
+    figure.points(*at, bars=nothing, number=number, crossed=over[marked].tolist(), name=name)
 
 
 def _series_name(each: NamedCurve, *, several_files: bool, several_statistics: bool) -> str:
@@ -143,7 +170,8 @@ def _series_name(each: NamedCurve, *, several_files: bool, several_statistics: b
 def _bars(here: list[NamedCurve]) -> str:
     """Say what the bars are."""
     levels = {each.curve.ci for each in here if each.curve.ci is not None and np.isfinite(each.curve.lower).any()}
-    return f"bars: {', '.join(f'{100 * level:g} %' for level in sorted(levels))} intervals" if levels else ""
+    what = "band" if any(len(each.curve) > MOST_MARKS for each in here) else "bars"
+    return f"{what}: {', '.join(f'{100 * level:g} %' for level in sorted(levels))} intervals" if levels else ""
 
 
 def _verdict(verdict: "Verdict") -> str:

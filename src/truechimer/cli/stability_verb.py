@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ COSTLY = frozenset({"mtotdev", "ttotdev", "htotdev", "theo1", "theobr", "theoh"}
 BIASED = frozenset({"totdev", "mtotdev", "ttotdev", "htotdev", "theo1"})
 WITHOUT_INTERVAL = frozenset({"mtie", "tierms"})
 MASK_BYTES = 1 << 20
+SLOW_WITHOUT_CODE = 3_000
+"""Above, it is said that the package for machine code is missing."""
 SLOW_FROM = 30_000
 """With `--dev all`, longer records leave out the costly statistics, and say so."""
 
@@ -181,6 +184,11 @@ def _compute(file: RecordFile, options: argparse.Namespace, pool: ThreadPoolExec
     for mask in options.masks:
         if mask.statistic not in names:
             names = [*names, mask.statistic]
+    if not COSTLY.isdisjoint(names) and file.record.values.size > SLOW_WITHOUT_CODE and find_spec("numba") is None:
+        print(
+            f"{file.name}: without machine code the totals and Theo1 take many times as long: install truechimer[fast]",
+            file=sys.stderr,
+        )
     curves = {}
     for name in names:
         arguments: dict[str, Any] = {"data": file.data, "detrend": options.detrend}
