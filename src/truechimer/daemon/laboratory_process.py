@@ -399,12 +399,13 @@ class Laboratory:
         """
         self.ending.set()
         self.manager.stopping()
+        self._machine_code.stop()
         with ExitStack() as ends:
+            ends.callback(self._machine_code.end)  # may wait for one kernel: everybody else is gone by then
             ends.callback(self.started.release)
             ends.callback(self.started.store.close)
             ends.callback(self._end_records)
             ends.callback(self._standing.close)
-            ends.callback(self._machine_code.end)
             for door in self.doors:
                 ends.callback(door_processes.end_door, door)
             if self._control is not None:

@@ -41,9 +41,13 @@ class MachineCode:
             self._thread = threading.Thread(target=self._go_over, name="machine-code", daemon=True)
             self._thread.start()
 
-    def end(self) -> None:
-        """Stop going over."""
+    def stop(self) -> None:
+        """Begin no other kernel."""
         self._ending.set()
+
+    def end(self) -> None:
+        """Stop, and wait for the kernel that is being compiled."""
+        self.stop()
         if self._thread is not None:
             self._thread.join(ENDS_WITHIN_S)
 
