@@ -119,7 +119,7 @@ def sample(lines: Lines) -> Sample:
             most, likeliest = float(part.weight.sum()), top
     variances = np.concatenate([each.variances for each in parts])
     weight = np.concatenate([each.weight for each in parts])
-    kept = weight > 1e-9 * weight.max()
+    kept = weight > 0.0  # however little: every noise has a limit
     return Sample(variances[kept], weight[kept] / weight[kept].sum(), likeliest)
 
 

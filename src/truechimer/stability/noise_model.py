@@ -221,8 +221,6 @@ def _level(kind: int, agreeing: Sample, square: float, tau0_s: float, ci: float)
         if one == kind:
             more = agreeing.variances[:, kind] > part * agreeing.variances[:, beside]
             sure = min(sure, float(agreeing.weight[more].sum()))
-    if not here.any():
-        return Level(NAMES[kind], math.nan, 0.0, 0.0, determined=False, present=0.0)
     variances = np.zeros((int(here.sum()), KINDS))
     variances[:, kind] = agreeing.variances[here, kind] * square
     value = level_of(variances, tau0_s)[:, kind]

@@ -11,12 +11,14 @@ import numpy as np
 from truechimer.stability.curve import Floats
 
 CELLS = 64
+NOTHING = 1e-12
+"""Weights below this part of the largest change no interval."""
 _ROOT2 = math.sqrt(2.0)
 
 
 def interval_of(variances: Floats, weight: Floats, ci: float) -> float:
     """Return r with P(|error| <= r) = ci, in the unit of the root of `variances` (n,)."""
-    positive = variances > 0.0
+    positive = (variances > 0.0) & (weight > NOTHING * np.max(weight))
     if not positive.any():
         return 0.0
     sigma, share = _grouped(np.sqrt(variances[positive]), weight[positive] / weight[positive].sum())
