@@ -403,11 +403,12 @@ class Laboratory:
         with ExitStack() as ends:
             ends.callback(self._machine_code.end)  # may wait for one kernel: everybody else is gone by then
             ends.callback(self.started.release)
+            # last of all: until then they answer from the last page, and the next start is near
+            for door in self.doors:
+                ends.callback(door_processes.end_door, door)
             ends.callback(self.started.store.close)
             ends.callback(self._end_records)
             ends.callback(self._standing.close)
-            for door in self.doors:
-                ends.callback(door_processes.end_door, door)
             if self._control is not None:
                 ends.callback(self._control.close)
             threads = [feed for feed in self.feeds if feed.is_alive()]
