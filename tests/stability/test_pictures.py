@@ -116,6 +116,9 @@ def test_phases_are_shown_in_a_unit_that_fits_and_less_an_offset_that_would_hide
     assert "time / d" in texts(one)
     shifted = [Trace("a", X + 1.0, 1.0), Trace("b", X, 1.0)]
     assert "each less its first value" in texts(stability_plot.over_time(shifted, kind="phase").drawing())
+    both = stability_plot.over_time(shifted, kind="phase").drawing()
+    shapes = [item.shape for item in both.items if isinstance(item, Mark) and item.clipped]
+    assert shapes == ["circle"] * 6 + ["square"] * 6
     frequency = stability_plot.over_time([Trace("a", np.diff(X), 1.0)], kind="frequency").drawing()
     assert any(words.startswith("fractional frequency / 10") for words in texts(frequency))
 

@@ -44,6 +44,8 @@ WORDS = {
 ERRORS = frozenset({"mtie", "tierms"})
 PREFIXES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"), (1e-12, "ps"), (1e-15, "fs"))
 MOST_VERDICTS = 4
+MARKS_OVER_TIME = 6
+"""On each of several series over time: they tell lines apart where there is no colour."""
 MOST_MARKS = 150
 """Curves of more averaging times are drawn as lines with a band."""
 
@@ -139,7 +141,7 @@ def _sigma_tau(here: list[NamedCurve], masks: "list[Mask]", words: str) -> Figur
 
 
 def _as_band(figure: Figure, each: NamedCurve, over: Any, *, number: int, name: str | None) -> None:
-    """Draw a curve of very many averaging times as a line with a band, and few marks: also where it breaks a limit most."""
+    """Draw a curve of very many averaging times as a line with a band and few marks, also where it breaks a limit most."""
     curve = each.curve
     spread = np.unique(np.searchsorted(curve.tau_s, np.geomspace(curve.tau_s[0], curve.tau_s[-1], COLUMNS)))
     worst = [
@@ -214,8 +216,12 @@ def over_time(traces: list[Trace], *, kind: str) -> Figure:
         (*single, *((note,) if note else ())),
     )
     for number, ((name, _, _), time, y) in enumerate(zip(drawn, times, ys, strict=True)):
-        shown = name if len(drawn) > 1 else None
-        figure.line(time.tolist(), (y / scale).tolist(), number=number, width=1.0, name=shown)
+        figure.line(time.tolist(), (y / scale).tolist(), number=number, width=1.0)
+        if len(drawn) > 1:
+            at = np.unique(np.linspace(0.0, y.size - 1.0, MARKS_OVER_TIME + 2).astype(int)[1:-1])
+            bars, none = [(math.nan, math.nan)] * at.size, [False] * at.size
+            marks = (time[at].tolist(), (y[at] / scale).tolist())
+            figure.points(*marks, bars=bars, number=number, crossed=none, name=name)
     return figure
 
 
