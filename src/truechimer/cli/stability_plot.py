@@ -141,7 +141,7 @@ def _sigma_tau(here: list[NamedCurve], masks: "list[Mask]", words: str) -> Figur
 
 
 def _as_band(figure: Figure, each: NamedCurve, over: Any, *, number: int, name: str | None) -> None:
-    """Draw a curve of very many averaging times as a line with a band and few marks, also where it breaks a limit most."""
+    """Draw a curve of very many averaging times as a line with a band and few marks, one where it breaks a limit."""
     curve = each.curve
     spread = np.unique(np.searchsorted(curve.tau_s, np.geomspace(curve.tau_s[0], curve.tau_s[-1], COLUMNS)))
     worst = [
