@@ -2,7 +2,7 @@
 
     PYTHONPATH=src python builders/build_stability_differences.py [--peers PEERS/bin/python]
 
-Snippets that import allantools run with the Python of `--peers`, an environment of its own that has allantools and NumPy
+Snippets that import allantools run with the Python of `--peers`, an environment of its own with allantools and NumPy
 (allantools is no requirement of ours); without it their output stays as it is. A test runs all others and compares.
 """
 
