@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from truechimer.stability import chi_square
+from truechimer import stability
+from truechimer.stability import chi_square, noise_lag1
 from truechimer.stability.catalogue import STATISTICS
 from truechimer.stability.confidence import interval, points
 from truechimer.stability.degrees import Degrees
+from truechimer.stability.series import make_series
 
 from . import forms, literal
+from .records import power_law
 
 ALPHAS = (2, 1, 0, -1, -2)
 SIMPLE = ("adev", "oadev", "mdev", "hdev", "ohdev", "pdev")
@@ -88,3 +91,53 @@ def test_of_a_plain_chi_square_the_points_are_its_quantiles() -> None:
 def test_of_a_value_of_zero_and_of_unknown_degrees_there_is_no_interval() -> None:
     lower, upper = interval(np.array([0.0, 1.0]), np.array([5.0, np.nan]), np.array([0.04, np.nan]), 0.683)
     assert np.isnan([*lower, *upper]).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["adev", "oadev", "mdev", "ohdev", "pdev", "totdev", "mtotdev", "htotdev", "theo1", "theoh"]
+)
+def test_an_interval_holds_its_value_whatever_is_asked_for(name: str) -> None:
+    rng = np.random.default_rng(3)
+    for n in (8, 12, 20, 31):
+        x = np.cumsum(rng.standard_normal(n))
+        for alpha in (2, 1, 0.5, 0, -1, -2, -3, None):
+            for edf_from in ("exact", "sp1065"):
+                for ci in (0.683, 0.999):
+                    curve = getattr(stability, name)(x, 1.0, "all", alpha=alpha, edf_from=edf_from, ci=ci)
+                    known = np.isfinite(curve.noise)
+                    assert np.all(np.isfinite(curve.upper[known]))
+                    assert np.all(curve.lower[known] < curve.value[known])
+                    assert np.all(curve.value[known] < curve.upper[known])
+
+
+def test_the_result_says_where_noise_and_degrees_come_from() -> None:
+    x = np.cumsum(np.random.default_rng(1).standard_normal(400))
+    lag1 = stability.oadev(x, 1.0, [1, 100], noise_from="lag1", edf_from="sp1065")
+    assert (lag1.noise_from, lag1.edf_from) == ("lag1", "sp1065")
+    assert lag1.noise[0] == 0.0
+    assert lag1.as_json()["noise_from"] == "lag1"
+    plain = stability.oadev(x, 1.0, [1])
+    assert (plain.noise_from, plain.edf_from) == ("spectrum", "exact")
+    assert stability.pdev(x, 1.0, [2], edf_from="sp1065").edf_from == "exact"  # the handbook has no PDEV
+    assert (stability.mtie(x, 1.0, [2]).noise_from, stability.mtie(x, 1.0, [2]).edf_from) == ("", "")
+    for wrong in ({"noise_from": "ear"}, {"edf_from": "stable32"}):
+        with pytest.raises(stability.StabilityMisuse, match="is one of"):
+            stability.oadev(x, 1.0, **wrong)
+
+
+@pytest.mark.parametrize("alpha", ALPHAS)
+def test_the_lag_1_autocorrelation_names_the_noise_at_the_shortest_time(alpha: int) -> None:
+    rng = np.random.default_rng(20 + alpha)
+    series = [make_series(power_law(alpha, 1000, rng), 1.0) for _ in range(60)]
+    right = np.mean([noise_lag1.identify(each, np.array([1])) == alpha for each in series])
+    assert right >= 0.95
+
+
+def test_the_ratio_b1_is_that_of_the_handbook() -> None:
+    """NIST SP 1065 section 5.5.3: N/2 for random-walk FM, 1 for white FM, (N + 1)/(1.5 N) for PM."""
+    for n in (5, 20):
+        assert noise_lag1.b1(n, 1) == pytest.approx(n / 2)
+        assert noise_lag1.b1(n, -1) == pytest.approx(1.0)
+        assert noise_lag1.b1(n, -2) == pytest.approx((n + 1) / (1.5 * n))
+        assert noise_lag1.b1(n, 0) == pytest.approx(n * np.log(n) / (2 * (n - 1) * np.log(2)))

@@ -108,6 +108,53 @@ def test_theo1_and_pdev_of_the_large_set() -> None:
     assert all(agrees(value, printed) for value, printed in zip(parabolic.value, PDEV_31, strict=True))
 
 
+# Stable32 on PHASE.DAT, which is the same set summed up (allantools tests/phasedat; five digits).
+STABLE32_31 = {
+    "mtotdev": (
+        (1, 2, 4, 8, 16, 32, 64, 128, 256),
+        (
+            "2.0664e-1",
+            "1.4337e-1",
+            "9.4613e-2",
+            "6.5721e-2",
+            "3.7135e-2",
+            "2.9114e-2",
+            "2.3606e-2",
+            "1.6668e-2",
+            "5.9607e-3",
+        ),
+    ),
+    "htotdev": (  # bias-corrected up to m = 64
+        (1, 2, 4, 8, 16, 32, 64, 128, 256),
+        (
+            "2.9439e-1",
+            "2.0297e-1",
+            "1.4252e-1",
+            "1.0822e-1",
+            "6.5265e-2",
+            "4.4644e-2",
+            "3.3576e-2",
+            "2.8790e-2",
+            "1.4773e-2",
+        ),
+    ),
+    "theo1": (
+        (10, 20, 40, 100, 202, 400, 998),
+        ("1.0757e-1", "7.2762e-2", "4.8652e-2", "3.1789e-2", "2.4120e-2", "1.4321e-2", "5.0234e-3"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STABLE32_31)
+def test_stable32s_octaves_of_the_large_set(name: str) -> None:
+    factors, printed = STABLE32_31[name]
+    raw = getattr(stability, name)(sp1065_frequency(), 1.0, factors, data="frequency", ci=None).value
+    if name == "htotdev":
+        flat = stability.htotdev(sp1065_frequency(), 1.0, factors, data="frequency", ci=None, alpha=0, bias="sp1065")
+        raw = np.where(flat.m <= 64, flat.value, raw)
+    assert_table(raw, np.array([float(each) for each in printed]))
+
+
 def test_the_generator_of_the_large_set_is_the_published_one() -> None:
     numbers = np.round(sp1065_frequency() * 2147483647).astype(int)
     assert numbers[:4].tolist() == [1234567890, 395529916, 1209410747, 633705974]
