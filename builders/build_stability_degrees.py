@@ -8,8 +8,11 @@ a squared value in power-law noise say its degrees and its skewness. Takes half 
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small matrices: threads only wait for each other
 
 import numpy as np
 
