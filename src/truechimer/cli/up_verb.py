@@ -39,6 +39,8 @@ def main(argv: list[str]) -> int:
         ends.callback(notify.close)
         early = _early(options, clocks)
         ends.callback(early.close)
+        if early.control is not None:
+            _register(early.folder, early.name, ends)
         checked = _check(options, early)
         if checked.lab is None:
             print(f"{options.lab}: nothing was started", file=sys.stderr)
@@ -144,13 +146,18 @@ def _run(laboratory: "Laboratory", options: argparse.Namespace, ends: ExitStack)
     laboratory.open_doors(allow_simulated=options.insecure_serve_simulated_time)
     for door in laboratory.doors:
         _say(f"{door.listener.protocol.value} {door.where}")
-    try:
-        ends.enter_context(registry.register(started.folder, os.getpid(), started.config.name))
-    except registry.RegistryRejected as error:
-        _say(str(error))
+    _register(started.folder, started.config.name, ends)
     laboratory.manager.ready()
     laboratory.run(for_s=options.for_s)
     return 0
+
+
+def _register(folder: Path, name: str, ends: ExitStack) -> None:
+    """Let the verbs find this laboratory where nobody names it; again is harmless."""
+    try:
+        ends.enter_context(registry.register(folder, os.getpid(), name))
+    except registry.RegistryRejected as error:
+        _say(str(error))
 
 
 def _closed_doors(lab: LabFile) -> str:

@@ -31,9 +31,11 @@ STARTING = "the laboratory is starting: this is the time of its last page, whose
 @dataclass(slots=True)
 class Early:
     """What serves already: `doors` that were begun (none where the doors of a killed laboratory still run), and the
-    control socket. `hold`: the folder is this process's, where it was taken.
+    control socket. `hold`: the folder, of the laboratory of this `name`, is this process's, where it was taken.
     """
 
+    folder: Path = Path()
+    name: str = ""
     hold: Hold | None = None
     doors: dict[Listener, Door] = field(default_factory=dict)
     control: "ControlSocket | None" = None
@@ -54,7 +56,7 @@ def open_early(lab: LabFile, folder: Path, clocks: HostClocks, *, observe: bool,
     such page, where another laboratory has the folder, and where the run only watches. Never raises `Rejected`: what
     is wrong is said by whoever comes after, in its place.
     """
-    early = Early()
+    early = Early(folder, lab.lab.name)
     if observe or not (folder / "run" / "clock.page").is_file():
         return early
     with Gate() as gate:
