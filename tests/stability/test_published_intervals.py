@@ -71,7 +71,7 @@ MTOT_PHASE_DAT = (
 
 def test_stable32s_intervals_of_the_modified_total_deviation() -> None:
     """Below m = 16 its degrees are MDEV's. From there on they are 1.3304 T/tau - 1.8906, read off these rows, where SP
-    1065 table 8 has 1.10 and 1.20 (docs/guide/stability-differences.md, 12).
+    1065 table 8 has 1.10 and 1.20 (docs/guide/stability-differences.md, 13).
     """
     for m, lower, value, upper in MTOT_PHASE_DAT:
         edf = degrees_published.of_mtotdev(0, m, 1001).edf if m < 16 else 1.3304 * 1001 / m - 1.8906

@@ -239,7 +239,7 @@ def test_stable32s_bias_corrected_tables(file: str, name: str) -> None:
 
 @pytest.mark.shared_data
 def test_stable32s_table_of_theo1_for_flicker_pm_has_one_bias_for_all_times() -> None:
-    """SP 1065 table 5 has a + b/m^c: 0.55 at m = 10 and 0.24 at m = 1000 (stability-differences.md, 17)."""
+    """SP 1065 table 5 has a + b/m^c: 0.55 at m = 10 and 0.24 at m = 1000 (stability-differences.md, 18)."""
     table = stable32("phasedat/phase_dat_theo1.txt")
     raw = stability.theo1(phase_dat(), 1.0, table[:, 0].astype(int), ci=None)
     assert set(table[:, 3]) == {1.0}
