@@ -159,7 +159,7 @@ def test_kills_at_any_moment_of_a_start_leave_no_door_behind_that_the_next_start
         running.kill()
         served = ask_door(port)  # the door outlives it
         assert served is not None
-        for _ in range(8):
+        for _ in range(6):
             again = Up(tmp_path, start(tmp_path))
             time.sleep(rng.uniform(0.0, 0.9))
             if rng.random() < 0.5:

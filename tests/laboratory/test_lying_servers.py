@@ -324,3 +324,18 @@ def test_no_minority_of_liars_of_any_kind_puts_a_page_outside_its_bound() -> Non
 def test_no_minority_of_liars_of_any_kind_puts_a_page_outside_its_bound_at_length() -> None:
     for seed in range(1_000, 1_600):
         judge_any_scene(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("silent_since_s", [206.0, 215.0])
+def test_a_rate_that_wide_liars_bent_is_inside_the_bound_where_everybody_falls_silent(silent_since_s: float) -> None:
+    """What agrees with everybody cannot be named. It may bend the learned rate, and the bound must know."""
+
+    def dragged(second: float) -> float:
+        return (min(second, 160.0) - 60.0) * 2e-4 if 60.0 <= second < 200.0 else 0.0
+
+    liar = Server(dragged, states_s=0.03, answers=lambda second: second < silent_since_s)
+    good = Server(answers=lambda second: second < silent_since_s)
+    scene = Scene((good, good, liar, liar, liar)).run(round(silent_since_s) + 150)
+    assert is_true(scene)
+    assert scene.last.service is HOLDOVER
