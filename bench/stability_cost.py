@@ -67,9 +67,14 @@ began = time.process_time()
 stream.extend(x)
 print((time.process_time() - began) / len(x) / {factors})
 """
-MILLION = 1_000_000
 LINEAR = ("adev", "oadev", "mdev", "tdev", "hdev", "ohdev", "totdev", "pdev", "mtie", "tierms")
-SQUARE = {"theo1": ", [10, 1000]", "mtotdev": ", [1, 30]", "ttotdev": ", [1, 30]", "htotdev": ", [1, 30]"}
+MEMORY_OF = {
+    **dict.fromkeys(LINEAR, (1000000, "")),
+    "theo1": (300_000, ", [10, 1000]"),
+    **dict.fromkeys(("mtotdev", "ttotdev", "htotdev"), (300000, ", [1, 30]")),
+    "theobr": (30_000, ""),
+}
+"""Points, and averaging factors where all octaves would take minutes."""
 MACHINE_CODE = ("oadev", "mdev", "totdev", "pdev", "mtie", "theo1", "mtotdev", "htotdev", "theobr")
 
 
@@ -83,6 +88,7 @@ def asked(code: str, **environment: str) -> float:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--only", default="", help="statistics whose name holds this; the rest of --out is kept")
     parser.add_argument("--limits", action="store_true")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -90,16 +96,20 @@ def main() -> int:
     def median(code: str) -> float:
         return _short(statistics.median(asked(code) for _ in range(options.runs)))
 
-    told: dict = {
-        "note": "fresh processes; seconds of the processor, medians; memory in units of the input",
-        "import_s": {"after_numpy": median(IMPORT), "with_numpy": median(WHOLE_IMPORT), "limit": IMPORT_LIMIT_S},
-        "stream_us": {
+    told: dict = {"note": "fresh processes; seconds of the processor, medians; memory in units of the input"}
+    if options.only and options.out is not None and options.out.exists():
+        told = json.loads(options.out.read_text(encoding="utf-8"))
+    else:
+        told["import_s"] = {"after_numpy": median(IMPORT), "with_numpy": median(WHOLE_IMPORT), "limit": IMPORT_LIMIT_S}
+        told["stream_us"] = {
             f"{factors} factors": _short(1e6 * median(STREAM.format(factors=factors))) for factors in (1, 13)
-        },
-        "first_call": {},
-        "memory": {},
-    }
+        }
+        print(told, flush=True)
+    told.setdefault("first_call", {})
+    told.setdefault("memory", {})
     for name in MACHINE_CODE:
+        if options.only not in name:
+            continue
         load = FIRST.format(name=name, prelude="import truechimer.kernel")
         with tempfile.TemporaryDirectory() as folder:
             compiling = asked(load, XDG_CACHE_HOME=folder)
@@ -109,29 +119,16 @@ def main() -> int:
             "compiling": _short(compiling),
         }
         print(name, told["first_call"][name], flush=True)
-    for name in LINEAR:
+    for name, (n, factors) in MEMORY_OF.items():
+        if options.only not in name:
+            continue
         told["memory"][name] = {
-            "n": MILLION,
-            "values": _short(asked(MEMORY.format(name=name, n=MILLION, more=", ci=None"))),
-            "default": _short(asked(MEMORY.format(name=name, n=MILLION, more=""))),
+            "n": n,
+            "values": _short(asked(MEMORY.format(name=name, n=n, more=f"{factors}, ci=None"))),
+            "default": _short(asked(MEMORY.format(name=name, n=n, more=factors))),
             "limit": MEMORY_LIMIT,
         }
         print(name, told["memory"][name], flush=True)
-    for name, factors in SQUARE.items():
-        told["memory"][name] = {
-            "n": 300_000,
-            "values": _short(asked(MEMORY.format(name=name, n=300_000, more=f"{factors}, ci=None"))),
-            "default": _short(asked(MEMORY.format(name=name, n=300_000, more=factors))),
-            "limit": MEMORY_LIMIT,
-        }
-        print(name, told["memory"][name], flush=True)
-    told["memory"]["theobr"] = {
-        "n": 30_000,
-        "values": _short(asked(MEMORY.format(name="theobr", n=30_000, more=", ci=None"))),
-        "default": _short(asked(MEMORY.format(name="theobr", n=30_000, more=""))),
-        "limit": MEMORY_LIMIT,
-    }
-    print(json.dumps({key: told[key] for key in ("import_s", "stream_us")}))
     if options.out is not None:
         options.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     most = max(max(row["values"], row["default"]) for row in told["memory"].values())

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from truechimer.stability import arrays_long, arrays_theo
-from truechimer.stability.curve import Floats
+from truechimer.stability.curve import Floats, Ints
 from truechimer.stability.forms import Spread, compiled, spread_over
 from truechimer.stability.series import Series, two_sum, without_line
 from truechimer.stability.sums import NOTHING, Sum, runs_of
@@ -38,17 +38,17 @@ def theo1(series: Series, factors: list[int], spread: Spread) -> list[Sum]:
     singly = sum(max(most - m, 0) * m // 2 for m in factors)
     if singly <= ROWS_COST * most * most:
         return _in_parts("theo1_terms", stretches, factors, spread, span=(1, 0), cost=_half)
-    totals = dict.fromkeys(factors, NOTHING)
+    every = np.array(factors, dtype=np.int64)
+    totals, terms = np.zeros(every.size), np.zeros(every.size, dtype=np.int64)
     for x in stretches:
-        here = [m for m in factors if m < x.size]
-        for m, found in zip(here, _from_products(x, here, spread), strict=True):
-            totals[m] += found
-    return [totals[m] for m in factors]
+        here = int(np.searchsorted(every, x.size))  # factors ascend
+        if here:
+            totals[:here] += _from_products(x, every[:here], spread)
+            terms[:here] += x.size - every[:here]
+    return [Sum(total, count) for total, count in zip(totals.tolist(), terms.tolist(), strict=True)]
 
 
-def _from_products(x: Floats, factors: list[int], spread: Spread) -> list[Sum]:
-    if not factors:
-        return []
+def _from_products(x: Floats, factors: Ints, spread: Spread) -> Floats:
     if compiled():
         from truechimer.stability import loops_theo
 
@@ -56,18 +56,18 @@ def _from_products(x: Floats, factors: list[int], spread: Spread) -> list[Sum]:
     else:
         half = arrays_theo.theo1_half
 
-    def side(z: Floats) -> Floats:
-        found = np.empty((2, len(factors)))
-        half(z, np.array(factors, dtype=np.int64), found)
+    def side(step: int) -> Floats:
+        found = np.empty((2, factors.size))
+        half(np.ascontiguousarray(x[::step]), factors, found)
         return found
 
-    ahead, back = spread_over(spread, side, [x, x[::-1].copy()])
+    ahead, back = spread_over(spread, side, [1, -1])
     total, slip = two_sum(ahead[0], back[0])
     total = total + (slip + (ahead[1] + back[1]))
-    squares = float(x @ x)
-    doubtful = [m for m, value in zip(factors, total.tolist(), strict=True) if value < CANCELS * squares]
-    again = dict(zip(doubtful, _in_parts("theo1_terms", [x], doubtful, spread, span=(1, 0), cost=_half), strict=True))
-    return [again.get(m, Sum(value, x.size - m)) for m, value in zip(factors, total.tolist(), strict=True)]
+    doubtful = np.flatnonzero(total < CANCELS * float(x @ x))
+    again = _in_parts("theo1_terms", [x], factors[doubtful].tolist(), spread, span=(1, 0), cost=_half)
+    total[doubtful] = [each.total for each in again]
+    return np.asarray(total)
 
 
 def _half(m: int) -> int:

@@ -41,16 +41,22 @@ def two_product(a: float, b: float) -> tuple[float, float]:
 
 
 @kernel
-def _add_row(z: Floats, halves: Floats, j: int, sums: Floats) -> None:
+def _add_row(z: Floats, j: int, sums: Floats) -> None:
     """Add z(j) z(j + l) to F(l), `sums` (2, lags), for every lag that the record has from j on."""
     count = min(sums.shape[1], z.size - j)
-    high, low = halves[0, j : j + count], halves[1, j : j + count]
     top, rest = sums[0, :count], sums[1, :count]
     other = z[j : j + count]
-    a, a_high, a_low = z[j], halves[0, j], halves[1, j]
+    a = z[j]
+    wide = SPLIT * a
+    a_high = wide - (wide - a)
+    a_low = a - a_high
     for k in range(count):
-        product = a * other[k]
-        lost = ((a_high * high[k] - product) + a_high * low[k] + a_low * high[k]) + a_low * low[k]
+        b = other[k]
+        spread = SPLIT * b
+        high = spread - (spread - b)
+        low = b - high
+        product = a * b
+        lost = ((a_high * high - product) + a_high * low + a_low * high) + a_low * low
         before = top[k]
         total = before + product
         part = total - before
@@ -63,12 +69,8 @@ def theo1_half(z: Floats, factors: Ints, found: Floats) -> None:
     """Write H(z) at each of the even `factors` (n_factors,), ascending, into `found` (2, n_factors): value and rest."""
     size = z.size
     longest = factors[factors.size - 1]
-    halves = np.empty((2, size))
     squares = np.zeros((2, size + 1))
     for j in range(size):
-        wide = SPLIT * z[j]
-        halves[0, j] = wide - (wide - z[j])
-        halves[1, j] = z[j] - halves[0, j]
         product, lost = two_product(z[j], z[j])
         squares[0, j + 1], slip = two_sum(squares[0, j], product)
         squares[1, j + 1] = squares[1, j] + (slip + lost)
@@ -76,7 +78,7 @@ def theo1_half(z: Floats, factors: Ints, found: Floats) -> None:
     found[:] = 0.0
     coming = factors.size - 1  # the factor whose n comes next: the longest has the least
     for n in range(1, size):
-        _add_row(z, halves, n - 1, sums)
+        _add_row(z, n - 1, sums)
         if coming >= 0 and n == size - factors[coming]:
             _all_of_factor(squares, sums, n, factors[coming], found[:, coming])
             coming -= 1
@@ -85,7 +87,7 @@ def theo1_half(z: Floats, factors: Ints, found: Floats) -> None:
             if m < 2 * n:
                 break
             _weighted(1.0 / n, -2.0 * sums[0, m - 2 * n], -2.0 * sums[1, m - 2 * n], found[:, c])
-    _add_row(z, halves, size - 1, sums)
+    _add_row(z, size - 1, sums)
     for c in range(factors.size):
         m = factors[c]
         for k in range(1, m // 2 + 1):

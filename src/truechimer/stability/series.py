@@ -19,6 +19,9 @@ from truechimer.stability.curve import Floats, SeriesRejected, StabilityMisuse
 LARGEST = 1e100
 """Squares of differences of larger values, summed, could leave the range of a double."""
 
+BLOCK = 1 << 14
+"""Phases that are worked on at once where every step makes an array."""
+
 DETREND_DEGREES = {"none": -1, "offset": 0, "linear": 1, "quadratic": 2}
 
 
@@ -160,16 +163,20 @@ def without_line(x_s: Floats) -> Floats:
     times index is exact, and both subtractions carry their rounding errors. NaN stays NaN. Statistics that a straight
     line cannot change are computed from this.
     """
-    there = np.flatnonzero(np.isfinite(x_s))
-    if there.size < 2:
+    there = np.isfinite(x_s)
+    first, last = int(np.argmax(there)), int(x_s.size - 1 - np.argmax(there[::-1]))
+    if not there[first] or first == last:
         return x_s
-    first, last = int(there[0]), int(there[-1])
     bits = 52 - int(x_s.size).bit_length()
     slope = _cut((float(x_s[last]) - float(x_s[first])) / (last - first), bits)
-    line = slope * np.arange(-first, x_s.size - first, dtype=np.float64)
-    hi, lost = two_sum(x_s, -line)
-    out, more = two_sum(hi, -float(x_s[first]))
-    return out + (lost + more)
+    reduced = np.empty(x_s.size)
+    for start in range(0, x_s.size, BLOCK):
+        stop = min(start + BLOCK, x_s.size)
+        line = slope * np.arange(start - first, stop - first, dtype=np.float64)
+        hi, lost = two_sum(x_s[start:stop], -line)
+        out, more = two_sum(hi, -float(x_s[first]))
+        reduced[start:stop] = out + (lost + more)
+    return reduced
 
 
 def _cut(value: float, bits: int) -> float:

@@ -170,17 +170,21 @@ def _bias_ratio(series: Series, approximation: str, spread: Spread | None) -> fl
     every = np.arange(count)
     if approximation and count > THINNED:
         every = np.unique(np.round(np.linspace(0, count - 1, THINNED)).astype(np.int64))
-    theo = _theo1_at_all(series, (12 + 4 * every).tolist(), spread or map)
-    allan = [
-        root(sums.second_differences(series, m, overlapping=True), 2.0, m * series.tau0_s)
-        for m in (9 + 3 * every).tolist()
-    ]
-    ratios = [
-        (one.value / other.value) ** 2
-        for one, other in zip(allan, theo, strict=True)
-        if one.terms and other.terms and other.value > 0.0
-    ]
-    return float(np.mean(ratios)) if ratios else math.nan
+    theo = (
+        _mean_squares(long_sums.theo1(series, (12 + 4 * every).tolist(), spread or map)) / 0.75 / (12 + 4 * every) ** 2
+    )
+    allan = np.empty(every.size)
+    for i, m in enumerate((9 + 3 * every).tolist()):
+        found = sums.second_differences(series, m, overlapping=True)
+        allan[i] = found.total / found.terms / 2.0 / m**2 if found.terms else math.nan
+    there = theo > 0.0
+    ratios = allan[there] / theo[there]
+    ratios = ratios[np.isfinite(ratios)]
+    return float(np.mean(ratios)) if ratios.size else math.nan
+
+
+def _mean_squares(found: list[sums.Sum]) -> Floats:
+    return np.array([each.total / each.terms if each.terms else math.nan for each in found])
 
 
 def _scaled(curve: StabilityCurve, factor: float, name: str, approximation: str) -> StabilityCurve:
