@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-KEPT = Path(__file__).resolve().parents[2] / "docs" / "measured" / "stability_coverage.json"
+MEASURED = Path(__file__).resolve().parents[2] / "docs" / "measured"
+KEPT = MEASURED / "stability_coverage.json"
 
 
 def test_the_kept_coverage_is_what_the_guide_claims() -> None:
@@ -18,3 +19,22 @@ def test_the_kept_coverage_is_what_the_guide_claims() -> None:
     assert all(0.62 <= rate <= 0.75 for rate in rates.values())
     named = [rate for cells in body["noise_named_right"].values() for rate in cells.values()]
     assert min(named) >= 0.95
+
+
+def test_the_kept_speed_is_above_its_bars_on_one_thread_and_beside_c() -> None:
+    cases = json.loads((MEASURED / "stability_speed.json").read_text(encoding="utf-8"))["cases"]
+    assert len(cases) == 27
+    assert {name for name, case in cases.items() if case["ratio"] < case["bar"]} == set()
+    assert {name for name, case in cases.items() if case["ratio_by_clock"] < case["bar"]} == set()
+    assert {name for name, case in cases.items() if case.get("to_c", 0.0) > 1.2} == set()
+    for case in cases.values():
+        assert min(len(times) for times in case["processor_s"].values()) >= 5
+        assert case["processor_s"].keys() == case["clock_s"].keys() >= {"ours", "theirs"}
+
+
+def test_the_kept_cost_is_within_its_limits() -> None:
+    body = json.loads((MEASURED / "stability_cost.json").read_text(encoding="utf-8"))
+    assert body["import_s"]["with_numpy"] <= body["import_s"]["limit"] == 0.3
+    assert len(body["memory"]) == 15
+    for row in body["memory"].values():
+        assert max(row["values"], row["default"]) <= row["limit"] == 10.0
