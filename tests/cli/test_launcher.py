@@ -104,6 +104,7 @@ def test_the_first_run_sets_up_and_says_so_and_later_runs_only_run(checkout: Che
 
     again = checkout.run("--version")
     assert again.stderr == ""
+    assert "MiB to download (fast), once" in checkout.run("stability", "a.txt", "--plot", "a.svg").stderr
     assert "once" not in checkout.run("stability", "a.txt", "--plot", "a.svg").stderr
     assert "MiB to download (plot), once" in checkout.run("stability", "a.txt", "--plot", "a.png").stderr
     assert checkout.has("tcplot")
