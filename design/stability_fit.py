@@ -1,6 +1,7 @@
 """How often the intervals of the noise fit and of the holdover prediction hold the truth, and how far levels are off.
 
     PYTHONPATH=src python design/stability_fit.py                     measure, and keep docs/measured/stability_fit.json
+    PYTHONPATH=src python design/stability_fit.py --mixes 2,7 --trials 300    measure some mixtures again, keep the rest
     PYTHONPATH=src python design/stability_fit.py --add real,peer     keep these two beside what was measured before
 
 Method. Records of known noise are made by a generator that shares nothing with the fit: a Gaussian line spectrum with
@@ -60,7 +61,7 @@ MIXES = {
     "all five": (3, 2, 1, 0.2, 0.05),
 }
 DRIFT_PER_STEP = 1e-3
-PEER_MIXES = ("white FM", "flicker FM", "white PM, white FM, random-walk FM", "white FM, random-walk FM")
+PEER_MIXES = ("white FM", "flicker FM", "white PM, white FM, random-walk FM")
 BOOTSTRAP = 40
 SHARED = ROOT.parent / "shared" / "data"
 SCALE = 1e-9
@@ -231,14 +232,15 @@ def main() -> int:
             told |= {"real_records": real()} if word == "real" else {"beside_ntpstats": peer(options.peer_trials)}
             options.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
         return 0
-    told: dict = {"trials": options.trials, "phases": options.phases, "level": LEVEL}
-    told |= {table: {} for table in TABLES} | {"summary": {}}
+    told: dict = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {}
+    told |= {"phases": options.phases, "level": LEVEL}
+    told = {table: {} for table in (*TABLES, "summary")} | told
     for k in map(int, options.mixes.split(",")):
         name, levels = list(MIXES.items())[k]
         row = measure(levels, options.phases, options.trials, k)
         for table in TABLES:
             told[table][name] = row[table]
-        told["summary"][name] = {key: value for key, value in row.items() if key not in TABLES}
+        told["summary"][name] = {"trials": options.trials} | {k: v for k, v in row.items() if k not in TABLES}
         print(name, json.dumps(row), flush=True)
         options.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     return 0
