@@ -1,6 +1,9 @@
 """Holdover prediction: its error against theory and against a literal sum, its interval against what came."""
 
+import importlib.util
 import math
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from truechimer.stability.noise_components import NAMES, autocovariance
 from .test_noise_fit import of
 
 KINDS = range(5)
+DESIGN = Path(__file__).resolve().parents[2] / "design" / "stability_fit.py"
 
 
 def known(**levels: float) -> stability.NoiseModel:
@@ -155,3 +159,35 @@ def test_intervals_of_fit_and_prediction_hold_the_truth_as_often_as_they_say() -
         assert len(held) >= least
         assert abs(np.mean(held) - 0.683) < 3.0 * math.sqrt(0.683 * 0.317 / len(held))
     assert np.mean(limits) > 0.93
+
+
+@pytest.mark.acceptance
+@pytest.mark.shared_data
+def test_real_records_went_where_they_were_predicted_to() -> None:
+    """Windows of PHASE.DAT, a caesium clock and TAI - TA(PTB); they overlap, so the bar is wide."""
+    rows = _design().real()
+    assert len(rows) == 3
+    rates = [rate for row in rows.values() for key, rate in row.items() if key.startswith("coverage")]
+    assert len(rates) == 10
+    assert 0.60 <= np.mean(rates) <= 0.76
+    assert all(0.5 <= rate <= 0.9 for rate in rates)
+
+
+@pytest.mark.acceptance
+@pytest.mark.parametrize("mix", range(5))
+def test_intervals_of_single_noises_hold_at_length(mix: int) -> None:
+    design = _design()
+    name, levels = list(design.MIXES.items())[mix]
+    row = design.measure(levels, 1000, 400, 100 + mix)
+    assert all(0.61 <= rate <= 0.76 for rate in row["coverage"].values()), (name, row)
+    assert all(0.61 <= row["holdover_coverage"][horizon] <= 0.76 for horizon in ("1 s", "10 s", "100 s")), (name, row)
+    assert row["limits_held"] >= 0.95
+
+
+def _design() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("stability_fit", DESIGN)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

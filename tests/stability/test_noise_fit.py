@@ -182,6 +182,7 @@ def test_a_record_that_power_laws_do_not_describe_is_called_so() -> None:
     assert misfit.ratio > 10.0
 
 
+@pytest.mark.shared_data
 def test_phase_dat_is_the_white_fm_that_it_was_made_of() -> None:
     """Uniform random frequencies between 0 and 1: sigma is 1/sqrt(12)."""
     model = stability.fit_noise(phase_dat(), 1.0)
@@ -190,6 +191,7 @@ def test_phase_dat_is_the_white_fm_that_it_was_made_of() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.shared_data
 def test_a_caesium_clock_and_its_counter_have_the_noise_that_is_known_of_them() -> None:
     """The data sheet says 1.2e-11 at 1 s at most for the tube; the counter resolves some 1e-10 s."""
     whole, thinned = stability.fit_noise(caesium(), 1.0), stability.fit_noise(caesium()[::100], 100.0)
