@@ -15,6 +15,7 @@ from truechimer.stability.noise_components import NAMES, autocovariance
 from .test_noise_fit import of
 
 KINDS = range(5)
+NEAR = ("1 s", "10 s", "100 s")
 DESIGN = Path(__file__).resolve().parents[2] / "design" / "stability_fit.py"
 
 
@@ -176,11 +177,12 @@ def test_real_records_went_where_they_were_predicted_to() -> None:
 @pytest.mark.acceptance
 @pytest.mark.parametrize("mix", range(5))
 def test_intervals_of_single_noises_hold_at_length(mix: int) -> None:
+    """The bar is 64 to 73 %; of 400 trials one sigma is 2.3 %, so rates are held to two of them beyond it."""
     design = _design()
     name, levels = list(design.MIXES.items())[mix]
     row = design.measure(levels, 1000, 400, 100 + mix)
-    assert all(0.61 <= rate <= 0.76 for rate in row["coverage"].values()), (name, row)
-    assert all(0.61 <= row["holdover_coverage"][horizon] <= 0.76 for horizon in ("1 s", "10 s", "100 s")), (name, row)
+    assert all(0.594 <= rate <= 0.776 for rate in row["coverage"].values()), (name, row)
+    assert all(0.594 <= row["holdover_coverage"][horizon] <= 0.776 for horizon in NEAR), (name, row)
     assert row["limits_held"] >= 0.95
 
 
