@@ -1,0 +1,502 @@
+# mypy: allow-untyped-defs, allow-untyped-calls
+"""Detection: the fold that tests every clock against the others, epoch by epoch, over windows of one epoch to 60 days.
+
+It makes no scale: an algorithm gives weight to the clocks that are `IN` and to no others. It reads clocks minus pivot
+and keeps a reference of its own, so that a scale that a bad clock has moved cannot vouch for that clock. A phase step
+is seen at its epoch, a change of frequency or a slow drift in the window in which it stands out (`detection_judge`);
+a clock that is out is still predicted, and returns after a time of good conduct. Of a clock that changed its rate every
+window that holds the change is forgotten, and the others are judged again without it.
+
+Law of the file: only + - * / and sqrt in a written order, so that a replay is equal to the last bit.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from truechimer.kernel import kernel
+from truechimer.scale.detection_judge import judge
+from truechimer.scale.detection_noise import (
+    DRIFT_MEMORY_S,
+    DRIFT_PATIENCE_S,
+    drift_variance,
+    learn,
+    memory_of,
+    phase_variance,
+    rate_variance,
+)
+from truechimer.scale.detection_state import DAY_S, DetectionParameters, DetectionState, Judgement
+
+Floats = NDArray[np.float64]
+
+STEP_PROOF_S = 21_600.0
+"""Good conduct asked of a clock after a phase step: its rate is known."""
+SHORTEST_RATE_PROOF_S, LONGEST_RATE_PROOF_S = 3.0 * DAY_S, 20.0 * DAY_S
+DISPUTED_S = 2.0 * DAY_S
+"""Two against one: without a better witness in this time, the two are believed."""
+DIVIDED_S = 5.0 * DAY_S
+LONGEST_MEMORY_SAMPLES = 1_000.0
+LEAST_SAMPLES = 48
+"""Epochs before a clock's own noise is known well enough to convict it."""
+CLIP2 = 12.0
+"""Squared deviations count up to this many times what was expected: a fault does not teach that it is normal."""
+
+ABSENT, LEARNING, IN, SUSPECT, OUT_STEP, OUT_RATE, OBSERVER, DISPUTED, DIVIDED, ALIKE = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
+
+
+@kernel
+def _widened(h, age, m):
+    """Return the threshold for a variance that was learned in `age` s: Student's distribution to first order."""
+    n = max(2.0 * age / m, 4.0)
+    return h * (1.0 + (h * h + 1.0) / (4.0 * n))
+
+
+@kernel
+def _taught(expected, sample, count, independent):
+    """Return the variance to test with: the model's, or more where the window itself has shown more."""
+    n = min(independent, 1.0 * count)
+    return max(expected, (10.0 * expected + n * sample) / (10.0 + n))
+
+
+@kernel
+def _forget(i, epoch_ns, since_ns, good_ns, ring_x, drift_too):
+    """Begin clock i's rate anew."""
+    since_ns[i] = epoch_ns
+    good_ns[i] = epoch_ns
+    for w in range(ring_x.shape[0]):
+        for s in range(ring_x.shape[1]):
+            ring_x[w, s, i] = np.nan
+
+
+@kernel
+def _advance(  # noqa: PLR0917
+    epoch_ns,
+    due,
+    x_ip,
+    u2,
+    windows,
+    sigmas,
+    rate_sigmas,
+    prior,
+    worth,
+    floor_q1,
+    eligible,
+    interval,
+    probation,
+    before_ns,
+    x,
+    last_ns,
+    y,
+    drift,
+    first_ns,
+    since_ns,
+    good_ns,
+    status,
+    jump,
+    strikes,
+    noise,
+    memory,
+    sample,
+    count,
+    rate_sample,
+    rate_count,
+    likeness,
+    likeness_count,
+    ring_ns,
+    ring_x,
+    ring_y,
+    residual,
+    moved_y,
+    moved_over,
+    began,
+    floor,
+):
+    """Carry the state one epoch on, in place; return whether a majority was missing."""
+    n = x_ip.shape[0]
+    n_windows = windows.shape[0]
+    divided = False
+    d = np.full(n, np.nan)
+    v = np.full(n, np.inf)
+    z = np.full(n, np.nan)
+    h = np.full(n, sigmas[0])
+    verdict = np.zeros(n, np.int64)
+    kept = np.zeros(n, np.bool_)
+    voter = np.zeros(n, np.bool_)
+    accused = np.zeros(n, np.bool_)
+    nobody = np.zeros(n, np.bool_)
+    u_drift2 = np.zeros(n)
+    # one epoch: where should each clock be?
+    for i in range(n):
+        if status[i] == 0:
+            continue
+        learned = max((last_ns[i] - since_ns[i]) / 1e9, 0.0)
+        u_drift2[i] = drift_variance(noise[i], memory[i], learned)
+        dt = (epoch_ns - last_ns[i]) / 1e9
+        if not np.isfinite(x_ip[i]) or dt <= 0.0:
+            continue
+        d[i] = x_ip[i] - (x[i] + (y[i] + 0.5 * drift[i] * dt) * dt)
+        voter[i] = eligible[i] and (status[i] == 2 or (status[i] == 1 and before_ns == first_ns[i]))
+        if learned > 0.0:
+            expected = phase_variance(noise[i], memory[i], dt, learned, u_drift2[i])
+            expected += 2.0 * max(u2[i] - noise[i, 0], 0.0)
+            if dt < 1.5 * interval:
+                expected = _taught(expected, sample[i, 0], count[i, 0], 200.0)
+            v[i] = expected
+            h[i] = _widened(sigmas[0], (epoch_ns - first_ns[i]) / 1e9, dt)
+            if count[i, 0] < LEAST_SAMPLES:
+                h[i] = 1e9
+        elif status[i] != 0:
+            # a rate of which nothing is known yet: it may be anything that its kind allows
+            v[i] = np.inf
+    middle, judges = judge(d, v, voter, nobody, h, z, verdict, kept)
+    if judges == 0:
+        # nobody whose noise is known: the clocks that are there carry the reference on
+        total = 0.0
+        middle = 0.0
+        for i in range(n):
+            if np.isfinite(d[i]) and (voter[i] or not voter.any()):
+                middle += d[i]
+                total += 1.0
+        if total == 0.0:
+            for i in range(n):
+                if np.isfinite(x_ip[i]) and status[i] == 0:
+                    middle += x_ip[i]
+                    total += 1.0
+        if total == 0.0:
+            return divided
+        middle /= total
+    for i in range(n):
+        if verdict[i] == 4:
+            divided = True
+    if not due:
+        # between scale steps: who is off is seen, nothing is carried on
+        for i in range(n):
+            if np.isfinite(d[i]):
+                residual[i] = d[i] - middle
+            if status[i] == 2 and verdict[i] != 0 and verdict[i] != 4:
+                status[i] = 3
+                jump[i] = d[i] - middle
+        return divided
+    scale2 = 0.0
+    for i in range(n):
+        if kept[i] and v[i] < np.inf:
+            scale2 += 1.0 / v[i]
+    for i in range(n):
+        if not np.isfinite(x_ip[i]):
+            continue
+        now = x_ip[i] - middle
+        if status[i] == 0:
+            x[i], last_ns[i], first_ns[i] = now, epoch_ns, epoch_ns
+            since_ns[i], good_ns[i] = epoch_ns, epoch_ns
+            began[i] = True
+            status[i] = 6 if not eligible[i] else (2 if before_ns == 0 else 1)
+            continue
+        if not np.isfinite(d[i]):
+            continue
+        residual[i] = d[i] - middle
+        dt = (epoch_ns - last_ns[i]) / 1e9
+        off = np.isfinite(z[i]) and abs(z[i]) > h[i]
+        if status[i] == 2 and verdict[i] != 0 and verdict[i] != 4:
+            if verdict[i] == 3:
+                divided = True
+            status[i] = 3
+            jump[i] = residual[i]
+            good_ns[i] = epoch_ns
+            # its anchor stays: the next epoch tells a glitch from a step
+            continue
+        if status[i] == 3:
+            if not off:
+                status[i] = 2
+            else:
+                extra = residual[i] - jump[i]
+                strikes[i] += 1
+                good_ns[i] = epoch_ns
+                if extra * extra <= 16.0 * v[i]:
+                    # a new level and the old rate: every past moves with it
+                    status[i] = 4
+                    shift = 0.5 * (residual[i] + jump[i])
+                    x[i] += shift
+                    for w in range(n_windows):
+                        for s in range(ring_x.shape[1]):
+                            ring_x[w, s, i] += shift
+                else:
+                    status[i] = 5
+                    x[i], last_ns[i] = now, epoch_ns
+                    moved_y[i], moved_over[i] = extra / interval, dt
+                    _forget(i, epoch_ns, since_ns, good_ns, ring_x, False)
+                    began[i] = True
+                    continue
+        elif off and status[i] != 2 and status[i] != 6 and status[i] != 7:
+            good_ns[i] = epoch_ns
+            if status[i] == 4 or status[i] == 5:
+                status[i] = 5
+                x[i], last_ns[i] = now, epoch_ns
+                _forget(i, epoch_ns, since_ns, good_ns, ring_x, False)
+                began[i] = True
+                continue
+        # what this epoch teaches
+        outside = status[i] == 1 or status[i] == 5 or status[i] == 6
+        own = 1.0 / v[i] if kept[i] else 0.0
+        if (kept[i] or outside) and dt < 1.5 * interval and np.isfinite(z[i]) and scale2 > own:
+            rest = 1.0 / (scale2 - own)
+            ratio = min(z[i] * z[i], CLIP2)
+            count[i, 0] += 1
+            gain = max(2.0 / (count[i, 0] + 1.0), 1.0 / LONGEST_MEMORY_SAMPLES)
+            model = phase_variance(noise[i], memory[i], interval, 1e18, 0.0)
+            here = phase_variance(noise[i], memory[i], dt, max((last_ns[i] - since_ns[i]) / 1e9, 1.0), u_drift2[i])
+            sample[i, 0] += min(gain, 1.0) * (ratio * v[i] * (model / here) - sample[i, 0])
+            like = min(ratio * (v[i] + rest) / rest, 16.0)
+            likeness_count[i] += 1
+            gain = max(2.0 / (likeness_count[i] + 1.0), 1.0 / 300.0)
+            likeness[i] += min(gain, 1.0) * (like - likeness[i])
+        # carry on
+        f = (now - x[i]) / dt + 0.5 * drift[i] * dt
+        learned = (epoch_ns - since_ns[i]) / 1e9
+        share = dt / max(min(memory[i] + dt, learned), dt)
+        ahead = y[i] + drift[i] * dt
+        change = share * (f - ahead)
+        y[i] = ahead + change
+        aged = learned - 2.0 * memory[i]
+        if aged > 0.0:
+            # the mean slope of the rate; `change` is what it moved by beyond the drift known so far
+            drift[i] += change / (min(aged, DRIFT_MEMORY_S) + DRIFT_PATIENCE_S)
+        x[i], last_ns[i] = now, epoch_ns
+    # windows
+    for w in range(n_windows):
+        m = windows[w]
+        if m < 1.2 * interval:
+            continue
+        slot_ns = np.int64(m * 1e9) // ring_ns.shape[1]
+        if before_ns != 0 and epoch_ns // slot_ns == before_ns // slot_ns:
+            continue
+        place = -1
+        apart = 0.0
+        oldest = 0
+        for s in range(ring_ns.shape[1]):
+            if ring_ns[w, s] < ring_ns[w, oldest]:
+                oldest = s
+            if ring_ns[w, s] == 0:
+                continue
+            age = (epoch_ns - ring_ns[w, s]) / 1e9
+            if age < 0.7 * m or age > 1.7 * m:
+                continue
+            if place < 0 or abs(age - m) < apart:
+                place, apart = s, abs(age - m)
+        if place >= 0:
+            age = (epoch_ns - ring_ns[w, place]) / 1e9
+            for kind in range(2):
+                if kind == 1 and rate_sigmas[w + 1] <= 0.0:
+                    continue
+                ready = 0
+                for i in range(n):
+                    d[i], v[i], voter[i], accused[i] = np.nan, np.inf, False, False
+                    if last_ns[i] != epoch_ns or not np.isfinite(ring_x[w, place, i]) or status[i] == 0:
+                        continue
+                    learned = (ring_ns[w, place] - since_ns[i]) / 1e9
+                    if learned <= 0.0:
+                        continue
+                    if kind == 0:
+                        d[i] = x[i] - ring_x[w, place, i] - (ring_y[w, place, i] + 0.5 * drift[i] * age) * age
+                        v[i] = phase_variance(noise[i], memory[i], age, learned, u_drift2[i])
+                        v[i] = _taught(
+                            v[i], sample[i, w + 1] * (age / m), count[i, w + 1], (epoch_ns - first_ns[i]) / 1e9 / m
+                        )
+                    else:
+                        if memory[i] > 0.5 * m:
+                            continue
+                        d[i] = y[i] - ring_y[w, place, i] - drift[i] * age
+                        v[i] = rate_variance(noise[i], memory[i], age, learned, u_drift2[i])
+                        v[i] *= max(1.0, (10.0 + rate_count[i, w + 1] * rate_sample[i, w + 1])
+                                    / (10.0 + rate_count[i, w + 1]))
+                    h[i] = _widened(
+                        sigmas[w + 1] if kind == 0 else rate_sigmas[w + 1], (epoch_ns - first_ns[i]) / 1e9, m
+                    )
+                    voter[i] = eligible[i] and status[i] == 2
+                    accused[i] = status[i] == 7
+                    if (epoch_ns - first_ns[i]) / 1e9 < 4.0 * m:
+                        h[i] = 1e9
+                    else:
+                        ready += 1
+                middle, judges = judge(d, v, voter, accused, h, z, verdict, kept)
+                if judges < 1:
+                    continue
+                total = 0.0
+                for i in range(n):
+                    if kept[i]:
+                        total += 1.0 / v[i]
+                        if kind == 0 and m <= DAY_S:
+                            floor[i] = max(floor[i], h[i] * np.sqrt(v[i])) if h[i] < 1e8 else floor[i]
+                for i in range(n):
+                    if not np.isfinite(z[i]):
+                        continue
+                    outside = status[i] == 1 or status[i] == 5 or status[i] == 6
+                    if (kept[i] and total > 1.0 / v[i]) or outside:
+                        ratio = min(z[i] * z[i], CLIP2)
+                        if kind == 0:
+                            count[i, w + 1] += 1
+                            gain = max(2.0 / (count[i, w + 1] + 1.0), 1.0 / LONGEST_MEMORY_SAMPLES)
+                            model = phase_variance(noise[i], memory[i], m, 1e18, 0.0)
+                            here = phase_variance(
+                                noise[i], memory[i], age, (ring_ns[w, place] - since_ns[i]) / 1e9, u_drift2[i]
+                            )
+                            sample[i, w + 1] += min(gain, 1.0) * (ratio * v[i] * (model / here) - sample[i, w + 1])
+                        else:
+                            rate_count[i, w + 1] += 1
+                            gain = max(2.0 / (rate_count[i, w + 1] + 1.0), 1.0 / LONGEST_MEMORY_SAMPLES)
+                            rate_sample[i, w + 1] += min(gain, 1.0) * (ratio - rate_sample[i, w + 1])
+                    if verdict[i] == 4:
+                        divided = True
+                    elif verdict[i] == 1 or verdict[i] == 2 and status[i] == 2:
+                        gone = d[i] - middle
+                        moved_y[i] = gone / age if kind == 0 else gone
+                        moved_over[i] = age
+                        if verdict[i] == 2:
+                            # its pasts stay, so that longer windows may still clear it
+                            status[i], good_ns[i] = 7, epoch_ns
+                        else:
+                            status[i] = 5
+                            strikes[i] += 1
+                            _forget(i, epoch_ns, since_ns, good_ns, ring_x, True)
+                            began[i] = True
+                    elif verdict[i] == 3:
+                        # the others contradict the majority of its class
+                        divided = True
+                        peers = 0
+                        for j in range(n):
+                            if kept[j] and v[j] <= 4.0 * v[i]:
+                                peers += 1
+                        for j in range(n):
+                            if kept[j] and v[j] <= 4.0 * v[i] and status[j] == 2:
+                                status[j] = 5 if peers == 1 else 8
+                                strikes[j] += 1
+                                moved_y[j], moved_over[j] = (d[j] - d[i]) / (age if kind == 0 else 1.0), age
+                                _forget(j, epoch_ns, since_ns, good_ns, ring_x, True)
+                                began[j] = True
+                        if peers > 1:
+                            status[i], good_ns[i] = 8, epoch_ns
+                        else:
+                            status[i] = 2
+                    elif not kept[i] and np.isfinite(z[i]) and abs(z[i]) > h[i] and 4 <= status[i] <= 9:
+                        if status[i] == 4 or status[i] == 5:
+                            status[i] = 5
+                            _forget(i, epoch_ns, since_ns, good_ns, ring_x, True)
+                            began[i] = True
+        ring_ns[w, oldest] = epoch_ns
+        for i in range(n):
+            seen = last_ns[i] == epoch_ns and status[i] != 0 and status[i] != 3
+            ring_x[w, oldest, i] = x[i] if seen else np.nan
+            ring_y[w, oldest, i] = y[i]
+    # who returns, and what the windows have taught of the noise
+    for i in range(n):
+        if status[i] == 0 or last_ns[i] != epoch_ns:
+            continue
+        good = (epoch_ns - good_ns[i]) / 1e9
+        again = 1.0
+        for _ in range(min(strikes[i], 4) - 1):
+            again *= 2.0
+        if status[i] == 1:
+            wanted = probation
+        elif status[i] == 4:
+            wanted = max(STEP_PROOF_S * again, 6.0 * interval)
+        elif status[i] == 5:
+            wanted = min(max(3.0 * memory[i], SHORTEST_RATE_PROOF_S), LONGEST_RATE_PROOF_S) * again
+        elif status[i] == 8:
+            wanted = DIVIDED_S
+        elif status[i] == 7:
+            if good >= DISPUTED_S:
+                status[i] = 5
+                strikes[i] += 1
+                _forget(i, epoch_ns, since_ns, good_ns, ring_x, True)
+                began[i] = True
+            continue
+        else:
+            continue
+        if good >= wanted:
+            status[i] = 2
+            good_ns[i] = epoch_ns
+    slot_ns = np.int64(DAY_S * 1e9) // 4
+    for i in range(n):
+        if status[i] == 0 or last_ns[i] != epoch_ns:
+            continue
+        age = (epoch_ns - first_ns[i]) / 1e9
+        # often while it is young, then four times a day
+        if age > 3.0 * DAY_S and epoch_ns // slot_ns == before_ns // slot_ns:
+            continue
+        if count[i, 0] >= 4:
+            learn(noise[i], prior[i], worth[i], memory[i], windows, interval, sample[i], count[i], age, 1e-34)
+            memory[i] = memory_of(noise[i, 0], noise[i, 1], noise[i, 3], 2.0 * interval)
+    for i in range(n):
+        if status[i] == 8:
+            divided = True
+    return divided
+
+
+NAMES = (
+    "x_s", "last_ns", "y", "drift", "first_ns", "since_ns", "good_ns", "status", "jump_s", "strikes", "noise",
+    "memory_s", "sample_s2", "count", "rate_sample", "rate_count", "likeness", "likeness_count", "ring_ns", "ring_x",
+    "ring_y",
+)  # fmt: skip
+
+
+def step(
+    state: DetectionState,
+    constants: DetectionParameters,
+    *,
+    epoch_tai_ns: int,
+    x_clock_minus_pivot_s: Floats,
+    u2_s2: Floats,
+    due: bool = True,
+) -> tuple[DetectionState, Judgement]:
+    """Take one epoch in. `due` False: an epoch between scale steps; who is off is seen, nothing else is learned.
+
+    `x_clock_minus_pivot_s`, `u2_s2`: seconds and s^2, NaN where a clock gave no reading. The state is not changed; a
+    new one is returned.
+    """
+    arrays = [getattr(state, name).copy() for name in NAMES]
+    return _step(state, constants, arrays, epoch_tai_ns, x_clock_minus_pivot_s, u2_s2, due=due)
+
+
+def _step(
+    state: DetectionState,
+    constants: DetectionParameters,
+    arrays: list[NDArray[np.generic]],
+    epoch_ns: int,
+    x_ip: Floats,
+    u2: Floats,
+    *,
+    due: bool,
+) -> tuple[DetectionState, Judgement]:
+    n = len(x_ip)
+    residual, moved_y, moved_over = np.full(n, np.nan), np.zeros(n), np.zeros(n)
+    began, floor = np.zeros(n, np.bool_), np.zeros(n)
+    divided = _advance(
+        epoch_ns,
+        due,
+        x_ip,
+        u2,
+        constants.windows_s,
+        constants.sigmas,
+        constants.rate_sigmas,
+        constants.noise,
+        constants.worth,
+        constants.floor_q1,
+        constants.eligible,
+        constants.interval_s,
+        constants.probation_s,
+        state.epoch_ns,
+        *arrays,
+        residual,
+        moved_y,
+        moved_over,
+        began,
+        floor,
+    )
+    after = replace(
+        state,
+        epoch_ns=epoch_ns if due else state.epoch_ns,
+        divided_ns=epoch_ns if divided else state.divided_ns,
+        **dict(zip(NAMES, arrays, strict=True)),
+    )
+    status = after.status
+    return after, Judgement(status, residual, moved_y, moved_over, began, bool(divided), floor)
