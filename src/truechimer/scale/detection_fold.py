@@ -24,49 +24,54 @@ from truechimer.scale.detection_noise import (
     learn,
     memory_of,
     phase_variance,
-    rate_variance,
 )
 from truechimer.scale.detection_state import DAY_S, DetectionParameters, DetectionState, Judgement
+from truechimer.scale.detection_windows import (
+    CLIP2,
+    LEAST_SAMPLES,
+    LONGEST_MEMORY_SAMPLES,
+    NEVER,
+    is_learned_outside,
+    look_back,
+    open_dispute,
+    put_out,
+    taught,
+    widened,
+)
 
 Floats = NDArray[np.float64]
 
 STEP_PROOF_S = 21_600.0
 """Good conduct asked of a clock after a phase step: its rate is known."""
 SHORTEST_RATE_PROOF_S, LONGEST_RATE_PROOF_S = 3.0 * DAY_S, 20.0 * DAY_S
-DISPUTED_S = 2.0 * DAY_S
+DISPUTED_S = 20.0 * DAY_S
 """Two against one: without a better witness in this time, the two are believed."""
+UNDECIDED_S = 1.0 * DAY_S
+"""A dispute that is open for longer is said aloud."""
 DIVIDED_S = 5.0 * DAY_S
-LONGEST_MEMORY_SAMPLES = 1_000.0
-LEAST_SAMPLES = 48
-"""Epochs before a clock's own noise is known well enough to convict it."""
-CLIP2 = 12.0
-"""Squared deviations count up to this many times what was expected: a fault does not teach that it is normal."""
-
 ABSENT, LEARNING, IN, SUSPECT, OUT_STEP, OUT_RATE, OBSERVER, DISPUTED, DIVIDED, ALIKE = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
 
 
 @kernel
-def _widened(h, age, m):
-    """Return the threshold for a variance that was learned in `age` s: Student's distribution to first order."""
-    n = max(2.0 * age / m, 4.0)
-    return h * (1.0 + (h * h + 1.0) / (4.0 * n))
-
-
-@kernel
-def _taught(expected, sample, count, independent):
-    """Return the variance to test with: the model's, or more where the window itself has shown more."""
-    n = min(independent, 1.0 * count)
-    return max(expected, (10.0 * expected + n * sample) / (10.0 + n))
-
-
-@kernel
-def _forget(i, epoch_ns, since_ns, good_ns, ring_x, drift_too):
-    """Begin clock i's rate anew."""
-    since_ns[i] = epoch_ns
-    good_ns[i] = epoch_ns
-    for w in range(ring_x.shape[0]):
-        for s in range(ring_x.shape[1]):
-            ring_x[w, s, i] = np.nan
+def too_alike(status, good_ns, epoch_ns, likeness, likeness_count, noise, sample, floor_q1, count):
+    """Take the vote of a clock that no independent clock can be: it lies nearer to the others than their own noise
+    would let even a perfect clock lie, or is quieter over a day than any clock of its kind.
+    """
+    others = 0
+    for i in range(status.shape[0]):
+        if status[i] == 2:
+            others += 1
+    for i in range(status.shape[0]):
+        if likeness_count[i] < 100:
+            continue
+        n = 0.75 * min(1.0 * likeness_count[i], 300.0)
+        limit = max(1.0 - 5.0 * np.sqrt(2.0 / n), 0.2)
+        # the longest lag of which a day's samples are many: what the counter adds is in it, to the clock's favour
+        quiet = count[i, 4] >= 40 and sample[i, 4] < floor_q1[i] * DAY_S
+        if (status[i] == 2 and others >= 4 and likeness[i] < limit) or (status[i] == 2 and others >= 3 and quiet):
+            status[i], good_ns[i] = 9, epoch_ns
+        elif status[i] == 9 and likeness[i] > min(limit + 0.2, 0.8) and not quiet:
+            status[i], good_ns[i] = 2, epoch_ns
 
 
 @kernel
@@ -106,6 +111,9 @@ def _advance(  # noqa: PLR0917
     ring_ns,
     ring_x,
     ring_y,
+    dispute,
+    dispute_x,
+    dispute_y,
     residual,
     moved_y,
     moved_over,
@@ -124,7 +132,12 @@ def _advance(  # noqa: PLR0917
     kept = np.zeros(n, np.bool_)
     voter = np.zeros(n, np.bool_)
     accused = np.zeros(n, np.bool_)
-    nobody = np.zeros(n, np.bool_)
+    disputes = False
+    for i in range(n):
+        accused[i] = status[i] == 3
+        disputes = disputes or status[i] == 7
+    if not disputes:
+        dispute[0] = 0
     u_drift2 = np.zeros(n)
     # one epoch: where should each clock be?
     for i in range(n):
@@ -141,15 +154,12 @@ def _advance(  # noqa: PLR0917
             expected = phase_variance(noise[i], memory[i], dt, learned, u_drift2[i])
             expected += 2.0 * max(u2[i] - noise[i, 0], 0.0)
             if dt < 1.5 * interval:
-                expected = _taught(expected, sample[i, 0], count[i, 0], 200.0)
+                expected = taught(expected, sample[i, 0], count[i, 0], 200.0)
             v[i] = expected
-            h[i] = _widened(sigmas[0], (epoch_ns - first_ns[i]) / 1e9, dt)
+            h[i] = widened(sigmas[0], (epoch_ns - first_ns[i]) / 1e9, dt)
             if count[i, 0] < LEAST_SAMPLES:
-                h[i] = 1e9
-        elif status[i] != 0:
-            # a rate of which nothing is known yet: it may be anything that its kind allows
-            v[i] = np.inf
-    middle, judges = judge(d, v, voter, nobody, h, z, verdict, kept)
+                h[i] = NEVER
+    middle, judges = judge(d, v, voter, accused, h, z, verdict, kept)
     if judges == 0:
         # nobody whose noise is known: the clocks that are there carry the reference on
         total = 0.0
@@ -174,7 +184,7 @@ def _advance(  # noqa: PLR0917
         for i in range(n):
             if np.isfinite(d[i]):
                 residual[i] = d[i] - middle
-            if status[i] == 2 and verdict[i] != 0 and verdict[i] != 4:
+            if status[i] == 2 and (verdict[i] == 1 or verdict[i] == 2 or verdict[i] == 5):
                 status[i] = 3
                 jump[i] = d[i] - middle
         return divided
@@ -197,9 +207,9 @@ def _advance(  # noqa: PLR0917
         residual[i] = d[i] - middle
         dt = (epoch_ns - last_ns[i]) / 1e9
         off = np.isfinite(z[i]) and abs(z[i]) > h[i]
-        if status[i] == 2 and verdict[i] != 0 and verdict[i] != 4:
-            if verdict[i] == 3:
-                divided = True
+        if verdict[i] == 5:
+            divided = True
+        if status[i] == 2 and (verdict[i] == 1 or verdict[i] == 2 or verdict[i] == 5):
             status[i] = 3
             jump[i] = residual[i]
             good_ns[i] = epoch_ns
@@ -210,33 +220,34 @@ def _advance(  # noqa: PLR0917
                 status[i] = 2
             else:
                 extra = residual[i] - jump[i]
-                strikes[i] += 1
                 good_ns[i] = epoch_ns
                 if extra * extra <= 16.0 * v[i]:
                     # a new level and the old rate: every past moves with it
                     status[i] = 4
+                    strikes[i] += 1
                     shift = 0.5 * (residual[i] + jump[i])
                     x[i] += shift
                     for w in range(n_windows):
                         for s in range(ring_x.shape[1]):
                             ring_x[w, s, i] += shift
+                elif verdict[i] == 2:
+                    # two against one: its pasts stay, so that others may still clear it
+                    status[i] = 7
+                    moved_y[i], moved_over[i] = extra / interval, dt
+                    open_dispute(epoch_ns, interval, windows, ring_ns, ring_x, ring_y, dispute, dispute_x, dispute_y)
                 else:
-                    status[i] = 5
                     x[i], last_ns[i] = now, epoch_ns
                     moved_y[i], moved_over[i] = extra / interval, dt
-                    _forget(i, epoch_ns, since_ns, good_ns, ring_x, False)
-                    began[i] = True
+                    put_out(i, status, epoch_ns, since_ns, good_ns, strikes, ring_x, began, 5)
                     continue
         elif off and status[i] != 2 and status[i] != 6 and status[i] != 7:
             good_ns[i] = epoch_ns
             if status[i] == 4 or status[i] == 5:
-                status[i] = 5
                 x[i], last_ns[i] = now, epoch_ns
-                _forget(i, epoch_ns, since_ns, good_ns, ring_x, False)
-                began[i] = True
+                put_out(i, status, epoch_ns, since_ns, good_ns, strikes, ring_x, began, 5)
                 continue
         # what this epoch teaches
-        outside = status[i] == 1 or status[i] == 5 or status[i] == 6
+        outside = is_learned_outside(status[i])
         own = 1.0 / v[i] if kept[i] else 0.0
         if (kept[i] or outside) and dt < 1.5 * interval and np.isfinite(z[i]) and scale2 > own:
             rest = 1.0 / (scale2 - own)
@@ -262,131 +273,13 @@ def _advance(  # noqa: PLR0917
             # the mean slope of the rate; `change` is what it moved by beyond the drift known so far
             drift[i] += change / (min(aged, DRIFT_MEMORY_S) + DRIFT_PATIENCE_S)
         x[i], last_ns[i] = now, epoch_ns
-    # windows
-    for w in range(n_windows):
-        m = windows[w]
-        if m < 1.2 * interval:
-            continue
-        slot_ns = np.int64(m * 1e9) // ring_ns.shape[1]
-        if before_ns != 0 and epoch_ns // slot_ns == before_ns // slot_ns:
-            continue
-        place = -1
-        apart = 0.0
-        oldest = 0
-        for s in range(ring_ns.shape[1]):
-            if ring_ns[w, s] < ring_ns[w, oldest]:
-                oldest = s
-            if ring_ns[w, s] == 0:
-                continue
-            age = (epoch_ns - ring_ns[w, s]) / 1e9
-            if age < 0.7 * m or age > 1.7 * m:
-                continue
-            if place < 0 or abs(age - m) < apart:
-                place, apart = s, abs(age - m)
-        if place >= 0:
-            age = (epoch_ns - ring_ns[w, place]) / 1e9
-            for kind in range(2):
-                if kind == 1 and rate_sigmas[w + 1] <= 0.0:
-                    continue
-                ready = 0
-                for i in range(n):
-                    d[i], v[i], voter[i], accused[i] = np.nan, np.inf, False, False
-                    if last_ns[i] != epoch_ns or not np.isfinite(ring_x[w, place, i]) or status[i] == 0:
-                        continue
-                    learned = (ring_ns[w, place] - since_ns[i]) / 1e9
-                    if learned <= 0.0:
-                        continue
-                    if kind == 0:
-                        d[i] = x[i] - ring_x[w, place, i] - (ring_y[w, place, i] + 0.5 * drift[i] * age) * age
-                        v[i] = phase_variance(noise[i], memory[i], age, learned, u_drift2[i])
-                        v[i] = _taught(
-                            v[i], sample[i, w + 1] * (age / m), count[i, w + 1], (epoch_ns - first_ns[i]) / 1e9 / m
-                        )
-                    else:
-                        if memory[i] > 0.5 * m:
-                            continue
-                        d[i] = y[i] - ring_y[w, place, i] - drift[i] * age
-                        v[i] = rate_variance(noise[i], memory[i], age, learned, u_drift2[i])
-                        v[i] *= max(1.0, (10.0 + rate_count[i, w + 1] * rate_sample[i, w + 1])
-                                    / (10.0 + rate_count[i, w + 1]))
-                    h[i] = _widened(
-                        sigmas[w + 1] if kind == 0 else rate_sigmas[w + 1], (epoch_ns - first_ns[i]) / 1e9, m
-                    )
-                    voter[i] = eligible[i] and status[i] == 2
-                    accused[i] = status[i] == 7
-                    if (epoch_ns - first_ns[i]) / 1e9 < 4.0 * m:
-                        h[i] = 1e9
-                    else:
-                        ready += 1
-                middle, judges = judge(d, v, voter, accused, h, z, verdict, kept)
-                if judges < 1:
-                    continue
-                total = 0.0
-                for i in range(n):
-                    if kept[i]:
-                        total += 1.0 / v[i]
-                        if kind == 0 and m <= DAY_S:
-                            floor[i] = max(floor[i], h[i] * np.sqrt(v[i])) if h[i] < 1e8 else floor[i]
-                for i in range(n):
-                    if not np.isfinite(z[i]):
-                        continue
-                    outside = status[i] == 1 or status[i] == 5 or status[i] == 6
-                    if (kept[i] and total > 1.0 / v[i]) or outside:
-                        ratio = min(z[i] * z[i], CLIP2)
-                        if kind == 0:
-                            count[i, w + 1] += 1
-                            gain = max(2.0 / (count[i, w + 1] + 1.0), 1.0 / LONGEST_MEMORY_SAMPLES)
-                            model = phase_variance(noise[i], memory[i], m, 1e18, 0.0)
-                            here = phase_variance(
-                                noise[i], memory[i], age, (ring_ns[w, place] - since_ns[i]) / 1e9, u_drift2[i]
-                            )
-                            sample[i, w + 1] += min(gain, 1.0) * (ratio * v[i] * (model / here) - sample[i, w + 1])
-                        else:
-                            rate_count[i, w + 1] += 1
-                            gain = max(2.0 / (rate_count[i, w + 1] + 1.0), 1.0 / LONGEST_MEMORY_SAMPLES)
-                            rate_sample[i, w + 1] += min(gain, 1.0) * (ratio - rate_sample[i, w + 1])
-                    if verdict[i] == 4:
-                        divided = True
-                    elif verdict[i] == 1 or verdict[i] == 2 and status[i] == 2:
-                        gone = d[i] - middle
-                        moved_y[i] = gone / age if kind == 0 else gone
-                        moved_over[i] = age
-                        if verdict[i] == 2:
-                            # its pasts stay, so that longer windows may still clear it
-                            status[i], good_ns[i] = 7, epoch_ns
-                        else:
-                            status[i] = 5
-                            strikes[i] += 1
-                            _forget(i, epoch_ns, since_ns, good_ns, ring_x, True)
-                            began[i] = True
-                    elif verdict[i] == 3:
-                        # the others contradict the majority of its class
-                        divided = True
-                        peers = 0
-                        for j in range(n):
-                            if kept[j] and v[j] <= 4.0 * v[i]:
-                                peers += 1
-                        for j in range(n):
-                            if kept[j] and v[j] <= 4.0 * v[i] and status[j] == 2:
-                                status[j] = 5 if peers == 1 else 8
-                                strikes[j] += 1
-                                moved_y[j], moved_over[j] = (d[j] - d[i]) / (age if kind == 0 else 1.0), age
-                                _forget(j, epoch_ns, since_ns, good_ns, ring_x, True)
-                                began[j] = True
-                        if peers > 1:
-                            status[i], good_ns[i] = 8, epoch_ns
-                        else:
-                            status[i] = 2
-                    elif not kept[i] and np.isfinite(z[i]) and abs(z[i]) > h[i] and 4 <= status[i] <= 9:
-                        if status[i] == 4 or status[i] == 5:
-                            status[i] = 5
-                            _forget(i, epoch_ns, since_ns, good_ns, ring_x, True)
-                            began[i] = True
-        ring_ns[w, oldest] = epoch_ns
-        for i in range(n):
-            seen = last_ns[i] == epoch_ns and status[i] != 0 and status[i] != 3
-            ring_x[w, oldest, i] = x[i] if seen else np.nan
-            ring_y[w, oldest, i] = y[i]
+    missing = look_back(
+        epoch_ns, before_ns, interval, windows, sigmas, rate_sigmas, x, last_ns, y, drift, first_ns, since_ns, good_ns,
+        status, strikes, noise, memory, sample, count, rate_sample, rate_count, u_drift2, ring_ns, ring_x, ring_y,
+        dispute, dispute_x, dispute_y, eligible, d, v, h, z, verdict, kept, voter, accused, moved_y, moved_over, began,
+        floor
+    )  # fmt: skip
+    divided = divided or missing
     # who returns, and what the windows have taught of the noise
     for i in range(n):
         if status[i] == 0 or last_ns[i] != epoch_ns:
@@ -405,10 +298,9 @@ def _advance(  # noqa: PLR0917
             wanted = DIVIDED_S
         elif status[i] == 7:
             if good >= DISPUTED_S:
-                status[i] = 5
-                strikes[i] += 1
-                _forget(i, epoch_ns, since_ns, good_ns, ring_x, True)
-                began[i] = True
+                put_out(i, status, epoch_ns, since_ns, good_ns, strikes, ring_x, began, 5)
+            elif good >= UNDECIDED_S:
+                divided = True
             continue
         else:
             continue
@@ -426,6 +318,7 @@ def _advance(  # noqa: PLR0917
         if count[i, 0] >= 4:
             learn(noise[i], prior[i], worth[i], memory[i], windows, interval, sample[i], count[i], age, 1e-34)
             memory[i] = memory_of(noise[i, 0], noise[i, 1], noise[i, 3], 2.0 * interval)
+    too_alike(status, good_ns, epoch_ns, likeness, likeness_count, noise, sample, floor_q1, count)
     for i in range(n):
         if status[i] == 8:
             divided = True
@@ -435,7 +328,7 @@ def _advance(  # noqa: PLR0917
 NAMES = (
     "x_s", "last_ns", "y", "drift", "first_ns", "since_ns", "good_ns", "status", "jump_s", "strikes", "noise",
     "memory_s", "sample_s2", "count", "rate_sample", "rate_count", "likeness", "likeness_count", "ring_ns", "ring_x",
-    "ring_y",
+    "ring_y", "dispute_ns", "dispute_x", "dispute_y",
 )  # fmt: skip
 
 

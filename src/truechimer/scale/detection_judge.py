@@ -21,7 +21,10 @@ PEER_RATIO = 4.0
 """A peer's variance over the window is at most this many times the accused's."""
 PREFERRED = 10.0
 """Difference of squared sigmas by which the others prefer one side: about three sigma."""
-NOTHING, GUILTY, FOR_NOW, MAJORITY_MOVED, TIE = 0, 1, 2, 3, 4
+PREFERRED_IN_DISPUTE = 7.0
+"""The same once a dispute is open: there is one question then, and few looks."""
+NOTHING, GUILTY, FOR_NOW, CLEARED, TIE, MOVED_TOGETHER = 0, 1, 2, 3, 4, 5
+"""Verdicts. `CLEARED`: its peers contradict it and the other classes contradict them, who are `MOVED_TOGETHER`."""
 
 
 @kernel
@@ -159,14 +162,27 @@ def judge(d, v, voter, accused, sigmas, z, verdict, kept):
                 peer_mean /= peer_weight
                 theirs = (peer_mean - other_mean) * (peer_mean - other_mean)
                 preferred = own - theirs / (1.0 / peer_weight + 1.0 / other_weight)
-        if preferred <= -PREFERRED and others >= 2:
+        enough = PREFERRED_IN_DISPUTE if accused[i] else PREFERRED
+        if preferred <= -enough and others >= 2:
             verdict[i] = 3
-        elif peers >= 3 and peers > alike:
-            verdict[i] = 1
-        elif preferred >= PREFERRED and (peers >= 2 or others >= 2):
+        elif (peers >= 3 and peers > alike) or (preferred >= enough and (peers >= 2 or others >= 2)):
             verdict[i] = 1
         elif peers == 2 and alike == 1:
             verdict[i] = 2
         else:
             verdict[i] = 4
+    turned = False
+    for i in range(n):
+        if verdict[i] == 3:
+            turned = True
+            for j in range(n):
+                if kept[j] and v[j] <= PEER_RATIO * v[i] and verdict[j] != 3:
+                    verdict[j] = 5
+    if turned:
+        for i in range(n):
+            if verdict[i] == 5:
+                kept[i] = False
+            elif verdict[i] == 3 and able[i]:
+                kept[i] = True
+        middle, weight, count = _against(d, v, kept, z)
     return middle, count

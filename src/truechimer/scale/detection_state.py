@@ -25,7 +25,7 @@ WINDOWS_S = (7_200.0, 14_400.0, 28_800.0, DAY_S, 2.5 * DAY_S, 6 * DAY_S, 15 * DA
 SNAPSHOTS = 4
 """A window moves on by a quarter of itself; so many pasts are kept of each."""
 
-FALSE_ALARMS_PER_CLOCK_YEAR = 0.03
+FALSE_ALARMS_PER_CLOCK_YEAR = 0.05
 """What all tests of one clock together may raise on clean Gaussian data, shared equally by the tests."""
 
 N_TERMS = 4
@@ -65,7 +65,8 @@ class DetectionState:
     `(n, W + 1)`: mean squared deviation by window, scaled to the window, and number of samples; `rate_sample`,
     `rate_count` `(n, W + 1)`: the same for the rate, as a ratio to the model. `likeness`, `likeness_count` `(n,)`:
     squared deviation from the others in units of the others' own noise: below 1 no independent clock can be. The ring
-    holds `(W, S)` epochs and `(W, S, n)` phases and rates. `divided_ns`: last epoch at which a majority was missing.
+    holds `(W, S)` epochs and `(W, S, n)` phases and rates. `divided_ns`: last epoch at which a majority was missing. `dispute_ns`
+    `(1,)`, `dispute_x`, `dispute_y`: where every clock was before the open dispute, 0 where there is none.
     """
 
     epoch_ns: int
@@ -91,6 +92,9 @@ class DetectionState:
     ring_x: Floats
     ring_y: Floats
     divided_ns: int
+    dispute_ns: Ints
+    dispute_x: Floats
+    dispute_y: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,8 @@ def parameters(
     """
     tests = 1 + 2 * len(WINDOWS_S)
     share = FALSE_ALARMS_PER_CLOCK_YEAR / tests
-    steps_s = [interval_s, *[max(window / SNAPSHOTS, interval_s) for window in WINDOWS_S]]
+    # looks at a window closer than half of it say almost the same: they are not counted as new tests
+    steps_s = [interval_s, *[max(0.5 * window, interval_s) for window in WINDOWS_S]]
     sigmas = [round(-NormalDist().inv_cdf(0.5 * share * step / YEAR_S), 3) for step in steps_s]
     noise, worth, floors = [], [], []
     for clock in clocks:
@@ -138,7 +143,9 @@ def parameters(
     return DetectionParameters(
         windows_s=np.array(WINDOWS_S),
         sigmas=np.array(sigmas),
-        rate_sigmas=np.array([0.0, *[s if w >= 6 * DAY_S else 0.0 for s, w in zip(sigmas[1:], WINDOWS_S, strict=True)]]),
+        rate_sigmas=np.array(
+            [0.0, *[s if w >= 6 * DAY_S else 0.0 for s, w in zip(sigmas[1:], WINDOWS_S, strict=True)]]
+        ),
         noise=np.array(noise).reshape(len(clocks), N_TERMS),
         worth=np.array(worth),
         floor_q1=np.array(floors),
@@ -177,6 +184,9 @@ def empty(constants: DetectionParameters) -> DetectionState:
         ring_x=np.full((w, SNAPSHOTS, n), np.nan),
         ring_y=np.zeros((w, SNAPSHOTS, n)),
         divided_ns=0,
+        dispute_ns=np.zeros(1, np.int64),
+        dispute_x=np.full(n, np.nan),
+        dispute_y=zeros.copy(),
     )
 
 
@@ -191,7 +201,7 @@ def grown(state: DetectionState, constants: DetectionParameters) -> DetectionSta
         was, blank = getattr(state, item.name), getattr(fresh, item.name)
         if item.name in {"ring_x", "ring_y"}:
             blank[:, :, :old] = was
-        elif item.name == "ring_ns" or not isinstance(blank, np.ndarray):
+        elif item.name in {"ring_ns", "dispute_ns"} or not isinstance(blank, np.ndarray):
             blank = was
         else:
             blank[:old] = was
