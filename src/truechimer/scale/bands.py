@@ -1,0 +1,594 @@
+# mypy: allow-untyped-defs, allow-untyped-calls
+"""Bands: an ensemble time scale whose weights differ from one averaging time to the next, as a fold.
+
+    sum_i c_i0 [x_i(t) - x_i(t-T)]  =  T [ r - sum_i sum_k c_ik y_ik(t-T) ]            x_i: clock i minus the scale
+
+y_ik is the rate of clock i over the memory M_k, c the weights of `band_weights`, made from noise that is learned from
+the clocks' differences (`noise_learning`); r keeps the scale's rate where it is when weights change. With one memory a
+clock and c_ik = -c_i0 this is AT1. What differs from it: a clock that is quiet over hours rules the hours, one that is
+steady over months rules the months, and the scale is near the best that any causal scale can do at both.
+
+It never steers and excludes nobody: a clock that detection has out carries no weight, is still predicted, and comes
+back at its predicted place. Without readings it coasts.
+
+Law of the file: only + - * / and sqrt in a written order, so that a replay is equal to the last bit.
+"""
+
+from math import isfinite, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from truechimer.errors import Misuse
+from truechimer.kernel import kernel
+from truechimer.scale import drift, noise_learning
+from truechimer.scale.band_weights import band_weights
+from truechimer.scale.bands_state import (
+    ACTIVE,
+    BEST,
+    DAY,
+    DRIFT,
+    DRIFT_U2,
+    EPOCH_NS,
+    FIRST_DAY,
+    LAST_NS,
+    PLANS,
+    RATE,
+    READING_U2,
+    SINCE_NS,
+    START_NS,
+    STATUS,
+    WEIGHT_DC,
+    WORST,
+    X_VARIANCE,
+    BandsParameters,
+    BandsState,
+    X,
+    empty_state,
+    parameters,
+)
+from truechimer.scale.noise_learning import RING
+from truechimer.scale.state import Membership, ScaleStep
+
+__all__ = ["BandsParameters", "BandsState", "advance", "parameters", "start", "step"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+NO_VERDICT = -1
+_ABSENT, _LEARNING, _IN, _OBSERVER = (
+    int(Membership.ABSENT),
+    int(Membership.LEARNING),
+    int(Membership.IN),
+    int(Membership.OBSERVER),
+)
+_LEAST_PART = 1e-9
+"""Smallest part of the weights that a member has: it is in, and its column says so."""
+
+
+@kernel
+def _plan(  # noqa: PLR0917
+    epoch_ns,
+    eligible,
+    memories,
+    taus,
+    allowed,
+    tensors,
+    settle_ns,
+    clock_f,
+    clock_i,
+    rate,
+    band,
+    noise,
+    common_f,
+    common_i,
+):
+    """Make the weights anew for the active clocks, and keep the scale's phase and rate where they are."""
+    n, filters = band.shape
+    age = (epoch_ns - common_i[START_NS]) / 1e9
+    active = np.zeros(n, np.bool_)
+    for i in range(n):
+        active[i] = clock_i[i, ACTIVE] == 1
+    used = 2
+    while used < filters and memories[used - 1] <= age:
+        used += 1
+    drift_u2 = np.zeros(n)
+    for i in range(n):
+        drift_u2[i] = clock_f[i, DRIFT_U2]
+    common_f[WORST] = band_weights(noise, drift_u2, active, tensors, taus, allowed, used, band)
+    total, largest = 0.0, 0.0
+    for i in range(n):
+        largest = max(largest, band[i, 0])
+    for i in range(n):
+        if active[i]:
+            band[i, 0] = max(band[i, 0], _LEAST_PART * largest)
+            total += band[i, 0]
+    for i in range(n):
+        band[i, 0] = band[i, 0] / total
+        # the memory whose rate predicts this clock best
+        least = np.inf
+        for k in range(filters - 1):
+            memory = memories[k]
+            error = 0.5 * noise[i, 1] / memory + noise[i, 0] / (memory * memory) + 0.5 * noise[i, 3] * memory
+            if error < least:
+                least = error
+                clock_i[i, BEST] = k
+        whole = 0.0
+        for k in range(filters):
+            whole += band[i, k]
+        common_f[RATE] += (whole - clock_f[i, WEIGHT_DC]) * rate[i, clock_i[i, BEST]]
+        clock_f[i, WEIGHT_DC] = whole
+
+
+@kernel
+def _begin(epoch_ns, x_ip, u2, verdict, eligible, clock_f, clock_i):
+    """Take the clocks of the first epoch in; True where one of them may carry weight."""
+    n = x_ip.shape[0]
+    found = False
+    for i in range(n):
+        if not np.isfinite(x_ip[i]):
+            continue
+        clock_i[i, LAST_NS], clock_i[i, SINCE_NS] = epoch_ns, epoch_ns
+        clock_i[i, STATUS] = _IN if eligible[i] else _OBSERVER
+        if verdict[i] >= 0:
+            clock_i[i, STATUS] = verdict[i]
+        clock_f[i, X], clock_f[i, READING_U2] = x_ip[i], u2[i]
+        if eligible[i]:
+            clock_i[i, ACTIVE] = 1
+            found = True
+    return found
+
+
+@kernel
+def _membership(epoch_ns, seen, verdict, eligible, probation_ns, absent_ns, clock_i):
+    """Say who is active from here on; True where that has changed."""
+    n = seen.shape[0]
+    wanted = np.zeros(n, np.int64)
+    members = 0
+    for i in range(n):
+        if clock_i[i, LAST_NS] == 0:
+            if not seen[i]:
+                continue
+            clock_i[i, STATUS] = _LEARNING if eligible[i] else _OBSERVER
+        elif clock_i[i, STATUS] == _LEARNING and epoch_ns - clock_i[i, SINCE_NS] >= probation_ns and eligible[i]:
+            clock_i[i, STATUS] = _IN
+        if verdict[i] >= 0:
+            clock_i[i, STATUS] = verdict[i]
+        there = clock_i[i, LAST_NS] > 0 and (seen[i] or epoch_ns - clock_i[i, LAST_NS] <= absent_ns)
+        if eligible[i] and there and clock_i[i, STATUS] == _IN:
+            wanted[i] = 1
+            members += 1
+    if members == 0:
+        return False
+    changed = False
+    for i in range(n):
+        if wanted[i] != clock_i[i, ACTIVE]:
+            changed = True
+            clock_i[i, ACTIVE] = wanted[i]
+    return changed
+
+
+@kernel
+def _sample(
+    epoch_ns, x_ip, x_pivot, strides, spacing_ns, clock_f, clock_i, rate, noise, squares, counts, ring, newest, slot
+):
+    """Keep the phases of a new slot of each lag, and take the third differences that they complete."""
+    n = x_ip.shape[0]
+    voters = np.zeros(n, np.bool_)
+    for i in range(n):
+        voters[i] = clock_i[i, ACTIVE] == 1
+    for j in range(strides.shape[0]):
+        index = epoch_ns // spacing_ns[j]
+        if index == slot[j]:
+            continue
+        passed = min(index - slot[j], RING) if slot[j] > 0 else RING
+        for _ in range(passed):
+            newest[j] = (newest[j] + 1) % RING
+            for i in range(n):
+                ring[j, newest[j], i] = np.nan
+        slot[j] = index
+        back = (epoch_ns - index * spacing_ns[j]) / 1e9
+        for i in range(n):
+            if np.isfinite(x_ip[i]) and clock_i[i, LAST_NS] == epoch_ns:
+                ring[j, newest[j], i] = x_ip[i] + x_pivot - back * rate[i, clock_i[i, BEST]]
+        noise_learning.sample(ring[j], newest[j], strides[j], spacing_ns[j] / 1e9, noise, voters, squares[j], counts[j])
+
+
+@kernel
+def _learn(strides, lags, kinds, prior, prior_worth, known, clock_f, noise, squares, counts):
+    """Write the learned noise of every clock whose noise is not declared."""
+    n = noise.shape[0]
+    reading = np.zeros(n)
+    stated = 0.0
+    for i in range(n):
+        stated = max(stated, clock_f[i, READING_U2])
+    for i in range(n):
+        # the pivot's own reading is nothing; where no reading states its noise, that is learned
+        reading[i] = clock_f[i, READING_U2]
+        if reading[i] <= 0.0 and stated > 0.0:
+            reading[i] = 1e-60
+    before = noise.copy()
+    noise_learning.learn(squares, counts, strides, lags, kinds, prior, prior_worth, reading, noise)
+    for i in range(n):
+        if known[i]:
+            for k in range(1, 4):
+                noise[i, k] = before[i, k]
+            noise[i, 0] = max(reading[i], prior[i, 0])
+
+
+@kernel
+def _advance(  # noqa: PLR0917
+    epoch_ns,
+    x_ip,
+    u2,
+    verdict,
+    anew,
+    eligible,
+    memories,
+    taus,
+    allowed,
+    tensors,
+    lags,
+    strides,
+    spacing_ns,
+    prior,
+    prior_worth,
+    known,
+    kinds,
+    drift_free,
+    drift_known,
+    drift_prior,
+    probation_ns,
+    settle_ns,
+    day_ns,
+    absent_ns,
+    clock_f,
+    clock_i,
+    rate,
+    band,
+    noise,
+    squares,
+    counts,
+    ring,
+    newest,
+    slot,
+    common_f,
+    common_i,
+    x_out,
+    used,
+    residual,
+):
+    """Take one epoch in, in place; returns the pivot minus the scale (s) and the variance of its reading noise (s^2)."""
+    n, memory_count = rate.shape
+    for i in range(n):
+        used[i] = 0.0
+        residual[i] = np.nan
+        x_out[i] = np.nan
+    if common_i[EPOCH_NS] == 0:
+        if not _begin(epoch_ns, x_ip, u2, verdict, eligible, clock_f, clock_i):
+            for i in range(n):
+                clock_i[i, LAST_NS] = 0
+            return np.nan, 0.0
+        common_i[EPOCH_NS], common_i[START_NS] = epoch_ns, epoch_ns
+        common_i[DAY] = epoch_ns // day_ns
+        common_i[FIRST_DAY] = common_i[DAY]
+        for i in range(n):
+            if noise[i, 0] <= 0.0:
+                noise[i, 0] = max(u2[i], 1e-60) if np.isfinite(u2[i]) else 1e-60
+        _plan(
+            epoch_ns,
+            eligible,
+            memories,
+            taus,
+            allowed,
+            tensors,
+            settle_ns,
+            clock_f,
+            clock_i,
+            rate,
+            band,
+            noise,
+            common_f,
+            common_i,
+        )
+        origin, variance = 0.0, 0.0
+        for i in range(n):
+            if clock_i[i, ACTIVE] == 1:
+                origin += band[i, 0] * x_ip[i]
+                variance += band[i, 0] * band[i, 0] * u2[i]
+                used[i] = band[i, 0]
+        for i in range(n):
+            if clock_i[i, LAST_NS] > 0:
+                clock_f[i, X] = x_ip[i] - origin
+                clock_f[i, X_VARIANCE] = u2[i] + variance
+                x_out[i] = clock_f[i, X]
+        _sample(
+            epoch_ns,
+            x_ip,
+            -origin,
+            strides,
+            spacing_ns,
+            clock_f,
+            clock_i,
+            rate,
+            noise,
+            squares,
+            counts,
+            ring,
+            newest,
+            slot,
+        )
+        drift.begin(clock_f, clock_i, epoch_ns)
+        return -origin, variance
+    before_ns = common_i[EPOCH_NS]
+    dt = (epoch_ns - before_ns) / 1e9
+    seen = np.isfinite(x_ip)
+    for i in range(n):
+        if anew[i] and clock_i[i, LAST_NS] > 0:
+            # its rate is learned from here: what was learned of the old one says nothing
+            clock_i[i, SINCE_NS] = clock_i[i, LAST_NS]
+            drift.opened(clock_f, i)
+            for j in range(ring.shape[0]):
+                for k in range(RING):
+                    ring[j, k, i] = np.nan
+    if _membership(epoch_ns, seen, verdict, eligible, probation_ns, absent_ns, clock_i):
+        _plan(
+            epoch_ns,
+            eligible,
+            memories,
+            taus,
+            allowed,
+            tensors,
+            settle_ns,
+            clock_f,
+            clock_i,
+            rate,
+            band,
+            noise,
+            common_f,
+            common_i,
+        )
+    # the scale's rate, from the clocks' rates by memory
+    settled = before_ns - common_i[START_NS] >= settle_ns
+    common_drift, expected, plain, whole = 0.0, common_f[RATE], 0.0, 0.0
+    for i in range(n):
+        best = clock_i[i, BEST]
+        d = clock_f[i, DRIFT]
+        plain += band[i, 0] * (rate[i, best] + 0.5 * d * dt)
+        whole += clock_f[i, WEIGHT_DC] * (rate[i, best] + d * dt)
+        common_drift += clock_f[i, WEIGHT_DC] * d
+        total = 0.0
+        for k in range(memory_count):
+            total += band[i, k + 1] * (rate[i, k] + 0.5 * d * dt)
+        expected -= total
+    expected += 0.5 * dt * common_drift
+    common_f[RATE] += dt * common_drift
+    if not settled:
+        expected = plain
+        common_f[RATE] = whole
+    extra = (expected - plain) * dt
+    # who votes: a clock that was silent at the last step listens for one
+    part = 0.0
+    for turn in range(2):
+        for i in range(n):
+            if clock_i[i, ACTIVE] == 1 and seen[i] and clock_i[i, LAST_NS] > 0:
+                if turn == 1 or clock_i[i, LAST_NS] >= before_ns:
+                    used[i] = band[i, 0]
+                    part += band[i, 0]
+        if part > 0.0:
+            break
+    x_pivot, variance = np.nan, 0.0
+    if part > 0.0:
+        x_pivot = extra
+        for i in range(n):
+            if used[i] > 0.0:
+                used[i] = used[i] / part
+                own = (epoch_ns - clock_i[i, LAST_NS]) / 1e9
+                ahead = clock_f[i, X] + rate[i, clock_i[i, BEST]] * own + 0.5 * clock_f[i, DRIFT] * own * own
+                x_pivot += used[i] * (ahead - x_ip[i])
+                variance += used[i] * used[i] * u2[i]
+    # phases: of a departure, the part that the clock's noise explains, not the part that the counter explains
+    shift = extra
+    for i in range(n):
+        if clock_i[i, LAST_NS] == 0 or not np.isfinite(x_pivot):
+            continue
+        own = (epoch_ns - clock_i[i, LAST_NS]) / 1e9
+        x_out[i] = clock_f[i, X] + rate[i, clock_i[i, BEST]] * own + 0.5 * clock_f[i, DRIFT] * own * own
+        if not seen[i]:
+            continue
+        residual[i] = x_ip[i] + x_pivot - x_out[i]
+        learned = (clock_i[i, LAST_NS] - clock_i[i, SINCE_NS]) / 1e9
+        grown = (
+            clock_f[i, X_VARIANCE] + noise[i, 1] * own + noise[i, 2] * own * own + noise[i, 3] * own * own * own / 3.0
+        )
+        gain = 1.0
+        if u2[i] + variance > 0.0:
+            gain = grown / (grown + u2[i] + variance)
+        # while a rate is young the phase must not lag behind it
+        gain = max(gain, min(1.0, 4.0 * own / max(learned, own)))
+        clock_f[i, X_VARIANCE] = (1.0 - gain) * (1.0 - gain) * grown + gain * gain * (u2[i] + variance)
+        x_out[i] += gain * residual[i]
+        if used[i] > 0.0:
+            shift -= used[i] * gain * residual[i]
+    if not np.isfinite(x_pivot):
+        for i in range(n):
+            if clock_i[i, LAST_NS] > 0:
+                own = (epoch_ns - clock_i[i, LAST_NS]) / 1e9
+                x_out[i] = clock_f[i, X] + rate[i, clock_i[i, BEST]] * own + 0.5 * clock_f[i, DRIFT] * own * own
+        common_f[RATE] -= dt * common_drift
+        return x_pivot, variance
+    for i in range(n):
+        if not seen[i]:
+            continue
+        if clock_i[i, LAST_NS] == 0:
+            clock_f[i, X] = x_ip[i] + x_pivot + shift
+            clock_f[i, X_VARIANCE] = u2[i] + variance
+            clock_f[i, READING_U2] = u2[i]
+            clock_i[i, LAST_NS], clock_i[i, SINCE_NS] = epoch_ns, epoch_ns
+            x_out[i] = clock_f[i, X]
+            continue
+        x_out[i] += shift
+        own = (epoch_ns - clock_i[i, LAST_NS]) / 1e9
+        d = clock_f[i, DRIFT]
+        mean = (x_out[i] - clock_f[i, X]) / own + 0.5 * d * own
+        learned = (epoch_ns - clock_i[i, SINCE_NS]) / 1e9
+        noisy = u2[i] + variance
+        young = max(learned, own)
+        if noisy > 0.0:
+            young = max(learned / (1.0 + noisy / (noisy + noise[i, 1] * learned)), own)
+        for k in range(memory_count):
+            ahead = rate[i, k] + d * own
+            rate[i, k] = ahead + own / min(memories[k] + own, young) * (mean - ahead)
+        clock_f[i, X] = x_out[i]
+        clock_f[i, READING_U2] += 0.01 * (u2[i] - clock_f[i, READING_U2])
+        clock_i[i, LAST_NS] = epoch_ns
+    common_i[EPOCH_NS] = epoch_ns
+    x_pivot += shift
+    _sample(
+        epoch_ns, x_ip, x_pivot, strides, spacing_ns, clock_f, clock_i, rate, noise, squares, counts, ring, newest, slot
+    )
+    day = epoch_ns // day_ns
+    if day != common_i[DAY]:
+        common_i[DAY] = day
+        drift.daily(epoch_ns, noise, drift_free, drift_known, drift_prior, clock_f, clock_i)
+        count = day - common_i[FIRST_DAY]
+        if count >= 2 and (count < 30 or (count < 300 and count % 5 == 0) or count % 20 == 0):
+            common_i[PLANS] += 1
+            _learn(strides, lags, kinds, prior, prior_worth, known, clock_f, noise, squares, counts)
+            _plan(
+                epoch_ns,
+                eligible,
+                memories,
+                taus,
+                allowed,
+                tensors,
+                settle_ns,
+                clock_f,
+                clock_i,
+                rate,
+                band,
+                noise,
+                common_f,
+                common_i,
+            )
+    return x_pivot, variance
+
+
+def start(constants: BandsParameters) -> BandsState:
+    """Return the state before the first reading."""
+    return empty_state(constants)
+
+
+def advance(  # noqa: PLR0917
+    state: BandsState,
+    constants: BandsParameters,
+    epoch_tai_ns: int,
+    x_clock_minus_pivot_s: Floats,
+    u2_s2: Floats,
+    verdict: Ints,
+    anew: NDArray[np.bool_],
+    x_out: Floats,
+    used: Floats,
+    residual: Floats,
+) -> tuple[float, float]:
+    """Take one epoch in, changing the state in place; see `step`. For replays, which own their state."""
+    found: tuple[float, float] = _advance(
+        epoch_tai_ns,
+        x_clock_minus_pivot_s,
+        u2_s2,
+        verdict,
+        anew,
+        constants.eligible,
+        constants.memories_s,
+        constants.taus_s,
+        constants.allowed,
+        constants.tensors,
+        constants.lags_s,
+        constants.strides,
+        constants.spacing_ns,
+        constants.prior,
+        constants.prior_worth,
+        constants.known,
+        constants.kinds,
+        constants.drift_free,
+        constants.drift_known,
+        constants.drift_u2,
+        constants.probation_ns,
+        constants.settle_ns,
+        constants.day_ns,
+        constants.absent_ns,
+        state.clock_f,
+        state.clock_i,
+        state.rate,
+        state.band,
+        state.noise,
+        state.squares,
+        state.counts,
+        state.ring,
+        state.newest,
+        state.slot,
+        state.common_f,
+        state.common_i,
+        x_out,
+        used,
+        residual,
+    )
+    return found
+
+
+def step(
+    state: BandsState,
+    constants: BandsParameters,
+    *,
+    epoch_tai_ns: int,
+    x_clock_minus_pivot_s: Floats,
+    u2_s2: Floats,
+    verdict: Ints | None = None,
+    anew: NDArray[np.bool_] | None = None,
+) -> tuple[BandsState, ScaleStep]:
+    """Take one epoch of clocks minus pivot into the scale.
+
+    `x_clock_minus_pivot_s`, `u2_s2`: shape `(n_clocks,)`, seconds and s^2, NaN where a clock gave no reading.
+    `verdict`: a `Membership` of each clock from detection (only `IN` carries weight), None where nobody judges; `anew`:
+    bool, clocks whose rate is learned from here. Raises `BandsMisuse` for an epoch that does not follow the last one.
+    """
+    n = len(constants.prior)
+    if state.epoch_ns and epoch_tai_ns <= state.epoch_ns:
+        raise BandsMisuse(state.epoch_ns, epoch_tai_ns)
+    state = state.copy()
+    x, used, residual = np.empty(n), np.empty(n), np.empty(n)
+    x_pivot, variance = advance(
+        state,
+        constants,
+        epoch_tai_ns,
+        x_clock_minus_pivot_s,
+        u2_s2,
+        np.full(n, NO_VERDICT) if verdict is None else verdict,
+        np.zeros(n, np.bool_) if anew is None else anew,
+        x,
+        used,
+        residual,
+    )
+    return state, ScaleStep(
+        epoch_tai_ns,
+        x,
+        used,
+        state.clock_i[:, STATUS].copy(),
+        residual,
+        x_pivot,
+        sqrt(variance) if isfinite(variance) else 0.0,
+        0.0,
+        divided=False,
+        due=True,
+    )
+
+
+class BandsMisuse(Misuse):
+    """The fold was fed an epoch that does not follow the last one."""
+
+    def __init__(self, last_ns: int, found_ns: int) -> None:
+        """Keep both epochs."""
+        super().__init__(
+            f"epoch {found_ns} does not follow {last_ns} (ns TAI): sort the readings before they are folded"
+        )
+        self.last_ns, self.found_ns = last_ns, found_ns
