@@ -69,12 +69,10 @@ _LEAST_PART = 1e-9
 @kernel
 def _plan(  # noqa: PLR0917
     epoch_ns,
-    eligible,
     memories,
     taus,
     allowed,
     tensors,
-    settle_ns,
     clock_f,
     clock_i,
     rate,
@@ -121,7 +119,7 @@ def _plan(  # noqa: PLR0917
 
 
 @kernel
-def _begin(epoch_ns, x_ip, u2, verdict, eligible, clock_f, clock_i):
+def _begin(epoch_ns, x_ip, u2, verdict, eligible, clock_f, clock_i):  # noqa: PLR0917
     """Take the clocks of the first epoch in; True where one of them may carry weight."""
     n = x_ip.shape[0]
     found = False
@@ -140,7 +138,7 @@ def _begin(epoch_ns, x_ip, u2, verdict, eligible, clock_f, clock_i):
 
 
 @kernel
-def _membership(epoch_ns, seen, verdict, eligible, probation_ns, absent_ns, clock_i):
+def _membership(epoch_ns, seen, verdict, eligible, probation_ns, absent_ns, clock_i):  # noqa: PLR0917
     """Say who is active from here on; True where that has changed."""
     n = seen.shape[0]
     wanted = np.zeros(n, np.int64)
@@ -169,8 +167,8 @@ def _membership(epoch_ns, seen, verdict, eligible, probation_ns, absent_ns, cloc
 
 
 @kernel
-def _sample(
-    epoch_ns, x_ip, x_pivot, strides, spacing_ns, clock_f, clock_i, rate, noise, squares, counts, ring, newest, slot
+def _sample(  # noqa: PLR0917
+    epoch_ns, x_ip, x_pivot, strides, spacing_ns, clock_i, rate, noise, squares, counts, ring, newest, slot
 ):
     """Keep the phases of a new slot of each lag, and take the third differences that they complete."""
     n = x_ip.shape[0]
@@ -195,7 +193,7 @@ def _sample(
 
 
 @kernel
-def _learn(strides, lags, kinds, prior, prior_worth, known, clock_f, noise, squares, counts):
+def _learn(strides, lags, kinds, prior, prior_worth, known, clock_f, noise, squares, counts):  # noqa: PLR0917
     """Write the learned noise of every clock whose noise is not declared."""
     n = noise.shape[0]
     reading = np.zeros(n)
@@ -258,7 +256,7 @@ def _advance(  # noqa: PLR0917
     used,
     residual,
 ):
-    """Take one epoch in, in place; returns the pivot minus the scale (s) and the variance of its reading noise (s^2)."""
+    """Take one epoch in, in place; returns the pivot minus the scale (s) and its reading noise (variance, s^2)."""
     n, memory_count = rate.shape
     for i in range(n):
         used[i] = 0.0
@@ -277,12 +275,10 @@ def _advance(  # noqa: PLR0917
                 noise[i, 0] = max(u2[i], 1e-60) if np.isfinite(u2[i]) else 1e-60
         _plan(
             epoch_ns,
-            eligible,
             memories,
             taus,
             allowed,
             tensors,
-            settle_ns,
             clock_f,
             clock_i,
             rate,
@@ -308,7 +304,6 @@ def _advance(  # noqa: PLR0917
             -origin,
             strides,
             spacing_ns,
-            clock_f,
             clock_i,
             rate,
             noise,
@@ -334,12 +329,10 @@ def _advance(  # noqa: PLR0917
     if _membership(epoch_ns, seen, verdict, eligible, probation_ns, absent_ns, clock_i):
         _plan(
             epoch_ns,
-            eligible,
             memories,
             taus,
             allowed,
             tensors,
-            settle_ns,
             clock_f,
             clock_i,
             rate,
@@ -371,10 +364,10 @@ def _advance(  # noqa: PLR0917
     part = 0.0
     for turn in range(2):
         for i in range(n):
-            if clock_i[i, ACTIVE] == 1 and seen[i] and clock_i[i, LAST_NS] > 0:
-                if turn == 1 or clock_i[i, LAST_NS] >= before_ns:
-                    used[i] = band[i, 0]
-                    part += band[i, 0]
+            here = clock_i[i, ACTIVE] == 1 and seen[i] and clock_i[i, LAST_NS] > 0
+            if here and (turn == 1 or clock_i[i, LAST_NS] >= before_ns):
+                used[i] = band[i, 0]
+                part += band[i, 0]
         if part > 0.0:
             break
     x_pivot, variance = np.nan, 0.0
@@ -444,9 +437,7 @@ def _advance(  # noqa: PLR0917
         clock_i[i, LAST_NS] = epoch_ns
     common_i[EPOCH_NS] = epoch_ns
     x_pivot += shift
-    _sample(
-        epoch_ns, x_ip, x_pivot, strides, spacing_ns, clock_f, clock_i, rate, noise, squares, counts, ring, newest, slot
-    )
+    _sample(epoch_ns, x_ip, x_pivot, strides, spacing_ns, clock_i, rate, noise, squares, counts, ring, newest, slot)
     day = epoch_ns // day_ns
     if day != common_i[DAY]:
         common_i[DAY] = day
@@ -457,12 +448,10 @@ def _advance(  # noqa: PLR0917
             _learn(strides, lags, kinds, prior, prior_worth, known, clock_f, noise, squares, counts)
             _plan(
                 epoch_ns,
-                eligible,
                 memories,
                 taus,
                 allowed,
                 tensors,
-                settle_ns,
                 clock_f,
                 clock_i,
                 rate,
