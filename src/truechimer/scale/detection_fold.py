@@ -28,8 +28,9 @@ from truechimer.scale.detection_noise import (
 from truechimer.scale.detection_state import DAY_S, DetectionParameters, DetectionState, Judgement
 from truechimer.scale.detection_windows import (
     CLIP2,
+    CLIPPED,
+    gain_of,
     LEAST_SAMPLES,
-    LONGEST_MEMORY_SAMPLES,
     NEVER,
     is_learned_outside,
     look_back,
@@ -49,6 +50,7 @@ DISPUTED_S = 20.0 * DAY_S
 UNDECIDED_S = 1.0 * DAY_S
 """A dispute that is open for longer is said aloud."""
 DIVIDED_S = 5.0 * DAY_S
+SETTLED_SAMPLES = 500
 ABSENT, LEARNING, IN, SUSPECT, OUT_STEP, OUT_RATE, OBSERVER, DISPUTED, DIVIDED, ALIKE = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
 
 
@@ -62,7 +64,7 @@ def too_alike(status, good_ns, epoch_ns, likeness, likeness_count, noise, sample
         if status[i] == 2:
             others += 1
     for i in range(status.shape[0]):
-        if likeness_count[i] < 100:
+        if likeness_count[i] < 100 or count[i, 0] < SETTLED_SAMPLES:
             continue
         n = 0.75 * min(1.0 * likeness_count[i], 300.0)
         limit = max(1.0 - 5.0 * np.sqrt(2.0 / n), 0.2)
@@ -251,14 +253,15 @@ def _advance(  # noqa: PLR0917
         own = 1.0 / v[i] if kept[i] else 0.0
         if (kept[i] or outside) and dt < 1.5 * interval and np.isfinite(z[i]) and scale2 > own:
             rest = 1.0 / (scale2 - own)
-            ratio = min(z[i] * z[i], CLIP2)
+            ratio = min(z[i] * z[i], CLIP2) / CLIPPED
             count[i, 0] += 1
-            gain = max(2.0 / (count[i, 0] + 1.0), 1.0 / LONGEST_MEMORY_SAMPLES)
+            gain = gain_of(count[i, 0], count[i, 0] < 0)
             model = phase_variance(noise[i], memory[i], interval, 1e18, 0.0)
             here = phase_variance(noise[i], memory[i], dt, max((last_ns[i] - since_ns[i]) / 1e9, 1.0), u_drift2[i])
-            sample[i, 0] += min(gain, 1.0) * (ratio * v[i] * (model / here) - sample[i, 0])
-            like = min(ratio * (v[i] + rest) / rest, 16.0)
-            likeness_count[i] += 1
+            sample[i, 0] += gain * (ratio * v[i] * (model / here) - sample[i, 0])
+            # while noises are still being learned, the others' is not known well enough to call a clock too good
+            like = 1.0 if count[i, 0] < SETTLED_SAMPLES else min(ratio * (v[i] + rest) / rest, 16.0)
+            likeness_count[i] = 0 if count[i, 0] < SETTLED_SAMPLES else likeness_count[i] + 1
             gain = max(2.0 / (likeness_count[i] + 1.0), 1.0 / 300.0)
             likeness[i] += min(gain, 1.0) * (like - likeness[i])
         # carry on

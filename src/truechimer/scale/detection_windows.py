@@ -16,9 +16,11 @@ from truechimer.scale.detection_judge import judge
 from truechimer.scale.detection_noise import phase_variance, rate_variance
 
 DAY = 86_400.0
-LONGEST_MEMORY_SAMPLES = 1_000.0
-CLIP2 = 12.0
-"""Squared deviations count up to this many times what was expected: a fault does not teach that it is normal."""
+LONGEST_MEMORY_SAMPLES = 2_000.0
+CLIP2, CLIPPED = 4.0, 0.9205
+"""Squared deviations count up to this many times what was expected: a fault does not teach that it is normal. What
+Gaussian noise keeps of its mean square.
+"""
 NEVER = 1e9
 """A threshold that nothing reaches."""
 LEAST_SAMPLES = 48
@@ -42,6 +44,16 @@ def taught(expected, sample, count, independent):
     """Return the variance to test with: the model's, or more where the window itself has shown more."""
     n = min(independent, 1.0 * count)
     return max(expected, (10.0 * expected + n * sample) / (10.0 + n))
+
+
+@kernel
+def gain_of(count, settled):
+    """Return the gain of the mean after `count` samples: the newer half counts while the first weights were wrong, all
+    of them once they are settled, so that a slow fault has to outweigh all that was learned before.
+    """
+    if settled or count > 200:
+        return max(1.0 / max(count - (0 if settled else 100), 1), 1.0 / LONGEST_MEMORY_SAMPLES)
+    return min(2.0 / (count + 1.0), 1.0)
 
 
 @kernel
@@ -104,16 +116,16 @@ def _teach(  # noqa: PLR0917
     for i in range(status.shape[0]):
         if not np.isfinite(z[i]) or not (kept[i] or is_learned_outside(status[i])):
             continue
-        ratio = min(z[i] * z[i], CLIP2)
+        ratio = min(z[i] * z[i], CLIP2) / CLIPPED
         if kind == 0:
             count[i, w + 1] += 1
-            gain = min(max(2.0 / (count[i, w + 1] + 1.0), 1.0 / LONGEST_MEMORY_SAMPLES), 1.0)
+            gain = gain_of(count[i, w + 1], m > 5.0 * DAY)
             usual = phase_variance(noise[i], memory[i], m, 1e18, 0.0)
             here = phase_variance(noise[i], memory[i], age, (past_ns - since_ns[i]) / 1e9, u_drift2[i])
             sample[i, w + 1] += gain * (ratio * v[i] * (usual / here) - sample[i, w + 1])
         else:
             rate_count[i, w + 1] += 1
-            gain = min(max(2.0 / (rate_count[i, w + 1] + 1.0), 1.0 / LONGEST_MEMORY_SAMPLES), 1.0)
+            gain = gain_of(rate_count[i, w + 1], m > 5.0 * DAY)
             rate_sample[i, w + 1] += gain * (ratio - rate_sample[i, w + 1])
 
 
