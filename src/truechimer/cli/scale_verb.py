@@ -28,6 +28,7 @@ PROGRESS_AFTER_S = 2.0
 SHOWN_REJECTIONS = 20
 """Rejected rows that stderr names one by one; the JSON document names all of them up to `LISTED_REJECTIONS`."""
 LISTED_REJECTIONS = 1_000
+BUILT = ("bands", "at1")
 LATER = ("kalman", "algos")
 
 
@@ -48,7 +49,13 @@ def main(argv: list[str]) -> int:
     )
     run.add_argument("readings", metavar="READINGS.csv", type=Path)
     run.add_argument("--clocks", metavar="CLOCKS.toml", type=Path, help="kinds and declared noise of the clocks")
-    run.add_argument("--algorithm", type=_algorithm, default="at1", metavar="at1", help="at1 (the only one so far)")
+    run.add_argument(
+        "--algorithm",
+        type=_algorithm,
+        default="bands",
+        metavar="NAME",
+        help="bands (default: measures best at every averaging time), at1",
+    )
     run.add_argument("--out", metavar="SCALE.csv", type=Path, help="write every clock minus the scale at every epoch")
     run.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_args(argv)
@@ -57,9 +64,9 @@ def main(argv: list[str]) -> int:
 
 def _algorithm(text: str) -> str:
     if text in LATER:
-        raise argparse.ArgumentTypeError(f"{text} is not built in this version; use at1")
-    if text != "at1":
-        raise argparse.ArgumentTypeError(f"there is no algorithm {text!r}; use at1")
+        raise argparse.ArgumentTypeError(f"{text} is not built in this version; use {' or '.join(BUILT)}")
+    if text not in BUILT:
+        raise argparse.ArgumentTypeError(f"there is no algorithm {text!r}; use {' or '.join(BUILT)}")
     return text
 
 

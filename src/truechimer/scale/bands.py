@@ -87,13 +87,19 @@ def _plan(  # noqa: PLR0917
     active = np.zeros(n, np.bool_)
     for i in range(n):
         active[i] = clock_i[i, ACTIVE] == 1
+    # a memory longer than the record is no memory of its own
     used = 2
     while used < filters and memories[used - 1] <= age:
         used += 1
+    # nor is the scale made for averaging times that the filters in use cannot tell from each other
+    longest = max(age, 2.0 * memories[used - 2])
+    lags = 1
+    while lags < taus.shape[0] and taus[lags] <= longest:
+        lags += 1
     drift_u2 = np.zeros(n)
     for i in range(n):
         drift_u2[i] = clock_f[i, DRIFT_U2]
-    common_f[WORST] = band_weights(noise, drift_u2, active, tensors, taus, allowed, used, band)
+    common_f[WORST] = band_weights(noise, drift_u2, active, tensors[:, :lags], taus[:lags], allowed[:lags], used, band)
     total, largest = 0.0, 0.0
     for i in range(n):
         largest = max(largest, band[i, 0])
@@ -197,14 +203,16 @@ def _learn(strides, lags, kinds, prior, prior_worth, known, clock_f, noise, squa
     """Write the learned noise of every clock whose noise is not declared."""
     n = noise.shape[0]
     reading = np.zeros(n)
-    stated = 0.0
+    stated, count = 0.0, 0
     for i in range(n):
-        stated = max(stated, clock_f[i, READING_U2])
+        if clock_f[i, READING_U2] > 0.0:
+            stated += clock_f[i, READING_U2]
+            count += 1
     for i in range(n):
-        # the pivot's own reading is nothing; where no reading states its noise, that is learned
+        # which clock is the pivot, and so reads without noise, shall make no difference
         reading[i] = clock_f[i, READING_U2]
-        if reading[i] <= 0.0 and stated > 0.0:
-            reading[i] = 1e-60
+        if reading[i] <= 0.0 and count > 0:
+            reading[i] = stated / count
     before = noise.copy()
     noise_learning.learn(squares, counts, strides, lags, kinds, prior, prior_worth, reading, noise)
     for i in range(n):
@@ -270,9 +278,15 @@ def _advance(  # noqa: PLR0917
         common_i[EPOCH_NS], common_i[START_NS] = epoch_ns, epoch_ns
         common_i[DAY] = epoch_ns // day_ns
         common_i[FIRST_DAY] = common_i[DAY]
+        stated, count = 0.0, 0
+        for i in range(n):
+            if np.isfinite(u2[i]) and u2[i] > 0.0:
+                stated += u2[i]
+                count += 1
+        stated = stated / max(count, 1)
         for i in range(n):
             if noise[i, 0] <= 0.0:
-                noise[i, 0] = max(u2[i], 1e-60) if np.isfinite(u2[i]) else 1e-60
+                noise[i, 0] = max(stated, 1e-60)
         _plan(
             epoch_ns,
             memories,
@@ -443,9 +457,14 @@ def _advance(  # noqa: PLR0917
         common_i[DAY] = day
         drift.daily(epoch_ns, noise, drift_free, drift_known, drift_prior, clock_f, clock_i)
         count = day - common_i[FIRST_DAY]
-        if count >= 2 and (count < 30 or (count < 300 and count % 5 == 0) or count % 20 == 0):
+        if count < 30 or (count < 300 and count % 5 == 0) or count % 20 == 0:
             common_i[PLANS] += 1
-            _learn(strides, lags, kinds, prior, prior_worth, known, clock_f, noise, squares, counts)
+            members = 0
+            for i in range(n):
+                members += clock_i[i, ACTIVE]
+            # two clocks cannot say which of them is the noisy one
+            if members > 2 and count > 1:
+                _learn(strides, lags, kinds, prior, prior_worth, known, clock_f, noise, squares, counts)
             _plan(
                 epoch_ns,
                 memories,

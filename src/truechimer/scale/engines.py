@@ -1,0 +1,175 @@
+"""Engines: every algorithm of the scale behind one interface, for whoever feeds it recorded readings.
+
+An engine owns its state and takes one epoch at a time; the folds themselves (`at1`, `bands`, `kalman`) are pure. It
+decides nothing. `bands` and `kalman` take who may carry weight from `scale.detection_fold`.
+"""
+
+from dataclasses import dataclass
+from math import isfinite, sqrt
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from truechimer.clocks.clock import Clock
+from truechimer.scale import at1, bands, detection_fold, detection_state, prediction
+from truechimer.scale.bands_state import BEST, DRIFT, DRIFT_U2, LAST_NS, SINCE_NS, STATUS, WEIGHT_DC
+from truechimer.scale.state import ScaleState, ScaleStep
+
+Floats = NDArray[np.float64]
+
+ALGORITHMS = ("bands", "at1")
+DEFAULT_ALGORITHM = "bands"
+"""What measures best at all averaging times (`docs/measured/ensemble_quality.json`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What an algorithm has learned of the clocks; arrays of shape `(n_clocks,)` unless said otherwise.
+
+    `noise (n, 4)`: white PM (s^2), white FM (s^2/s), flicker FM (floor squared), random-walk FM (1/s). `drift` (1/s)
+    and its one sigma `u_drift`. `weight_month`: weight at the longest averaging times (that of a step is at the
+    shortest).
+    """
+
+    noise: Floats
+    drift: Floats
+    u_drift: Floats
+    weight_month: Floats
+
+    def allan_deviation(self, clock: int, tau_s: float) -> float:
+        """Return the clock's own Allan deviation at `tau_s` without drift, as learned."""
+        white, frequency, floor, walk = self.noise[clock].tolist()
+        return sqrt(3.0 * white / (tau_s * tau_s) + frequency / tau_s + floor + walk * tau_s / 3.0)
+
+
+class Engine(Protocol):
+    """An algorithm under way. `eligible`: bool `(n,)`, clocks that may carry weight."""
+
+    eligible: NDArray[np.bool_]
+
+    def step(self, epoch_tai_ns: int, x_clock_minus_pivot_s: Floats, u2_s2: Floats, *, due: bool) -> ScaleStep:
+        """Take one epoch of clocks minus pivot in (seconds, s^2, NaN where unread)."""
+        ...
+
+    def rates(self) -> Floats:
+        """Return the rate of each clock minus the scale, NaN where none is known."""
+        ...
+
+    def learned(self) -> Learned | None:
+        """Return what was learned of the clocks, or None."""
+        ...
+
+
+def engine(
+    algorithm: str,
+    clocks: tuple[Clock, ...],
+    *,
+    interval_s: float,
+    tau_weight_s: float = at1.TAU_WEIGHT_S,
+    weight_cap_n: float = at1.WEIGHT_CAP_N,
+) -> Engine:
+    """Return a new engine. `interval_s`: usual time between epochs; the other two are AT1's."""
+    if algorithm == "at1":
+        return _At1(clocks, tau_weight_s=tau_weight_s, weight_cap_n=weight_cap_n)
+    return _Bands(clocks, interval_s=interval_s)
+
+
+class _At1:
+    """AT1 with its own detection."""
+
+    def __init__(self, clocks: tuple[Clock, ...], *, tau_weight_s: float, weight_cap_n: float) -> None:
+        self.constants = at1.parameters(clocks, tau_weight_s=tau_weight_s, weight_cap_n=weight_cap_n)
+        self.eligible = self.constants.eligible
+        self.state: ScaleState = at1.start(self.constants)
+
+    def step(self, epoch_tai_ns: int, x_clock_minus_pivot_s: Floats, u2_s2: Floats, *, due: bool) -> ScaleStep:
+        self.state, step = at1.step(
+            self.state,
+            self.constants,
+            epoch_tai_ns=epoch_tai_ns,
+            x_clock_minus_pivot_s=x_clock_minus_pivot_s,
+            u2_s2=u2_s2,
+            prediction=prediction.predict(self.state, self.constants, epoch_tai_ns=epoch_tai_ns),
+            due=due,
+        )
+        return step
+
+    def rates(self) -> Floats:
+        state = self.state
+        y = np.array([state.y[i, state.best[i]] for i in range(len(state.best))])
+        y[state.last_ns <= state.since_ns] = np.nan
+        return y
+
+    def learned(self) -> Learned | None:
+        return None
+
+
+class _Bands:
+    """Weights by averaging time, with sequential detection before them."""
+
+    def __init__(self, clocks: tuple[Clock, ...], *, interval_s: float) -> None:
+        self.constants = bands.parameters(clocks, interval_s=interval_s)
+        self.eligible = self.constants.eligible
+        self.state = bands.start(self.constants)
+        self.judge = detection_state.parameters(
+            clocks, self.eligible, interval_s=interval_s, probation_s=self.constants.probation_ns / 1e9
+        )
+        self.judged = detection_state.empty(self.judge)
+
+    def step(self, epoch_tai_ns: int, x_clock_minus_pivot_s: Floats, u2_s2: Floats, *, due: bool) -> ScaleStep:
+        n = len(self.eligible)
+        self.judged, judgement = detection_fold.step(
+            self.judged,
+            self.judge,
+            epoch_tai_ns=epoch_tai_ns,
+            x_clock_minus_pivot_s=x_clock_minus_pivot_s,
+            u2_s2=u2_s2,
+            due=due,
+        )
+        x, used, residual = np.empty(n), np.empty(n), np.empty(n)
+        status = judgement.status.copy()
+        x_pivot, variance = np.nan, 0.0
+        if due:
+            x_pivot, variance = bands.advance(
+                self.state,
+                self.constants,
+                epoch_tai_ns,
+                x_clock_minus_pivot_s,
+                u2_s2,
+                status,
+                judgement.began_anew,
+                x,
+                used,
+                residual,
+            )
+            status = self.state.clock_i[:, STATUS].copy()
+        else:
+            x[:], used[:], residual[:] = np.nan, 0.0, np.nan
+        return ScaleStep(
+            epoch_tai_ns,
+            x,
+            used,
+            status,
+            residual,
+            x_pivot,
+            sqrt(variance) if isfinite(variance) else 0.0,
+            float(judgement.floor_s.max(initial=0.0)),
+            divided=judgement.divided,
+            due=due,
+        )
+
+    def rates(self) -> Floats:
+        state = self.state
+        y = np.array([state.rate[i, state.clock_i[i, BEST]] for i in range(len(self.eligible))])
+        y[state.clock_i[:, LAST_NS] <= state.clock_i[:, SINCE_NS]] = np.nan
+        return y
+
+    def learned(self) -> Learned | None:
+        state = self.state
+        return Learned(
+            state.noise.copy(),
+            state.clock_f[:, DRIFT].copy(),
+            np.sqrt(state.clock_f[:, DRIFT_U2]),
+            state.clock_f[:, WEIGHT_DC].copy(),
+        )
