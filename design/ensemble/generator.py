@@ -1,3 +1,4 @@
+# ruff: noqa: NPY002 - inside machine code NumPy's old generator is Numba's own, one for each call, seeded by it
 """Simulated ensembles for the experiments on the scale: clocks, readings of them, and the theory of their stability.
 
 An independent generator: it shares no line with `truechimer.sim`, so that neither can hide the other's mistake. It is
@@ -113,7 +114,9 @@ def without_drift(sources: tuple[Source, ...]) -> tuple[Source, ...]:
 
 
 @njit(cache=True)
-def _clocks(seed, epochs, step_s, white, floor, walk, drift, x0, y0, rates, weight):
+def _clocks(  # noqa: PLR0917
+    seed, epochs, step_s, white, floor, walk, drift, x0, y0, rates, weight
+):
     np.random.seed(seed)
     n, poles = len(white), len(rates)
     out = np.empty((epochs, n))
@@ -207,6 +210,6 @@ def csv_text(read: np.ndarray, names: list[str], *, u_s: float, interval_s: floa
         lines += [
             f"{at},{names[i]},{names[pivot]},{value!r},{u_s!r}"
             for i, value in enumerate(row)
-            if i != pivot and value == value
+            if i != pivot and np.isfinite(value)
         ]
     return "\n".join(lines) + "\n"
