@@ -7,6 +7,7 @@ end where the fault begins. The three runs share every random number, and the st
 """
 
 import argparse
+import copy
 import json
 import sys
 from collections.abc import Callable
@@ -14,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
 from design.ensemble.faults_scenes import (
     ALL,
     DAY_S,
@@ -32,47 +32,48 @@ from design.ensemble.faults_scenes import (
     truth,
     varied,
 )
-from truechimer.scale import at1
-from truechimer.scale.prediction import predict
-from truechimer.scale.state import Membership, ScaleParameters, ScaleState
+
+from truechimer.scale.engines import DEFAULT_ALGORITHM, Engine, engine
+from truechimer.scale.state import Membership
 
 WARM_DAYS = 300.0
 IN = int(Membership.IN)
+OUT = (Membership.OUT_STEP, Membership.OUT_RATE, Membership.DIVIDED, Membership.ALIKE)
+DISTURBED = (*OUT, Membership.DISPUTED, Membership.SUSPECT)
 
 
 @dataclass
 class Ran:
-    """`e` scale minus true time by epoch, `member` `(n_epochs, n_clocks)`, `divided`, and the state at the end."""
+    """`e` scale minus true time by epoch, `member` `(n_epochs, n_clocks)`, `divided`, `weight`, and the engine at the
+    end.
+    """
 
     e: Floats
     member: np.ndarray
     divided: np.ndarray
-    state: ScaleState
+    weight: np.ndarray
+    engine: Engine
 
 
-def run(
-    of: Ensemble, constants: ScaleParameters, state: ScaleState, x: Floats, read: Floats, *, first: int, last: int
-) -> Ran:
-    """Run the scale over epochs `first` to `last` from a state."""
+def run(of: Ensemble, began: Engine, x: Floats, read: Floats, *, first: int, last: int) -> Ran:
+    """Run a copy of an engine over epochs `first` to `last`."""
+    going = copy.deepcopy(began)
     n = x.shape[1]
     u2 = np.full(n, of.reading_s**2)
     u2[0] = 0.0
-    e, member, divided = [], [], []
+    e, member, divided, weight = [], [], [], []
     for k in range(first, last):
-        at = START_NS + round(k * HOUR_S * 1e9)
         seen = read[k]
         pivot = 0
         if not np.isfinite(seen[0]):
             pivot = int(np.flatnonzero(np.isfinite(seen))[0])
             seen = seen - seen[pivot]
-        ahead = predict(state, constants, epoch_tai_ns=at)
-        state, step = at1.step(
-            state, constants, epoch_tai_ns=at, x_clock_minus_pivot_s=seen, u2_s2=u2, prediction=ahead
-        )
+        step = going.step(START_NS + round(k * HOUR_S * 1e9), seen, u2, due=True)
         e.append(x[k, pivot] - step.x_pivot_minus_scale_s)
         member.append(step.membership)
         divided.append(step.divided)
-    return Ran(np.array(e), np.array(member), np.array(divided), state)
+        weight.append(step.weight)
+    return Ran(np.array(e), np.array(member), np.array(divided), np.array(weight), going)
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ CASES = (
 )
 
 
-def one(case: Case, seed: int) -> dict[str, object]:
+def one(case: Case, seed: int, algorithm: str) -> dict[str, object]:
     """Run one seed of a case."""
     rng = np.random.default_rng([seed, sum(map(ord, case.name))])
     of = varied(case.of, rng)
@@ -113,18 +114,18 @@ def one(case: Case, seed: int) -> dict[str, object]:
     candidates = list(range(len(of.kinds))) if case.kind is None else of.indices(case.kind)
     hit = sorted(rng.choice(candidates, case.count, replace=False).tolist())
     k0 = round((WARM_DAYS + rng.uniform(0.0, 1.0)) * 24)
-    constants = at1.parameters(of.clocks(), interval_s=HOUR_S)
     clean_read = readings(of, x, np.random.default_rng(noise_seed))
-    warm = run(of, constants, at1.start(constants), x, clean_read, first=0, last=k0)
+    began = engine(algorithm, of.clocks(), interval_s=HOUR_S)
+    warm = run(of, began, x, clean_read, first=0, last=k0)
     bad = faulty(x, k0, hit, case.fault, case.size)
     last = k0 + round(max(case.windows_d) * 24)
-    clean = run(of, constants, warm.state, x, clean_read, first=k0, last=last)
+    clean = run(of, warm.engine, x, clean_read, first=k0, last=last)
     struck = run(
-        of, constants, warm.state, bad, readings(of, bad, np.random.default_rng(noise_seed)), first=k0, last=last
+        of, warm.engine, bad, readings(of, bad, np.random.default_rng(noise_seed)), first=k0, last=last
     )
     away = clean_read.copy()
     away[k0:, hit] = np.nan
-    gone = run(of, constants, warm.state, x, away, first=k0, last=last)
+    gone = run(of, warm.engine, x, away, first=k0, last=last)
     # the scale's own error: a struck pivot is no other truth
     e_f = struck.e
     distance = np.minimum(np.abs(e_f - clean.e), np.abs(e_f - gone.e))
@@ -132,7 +133,7 @@ def one(case: Case, seed: int) -> dict[str, object]:
     after = [float(s[0] + 1) if len(s) else float("inf") for s in seen]
     honest = [i for i in range(len(of.kinds)) if i not in hit]
     was_in = clean.member[:, honest] == IN
-    struck_out = np.isin(struck.member[:, honest], (4, 5))
+    struck_out = np.isin(struck.member[:, honest], OUT)
     return {
         "seed": seed,
         "clocks": hit,
@@ -140,14 +141,14 @@ def one(case: Case, seed: int) -> dict[str, object]:
         "moved_ns": [float(distance[: round(d * 24)].max() / NS) for d in case.windows_d],
         "honest_out": int((struck_out & was_in).any(axis=0).sum()),
         "divided_h": float(np.flatnonzero(struck.divided)[0] + 1) if struck.divided.any() else float("inf"),
-        "warm_out": int(np.sum(np.diff((np.isin(warm.member, (4, 5))).astype(int), axis=0) == 1)),
+        "warm_out": int(np.sum(np.diff(np.isin(warm.member, DISTURBED).astype(int), axis=0) == 1)),
         "warm_clock_years": k0 * len(of.kinds) / 8766.0,
     }
 
 
-def pooled(case: Case, seeds: range) -> dict[str, object]:
+def pooled(case: Case, seeds: range, algorithm: str) -> dict[str, object]:
     """Pool the seeds of one case."""
-    rows = [one(case, seed) for seed in seeds]
+    rows = [one(case, seed, algorithm) for seed in seeds]
     moved = np.array([row["moved_ns"] for row in rows])
     detected = np.array([max(row["detected_h"]) for row in rows])  # type: ignore[call-overload]
     of: Callable[[float], list[float]] = lambda q: [  # noqa: E731
@@ -155,6 +156,7 @@ def pooled(case: Case, seeds: range) -> dict[str, object]:
     ]
     return {
         "case": case.name,
+        "algorithm": algorithm,
         "ensemble": case.of.name,
         "seeds": len(rows),
         "window_d": list(case.windows_d),
@@ -175,20 +177,21 @@ def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def clean(of: Ensemble, seeds: range, *, days: float, known_kinds: bool = True) -> dict[str, object]:
+def clean(of: Ensemble, seeds: range, algorithm: str, *, days: float, known_kinds: bool = True) -> dict[str, object]:
     """Alarms of clean data per clock-year."""
     alarms, years, divided = 0, 0.0, 0
     for seed in seeds:
         rng = np.random.default_rng([seed, 77])
         made = varied(of, rng)
         x = truth(made, rng, days=days)
-        constants = at1.parameters(made.clocks(kinds=known_kinds), interval_s=HOUR_S)
-        ran = run(made, constants, at1.start(constants), x, readings(made, x, rng), first=0, last=len(x))
-        alarms += int(np.sum(np.diff(np.isin(ran.member, (4, 5)).astype(int), axis=0) == 1))
+        began = engine(algorithm, made.clocks(kinds=known_kinds), interval_s=HOUR_S)
+        ran = run(made, began, x, readings(made, x, rng), first=0, last=len(x))
+        alarms += int(np.sum(np.diff(np.isin(ran.member, DISTURBED).astype(int), axis=0) == 1))
         divided += int(np.sum(np.diff(ran.divided.astype(int)) == 1))
         years += len(made.kinds) * days / 365.25
     return {
         "ensemble": of.name,
+        "algorithm": algorithm,
         "kinds_known": known_kinds,
         "clock_years": round(years, 1),
         "alarms": alarms,
@@ -201,18 +204,19 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--days", type=float, default=400.0, help="length of clean runs")
+    parser.add_argument("--algorithm", default=DEFAULT_ALGORITHM)
     parser.add_argument("--only", default="")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     found: dict[str, list[dict[str, object]]] = {"faults": [], "clean": []}
     for case in CASES:
         if options.only in case.name:
-            found["faults"].append(pooled(case, range(options.seeds)))
+            found["faults"].append(pooled(case, range(options.seeds), options.algorithm))
             print(json.dumps(found["faults"][-1]), flush=True)
     if options.only in {"", "clean"}:
         for of in ALL:
             for known in (True, False):
-                found["clean"].append(clean(of, range(max(1, options.seeds // 4)), days=options.days, known_kinds=known))
+                found["clean"].append(clean(of, range(max(1, options.seeds // 4)), options.algorithm, days=options.days, known_kinds=known))
                 print(json.dumps(found["clean"][-1]), flush=True)
     if options.out is not None:
         options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -44,33 +44,47 @@ Floats = NDArray[np.float64]
 
 STEP_PROOF_S = 21_600.0
 """Good conduct asked of a clock after a phase step: its rate is known."""
-SHORTEST_RATE_PROOF_S, LONGEST_RATE_PROOF_S = 3.0 * DAY_S, 20.0 * DAY_S
+RATE_PROOF_MEMORIES = 1.5
+SHORTEST_RATE_PROOF_S, LONGEST_RATE_PROOF_S = 1.0 * DAY_S, 20.0 * DAY_S
 DISPUTED_S = 20.0 * DAY_S
 """Two against one: without a better witness in this time, the two are believed."""
 UNDECIDED_S = 1.0 * DAY_S
 """A dispute that is open for longer is said aloud."""
 DIVIDED_S = 5.0 * DAY_S
 SETTLED_SAMPLES = 500
+FOLLOWED_AFTER_S = 5.0 * DAY_S
+"""A change found in a window shorter than this is too young for the rates of the others to have followed."""
 ABSENT, LEARNING, IN, SUSPECT, OUT_STEP, OUT_RATE, OBSERVER, DISPUTED, DIVIDED, ALIKE = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
 
 
 @kernel
-def too_alike(status, good_ns, epoch_ns, likeness, likeness_count, noise, sample, floor_q1, count):
+def _take_votes_of_copies(status, good_ns, epoch_ns, likeness, likeness_count, sample, rate_sample, floor_q1, count):
     """Take the vote of a clock that no independent clock can be: it lies nearer to the others than their own noise
     would let even a perfect clock lie, or is quieter over a day than any clock of its kind.
+
+    `rate_sample[:, 0]` is each clock's mean squared sigma at one epoch: where the others' noise is not known well yet
+    it is far from 1, and nobody is called too good.
     """
     others = 0
+    total = settled = 0.0
     for i in range(status.shape[0]):
-        if status[i] == 2:
+        if status[i] == 2 and sample[i, 0] > 0.0:
             others += 1
+            total += 1.0 / sample[i, 0]
+            settled += rate_sample[i, 0] / sample[i, 0]
     for i in range(status.shape[0]):
-        if likeness_count[i] < 100 or count[i, 0] < SETTLED_SAMPLES:
+        if likeness_count[i] < 100 or count[i, 0] < SETTLED_SAMPLES or sample[i, 0] <= 0.0:
             continue
+        own = 1.0 / sample[i, 0] if status[i] == 2 else 0.0
+        if total <= own:
+            continue
+        known = (settled - own * rate_sample[i, 0]) / (total - own)
         n = 0.75 * min(1.0 * likeness_count[i], 300.0)
         limit = max(1.0 - 5.0 * np.sqrt(2.0 / n), 0.2)
-        # the longest lag of which a day's samples are many: what the counter adds is in it, to the clock's favour
+        # a day's samples are many, and what the counter adds to them is to the clock's favour
         quiet = count[i, 4] >= 40 and sample[i, 4] < floor_q1[i] * DAY_S
-        if (status[i] == 2 and others >= 4 and likeness[i] < limit) or (status[i] == 2 and others >= 3 and quiet):
+        copied = others >= 4 and known > 0.7 and likeness[i] < limit * min(known, 1.0)
+        if status[i] == 2 and (copied or (others >= 3 and quiet)):
             status[i], good_ns[i] = 9, epoch_ns
         elif status[i] == 9 and likeness[i] > min(limit + 0.2, 0.8) and not quiet:
             status[i], good_ns[i] = 2, epoch_ns
@@ -264,6 +278,7 @@ def _advance(  # noqa: PLR0917
             likeness_count[i] = 0 if count[i, 0] < SETTLED_SAMPLES else likeness_count[i] + 1
             gain = max(2.0 / (likeness_count[i] + 1.0), 1.0 / 300.0)
             likeness[i] += min(gain, 1.0) * (like - likeness[i])
+            rate_sample[i, 0] += min(gain, 1.0) * (ratio - rate_sample[i, 0])
         # carry on
         f = (now - x[i]) / dt + 0.5 * drift[i] * dt
         learned = (epoch_ns - since_ns[i]) / 1e9
@@ -296,7 +311,7 @@ def _advance(  # noqa: PLR0917
         elif status[i] == 4:
             wanted = max(STEP_PROOF_S * again, 6.0 * interval)
         elif status[i] == 5:
-            wanted = min(max(3.0 * memory[i], SHORTEST_RATE_PROOF_S), LONGEST_RATE_PROOF_S) * again
+            wanted = min(max(RATE_PROOF_MEMORIES * memory[i], SHORTEST_RATE_PROOF_S), LONGEST_RATE_PROOF_S) * again
         elif status[i] == 8:
             wanted = DIVIDED_S
         elif status[i] == 7:
@@ -321,7 +336,9 @@ def _advance(  # noqa: PLR0917
         if count[i, 0] >= 4:
             learn(noise[i], prior[i], worth[i], memory[i], windows, interval, sample[i], count[i], age, 1e-34)
             memory[i] = memory_of(noise[i, 0], noise[i, 1], noise[i, 3], 2.0 * interval)
-    too_alike(status, good_ns, epoch_ns, likeness, likeness_count, noise, sample, floor_q1, count)
+    _take_votes_of_copies(
+        status, good_ns, epoch_ns, likeness, likeness_count, sample, rate_sample, floor_q1, count
+    )
     for i in range(n):
         if status[i] == 8:
             divided = True
@@ -351,6 +368,17 @@ def step(
     """
     arrays = [getattr(state, name).copy() for name in NAMES]
     return _step(state, constants, arrays, epoch_tai_ns, x_clock_minus_pivot_s, u2_s2, due=due)
+
+
+def rate_to_restore(judgement: Judgement, weight: Floats) -> float:
+    """Return by how much the scale runs too fast because it followed clocks that are out since this epoch, given the
+    weights that they had before; 0 where nobody is, or where the change is too young for the others to have followed.
+    """
+    too_fast = 0.0
+    for i in range(len(weight)):
+        if judgement.moved_over_s[i] >= FOLLOWED_AFTER_S:
+            too_fast += float(weight[i] * judgement.moved_y[i])
+    return too_fast
 
 
 def _step(

@@ -21,7 +21,7 @@ PEER_RATIO = 4.0
 """A peer's variance over the window is at most this many times the accused's."""
 PREFERRED = 10.0
 """Difference of squared sigmas by which the others prefer one side: about three sigma."""
-PREFERRED_IN_DISPUTE = 7.0
+PREFERRED_IN_DISPUTE = 5.0
 """The same once a dispute is open: there is one question then, and few looks."""
 NOTHING, GUILTY, FOR_NOW, CLEARED, TIE, MOVED_TOGETHER = 0, 1, 2, 3, 4, 5
 """Verdicts. `CLEARED`: its peers contradict it and the other classes contradict them, who are `MOVED_TOGETHER`."""
@@ -117,19 +117,26 @@ def judge(d, v, voter, accused, sigmas, z, verdict, kept):
         if able[i]:
             off = d[i] - center
             kept[i] = off * off <= 9.0 * (v[i] + spread)
-    changed = True
-    for _ in range(8):
-        if not changed:
-            break
+    # one at a time, the worst first: two that contradict each other shall not both go. Who was taken back stays.
+    again = np.zeros(n, np.bool_)
+    for _ in range(2 * n):
         middle, weight, count = _against(d, v, kept, z)
-        changed = False
+        worst_at = -1
+        excess = 1.0
         for i in range(n):
-            # a clock that stands alone has nobody to be compared with
-            if able[i]:
-                now = not np.isfinite(z[i]) or abs(z[i]) <= sigmas[i]
-                if now != kept[i]:
-                    kept[i] = now
-                    changed = True
+            if kept[i] and not again[i] and np.isfinite(z[i]) and abs(z[i]) > excess * sigmas[i]:
+                worst_at, excess = i, abs(z[i]) / sigmas[i]
+        if worst_at >= 0:
+            kept[worst_at] = False
+            continue
+        nearest = -1
+        least = 1.0
+        for i in range(n):
+            if able[i] and not kept[i] and np.isfinite(z[i]) and abs(z[i]) <= least * sigmas[i]:
+                nearest, least = i, abs(z[i]) / sigmas[i]
+        if nearest < 0:
+            break
+        kept[nearest], again[nearest] = True, True
     middle, weight, count = _against(d, v, kept, z)
     for i in range(n):
         if able[i] and kept[i]:
@@ -153,6 +160,15 @@ def judge(d, v, voter, accused, sigmas, z, verdict, kept):
                     other_mean += d[j] / v[j]
             elif (able[j] or accused[j]) and np.isfinite(d[j]) and v[j] <= PEER_RATIO * v[i]:
                 alike += 1
+        if others < 2:
+            # those that a heavy majority outvoted are witnesses still
+            others = 0
+            other_weight = other_mean = 0.0
+            for j in range(n):
+                if able[j] and v[j] > PEER_RATIO * v[i]:
+                    others += 1
+                    other_weight += 1.0 / v[j]
+                    other_mean += d[j] / v[j]
         preferred = 0.0
         if other_weight > 0.0:
             other_mean /= other_weight
@@ -180,9 +196,11 @@ def judge(d, v, voter, accused, sigmas, z, verdict, kept):
                     verdict[j] = 5
     if turned:
         for i in range(n):
-            if verdict[i] == 5:
-                kept[i] = False
-            elif verdict[i] == 3 and able[i]:
-                kept[i] = True
+            kept[i] = able[i] and verdict[i] != 5
+        middle, weight, count = _against(d, v, kept, z)
+        for i in range(n):
+            if kept[i] and verdict[i] != 3 and np.isfinite(z[i]):
+                kept[i] = abs(z[i]) <= sigmas[i]
+                verdict[i] = 0 if kept[i] else 4
         middle, weight, count = _against(d, v, kept, z)
     return middle, count

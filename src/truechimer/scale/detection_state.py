@@ -19,13 +19,13 @@ Ints = NDArray[np.int64]
 DAY_S = SECONDS_PER_DAY
 YEAR_S = 365.25 * DAY_S
 
-WINDOWS_S = (7_200.0, 14_400.0, 28_800.0, DAY_S, 2.5 * DAY_S, 6 * DAY_S, 15 * DAY_S, 30 * DAY_S, 60 * DAY_S)
+WINDOWS_S = (7_200.0, 14_400.0, 28_800.0, *(DAY_S * d for d in (1.0, 2.5, 6.0, 12.0, 20.0, 30.0, 45.0, 60.0, 90.0)))
 """Windows of the tests beside that of one epoch: a change of any age up to the longest lies well in one of them."""
 
 SNAPSHOTS = 4
 """A window moves on by a quarter of itself; so many pasts are kept of each."""
 
-FALSE_ALARMS_PER_CLOCK_YEAR = 0.05
+FALSE_ALARMS_PER_CLOCK_YEAR = 0.08
 """What all tests of one clock together may raise on clean Gaussian data, shared equally by the tests."""
 
 N_TERMS = 4
