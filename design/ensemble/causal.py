@@ -6,10 +6,10 @@ Three figures stand beside a measured scale at each averaging time.
   Fourier frequency to the next can be better, and no fixed weighting is best at two averaging times.
 * The spectral bound: S_E(f) >= 1 / sum 1/S_i(f). Not causal: it needs the future.
 * The best causal scale: E = sum_i W_i x_i, W_i = c_i0 + sum_k c_ik z^-1 F_k, F_k exponential means over 18 memories
-  from half an hour to 1000 days, sum_i W_i = 1. For given weights of the averaging times the c that make the sum of Allan
-  variances least solve a linear system. `per_tau`: all weight on one tau: nothing causal is better there, and no scale
-  is so good at all tau at once. `at_all`: the weights for which the largest ratio to B(tau), over what is allowed at
-  that tau, is least: the best that one causal scale can do.
+  from half an hour to 1000 days, sum_i W_i = 1. For given weights of the averaging times the c that make the sum of
+  Allan variances least solve a linear system. `per_tau`: all weight on one tau: nothing causal is better there, and
+  no scale is so good at all tau at once. `at_all`: the weights for which the largest ratio to B(tau), over what is
+  allowed at that tau, is least: the best that one causal scale can do.
 
 Reading noise: every reading of clock i against the pivot has white noise u. A scale is read through a clock, whose
 column is (filtered reading - scale): through clock j the noise of i enters by W_i, that of j by 1 - W_j.

@@ -63,9 +63,9 @@ def clocks_of(sources: tuple[Source, ...], *, noise: bool, drift: bool, kinds: b
     return tuple(out)
 
 
-def columns(read: np.ndarray, clocks: tuple[Clock, ...], *, noise_s: float, algorithm: str) -> np.ndarray:
+def columns(read: np.ndarray, clocks: tuple[Clock, ...], *, noise_s: float, algorithm: str, judged: bool) -> np.ndarray:
     """Every clock minus the scale, as a replay gives it."""
-    run = engine(algorithm, clocks, interval_s=HOUR_S)
+    run = engine(algorithm, clocks, interval_s=HOUR_S, judged=judged)
     u2 = np.full(read.shape[1], noise_s * noise_s)
     u2[0] = 0.0
     out = np.empty(read.shape)
@@ -75,7 +75,9 @@ def columns(read: np.ndarray, clocks: tuple[Clock, ...], *, noise_s: float, algo
     return out
 
 
-def measure(name: str, case: str, seeds: int, *, noise_s: float, algorithm: str, gaps: float) -> dict[str, float]:
+def measure(
+    name: str, case: str, seeds: int, *, noise_s: float, algorithm: str, gaps: float, judged: bool
+) -> dict[str, float]:
     """ADEV / B(tau), pooled over the seeds."""
     days, dropped, noise, drift, kinds = CASES[case]
     squares: dict[str, list[float]] = {lag: [] for lag in LAGS}
@@ -84,7 +86,11 @@ def measure(name: str, case: str, seeds: int, *, noise_s: float, algorithm: str,
         x = truth(sources, seed=seed, days=days)
         read = readings(x, seed=seed, noise_s=noise_s, gap_fraction=gaps)
         column = columns(
-            read, clocks_of(sources, noise=noise, drift=drift, kinds=kinds), noise_s=noise_s, algorithm=algorithm
+            read,
+            clocks_of(sources, noise=noise, drift=drift, kinds=kinds),
+            noise_s=noise_s,
+            algorithm=algorithm,
+            judged=judged,
         )
         e = (x - column)[dropped * 24 :]
         for lag, m in LAGS.items():
@@ -117,17 +123,24 @@ def main() -> int:
     parser.add_argument("--algorithm", default="bands")
     parser.add_argument("--noise-s", type=float, default=0.0)
     parser.add_argument("--gaps", type=float, default=0.0)
+    parser.add_argument("--judged", action="store_true", help="detection before the scale: slower")
     parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args()
     told: dict = {"algorithm": options.algorithm, "seeds": options.seeds, "reading_noise_s": options.noise_s}
-    told["gap_fraction"] = options.gaps
+    told |= {"gap_fraction": options.gaps, "detection": options.judged}
     told["adev_over_best_fixed"], told["reachable_over_best_fixed"] = {}, {}
     for name in (one.replace("; ", ", ") for one in options.ensembles.split(",")):
         told["reachable_over_best_fixed"][name] = reachable(name, options.noise_s)
         print(name, json.dumps(told["reachable_over_best_fixed"][name]), flush=True)
         for case in options.cases.split(","):
             got = measure(
-                name, case, options.seeds, noise_s=options.noise_s, algorithm=options.algorithm, gaps=options.gaps
+                name,
+                case,
+                options.seeds,
+                noise_s=options.noise_s,
+                algorithm=options.algorithm,
+                gaps=options.gaps,
+                judged=options.judged,
             )
             told["adev_over_best_fixed"][f"{name}: {case}"] = got
             print(f"  {case:14}", json.dumps(got), flush=True)

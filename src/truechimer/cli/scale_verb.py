@@ -28,8 +28,8 @@ PROGRESS_AFTER_S = 2.0
 SHOWN_REJECTIONS = 20
 """Rejected rows that stderr names one by one; the JSON document names all of them up to `LISTED_REJECTIONS`."""
 LISTED_REJECTIONS = 1_000
-BUILT = ("bands", "at1")
-LATER = ("kalman", "algos")
+BUILT = ("bands", "at1", "kalman")
+LATER = ("algos",)
 
 
 class ScaleInputRejected(Rejected):
@@ -54,7 +54,7 @@ def main(argv: list[str]) -> int:
         type=_algorithm,
         default="bands",
         metavar="NAME",
-        help="bands (default: measures best at every averaging time), at1",
+        help="bands (default: measures best at every averaging time), at1, kalman",
     )
     run.add_argument("--out", metavar="SCALE.csv", type=Path, help="write every clock minus the scale at every epoch")
     run.add_argument("--json", action="store_true", help="print one JSON document")
@@ -87,6 +87,8 @@ def _replay(options: argparse.Namespace) -> int:
         progress.end()
     rejected = sorted([*findings, *series.rejected], key=lambda finding: finding.line or 0)
     _name_rejected(options.readings, rejected)
+    for finding in series.noticed:
+        print(f"{finding.at(str(options.readings))} [{finding.rule}]", file=sys.stderr)
     if options.out is not None:
         _write(series, options.out)
     if options.json:
@@ -206,6 +208,7 @@ def _document(
         "clocks": [_clock_document(series, i) for i in range(len(series.clocks))],
         "rejected_count": len(rejected),
         "rejected": listed,
+        "noticed": [{"rule": finding.rule, "says": finding.says} for finding in series.noticed],
     }
     if options.out is not None:
         document["out"] = str(options.out)

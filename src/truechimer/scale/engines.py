@@ -6,19 +6,19 @@ decides nothing. `bands` and `kalman` take who may carry weight from `scale.dete
 
 from dataclasses import dataclass
 from math import isfinite, sqrt
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from truechimer.clocks.clock import Clock
-from truechimer.scale import at1, bands, detection_fold, detection_state, prediction
+from truechimer.scale import at1, bands, detection_fold, detection_state, kalman, prediction
 from truechimer.scale.bands_state import BEST, DRIFT, DRIFT_U2, LAST_NS, SINCE_NS, STATUS, WEIGHT_DC
 from truechimer.scale.state import ScaleState, ScaleStep
 
 Floats = NDArray[np.float64]
 
-ALGORITHMS = ("bands", "at1")
+ALGORITHMS = ("bands", "at1", "kalman")
 DEFAULT_ALGORITHM = "bands"
 """What measures best at all averaging times (`docs/measured/ensemble_quality.json`)."""
 
@@ -68,11 +68,16 @@ def engine(
     interval_s: float,
     tau_weight_s: float = at1.TAU_WEIGHT_S,
     weight_cap_n: float = at1.WEIGHT_CAP_N,
+    judged: bool = True,
 ) -> Engine:
-    """Return a new engine. `interval_s`: usual time between epochs; the other two are AT1's."""
+    """Return a new engine.
+
+    `interval_s`: usual time between epochs; the next two are AT1's. `judged` False: nobody is
+    excluded (`bands` and `kalman`; for experiments).
+    """
     if algorithm == "at1":
         return _At1(clocks, tau_weight_s=tau_weight_s, weight_cap_n=weight_cap_n)
-    return _Bands(clocks, interval_s=interval_s)
+    return _Judged(kalman if algorithm == "kalman" else bands, clocks, interval_s=interval_s, judged=judged)
 
 
 class _At1:
@@ -105,45 +110,57 @@ class _At1:
         return None
 
 
-class _Bands:
-    """Weights by averaging time, with sequential detection before them."""
+class _Judged:
+    """`bands` or `kalman`, with sequential detection before it."""
 
-    def __init__(self, clocks: tuple[Clock, ...], *, interval_s: float) -> None:
+    def __init__(self, fold: Any, clocks: tuple[Clock, ...], *, interval_s: float, judged: bool) -> None:
+        self.fold = fold
         self.constants = bands.parameters(clocks, interval_s=interval_s)
         self.eligible = self.constants.eligible
-        self.state = bands.start(self.constants)
+        self.state = fold.start(self.constants)
+        self.learner: bands.BandsState = getattr(self.state, "learner", self.state)
         self.judge = detection_state.parameters(
             clocks, self.eligible, interval_s=interval_s, probation_s=self.constants.probation_ns / 1e9
         )
-        self.judged = detection_state.empty(self.judge)
+        self.judged = detection_state.empty(self.judge) if judged else None
+        self.nobody = np.full(len(clocks), bands.NO_VERDICT)
+        self.none = np.zeros(len(clocks), np.bool_)
+        self.weights = np.zeros(len(self.eligible))
 
     def step(self, epoch_tai_ns: int, x_clock_minus_pivot_s: Floats, u2_s2: Floats, *, due: bool) -> ScaleStep:
         n = len(self.eligible)
-        self.judged, judgement = detection_fold.step(
-            self.judged,
-            self.judge,
-            epoch_tai_ns=epoch_tai_ns,
-            x_clock_minus_pivot_s=x_clock_minus_pivot_s,
-            u2_s2=u2_s2,
-            due=due,
-        )
+        status, anew, floor, divided = self.nobody, self.none, 0.0, False
+        if self.judged is not None:
+            self.judged, judgement = detection_fold.step(
+                self.judged,
+                self.judge,
+                epoch_tai_ns=epoch_tai_ns,
+                x_clock_minus_pivot_s=x_clock_minus_pivot_s,
+                u2_s2=u2_s2,
+                due=due,
+            )
+            status, anew = judgement.status.copy(), judgement.began_anew
+            floor, divided = float(judgement.floor_s.max(initial=0.0)), judgement.divided
         x, used, residual = np.empty(n), np.empty(n), np.empty(n)
-        status = judgement.status.copy()
         x_pivot, variance = np.nan, 0.0
         if due:
-            x_pivot, variance = bands.advance(
+            x_pivot, variance = self.fold.advance(
                 self.state,
                 self.constants,
                 epoch_tai_ns,
                 x_clock_minus_pivot_s,
                 u2_s2,
                 status,
-                judgement.began_anew,
+                anew,
                 x,
                 used,
                 residual,
             )
-            status = self.state.clock_i[:, STATUS].copy()
+            status = self.learner.clock_i[:, STATUS].copy()
+            restored_y = detection_fold.rate_to_restore(judgement, self.weights)
+            if restored_y != 0.0:
+                bands.restore_rate(self.state, self.constants, restored_y, float(judgement.moved_over_s.max()))
+            self.weights = 0.5 * (used + self.state.clock_f[:, WEIGHT_DC])
         else:
             x[:], used[:], residual[:] = np.nan, 0.0, np.nan
         return ScaleStep(
@@ -154,19 +171,19 @@ class _Bands:
             residual,
             x_pivot,
             sqrt(variance) if isfinite(variance) else 0.0,
-            float(judgement.floor_s.max(initial=0.0)),
-            divided=judgement.divided,
+            floor,
+            divided=divided,
             due=due,
         )
 
     def rates(self) -> Floats:
-        state = self.state
+        state = self.learner
         y = np.array([state.rate[i, state.clock_i[i, BEST]] for i in range(len(self.eligible))])
         y[state.clock_i[:, LAST_NS] <= state.clock_i[:, SINCE_NS]] = np.nan
         return y
 
     def learned(self) -> Learned | None:
-        state = self.state
+        state = self.learner
         return Learned(
             state.noise.copy(),
             state.clock_f[:, DRIFT].copy(),
