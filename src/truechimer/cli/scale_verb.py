@@ -28,8 +28,7 @@ PROGRESS_AFTER_S = 2.0
 SHOWN_REJECTIONS = 20
 """Rejected rows that stderr names one by one; the JSON document names all of them up to `LISTED_REJECTIONS`."""
 LISTED_REJECTIONS = 1_000
-BUILT = ("bands", "at1", "kalman")
-LATER = ("algos",)
+BUILT = ("bands", "at1", "kalman", "algos")
 
 
 class ScaleInputRejected(Rejected):
@@ -54,7 +53,7 @@ def main(argv: list[str]) -> int:
         type=_algorithm,
         default="bands",
         metavar="NAME",
-        help="bands (default: measures best at every averaging time), at1, kalman",
+        help="bands (default: measures best at every averaging time), at1, kalman, algos (after the fact)",
     )
     run.add_argument("--out", metavar="SCALE.csv", type=Path, help="write every clock minus the scale at every epoch")
     run.add_argument("--json", action="store_true", help="print one JSON document")
@@ -63,8 +62,6 @@ def main(argv: list[str]) -> int:
 
 
 def _algorithm(text: str) -> str:
-    if text in LATER:
-        raise argparse.ArgumentTypeError(f"{text} is not built in this version; use {' or '.join(BUILT)}")
     if text not in BUILT:
         raise argparse.ArgumentTypeError(f"there is no algorithm {text!r}; use {' or '.join(BUILT)}")
     return text

@@ -18,7 +18,7 @@ from truechimer.scale.state import ScaleState, ScaleStep
 
 Floats = NDArray[np.float64]
 
-ALGORITHMS = ("bands", "at1", "kalman")
+ALGORITHMS = ("bands", "at1", "kalman", "algos")
 DEFAULT_ALGORITHM = "bands"
 """What measures best at all averaging times (`docs/measured/ensemble_quality.json`)."""
 
@@ -70,7 +70,7 @@ def engine(
     weight_cap_n: float = at1.WEIGHT_CAP_N,
     judged: bool = True,
 ) -> Engine:
-    """Return a new engine.
+    """Return a new engine; that of `algos`, which is computed after the fact, is `bands`.
 
     `interval_s`: usual time between epochs; the next two are AT1's. `judged` False: nobody is
     excluded (`bands` and `kalman`; for experiments).

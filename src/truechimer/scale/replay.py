@@ -25,7 +25,7 @@ from truechimer.compare.reading import EpochReadings
 from truechimer.errors import Misuse, Rejected
 from truechimer.formats.finding import Finding
 from truechimer.formats.readings_csv import mjd_text_of_ns
-from truechimer.scale import at1
+from truechimer.scale import algos, at1
 from truechimer.scale.engines import ALGORITHMS, DEFAULT_ALGORITHM, Learned, engine
 from truechimer.scale.state import REASONS, Membership
 
@@ -303,6 +303,14 @@ class _Fold:
 
     def series(self, algorithm: str, rejected: tuple[Finding, ...]) -> ScaleSeries:
         """Return what was made."""
+        learned = self.engine.learned()
+        if algorithm == "algos":
+            # after the fact: the scale so far is the reference that the batches are computed against
+            read = np.where(self.unused == 0, self.x, np.nan)
+            drift = np.zeros(read.shape[1]) if learned is None else learned.drift
+            batched, self.weight = algos.run(self.epoch_ns, read, drift)
+            apart = batched - read
+            self.x += np.nanmax(np.where(np.isfinite(apart).any(axis=1)[:, None], apart, 0.0), axis=1)[:, None]
         return ScaleSeries(
             algorithm,
             self.register.clocks,
@@ -315,7 +323,7 @@ class _Fold:
             self.engine.rates(),
             self.read,
             rejected,
-            self.engine.learned(),
+            learned,
         )
 
 
