@@ -57,7 +57,9 @@ class Ran:
 
 def run(of: Ensemble, began: Engine, x: Floats, read: Floats, *, first: int, last: int) -> Ran:
     """Run a copy of an engine over epochs `first` to `last`."""
-    going = copy.deepcopy(began)
+    going = copy.copy(began)
+    if hasattr(began, "state") and hasattr(began.state, "copy"):
+        going.state = began.state.copy()  # type: ignore[attr-defined]
     n = x.shape[1]
     u2 = np.full(n, of.reading_s**2)
     u2[0] = 0.0

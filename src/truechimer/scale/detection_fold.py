@@ -52,6 +52,8 @@ UNDECIDED_S = 1.0 * DAY_S
 """A dispute that is open for longer is said aloud."""
 DIVIDED_S = 5.0 * DAY_S
 SETTLED_SAMPLES = 500
+LIKE_SAMPLES, LIKE_CLIP = 150.0, 2.0
+"""Memory of the test for copies, in epochs, and the most that one epoch counts for."""
 FOLLOWED_AFTER_S = 5.0 * DAY_S
 """A change found in a window shorter than this is too young for the rates of the others to have followed."""
 ABSENT, LEARNING, IN, SUSPECT, OUT_STEP, OUT_RATE, OBSERVER, DISPUTED, DIVIDED, ALIKE = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
@@ -79,8 +81,8 @@ def _take_votes_of_copies(status, good_ns, epoch_ns, likeness, likeness_count, s
         if total <= own:
             continue
         known = (settled - own * rate_sample[i, 0]) / (total - own)
-        n = 0.75 * min(1.0 * likeness_count[i], 300.0)
-        limit = max(1.0 - 5.0 * np.sqrt(2.0 / n), 0.2)
+        n = 0.75 * min(1.0 * likeness_count[i], LIKE_SAMPLES)
+        limit = max(1.0 - 4.0 * np.sqrt(2.0 / n), 0.2)
         # a day's samples are many, and what the counter adds to them is to the clock's favour
         quiet = count[i, 4] >= 40 and sample[i, 4] < floor_q1[i] * DAY_S
         copied = others >= 4 and known > 0.7 and likeness[i] < limit * min(known, 1.0)
@@ -274,9 +276,9 @@ def _advance(  # noqa: PLR0917
             here = phase_variance(noise[i], memory[i], dt, max((last_ns[i] - since_ns[i]) / 1e9, 1.0), u_drift2[i])
             sample[i, 0] += gain * (ratio * v[i] * (model / here) - sample[i, 0])
             # while noises are still being learned, the others' is not known well enough to call a clock too good
-            like = 1.0 if count[i, 0] < SETTLED_SAMPLES else min(ratio * (v[i] + rest) / rest, 16.0)
+            like = 1.0 if count[i, 0] < SETTLED_SAMPLES else min(ratio * (v[i] + rest) / rest, LIKE_CLIP)
             likeness_count[i] = 0 if count[i, 0] < SETTLED_SAMPLES else likeness_count[i] + 1
-            gain = max(2.0 / (likeness_count[i] + 1.0), 1.0 / 300.0)
+            gain = max(2.0 / (likeness_count[i] + 1.0), 1.0 / LIKE_SAMPLES)
             likeness[i] += min(gain, 1.0) * (like - likeness[i])
             rate_sample[i, 0] += min(gain, 1.0) * (ratio - rate_sample[i, 0])
         # carry on
@@ -311,7 +313,9 @@ def _advance(  # noqa: PLR0917
         elif status[i] == 4:
             wanted = max(STEP_PROOF_S * again, 6.0 * interval)
         elif status[i] == 5:
-            wanted = min(max(RATE_PROOF_MEMORIES * memory[i], SHORTEST_RATE_PROOF_S), LONGEST_RATE_PROOF_S) * again
+            # a young clock's memory is not known yet: it is not made to wait for longer than an eighth of its age
+            wanted = min(RATE_PROOF_MEMORIES * memory[i], (epoch_ns - first_ns[i]) / 8e9)
+            wanted = min(max(wanted, SHORTEST_RATE_PROOF_S), LONGEST_RATE_PROOF_S) * again
         elif status[i] == 8:
             wanted = DIVIDED_S
         elif status[i] == 7:

@@ -25,7 +25,7 @@ WINDOWS_S = (7_200.0, 14_400.0, 28_800.0, *(DAY_S * d for d in (1.0, 2.5, 6.0, 1
 SNAPSHOTS = 4
 """A window moves on by a quarter of itself; so many pasts are kept of each."""
 
-FALSE_ALARMS_PER_CLOCK_YEAR = 0.08
+FALSE_ALARMS_PER_CLOCK_YEAR = 0.06
 """What all tests of one clock together may raise on clean Gaussian data, shared equally by the tests."""
 
 N_TERMS = 4

@@ -8,7 +8,7 @@ Source: the contract, "Python API" (`scale.replay(readings, clocks, algorithm)`)
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 from math import isfinite
 from operator import attrgetter
@@ -25,7 +25,7 @@ from truechimer.compare.reading import EpochReadings
 from truechimer.errors import Misuse, Rejected
 from truechimer.formats.finding import Finding
 from truechimer.formats.readings_csv import mjd_text_of_ns
-from truechimer.scale import algos, at1
+from truechimer.scale import algos, at1, plausibility
 from truechimer.scale.engines import ALGORITHMS, DEFAULT_ALGORITHM, Learned, engine
 from truechimer.scale.state import REASONS, Membership
 
@@ -107,7 +107,8 @@ class ScaleSeries:
     it is a member (0: it had), int8; `divided`: clocks disagreed and no majority said who was right;
     `y_clock_minus_scale`: rate of each clock at the end, NaN where none was learned; `epochs_read`: epochs at which
     each clock was read; `rejected`: rows that were not used, with the line where there is one; `learned`: noise and
-    drift of each clock at the end, None where the algorithm does not learn them.
+    drift of each clock at the end, None where the algorithm does not learn them; `noticed`: what the record as a whole
+    says of its own making (`plausibility`); the rows are used.
     """
 
     algorithm: str
@@ -122,6 +123,7 @@ class ScaleSeries:
     epochs_read: Ints
     rejected: tuple[Finding, ...]
     learned: Learned | None = None
+    noticed: tuple[Finding, ...] = ()
 
     def reason(self, epoch: int, clock: int) -> str:
         """Say why a clock carries no weight at an epoch (indices); empty where it carries some."""
@@ -185,7 +187,8 @@ def replay(
         fold.take(epoch_ns, group)
         if progress is not None and fold.done % _PROGRESS_EVERY == 0:
             progress(fold.done, 1 + len(gaps))
-    return fold.series(algorithm, rejected)
+    members = [clock.name for clock, able in zip(register.clocks, fold.eligible.tolist(), strict=True) if able]
+    return replace(fold.series(algorithm, rejected), noticed=plausibility.check(good, members))
 
 
 def _sorted_out(rows: list[Row], known: tuple[Clock, ...]) -> tuple[Register, list[Row], tuple[Finding, ...]]:
