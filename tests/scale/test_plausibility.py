@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tests.scale.ensembles import START_NS, readings, rig, truth
 
-from truechimer.scale.plausibility import check
+from truechimer.scale.plausibility import check, repeated
 
 RIG = rig(3, 3, 0)
 NAMES = [f"c{i}" for i in range(6)]
@@ -99,3 +99,32 @@ def test_one_clock_and_two_clocks_are_said_to_be_few() -> None:
 
 def test_a_record_of_one_epoch_says_nothing_wrong() -> None:
     assert rules(rows(epochs=1)) == []
+
+
+def columns(epochs: int = 600) -> np.ndarray:
+    """Readings of four pairs, hour by hour."""
+    x = truth(RIG, seed=4, days=epochs / 24, interval_s=3600.0)
+    return readings(x, seed=4, noise_s=U_S)[:, 1:5]
+
+
+def test_readings_of_yesterday_are_named_as_replayed_whatever_offset_is_laid_on_them() -> None:
+    for offset in (0.0, 3.7e-9):
+        x = columns()
+        x[300:324, 2] = x[276:300, 2] + offset
+        found = repeated(x, ["a", "b", "c", "d"])
+        assert [finding.rule for finding in found] == ["replayed-readings"]
+        assert found[0].says.startswith("c: 23 readings in a row")
+        assert "24 readings earlier" in found[0].says
+
+
+def test_gaps_and_a_constant_do_not_look_replayed() -> None:
+    x = columns()
+    x[100:130, 0] = np.nan
+    x[200:260, 1] = x[200, 1]
+    assert repeated(x, ["a", "b", "c", "d"]) == ()
+
+
+def test_a_coarse_counter_repeats_itself_by_chance_and_is_not_blamed() -> None:
+    for resolution in (1e-12, 1e-11, 1e-10):
+        x = np.round(columns(2000) / resolution) * resolution
+        assert repeated(x, ["a", "b", "c", "d"]) == (), resolution

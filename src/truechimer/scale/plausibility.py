@@ -31,6 +31,10 @@ SAME_CLOCK = 1e-3
 """Two names whose difference varies by less than this part of what others' differences do are one clock."""
 CLOSURE_SIGMAS = 6.0
 LEAST_DIFFERENCES = 8
+REPEAT_RESOLUTION_S = 1e-17
+LEAST_REPEATS = 8
+REPEAT_CHANCE = 1e-12
+"""A run of equal differences is no chance when it would come less often than this."""
 
 
 class Reading(Protocol):
@@ -220,3 +224,55 @@ def _triangle(
 
 def _warning(rule: str, says: str) -> Finding:
     return Finding(rule, says, severity=Severity.WARNING)
+
+
+def repeated(x_s: Floats, names: Sequence[str]) -> tuple[Finding, ...]:
+    """Return a finding for each pair whose readings are a repetition of its own earlier ones, noise and all.
+
+    `x_s`: readings by epoch and pair, NaN where there was none; `names`: of the pairs. Compared are the differences
+    from one reading to the next, so that an offset laid on top hides nothing. Chance repeats a coarse counter's
+    differences too: a run counts when it is too long for how often this pair repeats itself at any lag.
+    """
+    found = []
+    for j, name in enumerate(names):
+        x = x_s[np.isfinite(x_s[:, j]), j]
+        difference = np.round(np.diff(x) / REPEAT_RESOLUTION_S)
+        moves = np.flatnonzero(difference != 0.0)
+        difference = difference[moves]
+        if len(difference) < 4 * LEAST_REPEATS:
+            continue
+        order = np.argsort(difference, kind="stable")
+        same = np.flatnonzero(difference[order][1:] == difference[order][:-1])
+        if len(same) < LEAST_REPEATS:
+            continue
+        lags, counts = np.unique(order[same + 1] - order[same], return_counts=True)
+        chance = min(max(_collisions(difference), 1e-12), 0.9)
+        wanted = max(LEAST_REPEATS, int(np.ceil(np.log(REPEAT_CHANCE) / np.log(chance))))
+        for lag in lags[np.argsort(-counts)][:20].tolist():
+            first, length = _longest_run(difference[lag:] == difference[:-lag])
+            if length >= wanted:
+                says = (
+                    f"{name}: {length} readings in a row from number {int(moves[first + lag]) + 1} on repeat those of "
+                    f"{lag} readings earlier, noise and all: they were replayed, not measured; look at what stands "
+                    "between the counter and this file"
+                )
+                found.append(_warning("replayed-readings", says))
+                break
+    return tuple(found)
+
+
+def _collisions(values: Floats) -> float:
+    """Chance that two of the values taken at random are equal."""
+    _, counts = np.unique(values, return_counts=True)
+    n = len(values)
+    return float((counts * (counts - 1.0)).sum() / (n * (n - 1.0)))
+
+
+def _longest_run(is_same: NDArray[np.bool_]) -> tuple[int, int]:
+    """Return where the longest run of True begins, and its length."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], is_same, [False])).astype(np.int8)))
+    if len(edges) == 0:
+        return 0, 0
+    lengths = edges[1::2] - edges[::2]
+    longest = int(np.argmax(lengths))
+    return int(edges[2 * longest]), int(lengths[longest])

@@ -188,7 +188,9 @@ def replay(
         if progress is not None and fold.done % _PROGRESS_EVERY == 0:
             progress(fold.done, 1 + len(gaps))
     members = [clock.name for clock, able in zip(register.clocks, fold.eligible.tolist(), strict=True) if able]
-    return replace(fold.series(algorithm, rejected), noticed=plausibility.check(good, members))
+    links = [register.link_name(j) for j in range(len(register.links))]
+    noticed = plausibility.check(good, members) + plausibility.repeated(fold.raw, links)
+    return replace(fold.series(algorithm, rejected), noticed=noticed)
 
 
 def _sorted_out(rows: list[Row], known: tuple[Clock, ...]) -> tuple[Register, list[Row], tuple[Finding, ...]]:
@@ -261,6 +263,7 @@ class _Fold:
         self.unused = np.zeros((n_epochs, n), np.int8)
         self.divided = np.zeros(n_epochs, np.bool_)
         self.read = np.zeros(n, np.int64)
+        self.raw = np.full((n_epochs, len(register.links)), np.nan)
 
     def take(self, epoch_ns: int, rows: Iterable[Row]) -> None:
         """Take the readings of one epoch in."""
@@ -268,6 +271,7 @@ class _Fold:
         for row in rows:
             j, sign = self.register.link_index(row.a, row.b)
             x[j], u[j] = sign * row.x_a_minus_b_s, row.u_s
+        self.raw[self.done] = x
         readings = EpochReadings(epoch_ns, x, u, self.none, self.none)
         marks, self.links = cleaning.classify(readings, self.links)
         found = pivot.against_pivot(readings, marks, self.register, preferred=self.preferred)
