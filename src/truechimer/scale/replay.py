@@ -246,7 +246,12 @@ class _Fold:
         n = register.n_clocks
         self.register = register
         self.engine = engine(
-            algorithm, register.clocks, interval_s=usual_s, tau_weight_s=tau_weight_s, weight_cap_n=weight_cap_n
+            algorithm,
+            register.clocks,
+            interval_s=usual_s,
+            tau_weight_s=tau_weight_s,
+            weight_cap_n=weight_cap_n,
+            references=register.n_nodes - register.n_clocks,
         )
         self.eligible = self.engine.eligible
         self.members = int(self.eligible.sum())
@@ -276,10 +281,10 @@ class _Fold:
         marks, self.links = cleaning.classify(readings, self.links)
         found = pivot.against_pivot(readings, marks, self.register, preferred=self.preferred)
         n = self.register.n_clocks
-        x_ip, u2 = found.x_node_minus_pivot_s[:n], found.u2_s2[:n]
+        x_ip, u2 = found.x_node_minus_pivot_s, found.u2_s2
         if found.alone and self.members > 1:
             # a pivot that no other clock is compared with at this epoch says nothing of the scale
-            x_ip = np.full(n, np.nan)
+            x_ip = np.full(len(x_ip), np.nan)
         index = self.scale_index + 1
         if self.interval_ns is not None:
             index = (epoch_ns + self.interval_ns // 2) // self.interval_ns
@@ -290,7 +295,7 @@ class _Fold:
         k = self.done
         self.epoch_ns[k], self.x[k], self.weight[k] = epoch_ns, step.x_clock_minus_scale_s, step.weight
         self.membership[k], self.divided[k] = step.membership, step.divided
-        seen = np.isfinite(x_ip)
+        seen = np.isfinite(x_ip[:n])
         self.read += seen
         if not seen.all():
             self._say_why(k, np.flatnonzero(~seen).tolist(), readings, marks)
@@ -317,7 +322,7 @@ class _Fold:
             drift = np.zeros(read.shape[1]) if learned is None else learned.drift
             batched, self.weight = algos.run(self.epoch_ns, read, drift)
             apart = batched - read
-            self.x += np.nanmax(np.where(np.isfinite(apart).any(axis=1)[:, None], apart, 0.0), axis=1)[:, None]
+            self.x += np.nanmax(np.where(np.isfinite(apart).any(axis=1, keepdims=True), apart, 0.0), axis=1)[:, None]
         return ScaleSeries(
             algorithm,
             self.register.clocks,
