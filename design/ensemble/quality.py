@@ -1,6 +1,6 @@
 """How stable the scale is: every ensemble, known and unknown parameters, against B(tau) and the best causal scale.
 
-    PYTHONPATH=src python design/ensemble/quality.py             measure, keep docs/measured/ensemble_quality.json
+    PYTHONPATH=src python design/ensemble/quality.py --out docs/measured/ensemble_quality.json
     PYTHONPATH=src python design/ensemble/quality.py --seeds 4 --ensembles "5 caesiums"     a quick look, nothing kept
 
 Method. Clocks from `generator` (its own code, not `truechimer.sim`), hourly, levels varied by +-30 % from seed to seed;
@@ -37,7 +37,6 @@ from generator import (  # noqa: E402
 from truechimer.clocks.clock import Clock, ClockKind, NoiseModel  # noqa: E402
 from truechimer.scale.engines import engine  # noqa: E402
 
-KEPT = ROOT / "docs" / "measured" / "ensemble_quality.json"
 LAGS = {"1 h": 1, "1 d": 24, "10 d": 240, "30 d": 720}
 # days, days dropped, noise declared, drift declared, kinds declared
 CASES = {
@@ -117,33 +116,39 @@ def reachable(name: str, noise_s: float) -> dict[str, dict[str, float]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=12)
-    parser.add_argument("--ensembles", default=",".join(ENSEMBLES).replace("s, ", "s; "))
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--ensembles", default=";".join(ENSEMBLES), help="names, with ; between them")
     parser.add_argument("--cases", default=",".join(CASES))
     parser.add_argument("--algorithm", default="bands")
-    parser.add_argument("--noise-s", type=float, default=0.0)
-    parser.add_argument("--gaps", type=float, default=0.0)
+    parser.add_argument("--noise-ps", type=float, default=0.0, help="white noise of every reading against the pivot")
+    parser.add_argument("--gaps", type=float, default=0.0, help="part of the readings that is missing")
     parser.add_argument("--judged", action="store_true", help="detection before the scale: slower")
-    parser.add_argument("--out", type=Path, default=None)
+    parser.add_argument("--out", type=Path, default=None, help="a JSON file that the figures are added to")
     options = parser.parse_args()
-    told: dict = {"algorithm": options.algorithm, "seeds": options.seeds, "reading_noise_s": options.noise_s}
-    told |= {"gap_fraction": options.gaps, "detection": options.judged}
-    told["adev_over_best_fixed"], told["reachable_over_best_fixed"] = {}, {}
-    for name in (one.replace("; ", ", ") for one in options.ensembles.split(",")):
-        told["reachable_over_best_fixed"][name] = reachable(name, options.noise_s)
-        print(name, json.dumps(told["reachable_over_best_fixed"][name]), flush=True)
+    told: dict = {"adev_over_best_fixed": {}, "reachable_over_best_fixed": {}}
+    if options.out is not None and options.out.exists():
+        told = json.loads(options.out.read_text(encoding="utf-8"))
+    marks = [options.algorithm] if options.algorithm != "bands" else []
+    marks += [f"reading noise {options.noise_ps:g} ps"] if options.noise_ps else []
+    marks += [f"{100.0 * options.gaps:g} % missing"] if options.gaps else []
+    marks += ["with detection"] if options.judged else []
+    for name in options.ensembles.split(";"):
+        noisy = f"{name}, reading noise {options.noise_ps:g} ps" if options.noise_ps else name
+        told["reachable_over_best_fixed"][noisy] = reachable(name, options.noise_ps * 1e-12)
+        print(noisy, json.dumps(told["reachable_over_best_fixed"][noisy]), flush=True)
         for case in options.cases.split(","):
             got = measure(
                 name,
                 case,
                 options.seeds,
-                noise_s=options.noise_s,
+                noise_s=options.noise_ps * 1e-12,
                 algorithm=options.algorithm,
                 gaps=options.gaps,
                 judged=options.judged,
             )
-            told["adev_over_best_fixed"][f"{name}: {case}"] = got
-            print(f"  {case:14}", json.dumps(got), flush=True)
+            title = ", ".join([f"{name}: {case}", *marks])
+            told["adev_over_best_fixed"][title] = got | {"seeds": options.seeds}
+            print(f"  {title}", json.dumps(got), flush=True)
             if options.out is not None:
                 options.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     return 0
