@@ -55,24 +55,31 @@ class Ran:
     engine: Engine
 
 
-def run(of: Ensemble, began: Engine, x: Floats, read: Floats, *, first: int, last: int) -> Ran:
+def run(of: Ensemble, began: Engine, x: Floats, read: Floats, *, first: int, last: int, utcr_s: float = 0.0) -> Ran:
     """Run a copy of an engine over epochs `first` to `last`."""
     going = copy.copy(began)
     if hasattr(began, "state") and hasattr(began.state, "copy"):
         going.state = began.state.copy()  # type: ignore[attr-defined]
+        going.learner = getattr(going.state, "learner", going.state)  # type: ignore[attr-defined]
     n = x.shape[1]
-    u2 = np.full(n, of.reading_s**2)
+    u2 = np.full(n + (utcr_s > 0.0), of.reading_s**2)
     u2[0] = 0.0
+    if utcr_s > 0.0:
+        u2[n] = utcr_s * utcr_s
+        rapid = np.full(len(x), np.nan)
+        begins = np.arange(START_NS // 10**9 % 86_400 // 3_600, len(x), 24)
+        rapid[begins] = np.random.default_rng(5).normal(size=len(begins)) * utcr_s - x[begins, 0]
+        read = np.column_stack([read, rapid])
     e, member, divided, weight = [], [], [], []
     for k in range(first, last):
         seen = read[k]
         pivot = 0
         if not np.isfinite(seen[0]):
-            pivot = int(np.flatnonzero(np.isfinite(seen))[0])
+            pivot = int(np.flatnonzero(np.isfinite(seen[:n]))[0])
             seen = seen - seen[pivot]
         step = going.step(START_NS + round(k * HOUR_S * 1e9), seen, u2, due=True)
         e.append(x[k, pivot] - step.x_pivot_minus_scale_s)
-        member.append(step.membership)
+        member.append(step.membership[:n])
         divided.append(step.divided)
         weight.append(step.weight)
     return Ran(np.array(e), np.array(member), np.array(divided), np.array(weight), going)
@@ -80,7 +87,8 @@ def run(of: Ensemble, began: Engine, x: Floats, read: Floats, *, first: int, las
 
 @dataclass(frozen=True)
 class Case:
-    """One fault: `of` the ensemble, `kind` whose clock (None: any), `count` how many clocks together."""
+    """One fault: `of` the ensemble, `kind` whose clock (None: any), `count` how many clocks together; `utcr_s`:
+    noise of a rapid UTC that is fed in once a day, 0: none."""
 
     name: str
     of: Ensemble
@@ -89,6 +97,7 @@ class Case:
     size: float
     windows_d: tuple[float, ...]
     count: int = 1
+    utcr_s: float = 0.0
 
 
 CASES = (
@@ -98,6 +107,7 @@ CASES = (
     Case("step 6.8e-15 on a maser", TEN, K.MASER, "rate", 6.8e-15, (60.0, 100.0)),
     Case("drift 5.4e-21 1/s on a maser", TEN, K.MASER, "drift", 5.4e-21, (60.0, 100.0)),
     Case("ramp to 1 ns/d over 30 d on a maser", TEN, K.MASER, "ramp", NS / DAY_S, (30.0, 60.0)),
+    Case("ramp to 1 ns/d with rapid UTC", TEN, K.MASER, "ramp", NS / DAY_S, (30.0, 60.0), utcr_s=1 * NS),
     Case("two of five masers, 2e-14", FIVE_SIX, K.MASER, "rate", 2e-14, (5.0, 30.0), 2),
     Case("two of five masers, 1 ns/d", FIVE_SIX, K.MASER, "rate", NS / DAY_S, (5.0, 10.0), 2),
     Case("small: 20 ns step of any clock", SMALL, None, "step", 20 * NS, (1.0, 30.0)),
@@ -117,17 +127,23 @@ def one(case: Case, seed: int, algorithm: str) -> dict[str, object]:
     hit = sorted(rng.choice(candidates, case.count, replace=False).tolist())
     k0 = round((WARM_DAYS + rng.uniform(0.0, 1.0)) * 24)
     clean_read = readings(of, x, np.random.default_rng(noise_seed))
-    began = engine(algorithm, of.clocks(), interval_s=HOUR_S)
-    warm = run(of, began, x, clean_read, first=0, last=k0)
+    began = engine(algorithm, of.clocks(), interval_s=HOUR_S, references=int(case.utcr_s > 0.0))
+    warm = run(of, began, x, clean_read, first=0, last=k0, utcr_s=case.utcr_s)
     bad = faulty(x, k0, hit, case.fault, case.size)
     last = k0 + round(max(case.windows_d) * 24)
-    clean = run(of, warm.engine, x, clean_read, first=k0, last=last)
+    clean = run(of, warm.engine, x, clean_read, first=k0, last=last, utcr_s=case.utcr_s)
     struck = run(
-        of, warm.engine, bad, readings(of, bad, np.random.default_rng(noise_seed)), first=k0, last=last
+        of,
+        warm.engine,
+        bad,
+        readings(of, bad, np.random.default_rng(noise_seed)),
+        first=k0,
+        last=last,
+        utcr_s=case.utcr_s,
     )
     away = clean_read.copy()
     away[k0:, hit] = np.nan
-    gone = run(of, warm.engine, x, away, first=k0, last=last)
+    gone = run(of, warm.engine, x, away, first=k0, last=last, utcr_s=case.utcr_s)
     # the scale's own error: a struck pivot is no other truth
     e_f = struck.e
     distance = np.minimum(np.abs(e_f - clean.e), np.abs(e_f - gone.e))
@@ -141,6 +157,7 @@ def one(case: Case, seed: int, algorithm: str) -> dict[str, object]:
         "clocks": hit,
         "detected_h": after,
         "moved_ns": [float(distance[: round(d * 24)].max() / NS) for d in case.windows_d],
+        "found_after_3_ns_d": (max(after) - far[0]) / 24.0 if len(far := np.flatnonzero(distance >= 3 * NS)) else -1.0,
         "honest_out": int((struck_out & was_in).any(axis=0).sum()),
         "divided_h": float(np.flatnonzero(struck.divided)[0] + 1) if struck.divided.any() else float("inf"),
         "warm_out": int(np.sum(np.diff(np.isin(warm.member, DISTURBED).astype(int), axis=0) == 1)),
@@ -167,6 +184,9 @@ def pooled(case: Case, seeds: range, algorithm: str) -> dict[str, object]:
         "moved_ns_max": of(1.0),
         "detected_h_median": _finite(np.quantile(detected, 0.5, method="higher")),
         "detected_h_max": _finite(detected.max()),
+        "found_after_3_ns_d_median": _finite(
+            np.quantile([float(row["found_after_3_ns_d"]) for row in rows], 0.5, method="higher")  # type: ignore[arg-type]
+        ),
         "not_detected": int(np.isinf(detected).sum()),
         "honest_clocks_out": sum(int(row["honest_out"]) for row in rows),  # type: ignore[call-overload]
         "divided_h_median": _finite(np.quantile([row["divided_h"] for row in rows], 0.5, method="higher")),
@@ -218,7 +238,11 @@ def main() -> None:
     if options.only in {"", "clean"}:
         for of in ALL:
             for known in (True, False):
-                found["clean"].append(clean(of, range(max(1, options.seeds // 4)), options.algorithm, days=options.days, known_kinds=known))
+                found["clean"].append(
+                    clean(
+                        of, range(max(1, options.seeds // 4)), options.algorithm, days=options.days, known_kinds=known
+                    )
+                )
                 print(json.dumps(found["clean"][-1]), flush=True)
     if options.out is not None:
         options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

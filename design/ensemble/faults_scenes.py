@@ -78,9 +78,7 @@ def ensemble(name: str, parts: dict[ClockKind, int], *, reading_s: float = 0.0, 
 
 K = ClockKind
 TEN = ensemble("10 clocks (5 Cs, 3 masers, 2 Rb)", {K.CAESIUM: 5, K.MASER: 3, K.RUBIDIUM: 2}, reading_s=5e-12)
-TEN_DRIFT = ensemble(
-    "10 clocks with drift", {K.CAESIUM: 5, K.MASER: 3, K.RUBIDIUM: 2}, reading_s=5e-12, drift=True
-)
+TEN_DRIFT = ensemble("10 clocks with drift", {K.CAESIUM: 5, K.MASER: 3, K.RUBIDIUM: 2}, reading_s=5e-12, drift=True)
 SMALL = ensemble("3 masers, 5 caesiums", {K.MASER: 3, K.CAESIUM: 5}, reading_s=5e-12)
 FIVE_SIX = ensemble("5 masers, 6 caesiums", {K.MASER: 5, K.CAESIUM: 6}, reading_s=5e-12)
 ALL = (

@@ -88,13 +88,13 @@ def test_clean_clocks_are_left_alone() -> None:
 
 
 @pytest.mark.parametrize("clock", [0, 3, 7, 11], ids=["the pivot", "a maser", "a caesium", "the rubidium"])
-def test_a_phase_step_is_seen_at_its_epoch_named_in_the_next_and_forgiven_after_six_hours(clock: int) -> None:
+def test_a_phase_step_is_seen_at_its_epoch_named_in_the_next_and_forgiven_after_three_hours(clock: int) -> None:
     ran = watch(RIG, scene(RIG, 3, [clock], "step", 20e-9, days=22.0))
     assert (ran.status[:FAULT_AT] == IN).all()
     assert ran.status[FAULT_AT, clock] == SUSPECT
     assert ran.status[FAULT_AT + 1, clock] == OUT_STEP
-    assert (ran.status[FAULT_AT + 2 : FAULT_AT + 6, clock] == OUT_STEP).all()
-    assert ran.status[FAULT_AT + 9, clock] == IN
+    assert (ran.status[FAULT_AT + 2 : FAULT_AT + 4, clock] == OUT_STEP).all()
+    assert ran.status[FAULT_AT + 6, clock] == IN
     assert (np.delete(ran.status, clock, axis=1) == IN).all()
     assert not ran.began[FAULT_AT:].any()
 
@@ -252,8 +252,7 @@ def test_machine_code_and_the_plain_functions_give_the_same_bits() -> None:
     for kernels in ("plain", ""):
         found = subprocess.run(
             [sys.executable, "-c", _BITS],
-            env=os.environ
-            | {"TRUECHIMER_KERNELS": kernels, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"},
+            env=os.environ | {"TRUECHIMER_KERNELS": kernels, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"},
             capture_output=True,
             check=True,
             timeout=300,

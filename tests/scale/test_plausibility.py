@@ -67,7 +67,9 @@ def test_a_twin_with_an_offset_of_its_own_is_the_same_clock_too() -> None:
 
 
 def test_a_triangle_that_does_not_close_is_named_with_its_three_sides() -> None:
-    given = [replace(row, x_a_minus_b_s=row.x_a_minus_b_s + 2e-9) if row.b == "c1" else row for row in rows(triangle=True)]
+    given = [
+        replace(row, x_a_minus_b_s=row.x_a_minus_b_s + 2e-9) if row.b == "c1" else row for row in rows(triangle=True)
+    ]
     found = check(given, NAMES)
     assert [finding.rule for finding in found] == ["open-loop"]
     assert all(name in found[0].says for name in ("c0", "c1", "c2", "80 of 80"))

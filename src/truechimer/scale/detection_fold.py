@@ -25,7 +25,7 @@ from truechimer.scale.detection_noise import (
     memory_of,
     phase_variance,
 )
-from truechimer.scale.detection_state import DAY_S, DetectionParameters, DetectionState, Judgement
+from truechimer.scale.detection_state import DAY_S, REFERENCE_MEMORY_S, DetectionParameters, DetectionState, Judgement
 from truechimer.scale.detection_windows import (
     CLIP2,
     CLIPPED,
@@ -42,7 +42,7 @@ from truechimer.scale.detection_windows import (
 
 Floats = NDArray[np.float64]
 
-STEP_PROOF_S = 21_600.0
+STEP_PROOF_S = 10_800.0
 """Good conduct asked of a clock after a phase step: its rate is known."""
 RATE_PROOF_MEMORIES = 1.5
 SHORTEST_RATE_PROOF_S, LONGEST_RATE_PROOF_S = 1.0 * DAY_S, 20.0 * DAY_S
@@ -136,6 +136,7 @@ def _advance(  # noqa: PLR0917
     moved_y,
     moved_over,
     began,
+    stepped,
     floor,
 ):
     """Carry the state one epoch on, in place; return whether a majority was missing."""
@@ -167,7 +168,7 @@ def _advance(  # noqa: PLR0917
         if not np.isfinite(x_ip[i]) or dt <= 0.0:
             continue
         d[i] = x_ip[i] - (x[i] + (y[i] + 0.5 * drift[i] * dt) * dt)
-        voter[i] = eligible[i] and (status[i] == 2 or (status[i] == 1 and before_ns == first_ns[i]))
+        voter[i] = eligible[i] == 1 and (status[i] == 2 or (status[i] == 1 and before_ns == first_ns[i]))
         if learned > 0.0:
             expected = phase_variance(noise[i], memory[i], dt, learned, u_drift2[i])
             expected += 2.0 * max(u2[i] - noise[i, 0], 0.0)
@@ -218,7 +219,7 @@ def _advance(  # noqa: PLR0917
             x[i], last_ns[i], first_ns[i] = now, epoch_ns, epoch_ns
             since_ns[i], good_ns[i] = epoch_ns, epoch_ns
             began[i] = True
-            status[i] = 6 if not eligible[i] else (2 if before_ns == 0 else 1)
+            status[i] = 6 if eligible[i] != 1 else (2 if before_ns == 0 else 1)
             continue
         if not np.isfinite(d[i]):
             continue
@@ -245,6 +246,7 @@ def _advance(  # noqa: PLR0917
                     strikes[i] += 1
                     shift = 0.5 * (residual[i] + jump[i])
                     x[i] += shift
+                    stepped[i] = shift
                     for w in range(n_windows):
                         for s in range(ring_x.shape[1]):
                             ring_x[w, s, i] += shift
@@ -264,6 +266,10 @@ def _advance(  # noqa: PLR0917
                 x[i], last_ns[i] = now, epoch_ns
                 put_out(i, status, epoch_ns, since_ns, good_ns, strikes, ring_x, began, 5)
                 continue
+        if eligible[i] == 2:
+            # a reference is as noisy as it says
+            noise[i, 0] = u2[i]
+            memory[i] = REFERENCE_MEMORY_S
         # what this epoch teaches
         outside = is_learned_outside(status[i])
         own = 1.0 / v[i] if kept[i] else 0.0
@@ -311,7 +317,7 @@ def _advance(  # noqa: PLR0917
         if status[i] == 1:
             wanted = probation
         elif status[i] == 4:
-            wanted = max(STEP_PROOF_S * again, 6.0 * interval)
+            wanted = max(STEP_PROOF_S * again, 3.0 * interval)
         elif status[i] == 5:
             # a young clock's memory is not known yet: it is not made to wait for longer than an eighth of its age
             wanted = min(RATE_PROOF_MEMORIES * memory[i], (epoch_ns - first_ns[i]) / 8e9)
@@ -337,12 +343,10 @@ def _advance(  # noqa: PLR0917
         # often while it is young, then four times a day
         if age > 3.0 * DAY_S and epoch_ns // slot_ns == before_ns // slot_ns:
             continue
-        if count[i, 0] >= 4:
+        if count[i, 0] >= 4 and eligible[i] != 2:
             learn(noise[i], prior[i], worth[i], memory[i], windows, interval, sample[i], count[i], age, 1e-34)
             memory[i] = memory_of(noise[i, 0], noise[i, 1], noise[i, 3], 2.0 * interval)
-    _take_votes_of_copies(
-        status, good_ns, epoch_ns, likeness, likeness_count, sample, rate_sample, floor_q1, count
-    )
+    _take_votes_of_copies(status, good_ns, epoch_ns, likeness, likeness_count, sample, rate_sample, floor_q1, count)
     for i in range(n):
         if status[i] == 8:
             divided = True
@@ -397,7 +401,7 @@ def _step(
 ) -> tuple[DetectionState, Judgement]:
     n = len(x_ip)
     residual, moved_y, moved_over = np.full(n, np.nan), np.zeros(n), np.zeros(n)
-    began, floor = np.zeros(n, np.bool_), np.zeros(n)
+    began, stepped, floor = np.zeros(n, np.bool_), np.zeros(n), np.zeros(n)
     divided = _advance(
         epoch_ns,
         due,
@@ -418,6 +422,7 @@ def _step(
         moved_y,
         moved_over,
         began,
+        stepped,
         floor,
     )
     after = replace(
@@ -427,4 +432,4 @@ def _step(
         **dict(zip(NAMES, arrays, strict=True)),
     )
     status = after.status
-    return after, Judgement(status, residual, moved_y, moved_over, began, bool(divided), floor)
+    return after, Judgement(status, residual, moved_y, moved_over, began, stepped, bool(divided), floor)

@@ -28,6 +28,11 @@ SNAPSHOTS = 4
 FALSE_ALARMS_PER_CLOCK_YEAR = 0.06
 """What all tests of one clock together may raise on clean Gaussian data, shared equally by the tests."""
 
+REFERENCE_FLOOR, REFERENCE_MEMORY_S = 8e-16, 10.0 * DAY_S
+"""A rapid realization of UTC as a witness: its flicker floor together with what the rate of the inside wanders while
+its own rate is averaged; and that average.
+"""
+
 N_TERMS = 4
 """Terms of a clock's learned noise: reading (s^2), white FM (s^2/s), flicker FM (1), random-walk FM (1/s)."""
 
@@ -40,7 +45,8 @@ class DetectionParameters:
     (W + 1,)`: of the test of the rate itself, 0 where there is none. `noise (n, 4)`: what a clock's kind or declaration
     lets expect; `worth (n,)`: independent samples that this is worth; `floor_q1 (n,)`: white FM below which no clock of
     its kind is known (0: no such figure). `interval_s`: usual time between epochs; `probation_s`: proof asked of a
-    clock that is new. `eligible`: bool, may carry weight and may judge.
+    clock that is new. `eligible`: 1: may carry weight and judge; 2: a reference
+    that claims UTC, a witness over long windows; 0: neither.
     """
 
     windows_s: Floats
@@ -49,7 +55,7 @@ class DetectionParameters:
     noise: Floats
     worth: Floats
     floor_q1: Floats
-    eligible: NDArray[np.bool_]
+    eligible: Ints
     interval_s: float
     probation_s: float
 
@@ -104,7 +110,8 @@ class Judgement:
     `status`: a `Membership` for every clock; only `IN` may carry weight. `residual_s`: clock minus the others' opinion
     of where it should be, NaN where it was not read. `moved_y`: for a clock that is out since this epoch because of its
     rate, by how much that changed (0 elsewhere), and `moved_over_s` the window in which it did: the ensemble followed
-    by its weight in it. `began_anew`: bool, its rate is learned from here. `divided`: members disagree and no majority
+    by its weight in it. `began_anew`: bool, its rate is learned from here. `stepped_s`: by how much its
+    phase stepped, at the epoch at which that is sure (0 elsewhere); its rate is what it was. `divided`: members disagree and no majority
     says who is right. `floor_s`: largest movement of each clock that the tests up to a day leave unseen.
     """
 
@@ -113,6 +120,7 @@ class Judgement:
     moved_y: Floats
     moved_over_s: Floats
     began_anew: NDArray[np.bool_]
+    stepped_s: Floats
     divided: bool
     floor_s: Floats
 
@@ -122,9 +130,14 @@ _FLOOR_OF = {ClockKind.MASER: 2.5e-14, ClockKind.CAESIUM: 5e-13, ClockKind.RUBID
 
 
 def parameters(
-    clocks: tuple[Clock, ...], eligible: NDArray[np.bool_], *, interval_s: float, probation_s: float
+    clocks: tuple[Clock, ...],
+    eligible: NDArray[np.bool_],
+    *,
+    interval_s: float,
+    probation_s: float,
+    references: int = 0,
 ) -> DetectionParameters:
-    """Return the constants for these clocks.
+    """Return the constants for these clocks, and for so many references that stand behind them.
 
     Thresholds: each test has an equal share of `FALSE_ALARMS_PER_CLOCK_YEAR`, divided by the number of times it is made
     in a year (windows overlap, so that less comes of it than this). Rounded, so that they are the same on any machine.
@@ -140,16 +153,21 @@ def parameters(
         noise.append([1e-30, of.q1, of.floor * of.floor, max(of.q2, 1e-42)])
         worth.append(20.0 if of.declared else (0.05 if clock.kind is ClockKind.OSCILLATOR else 0.5))
         floors.append(_FLOOR_OF.get(clock.kind, 0.0) ** 2)
+    for _ in range(references):
+        noise.append([1e-18, 1e-30, REFERENCE_FLOOR * REFERENCE_FLOOR, 1e-40])
+        worth.append(1e9)
+        floors.append(0.0)
+    may = np.concatenate([eligible.astype(np.int64), np.full(references, 2, np.int64)])
     return DetectionParameters(
         windows_s=np.array(WINDOWS_S),
         sigmas=np.array(sigmas),
         rate_sigmas=np.array(
             [0.0, *[s if w >= 6 * DAY_S else 0.0 for s, w in zip(sigmas[1:], WINDOWS_S, strict=True)]]
         ),
-        noise=np.array(noise).reshape(len(clocks), N_TERMS),
+        noise=np.array(noise).reshape(len(worth), N_TERMS),
         worth=np.array(worth),
         floor_q1=np.array(floors),
-        eligible=eligible,
+        eligible=may,
         interval_s=interval_s,
         probation_s=probation_s,
     )

@@ -25,6 +25,13 @@ NEVER = 1e9
 """A threshold that nothing reaches."""
 LEAST_SAMPLES = 48
 """Epochs before a clock's own noise is known well enough to convict it."""
+LATE = 0.3
+"""A reference's value may be this part of the window old."""
+WITNESSED = 0.85
+"""With a reference among the judges a clock is tested this much more sharply over windows of `WITNESS_FROM_S` on: what
+the inside cannot tell from its own random walk, the outside can.
+"""
+WITNESS_FROM_S = 10.0 * DAY
 LEAST_AGES = 3.0
 """A clock is tested over a window when it has been known for this many of it."""
 
@@ -85,11 +92,16 @@ def _deviations(  # noqa: PLR0917
     for i in range(x.shape[0]):
         d[i], v[i], h[i], voter[i], accused[i] = np.nan, np.inf, NEVER, False, False
         learned = (past_ns - since_ns[i]) / 1e9
-        if last_ns[i] != epoch_ns or not np.isfinite(past_x[i]) or status[i] == 0 or learned <= 0.0:
+        # a reference speaks once a day or a week: over long windows its last value, carried on, will do
+        late = (epoch_ns - last_ns[i]) / 1e9
+        is_reference = eligible[i] == 2
+        if not (late == 0.0 or (is_reference and late <= LATE * m)):
+            continue
+        if not np.isfinite(past_x[i]) or status[i] == 0 or learned <= 0.0:
             continue
         known = (epoch_ns - first_ns[i]) / 1e9
         if kind == 0:
-            d[i] = x[i] - past_x[i] - (past_y[i] + 0.5 * drift[i] * age) * age
+            d[i] = x[i] + y[i] * late - past_x[i] - (past_y[i] + 0.5 * drift[i] * age) * age
             expected = phase_variance(noise[i], memory[i], age, learned, u_drift2[i])
             v[i] = taught(expected, sample[i, w + 1] * (age / m), count[i, w + 1], known / m)
         else:
@@ -102,8 +114,14 @@ def _deviations(  # noqa: PLR0917
             v[i] *= max(1.0, (10.0 + n * rate_sample[i, w + 1]) / (10.0 + n))
         if known >= LEAST_AGES * m and count[i, 0] >= LEAST_SAMPLES:
             h[i] = widened(sigma, known, m)
-        voter[i] = eligible[i] and status[i] == 2
+        voter[i] = (eligible[i] == 1 and status[i] == 2) or (is_reference and kind == 0)
         accused[i] = status[i] == 7
+    if m >= WITNESS_FROM_S and kind == 0:
+        for j in range(x.shape[0]):
+            if eligible[j] == 2 and voter[j] and np.isfinite(v[j]):
+                for i in range(x.shape[0]):
+                    h[i] *= WITNESSED
+                break
 
 
 @kernel
@@ -161,6 +179,9 @@ def _look(  # noqa: PLR0917
     for i in range(x.shape[0]):
         if kind == 0 and kept[i] and m <= DAY and h[i] < NEVER and not is_dispute:
             floor[i] = max(floor[i], h[i] * np.sqrt(v[i]))
+        if eligible[i] == 2:
+            # a reference that the clocks contradict is the business of whoever compares references
+            continue
         if verdict[i] == 4 and not is_dispute and not accused[i]:
             said = max(said, 1)
         elif verdict[i] == 1:
@@ -257,8 +278,10 @@ def look_back(  # noqa: PLR0917
                 dispute_y[:] = ring_y[w, place]
         ring_ns[w, oldest] = epoch_ns
         for i in range(x.shape[0]):
-            seen = last_ns[i] == epoch_ns and status[i] != 0 and status[i] != 3
-            ring_x[w, oldest, i] = x[i] if seen else np.nan
+            late = (epoch_ns - last_ns[i]) / 1e9
+            seen = late == 0.0 or (eligible[i] == 2 and late <= LATE * m)
+            seen = seen and status[i] != 0 and status[i] != 3
+            ring_x[w, oldest, i] = x[i] + y[i] * late if seen else np.nan
             ring_y[w, oldest, i] = y[i]
     # an open dispute is looked at four times a day, with the past in which it began
     slot_ns = np.int64(DAY * 1e9) // 4

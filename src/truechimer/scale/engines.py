@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from truechimer.clocks.clock import Clock
 from truechimer.scale import at1, bands, detection_fold, detection_state, kalman, prediction
 from truechimer.scale.bands_state import BEST, DRIFT, DRIFT_U2, LAST_NS, SINCE_NS, STATUS, WEIGHT_DC
-from truechimer.scale.state import ScaleState, ScaleStep
+from truechimer.scale.state import Membership, ScaleState, ScaleStep
 
 Floats = NDArray[np.float64]
 
@@ -69,15 +69,18 @@ def engine(
     tau_weight_s: float = at1.TAU_WEIGHT_S,
     weight_cap_n: float = at1.WEIGHT_CAP_N,
     judged: bool = True,
+    references: int = 0,
 ) -> Engine:
     """Return a new engine; that of `algos`, which is computed after the fact, is `bands`.
 
     `interval_s`: usual time between epochs; the next two are AT1's. `judged` False: nobody is
-    excluded (`bands` and `kalman`; for experiments).
+    excluded (`bands` and `kalman`; for experiments). `references`: so many sources that claim UTC stand behind the clocks
+    in what the engine is given; they are witnesses of detection (not of AT1's).
     """
     if algorithm == "at1":
         return _At1(clocks, tau_weight_s=tau_weight_s, weight_cap_n=weight_cap_n)
-    return _Judged(kalman if algorithm == "kalman" else bands, clocks, interval_s=interval_s, judged=judged)
+    fold = kalman if algorithm == "kalman" else bands
+    return _Judged(fold, clocks, interval_s=interval_s, judged=judged, references=references)
 
 
 class _At1:
@@ -89,6 +92,8 @@ class _At1:
         self.state: ScaleState = at1.start(self.constants)
 
     def step(self, epoch_tai_ns: int, x_clock_minus_pivot_s: Floats, u2_s2: Floats, *, due: bool) -> ScaleStep:
+        n = len(self.eligible)
+        x_clock_minus_pivot_s, u2_s2 = x_clock_minus_pivot_s[:n], u2_s2[:n]
         self.state, step = at1.step(
             self.state,
             self.constants,
@@ -113,19 +118,26 @@ class _At1:
 class _Judged:
     """`bands` or `kalman`, with sequential detection before it."""
 
-    def __init__(self, fold: Any, clocks: tuple[Clock, ...], *, interval_s: float, judged: bool) -> None:
+    def __init__(
+        self, fold: Any, clocks: tuple[Clock, ...], *, interval_s: float, judged: bool, references: int
+    ) -> None:
         self.fold = fold
         self.constants = bands.parameters(clocks, interval_s=interval_s)
         self.eligible = self.constants.eligible
         self.state = fold.start(self.constants)
         self.learner: bands.BandsState = getattr(self.state, "learner", self.state)
         self.judge = detection_state.parameters(
-            clocks, self.eligible, interval_s=interval_s, probation_s=self.constants.probation_ns / 1e9
+            clocks,
+            self.eligible,
+            interval_s=interval_s,
+            probation_s=self.constants.probation_ns / 1e9,
+            references=references,
         )
         self.judged = detection_state.empty(self.judge) if judged else None
         self.nobody = np.full(len(clocks), bands.NO_VERDICT)
         self.none = np.zeros(len(clocks), np.bool_)
         self.weights = np.zeros(len(self.eligible))
+        self.stepped_s = np.zeros(len(self.eligible))
 
     def step(self, epoch_tai_ns: int, x_clock_minus_pivot_s: Floats, u2_s2: Floats, *, due: bool) -> ScaleStep:
         n = len(self.eligible)
@@ -140,7 +152,13 @@ class _Judged:
                 u2_s2=u2_s2,
                 due=due,
             )
-            status, anew = judgement.status.copy(), judgement.began_anew
+            # references that stand behind the clocks are witnesses for detection, and nothing to the scale
+            x_clock_minus_pivot_s, u2_s2 = x_clock_minus_pivot_s[:n], u2_s2[:n]
+            # the algorithm sees a clock that stepped as if it had not, and a suspect not at all
+            self.stepped_s = self.stepped_s + judgement.stepped_s[:n]
+            x_clock_minus_pivot_s = x_clock_minus_pivot_s - self.stepped_s
+            x_clock_minus_pivot_s[judgement.status[:n] == Membership.SUSPECT] = np.nan
+            status, anew = judgement.status[:n].copy(), judgement.began_anew[:n].copy()
             floor, divided = float(judgement.floor_s.max(initial=0.0)), judgement.divided
         x, used, residual = np.empty(n), np.empty(n), np.empty(n)
         x_pivot, variance = np.nan, 0.0
@@ -167,7 +185,7 @@ class _Judged:
             x[:], used[:], residual[:] = np.nan, 0.0, np.nan
         return ScaleStep(
             epoch_tai_ns,
-            x,
+            x + self.stepped_s,
             used,
             status,
             residual,

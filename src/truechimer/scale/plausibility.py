@@ -140,9 +140,7 @@ def _units(pairs: dict[tuple[str, str], dict[int, tuple[float, float]]]) -> list
     return found
 
 
-def _same_clocks(
-    pairs: dict[tuple[str, str], dict[int, tuple[float, float]]], clocks: Sequence[str]
-) -> list[Finding]:
+def _same_clocks(pairs: dict[tuple[str, str], dict[int, tuple[float, float]]], clocks: Sequence[str]) -> list[Finding]:
     """Compare all clocks that are read against one common clock."""
     reads: dict[str, int] = {}
     for a, b in pairs:
