@@ -4,7 +4,7 @@
     PYTHONPATH=src python design/ensemble/quality.py --seeds 4 --ensembles "5 caesiums"     a quick look, nothing kept
 
 Method. Clocks from `generator` (its own code, not `truechimer.sim`), hourly, levels varied by +-30 % from seed to seed;
-e = true clock minus its column, through each clock, the median taken; overlapping Allan variance of e, pooled over
+e = true clock minus its column, through the clock that is quietest over an hour; overlapping Allan variance of e, pooled over
 seeds as variance over B^2(tau) of that seed's own clocks. `known`: noise and drift declared, first year of three
 dropped. `noise unknown`: kinds declared, noise not, first 150 days of two years dropped. `kinds unknown`: no clock
 file at all. `drift unknown`: noise and drift unknown, first year of three dropped. B(tau) is without drift throughout.
@@ -91,10 +91,11 @@ def measure(
             algorithm=algorithm,
             judged=judged,
         )
-        e = (x - column)[dropped * 24 :]
+        quietest = int(np.argmin([source.variance(HOUR_S) for source in sources]))
+        e = (x - column)[dropped * 24 :, quietest]
         for lag, m in LAGS.items():
             b2 = best_fixed(sources, m * HOUR_S) ** 2
-            squares[lag].append(float(np.median([allan_variance(e[:, i], m, HOUR_S) / b2 for i in range(x.shape[1])])))
+            squares[lag].append(allan_variance(e, m, HOUR_S) / b2)
     return {lag: round(sqrt(float(np.mean(values))), 3) for lag, values in squares.items()}
 
 
