@@ -1,9 +1,9 @@
 """How far each fault moves the scale, when it is seen, and what is said of clocks without a fault.
 
-Run: `PYTHONPATH=src:. python design/ensemble/faults.py [--seeds N] [--out FILE] [--only WORD]`. Each figure pools seeds;
-clock, moment and noise levels (+-30 %) are drawn per seed. Contamination of a window: the largest of min(|E_f - E_0|,
-|E_f - E_excl|), E scale minus true time; E_0 the run without the fault, E_excl the run in which the clock's readings
-end where the fault begins. The three runs share every random number, and the state at the fault.
+Run: `PYTHONPATH=src:. python design/ensemble/faults.py [--seeds N] [--out FILE] [--only WORD]`. Each figure pools
+seeds; clock, moment and noise levels (+-30 %) are drawn per seed. Contamination of a window: the largest of
+min(|E_f - E_0|, |E_f - E_excl|), E scale minus true time; E_0 the run without the fault, E_excl the run in which the
+clock's readings end where the fault begins. The three runs share every random number, and the state at the fault.
 """
 
 import argparse

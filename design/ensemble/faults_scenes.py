@@ -140,7 +140,7 @@ def readings(of: Ensemble, x: Floats, rng: np.random.Generator, *, pivot: int = 
 
 
 def faulty(x: Floats, k: int, clock: int | list[int], fault: str, size: float, *, interval_s: float = HOUR_S) -> Floats:
-    """The clocks with a fault from epoch `k` on. `fault`: step (s), rate (1), drift (1/s), ramp (1 after 30 d, held)."""
+    """The clocks with a fault from epoch `k` on: step (s), rate (1), drift (1/s), ramp (1 after 30 d, then held)."""
     out = x.copy()
     t = interval_s * np.arange(1, len(x) - k + 1)
     if fault == "step":

@@ -52,7 +52,7 @@ def test_one_of_five_is_guilty_and_does_not_pull_the_mean() -> None:
 
 
 def test_two_of_five_that_move_together_are_both_guilty_and_no_other() -> None:
-    verdict, _, _, _ = judged([20.0, 20.5, 0.3, 0.0, -0.4] + [3.0, -20.0, 9.0], [MASER] * 5 + [CAESIUM] * 3)
+    verdict, _, _, _ = judged([20.0, 20.5, 0.3, 0.0, -0.4, 3.0, -20.0, 9.0], [MASER] * 5 + [CAESIUM] * 3)
     assert verdict == [GUILTY, GUILTY] + [NOTHING] * 6
 
 

@@ -11,6 +11,7 @@ Law of the file: only + - * / and sqrt in a written order, so that a replay is e
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +30,9 @@ from truechimer.scale.detection_state import DAY_S, REFERENCE_MEMORY_S, Detectio
 from truechimer.scale.detection_windows import (
     CLIP2,
     CLIPPED,
-    gain_of,
     LEAST_SAMPLES,
     NEVER,
+    gain_of,
     is_learned_outside,
     look_back,
     open_dispute,
@@ -60,7 +61,9 @@ ABSENT, LEARNING, IN, SUSPECT, OUT_STEP, OUT_RATE, OBSERVER, DISPUTED, DIVIDED, 
 
 
 @kernel
-def _take_votes_of_copies(status, good_ns, epoch_ns, likeness, likeness_count, sample, rate_sample, floor_q1, count):
+def _take_votes_of_copies(  # noqa: PLR0917
+    status, good_ns, epoch_ns, likeness, likeness_count, sample, rate_sample, floor_q1, count
+):
     """Take the vote of a clock that no independent clock can be: it lies nearer to the others than their own noise
     would let even a perfect clock lie, or is quieter over a day than any clock of its kind.
 
@@ -389,10 +392,10 @@ def rate_to_restore(judgement: Judgement, weight: Floats) -> float:
     return too_fast
 
 
-def _step(
+def _step(  # noqa: PLR0917
     state: DetectionState,
     constants: DetectionParameters,
-    arrays: list[NDArray[np.generic]],
+    arrays: list[Any],
     epoch_ns: int,
     x_ip: Floats,
     u2: Floats,
@@ -402,7 +405,9 @@ def _step(
     n = len(x_ip)
     residual, moved_y, moved_over = np.full(n, np.nan), np.zeros(n), np.zeros(n)
     began, stepped, floor = np.zeros(n, np.bool_), np.zeros(n), np.zeros(n)
-    divided = _advance(
+    # the arrays of the state, in the order of NAMES, stand for as many arguments
+    run: Any = _advance
+    divided = run(
         epoch_ns,
         due,
         x_ip,
@@ -425,11 +430,9 @@ def _step(
         stepped,
         floor,
     )
-    after = replace(
-        state,
-        epoch_ns=epoch_ns if due else state.epoch_ns,
-        divided_ns=epoch_ns if divided else state.divided_ns,
-        **dict(zip(NAMES, arrays, strict=True)),
-    )
+    changed: dict[str, Any] = dict(zip(NAMES, arrays, strict=True))
+    changed["epoch_ns"] = epoch_ns if due else state.epoch_ns
+    changed["divided_ns"] = epoch_ns if divided else state.divided_ns
+    after = replace(state, **changed)
     status = after.status
     return after, Judgement(status, residual, moved_y, moved_over, began, stepped, bool(divided), floor)

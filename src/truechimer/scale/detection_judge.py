@@ -78,7 +78,7 @@ def _against(d, v, kept, z):
 
 
 @kernel
-def judge(d, v, voter, accused, sigmas, z, verdict, kept):
+def judge(d, v, voter, accused, sigmas, z, verdict, kept):  # noqa: PLR0917
     """Judge one window.
 
     `d` (s) and `v` (s^2) of each clock, NaN and infinite where there is none; `voter` bool: who may judge; `accused`
@@ -120,7 +120,7 @@ def judge(d, v, voter, accused, sigmas, z, verdict, kept):
     # one at a time, the worst first: two that contradict each other shall not both go. Who was taken back stays.
     again = np.zeros(n, np.bool_)
     for _ in range(2 * n):
-        middle, weight, count = _against(d, v, kept, z)
+        _against(d, v, kept, z)
         worst_at = -1
         excess = 1.0
         for i in range(n):
@@ -197,10 +197,10 @@ def judge(d, v, voter, accused, sigmas, z, verdict, kept):
     if turned:
         for i in range(n):
             kept[i] = able[i] and verdict[i] != 5
-        middle, weight, count = _against(d, v, kept, z)
+        _against(d, v, kept, z)
         for i in range(n):
             if kept[i] and verdict[i] != 3 and np.isfinite(z[i]):
                 kept[i] = abs(z[i]) <= sigmas[i]
                 verdict[i] = 0 if kept[i] else 4
-        middle, weight, count = _against(d, v, kept, z)
+        middle, _, count = _against(d, v, kept, z)
     return middle, count

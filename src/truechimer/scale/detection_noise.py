@@ -70,7 +70,7 @@ def rate_variance(noise, memory, m, learned, drift_u2):
 
 
 @kernel
-def learn(noise, prior, worth, memory, windows, interval, sample, count, age, floor_p):
+def learn(noise, prior, worth, memory, windows, interval, sample, count, age, floor_p):  # noqa: PLR0917
     """Carry one clock's four terms one step towards what its windows show; `noise (4,)` is changed in place.
 
     `sample`, `count` `(W + 1,)`; a window counts as the independent samples in it. The prior counts as `worth` samples

@@ -71,8 +71,8 @@ class DetectionState:
     `(n, W + 1)`: mean squared deviation by window, scaled to the window, and number of samples; `rate_sample`,
     `rate_count` `(n, W + 1)`: the same for the rate, as a ratio to the model. `likeness`, `likeness_count` `(n,)`:
     squared deviation from the others in units of the others' own noise: below 1 no independent clock can be. The ring
-    holds `(W, S)` epochs and `(W, S, n)` phases and rates. `divided_ns`: last epoch at which a majority was missing. `dispute_ns`
-    `(1,)`, `dispute_x`, `dispute_y`: where every clock was before the open dispute, 0 where there is none.
+    holds `(W, S)` epochs and `(W, S, n)` phases and rates. `divided_ns`: last epoch at which a majority was missing.
+    `dispute_ns` `(1,)`, `dispute_x`, `dispute_y`: where every clock was before the open dispute, 0 where there is none.
     """
 
     epoch_ns: int
@@ -110,9 +110,9 @@ class Judgement:
     `status`: a `Membership` for every clock; only `IN` may carry weight. `residual_s`: clock minus the others' opinion
     of where it should be, NaN where it was not read. `moved_y`: for a clock that is out since this epoch because of its
     rate, by how much that changed (0 elsewhere), and `moved_over_s` the window in which it did: the ensemble followed
-    by its weight in it. `began_anew`: bool, its rate is learned from here. `stepped_s`: by how much its
-    phase stepped, at the epoch at which that is sure (0 elsewhere); its rate is what it was. `divided`: members disagree and no majority
-    says who is right. `floor_s`: largest movement of each clock that the tests up to a day leave unseen.
+    by its weight in it. `began_anew`: bool, its rate is learned from here. `stepped_s`: by how much its phase stepped,
+    at the epoch at which that is sure (0 elsewhere); its rate is what it was. `divided`: members disagree and no
+    majority says who is right. `floor_s`: largest movement of each clock that the tests up to a day leave unseen.
     """
 
     status: Ints

@@ -66,11 +66,11 @@ def gain_of(count, settled):
 @kernel
 def is_learned_outside(status):
     """Return True for a clock without a vote whose noise is still learned: new, re-learning, observer, too alike."""
-    return status == 1 or status == 5 or status == 6 or status == 9
+    return status == 1 or status == 5 or status == 6 or status == 9  # noqa: PLR1714 - a kernel
 
 
 @kernel
-def put_out(i, status, epoch_ns, since_ns, good_ns, strikes, ring_x, began, as_status):
+def put_out(i, status, epoch_ns, since_ns, good_ns, strikes, ring_x, began, as_status):  # noqa: PLR0917
     """Put clock i out for its rate: every past that holds the change is forgotten, and its rate begins anew."""
     status[i] = as_status
     strikes[i] += 1
@@ -159,13 +159,13 @@ def _look(  # noqa: PLR0917
         kind, w, m, epoch_ns, past_ns, past_x, past_y, sigma, x, last_ns, y, drift, first_ns, since_ns, status, noise,
         memory, sample, count, rate_sample, rate_count, u_drift2, eligible, d, v, h, voter, accused
     )  # fmt: skip
-    if is_dispute:
+    if is_dispute == 1:
         for i in range(x.shape[0]):
             h[i] = 3.0 if accused[i] else NEVER
     middle, judges = judge(d, v, voter, accused, h, z, verdict, kept)
     if judges < 1:
         return 0
-    if not is_dispute:
+    if is_dispute == 0:
         _teach(
             kind, w, m, epoch_ns, past_ns, since_ns, status, noise, memory, sample, count, rate_sample, rate_count,
             u_drift2, v, z, kept
@@ -177,12 +177,12 @@ def _look(  # noqa: PLR0917
         if verdict[i] == 5:
             together += 1
     for i in range(x.shape[0]):
-        if kind == 0 and kept[i] and m <= DAY and h[i] < NEVER and not is_dispute:
+        if kind == 0 and kept[i] and m <= DAY and h[i] < NEVER and is_dispute == 0:
             floor[i] = max(floor[i], h[i] * np.sqrt(v[i]))
         if eligible[i] == 2:
             # a reference that the clocks contradict is the business of whoever compares references
             continue
-        if verdict[i] == 4 and not is_dispute and not accused[i]:
+        if verdict[i] == 4 and is_dispute == 0 and not accused[i]:
             said = max(said, 1)
         elif verdict[i] == 1:
             moved_y[i], moved_over[i] = (d[i] - middle) / per, age
@@ -201,15 +201,19 @@ def _look(  # noqa: PLR0917
             good_ns[i] = epoch_ns
             status[i] = 8 if together > 1 else 2
             said = max(said, 1)
-        elif status[i] == 4 or status[i] == 5 or status[i] == 8:
+        elif (
+            (status[i] == 4 or status[i] == 5 or status[i] == 8)
+            and not kept[i]
+            and np.isfinite(z[i])
+            and abs(z[i]) > h[i]
+        ):
             # out, and not yet where its rate puts it: the proof begins again
-            if not kept[i] and np.isfinite(z[i]) and abs(z[i]) > h[i]:
-                put_out(i, status, epoch_ns, since_ns, good_ns, strikes, ring_x, began, max(status[i], 5))
+            put_out(i, status, epoch_ns, since_ns, good_ns, strikes, ring_x, began, max(status[i], 5))
     return said
 
 
 @kernel
-def open_dispute(epoch_ns, interval, windows, ring_ns, ring_x, ring_y, dispute, dispute_x, dispute_y):
+def open_dispute(epoch_ns, interval, windows, ring_ns, ring_x, ring_y, dispute, dispute_x, dispute_y):  # noqa: PLR0917
     """Keep where all clocks were before the first suspicion: the newest past that is two epochs old or more."""
     if dispute[0] != 0:
         return
@@ -266,7 +270,7 @@ def look_back(  # noqa: PLR0917
             if place < 0 or sigma <= 0.0:
                 continue
             said = _look(
-                kind, w, m, False, epoch_ns, ring_ns[w, place], ring_x[w, place], ring_y[w, place], sigma, x, last_ns,
+                kind, w, m, 0, epoch_ns, ring_ns[w, place], ring_x[w, place], ring_y[w, place], sigma, x, last_ns,
                 y, drift, first_ns, since_ns, good_ns, status, strikes, noise, memory, sample, count, rate_sample,
                 rate_count, u_drift2, ring_x, eligible, d, v, h, z, verdict, kept, voter, accused, moved_y, moved_over,
                 began, floor
@@ -292,7 +296,7 @@ def look_back(  # noqa: PLR0917
             if windows[w] <= m:
                 near = w
         said = _look(
-            0, near, windows[near], True, epoch_ns, dispute[0], dispute_x, dispute_y, 3.0, x, last_ns, y, drift,
+            0, near, windows[near], 1, epoch_ns, dispute[0], dispute_x, dispute_y, 3.0, x, last_ns, y, drift,
             first_ns, since_ns, good_ns, status, strikes, noise, memory, sample, count, rate_sample, rate_count,
             u_drift2, ring_x, eligible, d, v, h, z, verdict, kept, voter, accused, moved_y, moved_over, began, floor
         )  # fmt: skip

@@ -78,12 +78,12 @@ def check(rows: Sequence[Reading], clocks: Sequence[str]) -> tuple[Finding, ...]
         epochs.append(epoch_ns)
     found = [*_few(clocks), *_zero(rows), *_units(pairs)]
     if not any(finding.rule == "other-unit" for finding in found):
-        found += [*_same_clocks(pairs, clocks), *_loops(pairs, len(epochs))]
+        found += [*_same_clocks(pairs, clocks), *_loops(pairs)]
     return tuple(found)
 
 
 def _few(clocks: Sequence[str]) -> list[Finding]:
-    if len(clocks) >= 3:  # noqa: PLR2004 - three can outvote one
+    if len(clocks) >= 3:
         return []
     says = {
         0: "no clock that may carry weight: there is no scale",
@@ -110,9 +110,9 @@ def _second_differences(values: dict[int, tuple[float, float]]) -> Floats:
     """Differences of the rate from one three epochs to the next, of runs without a gap."""
     k = np.array(sorted(values))
     x = np.array([values[i][0] for i in k.tolist()])
-    if len(x) < 3:  # noqa: PLR2004
+    if len(x) < 3:
         return np.zeros(0)
-    whole = (k[2:] - k[:-2]) == 2  # noqa: PLR2004
+    whole = (k[2:] - k[:-2]) == 2
     out: Floats = (x[2:] - 2.0 * x[1:-1] + x[:-2])[whole]
     return out
 
@@ -128,7 +128,7 @@ def _units(pairs: dict[tuple[str, str], dict[int, tuple[float, float]]]) -> list
     found = []
     for (a, b), size in sizes.items():
         others = sorted(known)
-        if len(others) < 3 or not isfinite(size):  # noqa: PLR2004
+        if len(others) < 3 or not isfinite(size):
             continue
         usual = others[len(others) // 2]
         if size > OTHER_UNIT * usual and "host" not in {a, b}:
@@ -166,20 +166,20 @@ def _same_clocks(pairs: dict[tuple[str, str], dict[int, tuple[float, float]]], c
             apart = second[i] - second[j]
             sizes[i, j] = _size(apart[np.isfinite(apart)])
     known = sizes[np.isfinite(sizes)]
-    if len(known) < 3:  # noqa: PLR2004
+    if len(known) < 3:
         return []
     usual = float(np.median(known))
     found = []
     for i, j in zip(*np.nonzero(np.nan_to_num(sizes, nan=np.inf) < SAME_CLOCK * usual), strict=True):
         says = (
-            f"{names[i]} and {names[j]} never differ by more than {sizes[i, j] / usual:.1e} of what clocks here do: they "
-            "are one clock under two names, which would count twice; take one of them out"
+            f"{names[i]} and {names[j]} never differ by more than {sizes[i, j] / usual:.1e} of what clocks here do: "
+            "they are one clock under two names, which would count twice; take one of them out"
         )
         found.append(_warning("same-clock-twice", says))
     return found
 
 
-def _loops(pairs: dict[tuple[str, str], dict[int, tuple[float, float]]], n_epochs: int) -> list[Finding]:
+def _loops(pairs: dict[tuple[str, str], dict[int, tuple[float, float]]]) -> list[Finding]:
     """Close each triangle of pairs at each epoch."""
     turned = {pair[::-1]: (pair, -1.0) for pair in pairs} | {pair: (pair, 1.0) for pair in pairs}
     names = sorted({name for pair in pairs for name in pair if not is_reference(name)})
