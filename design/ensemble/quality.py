@@ -4,10 +4,11 @@
     PYTHONPATH=src python design/ensemble/quality.py --seeds 4 --ensembles "5 caesiums"     a quick look, nothing kept
 
 Method. Clocks from `generator` (its own code, not `truechimer.sim`), hourly, levels varied by +-30 % from seed to seed;
-e = true clock minus its column, through the clock that is quietest over an hour; overlapping Allan variance of e, pooled over
-seeds as variance over B^2(tau) of that seed's own clocks. `known`: noise and drift declared, first year of three
-dropped. `noise unknown`: kinds declared, noise not, first 150 days of two years dropped. `kinds unknown`: no clock
-file at all. `drift unknown`: noise and drift unknown, first year of three dropped. B(tau) is without drift throughout.
+e = true clock minus its column, through the clock that is quietest over an hour; overlapping Allan variance of e,
+pooled over seeds as variance over B^2(tau) of that seed's own clocks. `known`: noise and drift declared, first year of
+three dropped. `noise unknown`: kinds declared, noise not, first 150 days of two years dropped. `kinds unknown`: no
+clock file at all. `drift unknown`: noise and drift unknown, first year of three dropped. B(tau) is without drift
+throughout.
 """
 
 import argparse
