@@ -30,8 +30,8 @@ GRID_FACTOR = 1.18
 WINDOW_X2 = 0.43 * 0.43
 """In place of the Allan window sin^4(x)/x^2, x = w tau/2, stands z/(1 + z)^2, z = (0.43 w tau)^2. Like it, it rises as
 x^2 and falls as 1/x^2, but has no zeros and is a ratio of polynomials. A narrower one, closer to Allan's, serves a
-fountain with two masers 2 % better at 10 days where its noise is known, and worse by 3 to 17 % at 10 and 30 days where
-it is not.
+fountain with two masers a little better at 10 days where its noise is known, and up to a seventh worse at 30 days
+where it is not.
 """
 ROUNDS = 8
 ROOM2 = 0.94
