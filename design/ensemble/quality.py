@@ -92,8 +92,9 @@ def measure(
             algorithm=algorithm,
             judged=judged,
         )
-        quietest = int(np.argmin([source.variance(HOUR_S) for source in sources]))
-        e = (x - column)[dropped * 24 :, quietest]
+        # the pivot is always read; where readings are missing, another clock's column is a prediction now and then
+        through = 0 if gaps else int(np.argmin([source.variance(HOUR_S) for source in sources]))
+        e = (x - column)[dropped * 24 :, through]
         for lag, m in LAGS.items():
             b2 = best_fixed(sources, m * HOUR_S) ** 2
             squares[lag].append(allan_variance(e, m, HOUR_S) / b2)
