@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
         type=_algorithm,
         default="bands",
         metavar="NAME",
-        help="bands (default: measures best at every averaging time), at1, kalman, algos (after the fact)",
+        help="bands (default: weights by averaging time), at1, kalman, algos (after the fact)",
     )
     run.add_argument("--out", metavar="SCALE.csv", type=Path, help="write every clock minus the scale at every epoch")
     run.add_argument("--json", action="store_true", help="print one JSON document")

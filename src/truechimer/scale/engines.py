@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 ALGORITHMS = ("bands", "at1", "kalman", "algos")
 DEFAULT_ALGORITHM = "bands"
-"""What measures best at all averaging times (`docs/measured/ensemble_quality.json`)."""
+"""Nothing measures better at all averaging times (`docs/measured/ensemble_quality.json`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +73,9 @@ def engine(
 ) -> Engine:
     """Return a new engine; that of `algos`, which is computed after the fact, is `bands`.
 
-    `interval_s`: usual time between epochs; the next two are AT1's. `judged` False: nobody is
-    excluded (`bands` and `kalman`; for experiments). `references`: so many sources that claim UTC stand behind the clocks
-    in what the engine is given; they are witnesses of detection (not of AT1's).
+    `interval_s`: usual time between epochs; the next two are AT1's. `judged` False: nobody is excluded (`bands` and
+    `kalman`; for experiments). `references`: so many sources that claim UTC stand behind the clocks in what the engine
+    is given; they are witnesses of detection (not of AT1's).
     """
     if algorithm == "at1":
         return _At1(clocks, tau_weight_s=tau_weight_s, weight_cap_n=weight_cap_n)

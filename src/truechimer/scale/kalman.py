@@ -4,13 +4,12 @@
 Each clock has phase and rate; after every update the covariances of the phases are dropped, so that the filter
 estimates increments and not an unobservable common phase (Greenhall 2003, "covariance x-reduction"; the plain filter
 of Jones and Tryon 1983 is 34 times noisier at an hour). What is carried of the covariance is P_yy alone. Tempering:
-q2' = q2 + 3 q1 / tau_x^2 with tau_x = 20 d keeps the filter from believing a noisy clock's rate for ever; measured on
-simulated clocks it is within 7 % of the best weighting from an hour to a month. A flicker floor f enters as the random
-walk that equals it over a month.
+q2' = q2 + 3 q1 / tau_x^2 with tau_x = 20 d keeps the filter from believing a noisy clock's rate for ever. A flicker
+floor f enters as the random walk that equals it over a month.
 
 It steers nothing and learns nothing itself: noise and drift are those that `bands`, carried along, learns from the same
-readings, and who may carry weight is detection's verdict. `bands` measures better at every averaging time; this is the
-algorithm to hold it against.
+readings, and who may carry weight is detection's verdict. On masers and caesiums the two measure alike; with a fountain
+`bands` is steadier from 10 days on (`docs/measured/ensemble_quality.json`), and it carries N K numbers instead of N^2.
 
 The gain is made anew for some time after members or parameters have changed, then kept (two months of hourly steps, by
 which it stands still); at an epoch without all the clocks those that are there use their part of it.
