@@ -280,7 +280,7 @@ def _advance(  # noqa: PLR0917
             rest = 1.0 / (scale2 - own)
             ratio = min(z[i] * z[i], CLIP2) / CLIPPED
             count[i, 0] += 1
-            gain = gain_of(count[i, 0], count[i, 0] < 0)
+            gain = gain_of(count[i, 0], min(interval, 0.5 * DAY_S))
             model = phase_variance(noise[i], memory[i], interval, 1e18, 0.0)
             here = phase_variance(noise[i], memory[i], dt, max((last_ns[i] - since_ns[i]) / 1e9, 1.0), u_drift2[i])
             sample[i, 0] += gain * (ratio * v[i] * (model / here) - sample[i, 0])

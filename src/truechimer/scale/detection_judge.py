@@ -92,7 +92,7 @@ def judge(d, v, voter, accused, sigmas, z, verdict, kept):  # noqa: PLR0917
         kept[i] = voter[i] and np.isfinite(d[i]) and np.isfinite(v[i])
         if kept[i]:
             voters += 1
-    middle, weight, count = _against(d, v, kept, z)
+    middle, _, count = _against(d, v, kept, z)
     if voters < 2:
         return middle, count
     worst = 0.0
@@ -137,7 +137,7 @@ def judge(d, v, voter, accused, sigmas, z, verdict, kept):  # noqa: PLR0917
         if nearest < 0:
             break
         kept[nearest], again[nearest] = True, True
-    middle, weight, count = _against(d, v, kept, z)
+    middle, _, count = _against(d, v, kept, z)
     for i in range(n):
         if able[i] and kept[i]:
             continue

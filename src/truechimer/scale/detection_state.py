@@ -151,7 +151,8 @@ def parameters(
     for clock in clocks:
         of = two_state_noise(clock)
         noise.append([1e-30, of.q1, of.floor * of.floor, max(of.q2, 1e-42)])
-        worth.append(20.0 if of.declared else (0.05 if clock.kind is ClockKind.OSCILLATOR else 0.5))
+        # an oscillator may be anything: its figures are where learning begins, and worth nothing beside a sample
+        worth.append(20.0 if of.declared else (0.0 if clock.kind is ClockKind.OSCILLATOR else 0.5))
         floors.append(_FLOOR_OF.get(clock.kind, 0.0) ** 2)
     for _ in range(references):
         noise.append([1e-18, 1e-30, REFERENCE_FLOOR * REFERENCE_FLOOR, 1e-40])

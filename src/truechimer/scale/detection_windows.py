@@ -21,6 +21,8 @@ CLIP2, CLIPPED = 4.0, 0.9205
 """Squared deviations count up to this many times what was expected: a fault does not teach that it is normal. What
 Gaussian noise keeps of its mean square.
 """
+UNWEIGHED_S = 15.0 * DAY
+"""Time in which weights are found where nothing is known of the clocks."""
 NEVER = 1e9
 """A threshold that nothing reaches."""
 LEAST_SAMPLES = 48
@@ -54,13 +56,18 @@ def taught(expected, sample, count, independent):
 
 
 @kernel
-def gain_of(count, settled):
-    """Return the gain of the mean after `count` samples: the newer half counts while the first weights were wrong, all
-    of them once they are settled, so that a slow fault has to outweigh all that was learned before.
+def gain_of(count, m):
+    """Return the gain of a window's mean after `count` samples.
+
+    While the first weights are wrong only the newest samples count; afterwards more and more of them, up to
+    `LONGEST_MEMORY_SAMPLES`, so that a slow fault has to outweigh all that was learned before.
     """
-    if settled or count > 200:
-        return max(1.0 / max(count - (0 if settled else 100), 1), 1.0 / LONGEST_MEMORY_SAMPLES)
-    return min(2.0 / (count + 1.0), 1.0)
+    if m > 5.0 * DAY:
+        return 1.0 / max(count, 1)
+    young, memory = (1_500, 150) if m < 0.9 * DAY else (100, 50)
+    if count <= young:
+        return min(max(2.0 / (count + 1.0), 1.0 / memory), 1.0)
+    return 1.0 / min(count - young + memory, LONGEST_MEMORY_SAMPLES)
 
 
 @kernel
@@ -126,24 +133,27 @@ def _deviations(  # noqa: PLR0917
 
 @kernel
 def _teach(  # noqa: PLR0917
-    kind, w, m, epoch_ns, past_ns, since_ns, status, noise, memory, sample, count, rate_sample, rate_count, u_drift2,
-    v, z, kept
+    kind, w, m, epoch_ns, past_ns, first_ns, since_ns, status, noise, memory, sample, count, rate_sample, rate_count,
+    u_drift2, v, z, kept
 ):  # fmt: skip
     """Let the window's deviations teach each clock's noise; what a clock and the others share of z is (1 - weight)."""
     age = (epoch_ns - past_ns) / 1e9
     for i in range(status.shape[0]):
         if not np.isfinite(z[i]) or not (kept[i] or is_learned_outside(status[i])):
             continue
+        # the others' mean is as bad as their first weights were: over long windows those days teach nothing
+        if m > 1.5 * DAY and (past_ns - first_ns[i]) / 1e9 < UNWEIGHED_S:
+            continue
         ratio = min(z[i] * z[i], CLIP2) / CLIPPED
         if kind == 0:
             count[i, w + 1] += 1
-            gain = gain_of(count[i, w + 1], m > 5.0 * DAY)
+            gain = gain_of(count[i, w + 1], m)
             usual = phase_variance(noise[i], memory[i], m, 1e18, 0.0)
             here = phase_variance(noise[i], memory[i], age, (past_ns - since_ns[i]) / 1e9, u_drift2[i])
             sample[i, w + 1] += gain * (ratio * v[i] * (usual / here) - sample[i, w + 1])
         else:
             rate_count[i, w + 1] += 1
-            gain = gain_of(rate_count[i, w + 1], m > 5.0 * DAY)
+            gain = gain_of(rate_count[i, w + 1], m)
             rate_sample[i, w + 1] += gain * (ratio - rate_sample[i, w + 1])
 
 
@@ -167,8 +177,8 @@ def _look(  # noqa: PLR0917
         return 0
     if is_dispute == 0:
         _teach(
-            kind, w, m, epoch_ns, past_ns, since_ns, status, noise, memory, sample, count, rate_sample, rate_count,
-            u_drift2, v, z, kept
+            kind, w, m, epoch_ns, past_ns, first_ns, since_ns, status, noise, memory, sample, count, rate_sample,
+            rate_count, u_drift2, v, z, kept
         )  # fmt: skip
     said = 0
     per = age if kind == 0 else 1.0
