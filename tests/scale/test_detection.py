@@ -125,6 +125,18 @@ def test_a_change_of_frequency_is_one_event_and_the_clock_returns_with_its_new_r
         assert moved[0] == pytest.approx(size, rel=0.5), seed
 
 
+def test_a_change_of_frequency_is_seen_where_nothing_is_known_of_the_clocks() -> None:
+    mixed = rig(3, 5, 2)
+    unknown = tuple(Clock(name=str(i), kind=ClockKind.OSCILLATOR) for i in range(10))
+    x = truth(mixed, seed=11, days=70.0, interval_s=HOUR_S)
+    hit = 66 * 24
+    x[hit:, 1] += 5e-14 * HOUR_S * np.arange(1, len(x) - hit + 1)
+    ran = watch(mixed, readings(x, seed=11, noise_s=NOISE_S), clocks=unknown)
+    assert (ran.status[:hit] == IN).all()
+    assert np.flatnonzero(ran.status[hit:, 1] != IN)[0] < 2
+    assert (np.delete(ran.status, 1, axis=1) == IN).all()
+
+
 def test_two_of_five_masers_together_are_both_named_and_nobody_else() -> None:
     for seed in range(2):
         ran = watch(RIG, scene(RIG, seed, [0, 1], "rate", 2e-14))

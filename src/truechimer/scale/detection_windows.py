@@ -119,7 +119,7 @@ def _deviations(  # noqa: PLR0917
             n = 1.0 * rate_count[i, w + 1]
             v[i] = rate_variance(noise[i], memory[i], age, learned, u_drift2[i])
             v[i] *= max(1.0, (10.0 + n * rate_sample[i, w + 1]) / (10.0 + n))
-        if known >= LEAST_AGES * m and count[i, 0] >= LEAST_SAMPLES:
+        if known >= LEAST_AGES * m + (UNWEIGHED_S if m > 1.5 * DAY else 0.0) and count[i, 0] >= LEAST_SAMPLES:
             h[i] = widened(sigma, known, m)
         voter[i] = (eligible[i] == 1 and status[i] == 2) or (is_reference and kind == 0)
         accused[i] = status[i] == 7
