@@ -387,7 +387,8 @@ def rate_to_restore(judgement: Judgement, weight: Floats) -> float:
     """
     too_fast = 0.0
     for i in range(len(weight)):
-        if judgement.moved_over_s[i] >= FOLLOWED_AFTER_S:
+        # of a divided class it is not sure enough who moved
+        if judgement.moved_over_s[i] >= FOLLOWED_AFTER_S and judgement.status[i] == OUT_RATE:
             too_fast += float(weight[i] * judgement.moved_y[i])
     return too_fast
 
