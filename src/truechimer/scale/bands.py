@@ -242,15 +242,6 @@ def step(
     )
 
 
-def restore_rate(state: BandsState, constants: BandsParameters, y_too_fast: float, over_s: float) -> None:
-    """Give the scale back the rate it had before a clock pulled it by `y_too_fast` over `over_s` seconds, in place.
-
-    Its phase stays where it is: the scale makes no step. The clocks' rates over longer memories followed less of it.
-    """
-    state.common_f[RATE] += y_too_fast
-    state.rate[:] += y_too_fast * (over_s / (over_s + constants.memories_s))
-
-
 class BandsMisuse(Misuse):
     """The fold was fed an epoch that does not follow the last one."""
 

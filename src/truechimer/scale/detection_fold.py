@@ -55,8 +55,6 @@ DIVIDED_S = 5.0 * DAY_S
 SETTLED_SAMPLES = 500
 LIKE_SAMPLES, LIKE_CLIP = 150.0, 2.0
 """Memory of the test for copies, in epochs, and the most that one epoch counts for."""
-FOLLOWED_AFTER_S = 5.0 * DAY_S
-"""A change found in a window shorter than this is too young for the rates of the others to have followed."""
 ABSENT, LEARNING, IN, SUSPECT, OUT_STEP, OUT_RATE, OBSERVER, DISPUTED, DIVIDED, ALIKE = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
 
 
@@ -379,18 +377,6 @@ def step(
     """
     arrays = [getattr(state, name).copy() for name in NAMES]
     return _step(state, constants, arrays, epoch_tai_ns, x_clock_minus_pivot_s, u2_s2, due=due)
-
-
-def rate_to_restore(judgement: Judgement, weight: Floats) -> float:
-    """Return by how much the scale runs too fast because it followed clocks that are out since this epoch, given the
-    weights that they had before; 0 where nobody is, or where the change is too young for the others to have followed.
-    """
-    too_fast = 0.0
-    for i in range(len(weight)):
-        # of a divided class it is not sure enough who moved
-        if judgement.moved_over_s[i] >= FOLLOWED_AFTER_S and judgement.status[i] == OUT_RATE:
-            too_fast += float(weight[i] * judgement.moved_y[i])
-    return too_fast
 
 
 def _step(  # noqa: PLR0917

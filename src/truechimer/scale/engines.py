@@ -136,13 +136,11 @@ class _Judged:
         self.judged = detection_state.empty(self.judge) if judged else None
         self.nobody = np.full(len(clocks), bands.NO_VERDICT)
         self.none = np.zeros(len(clocks), np.bool_)
-        self.weights = np.zeros(len(self.eligible))
         self.stepped_s = np.zeros(len(self.eligible))
 
     def step(self, epoch_tai_ns: int, x_clock_minus_pivot_s: Floats, u2_s2: Floats, *, due: bool) -> ScaleStep:
         n = len(self.eligible)
         status, anew, floor, divided = self.nobody, self.none, 0.0, False
-        judgement: detection_state.Judgement | None = None
         if self.judged is not None:
             self.judged, judgement = detection_fold.step(
                 self.judged,
@@ -176,11 +174,6 @@ class _Judged:
                 residual,
             )
             status = self.learner.clock_i[:, STATUS].copy()
-            if judgement is not None:
-                restored_y = detection_fold.rate_to_restore(judgement, self.weights)
-                if restored_y != 0.0:
-                    bands.restore_rate(self.learner, self.constants, restored_y, float(judgement.moved_over_s.max()))
-            self.weights = 0.5 * (used + self.learner.clock_f[:, WEIGHT_DC])
         else:
             x[:], used[:], residual[:] = np.nan, 0.0, np.nan
         return ScaleStep(
