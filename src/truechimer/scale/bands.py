@@ -26,7 +26,6 @@ from truechimer.scale.bands_state import (
     DAY,
     FIRST_DAY,
     PLANS,
-    RATE,
     STATUS,
     BandsParameters,
     BandsState,
