@@ -28,7 +28,9 @@ PROGRESS_AFTER_S = 2.0
 SHOWN_REJECTIONS = 20
 """Rejected rows that stderr names one by one; the JSON document names all of them up to `LISTED_REJECTIONS`."""
 LISTED_REJECTIONS = 1_000
-LATER = ("kalman", "algos")
+_SIGMAS = {"1 h": 3_600.0, "1 d": 86_400.0, "10 d": 864_000.0}
+"""Averaging times at which the last table gives each clock's own Allan deviation, as learned."""
+BUILT = ("bands", "at1", "kalman", "algos")
 
 
 class ScaleInputRejected(Rejected):
@@ -48,7 +50,13 @@ def main(argv: list[str]) -> int:
     )
     run.add_argument("readings", metavar="READINGS.csv", type=Path)
     run.add_argument("--clocks", metavar="CLOCKS.toml", type=Path, help="kinds and declared noise of the clocks")
-    run.add_argument("--algorithm", type=_algorithm, default="at1", metavar="at1", help="at1 (the only one so far)")
+    run.add_argument(
+        "--algorithm",
+        type=_algorithm,
+        default="bands",
+        metavar="NAME",
+        help="bands (default: weights by averaging time), at1, kalman, algos (after the fact)",
+    )
     run.add_argument("--out", metavar="SCALE.csv", type=Path, help="write every clock minus the scale at every epoch")
     run.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_args(argv)
@@ -56,10 +64,8 @@ def main(argv: list[str]) -> int:
 
 
 def _algorithm(text: str) -> str:
-    if text in LATER:
-        raise argparse.ArgumentTypeError(f"{text} is not built in this version; use at1")
-    if text != "at1":
-        raise argparse.ArgumentTypeError(f"there is no algorithm {text!r}; use at1")
+    if text not in BUILT:
+        raise argparse.ArgumentTypeError(f"there is no algorithm {text!r}; use {' or '.join(BUILT)}")
     return text
 
 
@@ -80,6 +86,8 @@ def _replay(options: argparse.Namespace) -> int:
         progress.end()
     rejected = sorted([*findings, *series.rejected], key=lambda finding: finding.line or 0)
     _name_rejected(options.readings, rejected)
+    for finding in series.noticed:
+        print(f"{finding.at(str(options.readings))} [{finding.rule}]", file=sys.stderr)
     if options.out is not None:
         _write(series, options.out)
     if options.json:
@@ -176,6 +184,14 @@ def _clock_document(series: "ScaleSeries", i: int) -> dict[str, Any]:
         document["x_clock_minus_scale_s"] = x
     if y == y:  # noqa: PLR0124
         document["y_clock_minus_scale"] = y
+    was_in = series.state[:, i] == Membership.IN
+    document["events"] = int((was_in[:-1] & ~was_in[1:]).sum())
+    if series.learned is not None:
+        learned = series.learned
+        document["weight_month"] = float(learned.weight_month[i])
+        document["adev"] = {word: learned.allan_deviation(i, tau_s) for word, tau_s in _SIGMAS.items()}
+        document["drift_per_day"] = float(learned.drift[i]) * 86_400.0
+        document["u_drift_per_day"] = float(learned.u_drift[i]) * 86_400.0
     return document
 
 
@@ -199,6 +215,7 @@ def _document(
         "clocks": [_clock_document(series, i) for i in range(len(series.clocks))],
         "rejected_count": len(rejected),
         "rejected": listed,
+        "noticed": [{"rule": finding.rule, "says": finding.says} for finding in series.noticed],
     }
     if options.out is not None:
         document["out"] = str(options.out)
@@ -206,17 +223,26 @@ def _document(
 
 
 def _table(options: argparse.Namespace, series: "ScaleSeries", *, n_rows: int, n_rejected: int) -> str:
-    head = f"{'clock':<16} {'kind':<10} {'weight':>7} {'state':<9} {'rate':>11} {'epochs':>8}  reason"
+    head = (
+        f"{'clock':<16} {'kind':<10} {'weight':>7} {'month':>7} {'adev 1 h':>9} {'1 d':>9} {'10 d':>9} "
+        f"{'drift/d':>10} {'+-':>8} {'state':<9} {'events':>6} {'epochs':>8}  reason"
+    )
     lines = [
         f"{n_rows} readings, {len(series.epoch_tai_ns)} epochs, {n_rejected} rejected; algorithm {series.algorithm}",
         head,
     ]
     for i in range(len(series.clocks)):
         told = _clock_document(series, i)
-        rate = f"{told['y_clock_minus_scale']:+.3e}" if "y_clock_minus_scale" in told else "-"
+        own = [f"{'-':>7}", *[f"{'-':>9}"] * len(_SIGMAS), f"{'-':>10} {'-':>8}"]
+        if "adev" in told:
+            own = [
+                f"{told['weight_month']:7.4f}",
+                *[f"{sigma:9.2e}" for sigma in told["adev"].values()],
+                f"{told['drift_per_day']:+10.1e} {told['u_drift_per_day']:8.0e}",
+            ]
         lines.append(
-            f"{told['name']:<16} {told['kind']:<10} {told['weight']:7.4f} {told['state']:<9} {rate:>11} "
-            f"{told['epochs']:8d}  {told['reason']}".rstrip()
+            f"{told['name']:<16} {told['kind']:<10} {told['weight']:7.4f} {' '.join(own)} {told['state']:<9} "
+            f"{told['events']:6d} {told['epochs']:8d}  {told['reason']}".rstrip()
         )
     if options.out is not None:
         lines.append(f"written: {options.out}")

@@ -1,14 +1,14 @@
 """Replay: run the ensemble over recorded readings, epoch by epoch, and keep every clock minus the scale.
 
 It opens no file and steers nothing: rows in, a series out. It is the same fold that a laboratory runs
-(`compare.cleaning`, `compare.pivot`, `scale.prediction`, `scale.at1`), without outside links, host and records. Names
-that claim UTC are references: they carry no weight.
+(`compare.cleaning`, `compare.pivot`, then one of `scale.engines`), without outside links, host and records. Names that
+claim UTC are references: they carry no weight.
 
 Source: the contract, "Python API" (`scale.replay(readings, clocks, algorithm)`) and "Files" (Scale CSV).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 from math import isfinite
 from operator import attrgetter
@@ -25,13 +25,13 @@ from truechimer.compare.reading import EpochReadings
 from truechimer.errors import Misuse, Rejected
 from truechimer.formats.finding import Finding
 from truechimer.formats.readings_csv import mjd_text_of_ns
-from truechimer.scale import at1, prediction
-from truechimer.scale.state import REASONS, Membership, ScaleState
+from truechimer.scale import algos, at1, plausibility
+from truechimer.scale.engines import ALGORITHMS, DEFAULT_ALGORITHM, Learned, engine
+from truechimer.scale.state import REASONS, Membership
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-ALGORITHMS = ("at1",)
 SCALE_HEADER = "epoch_mjd,clock,x_clock_minus_scale_s,weight,state,reason\n"
 
 STATES = {
@@ -42,6 +42,9 @@ STATES = {
     Membership.OUT_STEP: "out",
     Membership.OUT_RATE: "out",
     Membership.OBSERVER: "observer",
+    Membership.DISPUTED: "disputed",
+    Membership.DIVIDED: "divided",
+    Membership.ALIKE: "out",
 }
 """The word in the column `state`; the column `reason` says why a clock carries no weight."""
 
@@ -103,7 +106,9 @@ class ScaleSeries:
     reading); `weight`; `state`: `Membership` of each clock, int8; `unused`: why a clock had no say at an epoch although
     it is a member (0: it had), int8; `divided`: clocks disagreed and no majority said who was right;
     `y_clock_minus_scale`: rate of each clock at the end, NaN where none was learned; `epochs_read`: epochs at which
-    each clock was read; `rejected`: rows that were not used, with the line where there is one.
+    each clock was read; `rejected`: rows that were not used, with the line where there is one; `learned`: noise and
+    drift of each clock at the end, None where the algorithm does not learn them; `noticed`: what the record as a whole
+    says of its own making (`plausibility`); the rows are used.
     """
 
     algorithm: str
@@ -117,11 +122,16 @@ class ScaleSeries:
     y_clock_minus_scale: Floats
     epochs_read: Ints
     rejected: tuple[Finding, ...]
+    learned: Learned | None = None
+    noticed: tuple[Finding, ...] = ()
 
     def reason(self, epoch: int, clock: int) -> str:
         """Say why a clock carries no weight at an epoch (indices); empty where it carries some."""
         unused = int(self.unused[epoch, clock])
-        return _NOT_USED[unused] if unused else REASONS[Membership(int(self.state[epoch, clock]))]
+        status = int(self.state[epoch, clock])
+        if unused and status != Membership.ABSENT:
+            return _NOT_USED[unused]
+        return REASONS[Membership(status)] or "no say at this epoch: it listens after a silence"
 
 
 def clocks_in(rows: Iterable[Row]) -> tuple[Clock, ...]:
@@ -136,7 +146,7 @@ def clocks_in(rows: Iterable[Row]) -> tuple[Clock, ...]:
 def replay(
     rows: Iterable[Row],
     clocks: Sequence[Clock] | None = None,
-    algorithm: str = "at1",
+    algorithm: str = DEFAULT_ALGORITHM,
     *,
     tau_weight_s: float = at1.TAU_WEIGHT_S,
     weight_cap_n: float = at1.WEIGHT_CAP_N,
@@ -161,13 +171,26 @@ def replay(
         raise ReplayRejected(
             f"none of {len(given)} readings can be used: they must compare clocks with each other, each row finite"
         )
-    n_epochs = 1 + sum(now.epoch_tai_ns != then.epoch_tai_ns for then, now in pairwise(good))
-    fold = _Fold(register, n_epochs, tau_weight_s=tau_weight_s, weight_cap_n=weight_cap_n, interval_s=interval_s)
+    gaps = [now.epoch_tai_ns - then.epoch_tai_ns for then, now in pairwise(good)]
+    gaps = [gap for gap in gaps if gap]
+    usual_s = interval_s or (sorted(gaps)[len(gaps) // 2] / 1e9 if gaps else at1.INTERVAL_S)
+    fold = _Fold(
+        register,
+        1 + len(gaps),
+        algorithm=algorithm,
+        tau_weight_s=tau_weight_s,
+        weight_cap_n=weight_cap_n,
+        interval_s=interval_s,
+        usual_s=usual_s,
+    )
     for epoch_ns, group in groupby(good, key=attrgetter("epoch_tai_ns")):
         fold.take(epoch_ns, group)
         if progress is not None and fold.done % _PROGRESS_EVERY == 0:
-            progress(fold.done, n_epochs)
-    return fold.series(algorithm, rejected)
+            progress(fold.done, 1 + len(gaps))
+    members = [clock.name for clock, able in zip(register.clocks, fold.eligible.tolist(), strict=True) if able]
+    links = [register.link_name(j) for j in range(len(register.links))]
+    noticed = plausibility.check(good, members) + plausibility.repeated(fold.raw, links)
+    return replace(fold.series(algorithm, rejected), noticed=noticed)
 
 
 def _sorted_out(rows: list[Row], known: tuple[Clock, ...]) -> tuple[Register, list[Row], tuple[Finding, ...]]:
@@ -210,18 +233,33 @@ class _Fold:
     """The ensemble under way over a record of `n_epochs` epochs."""
 
     def __init__(
-        self, register: Register, n_epochs: int, *, tau_weight_s: float, weight_cap_n: float, interval_s: float | None
+        self,
+        register: Register,
+        n_epochs: int,
+        *,
+        algorithm: str,
+        tau_weight_s: float,
+        weight_cap_n: float,
+        interval_s: float | None,
+        usual_s: float,
     ) -> None:
         n = register.n_clocks
         self.register = register
-        self.constants = at1.parameters(register.clocks, tau_weight_s=tau_weight_s, weight_cap_n=weight_cap_n)
-        self.members = int(self.constants.eligible.sum())
-        self.state: ScaleState = at1.start(self.constants)
+        self.engine = engine(
+            algorithm,
+            register.clocks,
+            interval_s=usual_s,
+            tau_weight_s=tau_weight_s,
+            weight_cap_n=weight_cap_n,
+            references=register.n_nodes - register.n_clocks,
+        )
+        self.eligible = self.engine.eligible
+        self.members = int(self.eligible.sum())
         self.links = LinkHistory.empty(len(register.links))
         self.interval_ns = None if interval_s is None else max(round(interval_s * 1e9), 1)
         self.scale_index = -(2**63)
         self.done = 0
-        self.preferred = next((i for i, clock in enumerate(register.clocks) if self.constants.eligible[i]), 0)
+        self.preferred = next((i for i, clock in enumerate(register.clocks) if self.eligible[i]), 0)
         self.none = np.zeros(len(register.links))
         self.epoch_ns = np.zeros(n_epochs, np.int64)
         self.x = np.full((n_epochs, n), np.nan)
@@ -230,6 +268,7 @@ class _Fold:
         self.unused = np.zeros((n_epochs, n), np.int8)
         self.divided = np.zeros(n_epochs, np.bool_)
         self.read = np.zeros(n, np.int64)
+        self.raw = np.full((n_epochs, len(register.links)), np.nan)
 
     def take(self, epoch_ns: int, rows: Iterable[Row]) -> None:
         """Take the readings of one epoch in."""
@@ -237,33 +276,26 @@ class _Fold:
         for row in rows:
             j, sign = self.register.link_index(row.a, row.b)
             x[j], u[j] = sign * row.x_a_minus_b_s, row.u_s
+        self.raw[self.done] = x
         readings = EpochReadings(epoch_ns, x, u, self.none, self.none)
         marks, self.links = cleaning.classify(readings, self.links)
         found = pivot.against_pivot(readings, marks, self.register, preferred=self.preferred)
         n = self.register.n_clocks
-        x_ip, u2 = found.x_node_minus_pivot_s[:n], found.u2_s2[:n]
+        x_ip, u2 = found.x_node_minus_pivot_s, found.u2_s2
         if found.alone and self.members > 1:
             # a pivot that no other clock is compared with at this epoch says nothing of the scale
-            x_ip = np.full(n, np.nan)
+            x_ip = np.full(len(x_ip), np.nan)
         index = self.scale_index + 1
         if self.interval_ns is not None:
             index = (epoch_ns + self.interval_ns // 2) // self.interval_ns
         due = index > self.scale_index
-        self.state, step = at1.step(
-            self.state,
-            self.constants,
-            epoch_tai_ns=epoch_ns,
-            x_clock_minus_pivot_s=x_ip,
-            u2_s2=u2,
-            prediction=prediction.predict(self.state, self.constants, epoch_tai_ns=epoch_ns),
-            due=due,
-        )
+        step = self.engine.step(epoch_ns, x_ip, u2, due=due)
         if due:
             self.scale_index = index
         k = self.done
         self.epoch_ns[k], self.x[k], self.weight[k] = epoch_ns, step.x_clock_minus_scale_s, step.weight
         self.membership[k], self.divided[k] = step.membership, step.divided
-        seen = np.isfinite(x_ip)
+        seen = np.isfinite(x_ip[:n])
         self.read += seen
         if not seen.all():
             self._say_why(k, np.flatnonzero(~seen).tolist(), readings, marks)
@@ -283,9 +315,14 @@ class _Fold:
 
     def series(self, algorithm: str, rejected: tuple[Finding, ...]) -> ScaleSeries:
         """Return what was made."""
-        state = self.state
-        y = np.array([state.y[i, state.best[i]] for i in range(self.register.n_clocks)])
-        y[state.last_ns <= state.since_ns] = np.nan
+        learned = self.engine.learned()
+        if algorithm == "algos":
+            # after the fact: the scale so far is the reference that the batches are computed against
+            read = np.where(self.unused == 0, self.x, np.nan)
+            drift = np.zeros(read.shape[1]) if learned is None else learned.drift
+            batched, self.weight = algos.run(self.epoch_ns, read, drift)
+            apart = batched - read
+            self.x += np.nanmax(np.where(np.isfinite(apart).any(axis=1, keepdims=True), apart, 0.0), axis=1)[:, None]
         return ScaleSeries(
             algorithm,
             self.register.clocks,
@@ -295,9 +332,10 @@ class _Fold:
             self.membership,
             self.unused,
             self.divided,
-            y,
+            self.engine.rates(),
             self.read,
             rejected,
+            learned,
         )
 
 

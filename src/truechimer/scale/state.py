@@ -38,6 +38,9 @@ class Membership(IntEnum):
     OUT_STEP = 4
     OUT_RATE = 5
     OBSERVER = 6
+    DISPUTED = 7
+    DIVIDED = 8
+    ALIKE = 9
 
 
 REASONS = {
@@ -48,6 +51,9 @@ REASONS = {
     Membership.OUT_STEP: "phase step",
     Membership.OUT_RATE: "frequency change",
     Membership.OBSERVER: "observer, weight 0 by rule",
+    Membership.DISPUTED: "disputed: a clock like it says otherwise and nobody can say which is right",
+    Membership.DIVIDED: "its class is divided: other clocks carry the scale",
+    Membership.ALIKE: "too like the others to be a clock of its own",
 }
 
 

@@ -1,0 +1,161 @@
+"""How stable the scale is: every ensemble, known and unknown parameters, against B(tau) and the best causal scale.
+
+    PYTHONPATH=src python design/ensemble/quality.py --out docs/measured/ensemble_quality.json
+    PYTHONPATH=src python design/ensemble/quality.py --seeds 4 --ensembles "5 caesiums"     a quick look, nothing kept
+
+Method. Clocks from `generator` (its own code, not `truechimer.sim`), hourly, levels varied by +-30 % from seed to seed;
+e = true clock minus its column, through the clock that is quietest over an hour; overlapping Allan variance of e,
+pooled over seeds as variance over B^2(tau) of that seed's own clocks. `known`: noise and drift declared, first year of
+three dropped. `noise unknown`: kinds declared, noise not, first 150 days of two years dropped. `kinds unknown`: no
+clock file at all. `drift unknown`: noise and drift unknown, first year of three dropped. B(tau) is without drift
+throughout.
+"""
+
+import argparse
+import json
+import sys
+from math import sqrt
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "src"), str(Path(__file__).parent)]
+
+import causal  # noqa: E402
+from generator import (  # noqa: E402
+    ENSEMBLES,
+    HOUR_S,
+    START_NS,
+    Source,
+    allan_variance,
+    best_fixed,
+    readings,
+    truth,
+    varied,
+)
+
+from truechimer.clocks.clock import Clock, ClockKind, NoiseModel  # noqa: E402
+from truechimer.scale.engines import engine  # noqa: E402
+
+LAGS = {"1 h": 1, "1 d": 24, "10 d": 240, "30 d": 720}
+# days, days dropped, noise declared, drift declared, kinds declared
+CASES = {
+    "known": (1095, 365, True, True, True),
+    "noise unknown": (730, 150, False, True, True),
+    "kinds unknown": (730, 150, False, True, False),
+    "drift unknown": (1095, 365, False, False, True),
+}
+
+
+def clocks_of(sources: tuple[Source, ...], *, noise: bool, drift: bool, kinds: bool) -> tuple[Clock, ...]:
+    """The clocks as a clock file would declare them."""
+    out = []
+    for i, source in enumerate(sources):
+        model = NoiseModel(
+            white_fm_1s=source.white if noise else None,
+            flicker_fm=source.floor if noise else None,
+            random_walk_fm_1s=sqrt(source.q2 / 3.0) if noise else None,
+            drift_per_day=source.drift_per_day if drift else None,
+        )
+        kind = ClockKind(source.kind) if kinds else ClockKind.OSCILLATOR
+        out.append(Clock(name=f"c{i}", kind=kind, noise=model))
+    return tuple(out)
+
+
+def columns(read: np.ndarray, clocks: tuple[Clock, ...], *, noise_s: float, algorithm: str, judged: bool) -> np.ndarray:
+    """Every clock minus the scale, as a replay gives it."""
+    run = engine(algorithm, clocks, interval_s=HOUR_S, judged=judged)
+    u2 = np.full(read.shape[1], noise_s * noise_s)
+    u2[0] = 0.0
+    out = np.empty(read.shape)
+    for k, row in enumerate(read):
+        step = run.step(START_NS + round(k * HOUR_S * 1e9), row, u2, due=True)
+        out[k] = step.x_clock_minus_scale_s
+    return out
+
+
+def measure(
+    name: str, case: str, seeds: int, *, noise_s: float, algorithm: str, gaps: float, judged: bool
+) -> dict[str, float]:
+    """ADEV / B(tau), pooled over the seeds."""
+    days, dropped, noise, drift, kinds = CASES[case]
+    squares: dict[str, list[float]] = {lag: [] for lag in LAGS}
+    for seed in range(seeds):
+        sources = varied(ENSEMBLES[name], seed=seed) if seed else ENSEMBLES[name]
+        x = truth(sources, seed=seed, days=days)
+        read = readings(x, seed=seed, noise_s=noise_s, gap_fraction=gaps)
+        column = columns(
+            read,
+            clocks_of(sources, noise=noise, drift=drift, kinds=kinds),
+            noise_s=noise_s,
+            algorithm=algorithm,
+            judged=judged,
+        )
+        # the pivot is always read; where readings are missing, another clock's column is a prediction now and then
+        through = 0 if gaps else int(np.argmin([source.variance(HOUR_S) for source in sources]))
+        e = (x - column)[dropped * 24 :, through]
+        for lag, m in LAGS.items():
+            b2 = best_fixed(sources, m * HOUR_S) ** 2
+            squares[lag].append(allan_variance(e, m, HOUR_S) / b2)
+    return {lag: round(sqrt(float(np.mean(values))), 3) for lag, values in squares.items()}
+
+
+def reachable(name: str, noise_s: float) -> dict[str, dict[str, float]]:
+    """Ratios to B(tau) of the spectral bound and of the best causal scales."""
+    sources = ENSEMBLES[name]
+    best = causal.best_fixed2(sources)
+    per_tau, at_all = causal.best_causal2(sources, reading_s=noise_s)
+    rows = {
+        "spectral bound": causal.spectral2(sources),
+        "best causal at this tau": per_tau,
+        "best causal at all": at_all,
+    }
+    return {
+        row: {lag: round(float(np.sqrt(v / b)), 3) for lag, v, b in zip(LAGS, values, best, strict=True)}
+        for row, values in rows.items()
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--ensembles", default=";".join(ENSEMBLES), help="names, with ; between them")
+    parser.add_argument("--cases", default=",".join(CASES))
+    parser.add_argument("--algorithm", default="bands")
+    parser.add_argument("--noise-ps", type=float, default=0.0, help="white noise of every reading against the pivot")
+    parser.add_argument("--gaps", type=float, default=0.0, help="part of the readings that is missing")
+    parser.add_argument("--judged", action="store_true", help="detection before the scale: slower")
+    parser.add_argument("--out", type=Path, default=None, help="a JSON file that the figures are added to")
+    options = parser.parse_args()
+    told: dict = {"adev_over_best_fixed": {}, "reachable_over_best_fixed": {}}
+    if options.out is not None and options.out.exists():
+        told = json.loads(options.out.read_text(encoding="utf-8"))
+    marks = [options.algorithm] if options.algorithm != "bands" else []
+    marks += [f"reading noise {options.noise_ps:g} ps"] if options.noise_ps else []
+    marks += [f"{100.0 * options.gaps:g} % missing"] if options.gaps else []
+    marks += ["with detection"] if options.judged else []
+    for name in options.ensembles.split(";"):
+        noisy = f"{name}, reading noise {options.noise_ps:g} ps" if options.noise_ps else name
+        told["reachable_over_best_fixed"][noisy] = reachable(name, options.noise_ps * 1e-12)
+        print(noisy, json.dumps(told["reachable_over_best_fixed"][noisy]), flush=True)
+        for case in options.cases.split(","):
+            got = measure(
+                name,
+                case,
+                options.seeds,
+                noise_s=options.noise_ps * 1e-12,
+                algorithm=options.algorithm,
+                gaps=options.gaps,
+                judged=options.judged,
+            )
+            title = ", ".join([f"{name}: {case}", *marks])
+            told["adev_over_best_fixed"][title] = got | {"seeds": options.seeds}
+            print(f"  {title}", json.dumps(got), flush=True)
+            if options.out is not None:
+                options.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,370 @@
+# mypy: allow-untyped-defs, allow-untyped-calls
+"""The parts of a step of `bands`, each in place on the blocks of a `BandsState`.
+
+They keep no order of their own: `bands.advance` calls them. Small kernels, since machine code of one large one takes
+minutes to make.
+
+Law of the file: only + - * / and sqrt in a written order, so that a replay is equal to the last bit.
+"""
+
+import numpy as np
+
+from truechimer.kernel import kernel
+from truechimer.scale import drift, noise_learning
+from truechimer.scale.band_weights import band_weights
+from truechimer.scale.bands_state import (
+    ACTIVE,
+    BEST,
+    DAY,
+    DRIFT,
+    DRIFT_U2,
+    EPOCH_NS,
+    FIRST_DAY,
+    LAST_NS,
+    RATE,
+    READING_U2,
+    SINCE_NS,
+    START_NS,
+    STATUS,
+    WEIGHT_DC,
+    WORST,
+    X_VARIANCE,
+    X,
+)
+from truechimer.scale.noise_learning import RING
+from truechimer.scale.state import Membership
+
+_LEARNING, _IN, _OBSERVER = int(Membership.LEARNING), int(Membership.IN), int(Membership.OBSERVER)
+_LEAST_PART = 1e-9
+"""Smallest part of the weights that a member has: it is in, and its column says so."""
+
+
+@kernel
+def plan(  # noqa: PLR0917
+    epoch_ns,
+    memories,
+    taus,
+    allowed,
+    tensors,
+    clock_f,
+    clock_i,
+    rate,
+    band,
+    noise,
+    common_f,
+    common_i,
+):
+    """Make the weights anew for the active clocks, and keep the scale's phase and rate where they are."""
+    n, filters = band.shape
+    age = (epoch_ns - common_i[START_NS]) / 1e9
+    active = np.zeros(n, np.bool_)
+    for i in range(n):
+        active[i] = clock_i[i, ACTIVE] == 1
+    # a memory longer than the record is no memory of its own
+    used = 2
+    while used < filters and memories[used - 1] <= age:
+        used += 1
+    # nor is the scale made for averaging times that the filters in use cannot tell from each other
+    longest = max(age, 2.0 * memories[used - 2])
+    lags = 1
+    while lags < taus.shape[0] and taus[lags] <= longest:
+        lags += 1
+    drift_u2 = np.zeros(n)
+    for i in range(n):
+        drift_u2[i] = clock_f[i, DRIFT_U2]
+    common_f[WORST] = band_weights(noise, drift_u2, active, tensors[:, :lags], taus[:lags], allowed[:lags], used, band)
+    total, largest = 0.0, 0.0
+    for i in range(n):
+        largest = max(largest, band[i, 0])
+    for i in range(n):
+        if active[i]:
+            band[i, 0] = max(band[i, 0], _LEAST_PART * largest)
+            total += band[i, 0]
+    for i in range(n):
+        band[i, 0] = band[i, 0] / total
+        # the memory whose rate predicts this clock best
+        least = np.inf
+        for k in range(filters - 1):
+            memory = memories[k]
+            error = 0.5 * noise[i, 1] / memory + noise[i, 0] / (memory * memory) + 0.5 * noise[i, 3] * memory
+            if error < least:
+                least = error
+                clock_i[i, BEST] = k
+        whole = 0.0
+        for k in range(filters):
+            whole += band[i, k]
+        common_f[RATE] += (whole - clock_f[i, WEIGHT_DC]) * rate[i, clock_i[i, BEST]]
+        clock_f[i, WEIGHT_DC] = whole
+
+
+@kernel
+def begin(epoch_ns, x_ip, u2, verdict, eligible, day_ns, clock_f, clock_i, noise, common_i):  # noqa: PLR0917
+    """Take the clocks of the first epoch in; True where one of them may carry weight, else nothing has begun."""
+    n = x_ip.shape[0]
+    found = False
+    for i in range(n):
+        if np.isfinite(x_ip[i]) and eligible[i]:
+            found = True
+    if not found:
+        return False
+    for i in range(n):
+        if not np.isfinite(x_ip[i]):
+            continue
+        clock_i[i, LAST_NS], clock_i[i, SINCE_NS] = epoch_ns, epoch_ns
+        clock_i[i, STATUS] = _IN if eligible[i] else _OBSERVER
+        if verdict[i] >= 0:
+            clock_i[i, STATUS] = verdict[i]
+        clock_f[i, X], clock_f[i, READING_U2] = x_ip[i], u2[i]
+        if eligible[i]:
+            clock_i[i, ACTIVE] = 1
+    common_i[EPOCH_NS], common_i[START_NS] = epoch_ns, epoch_ns
+    common_i[DAY] = epoch_ns // day_ns
+    common_i[FIRST_DAY] = common_i[DAY]
+    stated, count = 0.0, 0
+    for i in range(n):
+        if np.isfinite(u2[i]) and u2[i] > 0.0:
+            stated += u2[i]
+            count += 1
+    stated = stated / max(count, 1)
+    for i in range(n):
+        if noise[i, 0] <= 0.0:
+            noise[i, 0] = max(stated, 1e-60)
+    return True
+
+
+@kernel
+def origin(epoch_ns, x_ip, u2, clock_f, clock_i, band, x_out, used):  # noqa: PLR0917
+    """Put the scale at the weighted mean of the first epoch's clocks; return that and its reading noise (s^2)."""
+    n = x_ip.shape[0]
+    mean, variance = 0.0, 0.0
+    for i in range(n):
+        if clock_i[i, ACTIVE] == 1:
+            mean += band[i, 0] * x_ip[i]
+            variance += band[i, 0] * band[i, 0] * u2[i]
+            used[i] = band[i, 0]
+    for i in range(n):
+        if clock_i[i, LAST_NS] > 0:
+            clock_f[i, X] = x_ip[i] - mean
+            clock_f[i, X_VARIANCE] = u2[i] + variance
+            x_out[i] = clock_f[i, X]
+    drift.begin(clock_f, clock_i, epoch_ns)
+    return mean, variance
+
+
+@kernel
+def forget(i, clock_f, clock_i, ring):
+    """Let the rate of clock i be learned from here: what was learned of the old one says nothing."""
+    if clock_i[i, LAST_NS] > 0:
+        clock_i[i, SINCE_NS] = clock_i[i, LAST_NS]
+        drift.opened(clock_f, i)
+        for j in range(ring.shape[0]):
+            for k in range(RING):
+                ring[j, k, i] = np.nan
+
+
+@kernel
+def membership(epoch_ns, x_ip, verdict, eligible, probation_ns, absent_ns, clock_i):  # noqa: PLR0917
+    """Say who is active from here on; True where that has changed."""
+    n = x_ip.shape[0]
+    seen = np.isfinite(x_ip)
+    wanted = np.zeros(n, np.int64)
+    members = 0
+    for i in range(n):
+        if clock_i[i, LAST_NS] == 0:
+            if not seen[i]:
+                continue
+            clock_i[i, STATUS] = _LEARNING if eligible[i] else _OBSERVER
+        elif clock_i[i, STATUS] == _LEARNING and epoch_ns - clock_i[i, SINCE_NS] >= probation_ns and eligible[i]:
+            clock_i[i, STATUS] = _IN
+        if verdict[i] >= 0:
+            clock_i[i, STATUS] = verdict[i]
+        there = clock_i[i, LAST_NS] > 0 and (seen[i] or epoch_ns - clock_i[i, LAST_NS] <= absent_ns)
+        if eligible[i] and there and clock_i[i, STATUS] == _IN:
+            wanted[i] = 1
+            members += 1
+    if members == 0:
+        return False
+    changed = False
+    for i in range(n):
+        if wanted[i] != clock_i[i, ACTIVE]:
+            changed = True
+            clock_i[i, ACTIVE] = wanted[i]
+    return changed
+
+
+@kernel
+def sample(  # noqa: PLR0917
+    epoch_ns, x_ip, x_pivot, strides, spacing_ns, clock_i, rate, noise, squares, counts, ring, newest, slot
+):
+    """Keep the phases of a new slot of each lag, and take the third differences that they complete."""
+    n = x_ip.shape[0]
+    voters = np.zeros(n, np.bool_)
+    for i in range(n):
+        voters[i] = clock_i[i, ACTIVE] == 1
+    for j in range(strides.shape[0]):
+        index = epoch_ns // spacing_ns[j]
+        if index == slot[j]:
+            continue
+        passed = min(index - slot[j], RING) if slot[j] > 0 else RING
+        for _ in range(passed):
+            newest[j] = (newest[j] + 1) % RING
+            for i in range(n):
+                ring[j, newest[j], i] = np.nan
+        slot[j] = index
+        back = (epoch_ns - index * spacing_ns[j]) / 1e9
+        for i in range(n):
+            if np.isfinite(x_ip[i]) and clock_i[i, LAST_NS] == epoch_ns:
+                ring[j, newest[j], i] = x_ip[i] + x_pivot - back * rate[i, clock_i[i, BEST]]
+        noise_learning.sample(ring[j], newest[j], strides[j], spacing_ns[j] / 1e9, noise, voters, squares[j], counts[j])
+
+
+@kernel
+def learn(strides, lags, kinds, prior, prior_worth, known, clock_f, clock_i, noise, squares, counts):  # noqa: PLR0917
+    """Write the learned noise of every clock whose noise is not declared; two clocks cannot say which is noisy."""
+    n = noise.shape[0]
+    members = 0
+    for i in range(n):
+        members += clock_i[i, ACTIVE]
+    if members <= 2:
+        return
+    reading = np.zeros(n)
+    stated, count = 0.0, 0
+    for i in range(n):
+        if clock_f[i, READING_U2] > 0.0:
+            stated += clock_f[i, READING_U2]
+            count += 1
+    for i in range(n):
+        # which clock is the pivot, and so reads without noise, shall make no difference
+        reading[i] = clock_f[i, READING_U2]
+        if reading[i] <= 0.0 and count > 0:
+            reading[i] = stated / count
+    before = noise.copy()
+    noise_learning.learn(squares, counts, strides, lags, kinds, prior, prior_worth, reading, noise)
+    for i in range(n):
+        if known[i]:
+            for k in range(1, 4):
+                noise[i, k] = before[i, k]
+            noise[i, 0] = max(reading[i], prior[i, 0])
+
+
+@kernel
+def move(  # noqa: PLR0917
+    epoch_ns,
+    x_ip,
+    u2,
+    memories,
+    settle_ns,
+    clock_f,
+    clock_i,
+    rate,
+    band,
+    noise,
+    common_f,
+    common_i,
+    x_out,
+    used,
+    residual,
+):
+    """Find the scale at this epoch and carry every clock on; returns the pivot minus the scale (s; NaN where nobody
+    votes) and its reading noise (s^2).
+    """
+    n, memory_count = rate.shape
+    before_ns = common_i[EPOCH_NS]
+    dt = (epoch_ns - before_ns) / 1e9
+    seen = np.isfinite(x_ip)
+    # the scale's rate, from the clocks' rates by memory
+    settled = before_ns - common_i[START_NS] >= settle_ns
+    common_drift, expected, plain, whole = 0.0, common_f[RATE], 0.0, 0.0
+    for i in range(n):
+        best = clock_i[i, BEST]
+        d = clock_f[i, DRIFT]
+        plain += band[i, 0] * (rate[i, best] + 0.5 * d * dt)
+        whole += clock_f[i, WEIGHT_DC] * (rate[i, best] + d * dt)
+        common_drift += clock_f[i, WEIGHT_DC] * d
+        total = 0.0
+        for k in range(memory_count):
+            total += band[i, k + 1] * (rate[i, k] + 0.5 * d * dt)
+        expected -= total
+    expected += 0.5 * dt * common_drift
+    common_f[RATE] += dt * common_drift
+    if not settled:
+        expected = plain
+        common_f[RATE] = whole
+    extra = (expected - plain) * dt
+    # who votes: a clock that was silent at the last step listens for one
+    part = 0.0
+    for turn in range(2):
+        for i in range(n):
+            here = clock_i[i, ACTIVE] == 1 and seen[i] and clock_i[i, LAST_NS] > 0
+            if here and (turn == 1 or clock_i[i, LAST_NS] >= before_ns):
+                used[i] = band[i, 0]
+                part += band[i, 0]
+        if part > 0.0:
+            break
+    x_pivot, variance = np.nan, 0.0
+    if part > 0.0:
+        x_pivot = extra
+        for i in range(n):
+            if used[i] > 0.0:
+                used[i] = used[i] / part
+                own = (epoch_ns - clock_i[i, LAST_NS]) / 1e9
+                ahead = clock_f[i, X] + rate[i, clock_i[i, BEST]] * own + 0.5 * clock_f[i, DRIFT] * own * own
+                x_pivot += used[i] * (ahead - x_ip[i])
+                variance += used[i] * used[i] * u2[i]
+    # phases: of a departure, the part that the clock's noise explains, not the part that the counter explains
+    shift = extra
+    for i in range(n):
+        if clock_i[i, LAST_NS] == 0 or not np.isfinite(x_pivot):
+            continue
+        own = (epoch_ns - clock_i[i, LAST_NS]) / 1e9
+        x_out[i] = clock_f[i, X] + rate[i, clock_i[i, BEST]] * own + 0.5 * clock_f[i, DRIFT] * own * own
+        if not seen[i]:
+            continue
+        residual[i] = x_ip[i] + x_pivot - x_out[i]
+        learned = (clock_i[i, LAST_NS] - clock_i[i, SINCE_NS]) / 1e9
+        grown = (
+            clock_f[i, X_VARIANCE] + noise[i, 1] * own + noise[i, 2] * own * own + noise[i, 3] * own * own * own / 3.0
+        )
+        gain = 1.0
+        if u2[i] + variance > 0.0:
+            gain = grown / (grown + u2[i] + variance)
+        # while a rate is young the phase must not lag behind it
+        gain = max(gain, min(1.0, 4.0 * own / max(learned, own)))
+        clock_f[i, X_VARIANCE] = (1.0 - gain) * (1.0 - gain) * grown + gain * gain * (u2[i] + variance)
+        x_out[i] += gain * residual[i]
+        if used[i] > 0.0:
+            shift -= used[i] * gain * residual[i]
+    if not np.isfinite(x_pivot):
+        for i in range(n):
+            if clock_i[i, LAST_NS] > 0:
+                own = (epoch_ns - clock_i[i, LAST_NS]) / 1e9
+                x_out[i] = clock_f[i, X] + rate[i, clock_i[i, BEST]] * own + 0.5 * clock_f[i, DRIFT] * own * own
+        common_f[RATE] -= dt * common_drift
+        return x_pivot, variance
+    for i in range(n):
+        if not seen[i]:
+            continue
+        if clock_i[i, LAST_NS] == 0:
+            clock_f[i, X] = x_ip[i] + x_pivot + shift
+            clock_f[i, X_VARIANCE] = u2[i] + variance
+            clock_f[i, READING_U2] = u2[i]
+            clock_i[i, LAST_NS], clock_i[i, SINCE_NS] = epoch_ns, epoch_ns
+            x_out[i] = clock_f[i, X]
+            continue
+        x_out[i] += shift
+        own = (epoch_ns - clock_i[i, LAST_NS]) / 1e9
+        d = clock_f[i, DRIFT]
+        mean = (x_out[i] - clock_f[i, X]) / own + 0.5 * d * own
+        learned = (epoch_ns - clock_i[i, SINCE_NS]) / 1e9
+        noisy = u2[i] + variance
+        young = max(learned, own)
+        if noisy > 0.0:
+            young = max(learned / (1.0 + noisy / (noisy + noise[i, 1] * learned)), own)
+        for k in range(memory_count):
+            ahead = rate[i, k] + d * own
+            rate[i, k] = ahead + own / min(memories[k] + own, young) * (mean - ahead)
+        clock_f[i, X] = x_out[i]
+        clock_f[i, READING_U2] += 0.01 * (u2[i] - clock_f[i, READING_U2])
+        clock_i[i, LAST_NS] = epoch_ns
+    common_i[EPOCH_NS] = epoch_ns
+    return x_pivot + shift, variance

@@ -1,0 +1,215 @@
+# mypy: allow-untyped-calls
+"""The constants and the state of the band-weighted scale; nothing here computes a scale.
+
+Arrays are blocks, so that a step copies few of them: a row for each clock, columns named below.
+"""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from truechimer.clocks.clock import Clock, ClockKind
+from truechimer.clocks.state_model import SECONDS_PER_DAY, two_state_noise
+from truechimer.scale.band_weights import allowed_at, gram
+from truechimer.scale.noise_learning import KIND_WORTH, RING
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+VERSION = 1
+"""Counts up with every change after which the same readings give another scale; it stands in the record."""
+
+HOUR_S = 3_600.0
+SHORTEST_MEMORY_S = 6.0 * HOUR_S
+MEMORY_RATIO = 8.0 / 3.0
+MEMORIES = 7
+LONGEST_TAU_S = 120.0 * SECONDS_PER_DAY
+TAU_RATIO = 2.7
+LAGS = 6
+LAG_RATIO = 4
+
+DRIFT_PRIOR_PER_DAY = {
+    ClockKind.MASER: 5e-16,
+    ClockKind.CAESIUM: 0.0,
+    ClockKind.FOUNTAIN: 0.0,
+    ClockKind.RUBIDIUM: 5e-13,
+    ClockKind.OSCILLATOR: 5e-11,
+    ClockKind.HOST: 1e-8,
+    ClockKind.LINK: 0.0,
+}
+"""One sigma of the drift of y per day that a kind lets expect; 0: the kind does not drift, and is what drift is told
+against.
+"""
+
+# columns of clock_f
+X, X_VARIANCE, DRIFT, DRIFT_U2, WEIGHT_DC, READING_U2, K_Y, K_D, K_YY, K_YD, K_DD, Y_REFERENCE, X_DAY, DAYS = range(14)
+COLUMNS_F = 14
+# columns of clock_i
+LAST_NS, SINCE_NS, STATUS, BEST, ACTIVE, DAY_NS = range(6)
+COLUMNS_I = 6
+# common_f, common_i
+RATE, WORST = range(2)
+EPOCH_NS, START_NS, DAY, PLANS, FIRST_DAY = range(5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BandsParameters:
+    """Constants of the fold, fixed for a run.
+
+    `interval_s`: usual time between epochs. `memories_s (K,)`, `taus_s (J,)`, `allowed (J,)`: averaging times that are
+    optimised and by how much each may fall behind; `tensors`: `band_weights.gram`. `lags_s (L,)`, `strides (L,)`,
+    `spacing_ns (L,)`: the ladder of noise learning. `eligible`: bool, may carry weight. `prior (n, 4)`,
+    `prior_worth (n,)`: noise that the declaration or the kind lets expect, and its worth in samples; `known`: bool,
+    declared: not learned. `kinds`: int. `drift (n,)`, `drift_u2 (n,)`: expected drift (1/s) and its variance;
+    `drift_free`: bool, the clocks that drift is told against. `probation_ns`: how long a new clock is learned.
+    """
+
+    interval_s: float
+    memories_s: Floats
+    taus_s: Floats
+    allowed: Floats
+    tensors: Floats
+    lags_s: Floats
+    strides: Ints
+    spacing_ns: Ints
+    eligible: NDArray[np.bool_]
+    prior: Floats
+    prior_worth: Floats
+    known: NDArray[np.bool_]
+    kinds: Ints
+    drift: Floats
+    drift_u2: Floats
+    drift_free: NDArray[np.bool_]
+    drift_known: NDArray[np.bool_]
+    probation_ns: int
+    settle_ns: int
+    day_ns: int
+    absent_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class BandsState:
+    """What the fold carries: blocks `clock_f (n, 14)`, `clock_i (n, 6)`, rates by memory `rate (n, K)`, weights `band
+    (n, K + 1)`, learned `noise (n, 4)`, mean squares and their number `squares`, `counts (L, n)`, the ring `(L, RING,
+    n)` with its newest index and slot number `(L,)`, and what is common: `common_f (2,)`, `common_i (5,)`.
+    """
+
+    clock_f: Floats
+    clock_i: Ints
+    rate: Floats
+    band: Floats
+    noise: Floats
+    squares: Floats
+    counts: Floats
+    ring: Floats
+    newest: Ints
+    slot: Ints
+    common_f: Floats
+    common_i: Ints
+
+    def copy(self) -> "BandsState":
+        """Return a state that shares nothing with this one."""
+        return BandsState(*(getattr(self, item.name).copy() for item in fields(self)))
+
+    @property
+    def epoch_ns(self) -> int:
+        """TAI of the last step, 0 before the first."""
+        return int(self.common_i[EPOCH_NS])
+
+
+def parameters(
+    clocks: tuple[Clock, ...], *, interval_s: float = HOUR_S, probation_s: float = SECONDS_PER_DAY
+) -> BandsParameters:
+    """Return the constants of the fold for these clocks; `interval_s`: usual time between two epochs."""
+    n = len(clocks)
+    shortest = SHORTEST_MEMORY_S
+    count = MEMORIES
+    while shortest / MEMORY_RATIO >= 4.0 * interval_s and count < MEMORIES + 4:
+        shortest /= MEMORY_RATIO
+        count += 1
+    shortest = max(shortest, 2.0 * interval_s)
+    memories = [shortest]
+    for _ in range(count - 1):
+        memories.append(memories[-1] * MEMORY_RATIO)
+    taus = [interval_s]
+    while taus[-1] * TAU_RATIO < max(1.3 * LONGEST_TAU_S, 60.0 * interval_s):
+        taus.append(taus[-1] * TAU_RATIO)
+    base = max(HOUR_S, interval_s)
+    lags = [base * LAG_RATIO**j for j in range(LAGS)]
+    strides = [1] + [LAG_RATIO] * (LAGS - 1)
+    noises = [two_state_noise(clock) for clock in clocks]
+    others = any(clock.kind not in (ClockKind.HOST, ClockKind.LINK) for clock in clocks)
+    eligible = [
+        clock.kind is not ClockKind.LINK and (clock.kind is not ClockKind.HOST or not others) for clock in clocks
+    ]
+    known = [
+        None not in (clock.noise.white_fm_1s, clock.noise.random_walk_fm_1s, clock.noise.flicker_fm) for clock in clocks
+    ]
+    prior = [
+        ((clock.noise.white_pm_s or 0.0) ** 2, noise.q1, noise.floor**2, noise.q2)
+        for clock, noise in zip(clocks, noises, strict=True)
+    ]
+    expected = [
+        0.0 if clock.noise.drift_per_day is not None else DRIFT_PRIOR_PER_DAY[clock.kind] / SECONDS_PER_DAY
+        for clock in clocks
+    ]
+    drift_known = [clock.noise.drift_per_day is not None for clock in clocks]
+    # drift is told against the clocks whose kind drifts least
+    steadiest = min((DRIFT_PRIOR_PER_DAY[c.kind] for c, may in zip(clocks, eligible, strict=True) if may), default=0.0)
+    kinds = list(ClockKind)
+    memories_s, taus_s = np.array(memories), np.array(taus)
+    day_s = max(SECONDS_PER_DAY, interval_s)
+    return BandsParameters(
+        interval_s=interval_s,
+        memories_s=memories_s,
+        taus_s=taus_s,
+        allowed=np.array([allowed_at(tau) for tau in taus]),
+        tensors=gram(interval_s, memories_s, taus_s),
+        lags_s=np.array(lags),
+        strides=np.array(strides, np.int64),
+        spacing_ns=np.array([round(lag / stride * 1e9) for lag, stride in zip(lags, strides, strict=True)], np.int64),
+        eligible=np.array(eligible, np.bool_),
+        prior=np.array(prior).reshape(n, 4),
+        prior_worth=np.array([KIND_WORTH if clock.kind.is_atomic else 0.0 for clock in clocks]),
+        known=np.array(known, np.bool_),
+        kinds=np.array([kinds.index(clock.kind) for clock in clocks], np.int64),
+        drift=np.array([noise.drift_per_day / SECONDS_PER_DAY for noise in noises]),
+        drift_u2=np.array([one * one for one in expected]),
+        drift_free=np.array(
+            [
+                may and (DRIFT_PRIOR_PER_DAY[clock.kind] <= steadiest)
+                for clock, may in zip(clocks, eligible, strict=True)
+            ],
+            np.bool_,
+        ),
+        drift_known=np.array(drift_known, np.bool_),
+        probation_ns=round(probation_s * 1e9),
+        settle_ns=round(max(day_s, 10.0 * interval_s) * 1e9),
+        day_ns=round(day_s * 1e9),
+        absent_ns=round(max(6.0 * HOUR_S, 3.0 * interval_s) * 1e9),
+    )
+
+
+def empty_state(constants: BandsParameters) -> BandsState:
+    """Return the state before the first reading."""
+    n, k, lags = len(constants.prior), len(constants.memories_s), len(constants.lags_s)
+    clock_f = np.zeros((n, COLUMNS_F))
+    clock_f[:, DRIFT] = constants.drift
+    clock_f[:, DRIFT_U2] = np.where(constants.drift_free | constants.drift_known, 0.0, constants.drift_u2)
+    clock_f[:, K_DD] = constants.drift_u2
+    clock_f[:, K_D] = constants.drift
+    return BandsState(
+        clock_f=clock_f,
+        clock_i=np.zeros((n, COLUMNS_I), np.int64),
+        rate=np.zeros((n, k)),
+        band=np.zeros((n, k + 1)),
+        noise=constants.prior.copy(),
+        squares=np.zeros((lags, n)),
+        counts=np.zeros((lags, n)),
+        ring=np.full((lags, RING, n), np.nan),
+        newest=np.zeros(lags, np.int64),
+        slot=np.zeros(lags, np.int64),
+        common_f=np.zeros(2),
+        common_i=np.zeros(5, np.int64),
+    )

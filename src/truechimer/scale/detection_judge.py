@@ -1,0 +1,206 @@
+# mypy: allow-untyped-defs, allow-untyped-calls
+"""The court: whose deviation over one window is not shared by the others, and whether the others can know.
+
+It remembers nothing and changes nothing. A clock is judged by the mean of those that agree, itself left out (the sums
+less its own share: O(n)). Who agrees begins at a weighted median, so that a heavy clock or a pair that moves together
+cannot pull the mean, and is then repeated until it is stable. Who is off needs peers to say so: kept clocks no noisier
+than it over this window (variance at most four times its own). Three peers that outnumber those who are off suffice.
+Two against one convict for the moment, until the other clocks, for which neither side is a peer, prefer a side by three
+sigma. One against one is a tie. Where the others prefer those who are off, the majority has moved.
+
+Law of the file: only + - * / and sqrt in a written order, so that a replay is equal to the last bit.
+"""
+
+import numpy as np
+
+from truechimer.kernel import kernel
+from truechimer.scale.weights import capped
+
+ROBUST_CAP = 0.4
+PEER_RATIO = 4.0
+"""A peer's variance over the window is at most this many times the accused's."""
+PREFERRED = 10.0
+"""Difference of squared sigmas by which the others prefer one side: about three sigma."""
+PREFERRED_IN_DISPUTE = 5.0
+"""The same once a dispute is open: there is one question then, and few looks."""
+NOTHING, GUILTY, FOR_NOW, CLEARED, TIE, MOVED_TOGETHER = 0, 1, 2, 3, 4, 5
+"""Verdicts. `CLEARED`: its peers contradict it and the other classes contradict them, who are `MOVED_TOGETHER`."""
+
+
+@kernel
+def weighted_median(values, weights):
+    """Return the lower weighted median of `values` where `weights > 0`; NaN where there are none."""
+    n = values.shape[0]
+    order = np.argsort(values)
+    total = 0.0
+    for i in range(n):
+        if weights[i] > 0.0:
+            total += weights[i]
+    running = 0.0
+    for j in range(n):
+        i = order[j]
+        if weights[i] > 0.0:
+            running += weights[i]
+            if running >= 0.5 * total:
+                return values[i]
+    return np.nan
+
+
+@kernel
+def _against(d, v, kept, z):
+    """Fill `z` (sigmas, signed) of every clock against the kept ones without itself; return their mean and count."""
+    n = d.shape[0]
+    weight = 0.0
+    middle = 0.0
+    count = 0
+    for i in range(n):
+        if kept[i]:
+            weight += 1.0 / v[i]
+            count += 1
+    if count > 0:
+        for i in range(n):
+            if kept[i]:
+                middle += d[i] / v[i]
+        middle /= weight
+    for i in range(n):
+        z[i] = np.nan
+        if not (np.isfinite(d[i]) and np.isfinite(v[i])) or count == 0:
+            continue
+        if kept[i]:
+            rest = weight - 1.0 / v[i]
+            if count < 2 or rest <= 0.0:
+                continue
+            # d_i - c_without_i = (d_i - c) weight / rest
+            z[i] = (d[i] - middle) * weight / rest / np.sqrt(v[i] + 1.0 / rest)
+        else:
+            z[i] = (d[i] - middle) / np.sqrt(v[i] + 1.0 / weight)
+    return middle, weight, count
+
+
+@kernel
+def judge(d, v, voter, accused, sigmas, z, verdict, kept):  # noqa: PLR0917
+    """Judge one window.
+
+    `d` (s) and `v` (s^2) of each clock, NaN and infinite where there is none; `voter` bool: who may judge; `accused`
+    bool: who is out for the moment and is judged again; `sigmas` `(n,)`: threshold of each. Fills `z`, `verdict` (see
+    the constants) and `kept`; returns the mean of the kept ones and their count (0: nobody can judge).
+    """
+    n = d.shape[0]
+    voters = 0
+    for i in range(n):
+        verdict[i] = 0
+        kept[i] = voter[i] and np.isfinite(d[i]) and np.isfinite(v[i])
+        if kept[i]:
+            voters += 1
+    middle, _, count = _against(d, v, kept, z)
+    if voters < 2:
+        return middle, count
+    worst = 0.0
+    for i in range(n):
+        if (kept[i] or accused[i]) and np.isfinite(z[i]):
+            worst = max(worst, abs(z[i]))
+    if worst < 3.0:
+        return middle, count
+    votes = np.zeros(n)
+    able = kept.copy()
+    for i in range(n):
+        if able[i]:
+            votes[i] = 1.0 / np.sqrt(v[i])
+    votes = capped(votes, ROBUST_CAP)
+    spread = 0.0
+    for i in range(n):
+        spread += votes[i] * votes[i] * (v[i] if able[i] else 0.0)
+    # the variance of a median is pi/2 times that of the mean for Gaussian noise
+    spread *= 1.5707963267948966
+    center = weighted_median(np.where(able, d, 0.0), votes)
+    for i in range(n):
+        if able[i]:
+            off = d[i] - center
+            kept[i] = off * off <= 9.0 * (v[i] + spread)
+    # one at a time, the worst first: two that contradict each other shall not both go. Who was taken back stays.
+    again = np.zeros(n, np.bool_)
+    for _ in range(2 * n):
+        _against(d, v, kept, z)
+        worst_at = -1
+        excess = 1.0
+        for i in range(n):
+            if kept[i] and not again[i] and np.isfinite(z[i]) and abs(z[i]) > excess * sigmas[i]:
+                worst_at, excess = i, abs(z[i]) / sigmas[i]
+        if worst_at >= 0:
+            kept[worst_at] = False
+            continue
+        nearest = -1
+        least = 1.0
+        for i in range(n):
+            if able[i] and not kept[i] and np.isfinite(z[i]) and abs(z[i]) <= least * sigmas[i]:
+                nearest, least = i, abs(z[i]) / sigmas[i]
+        if nearest < 0:
+            break
+        kept[nearest], again[nearest] = True, True
+    middle, _, count = _against(d, v, kept, z)
+    for i in range(n):
+        if able[i] and kept[i]:
+            continue
+        if not (able[i] or accused[i]) or not np.isfinite(z[i]) or (able[i] and abs(z[i]) <= sigmas[i]):
+            continue
+        if accused[i] and abs(z[i]) < 3.0:
+            continue
+        peers = others = 0
+        peer_weight = peer_mean = other_weight = other_mean = 0.0
+        alike = 0
+        for j in range(n):
+            if kept[j]:
+                if v[j] <= PEER_RATIO * v[i]:
+                    peers += 1
+                    peer_weight += 1.0 / v[j]
+                    peer_mean += d[j] / v[j]
+                else:
+                    others += 1
+                    other_weight += 1.0 / v[j]
+                    other_mean += d[j] / v[j]
+            elif (able[j] or accused[j]) and np.isfinite(d[j]) and v[j] <= PEER_RATIO * v[i]:
+                alike += 1
+        if others < 2:
+            # those that a heavy majority outvoted are witnesses still
+            others = 0
+            other_weight = other_mean = 0.0
+            for j in range(n):
+                if able[j] and v[j] > PEER_RATIO * v[i]:
+                    others += 1
+                    other_weight += 1.0 / v[j]
+                    other_mean += d[j] / v[j]
+        preferred = 0.0
+        if other_weight > 0.0:
+            other_mean /= other_weight
+            own = (d[i] - other_mean) * (d[i] - other_mean) / (v[i] + 1.0 / other_weight)
+            preferred = own
+            if peers > 0:
+                peer_mean /= peer_weight
+                theirs = (peer_mean - other_mean) * (peer_mean - other_mean)
+                preferred = own - theirs / (1.0 / peer_weight + 1.0 / other_weight)
+        enough = PREFERRED_IN_DISPUTE if accused[i] else PREFERRED
+        if preferred <= -enough and others >= 2:
+            verdict[i] = 3
+        elif (peers >= 3 and peers > alike) or (preferred >= enough and (peers >= 2 or others >= 2)):
+            verdict[i] = 1
+        elif peers == 2 and alike == 1:
+            verdict[i] = 2
+        else:
+            verdict[i] = 4
+    turned = False
+    for i in range(n):
+        if verdict[i] == 3:
+            turned = True
+            for j in range(n):
+                if kept[j] and v[j] <= PEER_RATIO * v[i] and verdict[j] != 3:
+                    verdict[j] = 5
+    if turned:
+        for i in range(n):
+            kept[i] = able[i] and verdict[i] != 5
+        _against(d, v, kept, z)
+        for i in range(n):
+            if kept[i] and verdict[i] != 3 and np.isfinite(z[i]):
+                kept[i] = abs(z[i]) <= sigmas[i]
+                verdict[i] = 0 if kept[i] else 4
+        middle, _, count = _against(d, v, kept, z)
+    return middle, count
