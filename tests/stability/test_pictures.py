@@ -209,3 +209,12 @@ def test_without_pillow_a_png_is_refused_before_anything_is_computed(
 def test_too_many_pictures_for_one_png_are_refused() -> None:
     with pytest.raises(PngRejected, match="show fewer"):
         drawing_png.png([Drawing("t", 760.0, 500.0, (0, 0, 1, 1))] * 40)
+
+
+def test_what_exceeds_a_mask_is_told_before_what_meets_it() -> None:
+    limit = masks.named("g8272-prtc-b-tdev")[0]
+    quiet, loud = (stability.tdev(size * power_law(2, 500, np.random.default_rng(4)), 1.0) for size in (1e-12, 1e-7))
+    curves = [NamedCurve(f"quiet {k}", quiet, (masks.judge(quiet, limit),)) for k in range(8)]
+    curves.append(NamedCurve("loud", loud, (masks.judge(loud, limit),)))
+    (found,) = stability_plot.sigma_tau(curves, [limit])
+    assert any("loud" in words and "EXCEEDED" in words for words in texts(found.drawing()))

@@ -114,8 +114,9 @@ def _sigma_tau(here: list[NamedCurve], masks: "list[Mask]", words: str) -> Figur
     told = list(filter(None, ["; ".join(filter(None, [only_file, _bars(here)]))]))
     if not any(np.any(each.curve.value > 0.0) for each in here):
         told.append("every value is 0: nothing can stand on a logarithmic axis")
-    for each in here:
-        told += [f"{each.file + ': ' if len(files) > 1 else ''}{_verdict(v)}" for v in each.verdicts]
+    verdicts = [(each.file, verdict) for each in here for verdict in each.verdicts]
+    verdicts.sort(key=lambda pair: pair[1].met is not False)  # what is exceeded is not among the lines left out
+    told += [f"{file + ': ' if len(files) > 1 else ''}{_verdict(verdict)}" for file, verdict in verdicts]
     if len(told) > MOST_VERDICTS:
         told = [*told[:MOST_VERDICTS], f"and {len(told) - MOST_VERDICTS} more lines in the table"]
     figure = Figure(title, x, y, tuple(told))
