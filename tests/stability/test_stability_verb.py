@@ -245,3 +245,33 @@ def test_the_first_bad_row_is_named(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert f"{path}:3:" in err
     path.write_text("1 1\n2 2\n4 2\n5 1\n", encoding="utf-8")
     assert f"{path}:3:" in run(capsys, path)[2]
+
+
+def test_an_averaging_time_between_multiples_of_the_spacing_is_said(
+    record: Path, capsys: pytest.CaptureFixture
+) -> None:
+    status, out, err = run(capsys, record, "--taus", "25,40,9e9")
+    assert status == 0
+    assert "oadev: averaging times are multiples of 10 s; the nearest are taken: 20 for 25\n" in err
+    assert "tau = 9e+09 s (m = 900000000) skipped: too few points" in out
+    assert "nearest" not in run(capsys, record, "--taus", "10,40")[2]
+    assert (
+        "theo1: averaging times are multiples of 15 s; the nearest are taken: 105 for 100\n"
+        in (run(capsys, record, "--taus", "100", "--dev", "theo1")[2])
+    )
+    body = json.loads(run(capsys, record, "--taus", "40,9e9", "--json")[1])
+    assert [each["m"] for each in body["deviations"]["oadev"]["skipped"]] == [900_000_000]
+
+
+def test_hertz_taken_for_phases_are_doubted(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = tmp_path / "counter.txt"
+    y = 1e-10 * power_law(2, 200, np.random.default_rng(3))
+    path.write_text("\n".join(f"{1e7 * (1.0 + value):.6f}" for value in y.tolist()), encoding="utf-8")
+    assert "units in doubt: half of the phases are beyond 1e+07 s" in run(capsys, path)[2]
+    assert "units in doubt" not in run(capsys, path, "--nominal", "1e7")[2]
+
+
+def test_missing_values_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = tmp_path / "holes.txt"
+    path.write_text("".join(f"{'nan' if k in {7, 9} else f'{k * k % 7}e-9'}\n" for k in range(50)), encoding="utf-8")
+    assert f"{path}:8: 2 of 50 values are missing, the first here [missing]" in run(capsys, path)[2]

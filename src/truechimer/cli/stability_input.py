@@ -117,6 +117,8 @@ def opened(path: Path, options: argparse.Namespace) -> list[RecordFile]:
 def _series(
     given: Path, data: bytes, options: argparse.Namespace, pair: tuple[str, str] | None, channel: str | None
 ) -> RecordFile:
+    import numpy as np
+
     from truechimer.formats import phase_record
 
     path = phase_record.printable(str(given))
@@ -143,7 +145,7 @@ def _series(
         record = phase_record.without_zeros(record)
     tau0_s = options.tau0 or record.tau0_s
     found = f"found {record.tau0_from}".strip()
-    whence = "given" if options.tau0 else found if tau0_s else "assumed: the file has no times, use --tau0"
+    whence = "given" if options.tau0 else found if tau0_s else "assumed: no column was taken for times, use --tau0"
     tau0_s = tau0_s or 1.0
     start = f", from {record.first_time}" if record.first_time else ""
     print(
@@ -154,6 +156,13 @@ def _series(
         if finding.rule == "kind" and options.data is not None:
             continue
         print(f"{finding.at(path)} [{finding.rule}]", file=sys.stderr)
+    missing = np.flatnonzero(np.isnan(record.values))
+    if missing.size and not any(finding.rule == "gaps" for finding in findings):
+        print(
+            f"{path}:{int(record.lines[missing[0]])}: {missing.size} of {record.values.size} values are missing, the "
+            "first here [missing]",
+            file=sys.stderr,
+        )
     if options.tau0 and record.tau0_s and abs(options.tau0 - record.tau0_s) > TAU0_AGREES * record.tau0_s:
         print(
             f"{path}: tau0 in doubt: {options.tau0:.9g} s was given, and the file says {record.tau0_s:.9g} s; "

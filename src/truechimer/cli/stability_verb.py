@@ -32,6 +32,8 @@ COSTLY = frozenset({"mtotdev", "ttotdev", "htotdev", "theo1", "theobr", "theoh"}
 """They cost N^2 or more."""
 BIASED = frozenset({"totdev", "mtotdev", "ttotdev", "htotdev", "theo1"})
 WITHOUT_INTERVAL = frozenset({"mtie", "tierms"})
+TAU_AGREES = 1e-3
+"""An averaging time that differs from the wanted one by more than this part of it is said."""
 MASK_BYTES = 1 << 20
 SLOW_WITHOUT_CODE = 3_000
 """Above, it is said that the package for machine code is missing."""
@@ -200,7 +202,7 @@ def _compute(file: RecordFile, options: argparse.Namespace, pool: ThreadPoolExec
         arguments["spread"] = pool.map
         if name in {"theobr", "theoh"} and options.approximate:
             arguments["approximation"] = "thinned"
-        factors = _factors(name, file.tau0_s, options.taus)
+        factors = _factors(file, name, options.taus)
         function: Callable[..., StabilityCurve] = getattr(stability, name)
         try:
             curves[name] = function(file.record.values, file.tau0_s, factors, **arguments)
@@ -211,14 +213,24 @@ def _compute(file: RecordFile, options: argparse.Namespace, pool: ThreadPoolExec
     return curves
 
 
-def _factors(name: str, tau0_s: float, taus: "str | list[float]") -> Any:
+def _factors(file: RecordFile, name: str, taus: "str | list[float]") -> Any:
+    """Return the averaging factors nearest to `taus`, and say where there is none at a wanted averaging time."""
     if isinstance(taus, str):
         return taus
     from truechimer.stability.factors import from_taus
 
-    if name in {"theo1", "theobr"}:
-        return [2 * factor for factor in from_taus(taus, tau0_s, factor=1.5)]
-    return from_taus(taus, tau0_s)
+    step = 1.5 if name in {"theo1", "theobr"} else 1.0
+    moved = []
+    for tau in taus:
+        (factor,) = from_taus([tau], file.tau0_s, factor=step)
+        nearest = factor * step * file.tau0_s
+        if abs(nearest - tau) > TAU_AGREES * tau:
+            moved.append(f"{nearest:.7g} for {tau:.7g}")
+    if moved:
+        says = f"averaging times are multiples of {step * file.tau0_s:.7g} s; the nearest are taken: {', '.join(moved)}"
+        print(f"{file.name}: {name}: {says}", file=sys.stderr)
+    factors = from_taus(taus, file.tau0_s, factor=step)
+    return [2 * factor for factor in factors] if step > 1.0 else factors
 
 
 def _figures(
@@ -327,7 +339,8 @@ def _table(file: RecordFile, curves: "dict[str, StabilityCurve]", verdicts: list
             noise = NOISES.get(int(curve.noise[k]), "") if curve.noise[k] == curve.noise[k] else ""
             figures = " ".join(_figure(float(each[k])) for each in (curve.value, curve.lower, curve.upper))
             lines.append(f"{curve.tau_s[k]:>12.7g} {figures} {int(curve.n[k]):>9}  {noise}".rstrip())
-        lines += [f"  m = {each.m} skipped: {each.why}" for each in curve.skipped]
+        step_s = curve.tau0_s * (0.75 if name in {"theo1", "theobr"} else 1.0)
+        lines += [f"  tau = {each.m * step_s:.7g} s (m = {each.m}) skipped: {each.why}" for each in curve.skipped]
     lines += [f"\n{verdict.says()}" for verdict in verdicts]
     return "\n".join(lines)
 

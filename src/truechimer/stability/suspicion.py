@@ -19,6 +19,8 @@ NO_FRACTION = 1e-2
 """No oscillator is off by a hundredth of its frequency."""
 NO_COMPARISON_S = 0.05
 """No comparison of clocks jitters by so many seconds, not even across a bad network."""
+NO_OFFSET_S = 1e5
+"""Clocks that are compared differ by less than a day."""
 NO_CLOCK = 1e-3
 """A frequency that wanders by more than this from one reading to the next is no clock's, but one in other units."""
 
@@ -67,6 +69,13 @@ def units_in_doubt(values: ArrayLike, tau0_s: float, *, data: str = "phase") -> 
             return (
                 f"units in doubt: half of the fractional frequencies are beyond {middle:.6g}, which is no clock's: are "
                 "they in Hz (then give --nominal), in parts per million or billion?"
+            )
+    else:
+        middle = float(np.nanmedian(np.abs(np.asarray(values, dtype=np.float64))))
+        if middle > NO_OFFSET_S:
+            return (
+                f"units in doubt: half of the phases are beyond {middle:.6g} s, more than a day, as no "
+                "comparison of clocks is: are they in Hz (then give --nominal), in ns (--unit ns), or times?"
             )
     steps = np.concatenate([np.diff(np.diff(piece.x_s)) / tau0_s for piece in series.pieces])
     there = np.abs(steps[np.isfinite(steps)])
