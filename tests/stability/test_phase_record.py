@@ -157,6 +157,20 @@ def test_missing_rows_are_refused_or_become_missing_values() -> None:
     assert "2 of 20 places are missing" in findings[0].says
 
 
+def test_a_missing_row_of_readings_is_a_missing_reading_and_one_out_of_step_is_not() -> None:
+    head = "epoch_tai_ns,clock_a,clock_b,x_a_minus_b_s,u_s\n"
+    rows = [f"{10**9 * (10 * k)},a,b,{k}e-9,1e-12\n" for k in range(20) if k not in {7, 8}]
+    record, findings = read(head + "".join(rows))
+    assert np.flatnonzero(np.isnan(record.values)).tolist() == [7, 8]
+    assert "2 of 20 places are missing" in findings[0].says
+    rows[4] = rows[4].replace("40000000000", "44000000000")
+    with pytest.raises(RecordRejected, match="nearest place") as refused:
+        read(head + "".join(rows))
+    assert refused.value.line == 6
+    record, _ = read(head + "".join(rows), gaps=True)
+    assert record.values.size == 20
+
+
 def test_rows_out_of_step_go_to_the_nearest_place_and_it_is_said() -> None:
     text = "".join(f"{10 * k + (4 if k == 5 else 0)} {k}\n" for k in range(20))
     with pytest.raises(RecordRejected):

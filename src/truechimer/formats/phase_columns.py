@@ -212,6 +212,7 @@ def _of_csv(
         values, np.array(numbers, dtype=np.int64), times, took_for=f"CSV with a header, column {header[chosen]}"
     )
     rows.time_unit = unit
+    rows.rows_may_miss = len(keys) == 2  # readings CSV: a missing reading is a missing row
     if time is not None and divisor == 1.0:
         words = [words_of(line, layout.separator) for line in content.lines[:SAMPLE]]
         rows.time_digits = _digits([each[time] for each in words if len(each) > time], layout)

@@ -35,7 +35,9 @@ def on_a_grid(rows: Rows, *, time_unit: str | None, gaps: bool) -> tuple[Floats,
     # Seconds are printed in steps that spacings are multiples of; days are not: 1 s is 1.157e-5 of a day.
     printed = 10.0**-rows.time_digits * factor if rows.time_digits is not None and factor == DAY_S else 0.0
     first = f"{unit.upper()} {times[0]:.6f}" if unit in {"mjd", "jd"} else f"t = {times[0]:.10g} {unit}"
-    values, lines, tau0_s, more = _placed(seconds, rows.values, rows.lines, fuzz=fuzz, printed=printed, gaps=gaps)
+    values, lines, tau0_s, more = _placed(
+        *(seconds, rows.values, rows.lines), fuzz=fuzz, printed=printed, gaps=gaps, may_miss=rows.rows_may_miss
+    )
     rows.findings += more
     return values, lines, tau0_s, first
 
@@ -51,9 +53,11 @@ def _unit_of(times: Floats) -> str:
 
 
 def _placed(
-    seconds: Floats, values: Floats, lines: Ints, *, fuzz: float, printed: float, gaps: bool
+    seconds: Floats, values: Floats, lines: Ints, *, fuzz: float, printed: float, gaps: bool, may_miss: bool
 ) -> tuple[Floats, Ints, float, list[Finding]]:
-    """Return values, lines and spacing on an even grid; refuse what is not even unless `gaps`."""
+    """Return values, lines and spacing on an even grid; refuse what is not even unless `gaps`. With `may_miss` whole
+    places that are missing are no fault, what is out of step is.
+    """
     steps = np.diff(seconds)
     back = np.flatnonzero(steps <= 0.0)
     if back.size:
@@ -78,13 +82,15 @@ def _placed(
             f"about {tau0_s:.3g} s; give times with more digits, or --time-unit none and --tau0 to count rows instead",
             line=int(lines[row]),
         )
-    if not gaps:
+    is_whole = np.abs(steps - np.round(steps / tau0_s) * tau0_s) <= slack
+    if not gaps and not (may_miss and is_whole.all()):
+        row = int(np.flatnonzero(~is_whole)[0]) + 1 if may_miss else row
         raise RecordRejected(
-            f"{steps[row - 1]:.9g} s after line {lines[row - 1]}, where {tau0_s:.9g} s is the rule; "
-            "--gaps takes missing rows as missing values",
+            f"{steps[row - 1]:.9g} s after line {lines[row - 1]}, where {tau0_s:.9g} s is the rule; --gaps takes "
+            + ("rows to the nearest place of an even grid" if may_miss else "missing rows as missing values"),
             line=int(lines[row]),
         )
-    whole = steps[np.abs(steps / tau0_s - np.round(steps / tau0_s)) * tau0_s <= slack]
+    whole = steps[is_whole]
     tau0_s = float(np.sum(whole) / np.sum(np.round(whole / tau0_s))) if whole.size else tau0_s
     tau0_s = _neat(tau0_s, fuzz)
     length = float(seconds[-1]) / tau0_s

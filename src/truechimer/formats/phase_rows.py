@@ -50,7 +50,8 @@ class Rows:
     """Values with their lines, and times where there are any; `time_digits`: decimals that the times are printed with.
 
     `values` are divided by `per_second`; `sign` is -1 where a pair of clocks was asked for the other way round.
-    `time_unit`: a key of `phase_grid.TIME_UNITS`, or `?` where it is to be guessed.
+    `time_unit`: a key of `phase_grid.TIME_UNITS`, or `?` where it is to be guessed. `rows_may_miss`: the file's form
+    leaves out the row of a missing value.
     """
 
     values: Floats
@@ -64,6 +65,7 @@ class Rows:
     per_second: float = 1.0
     sign: float = 1.0
     time_unit: str = "?"
+    rows_may_miss: bool = False
     findings: list[Finding] = field(default_factory=list)
 
 
