@@ -189,7 +189,7 @@ def test_rows_out_of_step_go_to_the_nearest_place_and_it_is_said() -> None:
         ("1.0\nabc\n", "no number", 2),
         ("0 1\n1 2\n2\n", "columns", 3),
         ("0 1\n2 2\n1 3\n", "not after that of line 2", 3),
-        ("0 1\n1 2\n1 3\n", "not after", 3),
+        ("0 1\n1 2\n1 3\n", "its time is that", 3),
         ("x,y,z\n1,2\n", "columns", 2),
         ("a,b\n1,2\n", "--column", None),
         ("t,x\nnoon,2\n1,2\n", "date and time", 2),
@@ -306,7 +306,7 @@ def test_a_comma_that_may_separate_columns_or_decimals_is_asked_about() -> None:
         read(text)
     assert refused.value.line == 1
     assert read(text, decimal="comma")[0].values.tolist() == [1.25, 1.5, 1.75]
-    with pytest.raises(RecordRejected, match="not after"):
+    with pytest.raises(RecordRejected, match="its time is that"):
         read(text, decimal="point")
     assert read("0,5\n1,7\n2,6\n3,5\n")[0].values.tolist() == [5.0, 7.0, 6.0, 5.0]  # the first numbers count
     assert read("0,0001\n0,0002\n")[0].values.tolist() == [0.0001, 0.0002]
@@ -596,3 +596,30 @@ def test_mutated_files_of_every_form_are_read_or_refused() -> None:
 @pytest.mark.acceptance
 def test_very_many_mutated_files_are_read_or_refused() -> None:
     assert read_or_refuse(300_000, seed=2) > 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["gps_seconds", "GPS time (s)", "tow", "sow", "sec_of_day", "seconds of week", "unix_time", "obs_mjd", "secs"],
+)
+def test_a_column_of_times_is_known_by_many_names(name: str) -> None:
+    first, step = (60_000.0, 30 / 86_400) if name == "obs_mjd" else (1_388_000_000.0, 30.0)
+    record, _ = read(
+        f"{name},clock_offset_s,satellites\n" + "".join(f"{first + step * k!r},{k}e-9,9\n" for k in range(20))
+    )
+    assert record.tau0_s == pytest.approx(30.0)
+    assert record.took_for == "CSV with a header, column clock_offset_s"
+
+
+def test_pulses_that_wander_about_half_a_second_keep_their_partners() -> None:
+    wander = np.random.default_rng(3).integers(-900, 900, 200)
+    text = "".join(f"{100 + k}.{500_000_000 + int(w):09d} chA\n{100 + k}.500000200 chB\n" for k, w in enumerate(wander))
+    record, findings = read(text, pair=("chA", "chB"))
+    assert record.values == pytest.approx(1e-9 * (wander - 200), abs=1e-15)
+    assert findings == ()
+
+
+def test_two_rows_of_one_time_are_not_to_be_sorted() -> None:
+    with pytest.raises(RecordRejected, match="its time is that of line 2; leave one of them out") as refused:
+        read("0 1\n1 1\n1 2\n2 1\n")
+    assert refused.value.line == 3

@@ -34,7 +34,9 @@ UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9, "ps": 1e12, "fs": 1e15}
 _PARTS = {"ppm": 1e6, "ppb": 1e9, "ppt": 1e12}
 _TIME_NAMES = ("epoch_mjd", "mjd", "epoch_tai_ns", "time_s", "t_s", "time", "timestamp", "seconds", "epoch", "t")
 _TIME = re.compile(
-    r"(?i)(epoch|mjd|jd|date|datetime|utc|time|timestamp|t|elapsed|unix|seconds)"
+    r"(?i)(?:(?:gps|gnss|utc|tai|unix|posix|local|obs)[_ ]?)?"
+    r"(epoch|mjd|jd|date|datetime|utc|time|timestamp|t|elapsed|unix|tow|sow|sod"
+    r"|sec(?:ond)?s?(?:[_ ]of[_ ](?:day|week))?)"
     r"(?:[_ ]?(?:since_start|utc|tai))?[_ ]*[\[(]?(s|ms|us|ns|min|h|d|mjd|jd)?[\])]?"
 )
 _PHASE = re.compile(r"(?i)^(x|phase|offset|tie|time_?error|clock_?offset|value)")

@@ -119,15 +119,22 @@ def _unrolled(whole: Floats, words: list[str]) -> tuple[Floats, bool]:
 
 
 def _between_channels(by_channel: dict[str, list[tuple[int, str]]], pair: tuple[str, str]) -> Rows:
-    """Return the timestamps of `pair[0]` minus those of `pair[1]` in the same second; others are left out, and said."""
+    """Return the timestamps of `pair[0]` minus those of `pair[1]`, pulse by pulse; those alone are left out, and said.
+
+    Pulses are numbered from the middle of where a channel's pulses fall within the second: were they numbered by their
+    nearest seconds, one that wanders about a half would meet now this and now the next pulse of the other channel.
+    """
     if not all(name.startswith("ch") for name in pair):
         raise RecordRejected("--pair takes two channels of timestamps, like chB,chA")
     stamps = []
     for name in pair:
         whole, rest = _split([word for _, word in by_channel[name]])
         whole, _ = _unrolled(whole, [word for _, word in by_channel[name]])
-        stamps.append((whole, rest, np.round(whole + rest)))
-    (whole_a, rest_a, at_a), (whole_b, rest_b, at_b) = stamps
+        stamps.append((whole, rest))
+    (whole_a, rest_a), (whole_b, rest_b) = stamps
+    middle_a, middle_b = _middle(rest_a), _middle(rest_b)
+    middle_b = middle_a + (middle_b - middle_a + 0.5) % 1.0 - 0.5
+    at_a, at_b = np.round(whole_a + (rest_a - middle_a)), np.round(whole_b + (rest_b - middle_b))
     seconds, rows_a, rows_b = np.intersect1d(at_a, at_b, return_indices=True)
     values = (whole_a[rows_a] - whole_b[rows_b]) + (rest_a[rows_a] - rest_b[rows_b])
     numbers = np.array([number for number, _ in by_channel[pair[0]]], dtype=np.int64)[rows_a]
@@ -137,6 +144,11 @@ def _between_channels(by_channel: dict[str, list[tuple[int, str]]], pair: tuple[
         says = f"{alone} timestamps have no partner in the same second and were left out"
         rows.findings.append(Finding("alone", says, line=int(numbers[0]), severity=Severity.WARNING))
     return rows
+
+
+def _middle(rest: Floats) -> float:
+    """Return where in the second pulses fall, by the mean of the directions in which a hand of one second points."""
+    return float(np.angle(np.mean(np.exp(2j * np.pi * rest)))) / (2.0 * np.pi)
 
 
 def _split(words: list[str]) -> tuple[Floats, Floats]:

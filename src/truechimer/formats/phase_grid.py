@@ -62,9 +62,11 @@ def _placed(
     back = np.flatnonzero(steps <= 0.0)
     if back.size:
         row = int(back[0]) + 1
+        same = steps[row - 1] == 0.0
         raise RecordRejected(
-            f"its time is not after that of line {lines[row - 1]}; sort the rows"
-            + (", or give times with more digits" if printed and steps[row - 1] == 0.0 else ""),
+            f"its time is {'' if same else 'not after '}that of line {lines[row - 1]}; "
+            + ("leave one of them out" if same else "sort the rows")
+            + (", or give times with more digits" if printed and same else ""),
             line=int(lines[row]),
         )
     # Time tags are printed with some digits: the mean spacing is good to their scatter over the length.
