@@ -153,3 +153,30 @@ def test_the_interval_holds_the_truth_as_often_as_it_says(name: str, alpha: int)
     # (design/stability_coverage.py).
     assert np.all(rates >= 0.57), rates
     assert np.all(rates <= 0.80), rates
+
+
+def test_phase_noise_that_has_lost_its_weight_is_not_named_where_no_ratio_reaches() -> None:
+    """Counters' noise below, a clock's above, some readings missing: the longest averaging times are the clock's."""
+    rng = np.random.default_rng(11)
+    n = 4000
+    x = np.cumsum(rng.standard_normal(n)) + 10.0 * rng.standard_normal(n)
+    x[rng.choice(n, 20, replace=False)] = np.nan
+    curve = stability.oadev(x, 1.0, [1, 8, 700])
+    assert curve.noise.tolist() == [2.0, 2.0, 0.0]
+
+
+@pytest.mark.slow
+def test_intervals_of_mixed_noise_hold_the_truth_nearly_as_often_as_stated() -> None:
+    rng = np.random.default_rng(12)
+    n, trials, factors = 1000, 150, np.array([1, 16, 64, 125, 250])
+    for white_pm, random_walk in ((3.0, 0.0), (30.0, 0.0), (10.0, 0.05), (30.0, 0.05)):
+        m = factors.astype(np.float64)
+        fm = random_walk**2 * (2.0 * m * m + 1.0) / (6.0 * m) if random_walk else 1.0 / m
+        truth = np.sqrt(3.0 * (white_pm / m) ** 2 + fm)
+        held = np.zeros(m.size)
+        for _ in range(trials):
+            y = random_walk * np.cumsum(rng.standard_normal(n)) if random_walk else rng.standard_normal(n)
+            curve = stability.oadev(np.cumsum(y) + white_pm * rng.standard_normal(n), 1.0, factors)
+            held += (curve.lower <= truth) & (truth <= curve.upper)
+        print(white_pm, random_walk, held / trials)
+        assert np.all((held >= 0.35 * trials) & (held <= 0.93 * trials))

@@ -29,22 +29,40 @@ LEAST_PHASES = 8
 SINGLE, GROUP = 4096, 64
 """Lines up to the first number are taken one by one, the others in groups."""
 RELIABLE = 16
-"""The ratio R(m) is taken from averaging times up to a 16th of the record; beyond, phase noise only loses weight."""
+"""The ratio R(m) is taken from averaging times up to a 16th of the record. Beyond, the part of AVAR that phase noise
+makes is carried on as m^-2 and held against AVAR itself.
+"""
+GROWN = 2.5
+"""AVAR that has grown by more than flicker PM can, seen from the last reliable ratio, is not flicker PM's."""
+BRIDGED = 0.02
+"""Where no more of the phases is missing, gaps are bridged by straight lines for the look at the noise."""
 
 
 def identify(series: Series, factors: Ints, *, averages_phase: bool) -> Floats:
     """Return alpha at each averaging factor, shape (n_factors,); NaN where too few points say nothing.
 
     `averages_phase`: whether the statistic does (MDEV and its kin), and so sees only what is below 1/(2 tau). With gaps
-    the longest stretch without one is judged.
+    the longest stretch without one is judged, or with few missing phases, which are bridged.
     """
-    run = max((each for piece in series.pieces for each in runs(piece.x_s)), key=lambda each: each.size)
+    run = max((each for piece in series.pieces for each in _stretches(piece.x_s)), key=lambda each: each.size)
     if run.size < LEAST_PHASES:
         return np.full(factors.size, np.nan)
     found = _by_spectrum(run, factors)
     if averages_phase or not np.any(factors > 1):
         return found
     return _with_phase_noise(Series.of_run(run, series.tau0_s), factors, found)
+
+
+def _stretches(x_s: Floats) -> list[Floats]:
+    """Return the stretches without a missing phase; all of them as one where few phases between them are missing."""
+    there = np.flatnonzero(np.isfinite(x_s))
+    if there.size < 2:
+        return runs(x_s)
+    inner = x_s[there[0] : there[-1] + 1]
+    missing = inner.size - there.size
+    if not 0 < missing <= BRIDGED * inner.size:
+        return runs(x_s)
+    return [np.interp(np.arange(inner.size), there - there[0], x_s[there])]
 
 
 def _by_spectrum(x_s: Floats, factors: Ints) -> Floats:
@@ -108,21 +126,32 @@ def _between(values: Floats, start: Ints, stop: Ints) -> Floats:
 def _with_phase_noise(series: Series, factors: Ints, found: Floats) -> Floats:
     """Return alpha with PM noise where it, from above 1/(2 tau), makes more than half of the Allan variance."""
     octaves = 2 ** np.arange(1, 62, dtype=np.int64)
-    octaves = octaves[(octaves <= factors.max()) & (RELIABLE * octaves < series.n_phases)]
+    octaves = octaves[(octaves < 2 * factors.max()) & (2 * octaves < series.n_phases)]
     if octaves.size == 0:
         return found
     at = np.clip(np.round(np.log2(factors)).astype(np.int64) - 1, 0, octaves.size - 1)
     ratio = np.ones(octaves.size)
     windows = sums.WindowSums(series)
+    noise_of_phase = 0.0  # what phase noise adds to AVAR m^2, as the last reliable ratio tells
+    pure = math.inf  # what AVAR m^2 would be, were all of it flicker PM
+    grown = np.zeros(octaves.size, dtype=np.bool_)
     for k, m in enumerate(octaves.tolist()):
         here = found[at == k]
         if here.size and np.all(here == 2.0):
             continue
-        modified = windows.at([m])[0]
         plain = sums.second_differences(series, m, overlapping=True)
         allan = plain.total / plain.terms
-        ratio[k] = modified.total / modified.terms / (m * m) / allan if allan > 0.0 else 1.0
-        if here.size and here.max() <= 0.0 and ratio[k] >= 0.5 * variance_ratio(int(here.max()), m):
+        steep = variance_ratio(int(min(here.max(), 0.0)) if here.size and np.isfinite(here.max()) else 0, m)
+        if RELIABLE * m < series.n_phases or k == 0:
+            modified = windows.at([m])[0]
+            ratio[k] = modified.total / modified.terms / (m * m) / allan if allan > 0.0 else 1.0
+            noise_of_phase = max(0.0, 1.0 - ratio[k] / steep) * allan
+            pure = allan / (1.038 + 3.0 * math.log(math.pi * m))
+        else:
+            # second differences of phase, not yet divided by m^2: phase noise adds the same at every m
+            ratio[k] = steep * max(0.0, 1.0 - noise_of_phase / allan) if allan > 0.0 else 1.0
+            grown[k] = allan > GROWN * pure * (1.038 + 3.0 * math.log(math.pi * m))
+        if here.size and here.max() <= 0.0 and ratio[k] >= 0.5 * steep:
             break  # phase noise has lost its weight, and beyond has less
     told = found.copy()
     phase_noise = 2.0  # the type that was seen last, at a shorter averaging time
@@ -132,6 +161,8 @@ def _with_phase_noise(series: Series, factors: Ints, found: Floats) -> Floats:
             if seen < 0.5 * variance_ratio(int(found[k]), m):
                 white = seen < math.sqrt(variance_ratio(2, m) * variance_ratio(1, m))
                 told[k] = 2.0 if white or found[k] == 1.0 else phase_noise
+            elif found[k] == 1.0 and grown[at[k]]:
+                told[k] = 0.0
         if told[k] >= 1.0:
             phase_noise = float(told[k])
     return told
