@@ -195,6 +195,23 @@ def test_frequencies_with_an_offset_are_exact() -> None:
         assert rational.off(value, squared) <= ORDINARY
 
 
+def test_hadamard_statistics_of_a_drifting_oscillator_are_exact() -> None:
+    drift = 1e-8 / 86400.0 * 100.0 * np.arange(600)
+    y = drift + 1e-12 * np.random.default_rng(5).standard_normal(600)
+    x, unit = rational.whole(y)
+    phase = np.concatenate([[0], np.cumsum(x)])  # whole numbers of `unit` tau0
+    for name in ("hdev", "ohdev"):
+        for m in (1, 3):
+            terms = [phase[i + 3 * m] - 3 * phase[i + 2 * m] + 3 * phase[i + m] - phase[i] for i in range(601 - 3 * m)]
+            terms = terms[::m] if name == "hdev" else terms
+            squared = unit**2 * sum(term**2 for term in terms) / len(terms) / (6 * m * m)
+            value = getattr(stability, name)(y, 100.0, [m], data="frequency", ci=None).value[0]
+            assert rational.off(value, squared) <= ORDINARY
+    phases = np.concatenate([[0.0], np.cumsum(100.0 * y)])
+    value = stability.htotdev(phases, 1.0, [2], ci=None).value[0]
+    assert rational.off(value, rational.htotdev(phases, 2)) <= ORDINARY
+
+
 # ---- the yardsticks judge each other
 
 

@@ -105,8 +105,12 @@ TDEV = Statistic(
     published=_published_modified,
     averages_phase=True,
 )
-HDEV = Statistic("hdev", _hdev_at, span=3, degrees=_hadamard_degrees_apart, published=_published_hadamard_apart)
-OHDEV = Statistic("ohdev", _ohdev_at, span=3, degrees=_hadamard_degrees, published=_published_hadamard)
+HDEV = Statistic(
+    "hdev", _hdev_at, span=3, degrees=_hadamard_degrees_apart, published=_published_hadamard_apart, blind_to_drift=True
+)
+OHDEV = Statistic(
+    "ohdev", _ohdev_at, span=3, degrees=_hadamard_degrees, published=_published_hadamard, blind_to_drift=True
+)
 
 
 def adev(

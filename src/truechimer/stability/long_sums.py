@@ -80,9 +80,15 @@ def total_of_phase(series: Series, factors: list[int], spread: Spread) -> list[S
 
 
 def total_of_frequency(series: Series, factors: list[int], spread: Spread) -> list[Sum]:
-    """Reflected windows of 3m frequencies."""
-    stretches = [np.diff(x) / series.tau0_s for x in straight_runs(series) if x.size > 1]
+    """Reflected windows of 3m frequencies, less a straight line: a drift is taken out of each window anyhow."""
+    stretches = [_straight_frequencies(x) / series.tau0_s for x in runs_of(series) if x.size > 1]
     return _in_parts("total_terms", stretches, factors, spread, span=(3, 1), cost=lambda m: 3 * m)
+
+
+def _straight_frequencies(x: Floats) -> Floats:
+    """Return the differences of phases less a straight line through their ends, each right to about one rounding."""
+    steps, lost = two_sum(x[1:], -x[:-1])
+    return np.asarray(without_line(steps) + lost)
 
 
 def parabolic(series: Series, factors: list[int], spread: Spread) -> list[Sum]:

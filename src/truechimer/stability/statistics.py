@@ -16,7 +16,7 @@ from truechimer.stability.confidence import DegreesOf, limits_of, noise_of, of_p
 from truechimer.stability.curve import Floats, Ints, Skipped, StabilityCurve, StabilityMisuse
 from truechimer.stability.factors import Factors, chosen
 from truechimer.stability.forms import Spread, spread_over
-from truechimer.stability.series import Series, make_series
+from truechimer.stability.series import Series, make_series, without_line
 from truechimer.stability.sums import Sum
 
 BIASES = ("none", "sp1065")
@@ -49,7 +49,7 @@ class Statistic:
     None where no distribution is known; `published`: its edf as NIST SP 1065 has it. `averages_phase`: as for
     `noise_identification.identify`.
     `bias(alpha, m, n_phases)`: the expectation of the squared value over the variance that it stands for, where SP 1065
-    states it.
+    states it. `blind_to_drift`: a parabola of the phase changes nothing.
     """
 
     name: str
@@ -65,6 +65,7 @@ class Statistic:
     averages_phase: bool = False
     bias: Callable[[int, int, int], float] | None = None
     all_at: Callable[[Series, list[int], Spread], list[Value]] | None = None
+    blind_to_drift: bool = False
 
     def most(self, n_phases: int) -> int:
         """Return the largest averaging factor that a record of `n_phases` allows."""
@@ -101,7 +102,11 @@ def curve_of(
     factors, skipped = chosen(
         m, statistic.most(series.n_phases), least=statistic.least, even=statistic.even, octave=statistic.octave
     )
-    found = _values(statistic, series, factors.tolist(), spread or map)
+    straight = series
+    if statistic.blind_to_drift and data == "frequency" and not isinstance(values, Series):
+        # Phases of a drifting clock are large: their roundings are seen in third differences.
+        straight = make_series(without_line(np.asarray(values, dtype=np.float64)), tau0_s, data=data)
+    found = _values(statistic, straight, factors.tolist(), spread or map)
     value = np.array([each.value for each in found], dtype=np.float64)
     terms = np.array([each.terms for each in found], dtype=np.int64)
     there = terms > 0

@@ -96,6 +96,7 @@ HTOTDEV = Statistic(
     degrees=_htot_degrees,
     published=_published_htot,
     bias=biases.htotdev_bias,
+    blind_to_drift=True,
 )
 
 
