@@ -205,3 +205,11 @@ def test_a_short_record_does_not_wait_for_machine_code() -> None:
     )
     said = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True).stdout.split()
     assert said == ["False", "True"]
+
+
+def test_records_of_different_lengths_have_no_covariance() -> None:
+    x = np.random.default_rng(8).standard_normal(50)
+    with pytest.raises(SeriesRejected, match=r"different lengths.*give \(2, n\)"):
+        stability.gcodev([x, x[:-1]], 1.0)
+    with pytest.raises(SeriesRejected, match=r"different lengths.*give \(3, n\)"):
+        stability.three_cornered_hat([x, x, x[:-1]], 1.0)

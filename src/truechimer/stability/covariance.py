@@ -105,7 +105,10 @@ def named(name: str) -> Statistic:
 
 
 def _rows(x_s: ArrayLike, count: int, what: str) -> list[Floats]:
-    rows = np.asarray(x_s, dtype=np.float64)
+    try:
+        rows = np.asarray(x_s, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise SeriesRejected(f"records of different lengths, or no numbers; give ({count}, n): {what}") from None
     if rows.ndim != 2 or rows.shape[0] != count:
         raise SeriesRejected(f"the data have the shape {rows.shape}; give ({count}, n): {what}")
     return list(rows)
