@@ -275,3 +275,20 @@ def test_missing_values_are_counted(tmp_path: Path, capsys: pytest.CaptureFixtur
     path = tmp_path / "holes.txt"
     path.write_text("".join(f"{'nan' if k in {7, 9} else f'{k * k % 7}e-9'}\n" for k in range(50)), encoding="utf-8")
     assert f"{path}:8: 2 of 50 values are missing, the first here [missing]" in run(capsys, path)[2]
+
+
+def test_a_file_of_one_series_stands_beside_pairs_of_readings(
+    record: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    readings = tmp_path / "readings.csv"
+    rows = [f"{10**9 * k},{name},r,{(k * k) % 17}e-9,1e-12\n" for k in range(60) for name in ("a", "b")]
+    readings.write_text("epoch_tai_ns,clock_a,clock_b,x_a_minus_b_s,u_s\n" + "".join(rows))
+    plain = tmp_path / "plain.csv"
+    plain.write_text("time_s,x_s\n" + "".join(f"{k},{(k * k) % 13}e-9\n" for k in range(60)))
+    status, out, err = run(capsys, readings, plain, "--pair", "a,r", "--pair", "b,r", "--dev", "oadev")
+    assert status == 0
+    assert out.count("oadev,") == 3
+    assert err.count("it holds one series") == 1
+    status, _, err = run(capsys, plain, "--pair", "a,r", "--dev", "oadev")
+    assert status == 2
+    assert "clock_a" in err

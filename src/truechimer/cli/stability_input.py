@@ -7,6 +7,7 @@ never changed but as the arguments ask.
 import argparse
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,11 +108,18 @@ def opened(path: Path, options: argparse.Namespace) -> list[RecordFile]:
         pairs = [(each[0], each[1]) for each in (word.split(",") for word in options.pair if word != "all")]
         if "all" in options.pair:
             pairs += [pair for pair in phase_record.pairs(data) if pair not in pairs]
+        if not pairs and len(options.files) > 1:
+            pairs = [None]
         if not pairs:
             raise StabilityInputRejected(f"{path}: there are no pairs of clocks in it; --pair is for a readings CSV")
-    if options.channel:
-        return [_series(path, data, options, None, channel) for channel in dict.fromkeys(options.channel)]
-    return [_series(path, data, options, pair, None) for pair in dict.fromkeys(pairs)]
+    channels = list(dict.fromkeys(options.channel or ()))
+    wanted = [(pair, None) for pair in dict.fromkeys(pairs)] if not channels else [(None, each) for each in channels]
+    found: list[RecordFile] = []
+    for pair, channel in wanted:
+        found.append(_series(path, data, options, pair, channel))
+        if not found[-1].series:
+            break  # a file of one series is one, however many pairs were asked for
+    return found
 
 
 def _series(
@@ -122,16 +130,23 @@ def _series(
     from truechimer.formats import phase_record
 
     path = phase_record.printable(str(given))
+    read = partial(
+        phase_record.read,
+        data,
+        column=options.column,
+        time_unit=options.time_unit,
+        decimal=options.decimal,
+        gaps=options.gaps,
+    )
     try:
-        record, findings = phase_record.read(
-            data,
-            column=options.column,
-            pair=pair,
-            channel=channel,
-            time_unit=options.time_unit,
-            decimal=options.decimal,
-            gaps=options.gaps,
-        )
+        try:
+            record, findings = read(pair=pair, channel=channel)
+        except phase_record.NoChoiceRejected:
+            if len(options.files) < 2:
+                raise
+            print(f"{path}: it holds one series; --pair and --channel are for the other files", file=sys.stderr)
+            pair = channel = None
+            record, findings = read()
     except phase_record.RecordRejected as error:
         place = f"{path}:{error.line}" if error.line is not None else path
         words = str(error) if error.line is None else str(error).partition(": ")[2]
@@ -171,7 +186,7 @@ def _series(
         )
     series = f"{pair[0]} - {pair[1]}" if pair else channel or ""
     several = len(options.pair or options.channel or ()) > 1 or "all" in (options.pair or ())
-    name = phase_record.printable(f"{path} {series}") if several else path
+    name = phase_record.printable(f"{path} {series}".strip()) if several else path
     file = RecordFile(name, record, tau0_s, kind, str(given), phase_record.printable(series))
     _suspect(file, zeros=options.zeros_are_gaps)
     return file

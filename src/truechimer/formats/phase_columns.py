@@ -17,6 +17,7 @@ from truechimer.formats.phase_rows import (
     Content,
     Floats,
     Layout,
+    NoChoiceRejected,
     RecordRejected,
     Rows,
     decimals_of,
@@ -257,11 +258,11 @@ def _keys(names: list[str], *, pair: tuple[str, str] | None, channel: str | None
     if {"clock_a", "clock_b"} <= set(names):
         return names.index("clock_a"), names.index("clock_b")
     if pair is not None:
-        raise RecordRejected("--pair chooses clocks of readings, and this file has no columns clock_a and clock_b")
+        raise NoChoiceRejected("--pair chooses clocks of readings, and this file has no columns clock_a and clock_b")
     if "clock" in names:
         return (names.index("clock"),)
     if channel is not None:
-        raise RecordRejected("--channel chooses a clock of a scale, and this file has no column clock; use --column")
+        raise NoChoiceRejected("--channel chooses a clock of a scale, and this file has no column clock; use --column")
     return ()
 
 

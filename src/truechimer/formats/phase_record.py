@@ -14,11 +14,12 @@ from truechimer.formats import packed_text, phase_columns, phase_devices, phase_
 from truechimer.formats.finding import Finding
 from truechimer.formats.phase_columns import UNITS
 from truechimer.formats.phase_grid import TIME_UNITS
-from truechimer.formats.phase_rows import Floats, Ints, RecordRejected, Rows, content_of, printable
+from truechimer.formats.phase_rows import Floats, Ints, NoChoiceRejected, RecordRejected, Rows, content_of, printable
 
 __all__ = [
     "TIME_UNITS",
     "UNITS",
+    "NoChoiceRejected",
     "PhaseRecord",
     "RecordRejected",
     "fractional",

@@ -45,6 +45,10 @@ class RecordRejected(Rejected):
         self.line = line
 
 
+class NoChoiceRejected(RecordRejected):
+    """A pair or a channel was asked for, and the file has one series alone."""
+
+
 @dataclass(slots=True)
 class Rows:
     """Values with their lines, and times where there are any; `time_digits`: decimals that the times are printed with.
