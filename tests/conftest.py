@@ -7,6 +7,7 @@ absent; where skips are forbidden (`CI=true`, or `./truechimer test --ci`) every
 
 import os
 import shutil
+import signal
 import tomllib
 from collections import Counter
 from collections.abc import Generator
@@ -16,6 +17,12 @@ import hypothesis
 import pytest
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for workers and programs: they share the processors already
+for _number in (
+    signal.SIGINT,
+    signal.SIGQUIT,
+):  # ignored in the background of a shell: what tests start shall hear them
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 HERE = Path(__file__).parent
 SHARED_DATA = HERE.parent.parent / "shared" / "data"

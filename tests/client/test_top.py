@@ -203,7 +203,9 @@ class Shown:
 
     def end(self) -> int:
         """Wait for its end; return its status."""
+        patience = time.monotonic() + 60.0
         while self.process.poll() is None:
+            assert time.monotonic() < patience, f"it does not end; it showed {self.text[-300:]!r}"
             if select.select([self.master], [], [], 0.05)[0]:
                 self.text += os.read(self.master, 65_536).decode("utf-8", "replace")
         while select.select([self.master], [], [], 0.0)[0]:
