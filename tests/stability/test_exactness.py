@@ -207,6 +207,8 @@ def test_hadamard_statistics_of_a_drifting_oscillator_are_exact() -> None:
             squared = unit**2 * sum(term**2 for term in terms) / len(terms) / (6 * m * m)
             value = getattr(stability, name)(y, 100.0, [m], data="frequency", ci=None).value[0]
             assert rational.off(value, squared) <= ORDINARY
+            whole = stability.dynamic(y, 100.0, [m], window=601, statistic=name, data="frequency", ci=None)
+            assert rational.off(whole.value[0, 0], squared) <= ORDINARY
     phases = np.concatenate([[0.0], np.cumsum(100.0 * y)])
     value = stability.htotdev(phases, 1.0, [2], ci=None).value[0]
     assert rational.off(value, rational.htotdev(phases, 2)) <= ORDINARY
