@@ -6,7 +6,7 @@ import struct
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -46,7 +46,8 @@ class Daemon(threading.Thread):
                 continue
             self.clients.append(client)
             for octets in self.answer(question):
-                self._socket.sendto(octets, client)
+                with suppress(OSError):  # an asker that has gone away hears nothing
+                    self._socket.sendto(octets, client)
         self._socket.close()
 
     def end(self) -> None:

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,9 +104,13 @@ class Demo:
             for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
                 with socket.socket(socket.AF_INET, kind) as held:
                     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    try:
-                        held.bind(("127.0.0.1", port))
-                    except OSError:
+                    # others of this machine may hold it for a moment, to see whether it is free
+                    for _ in range(30):
+                        with suppress(OSError):
+                            held.bind(("127.0.0.1", port))
+                            break
+                        time.sleep(0.1)
+                    else:
                         found.append(f"port {port}")
         return found
 

@@ -106,7 +106,7 @@ def test_a_secret_that_others_can_read_starts_nothing(tmp_path: Path) -> None:
         a_laboratory(tmp_path, receiver)
         (tmp_path / "webhook.secret").chmod(0o644)
         with up(tmp_path) as running:
-            assert running.process.wait(20) == 1
+            assert running.process.wait(20) == 2
             assert not receiver.requests
         assert "secret-permissions" in running.stderr or "chmod 600 webhook.secret" in running.stderr
         assert "a secret of" not in running.stderr

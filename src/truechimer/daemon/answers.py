@@ -145,6 +145,7 @@ class Answers:
         firing.add_outside_the_fold(body)
         body["notify"] = notify.document()
         if view.page is not None and not started.config.observing:
+            body.setdefault("bound_growth", view.page.bound_growth)  # of the page served before the first reading too
             body["ntp"] = status.ntp(view.page, synchronised=body["synchronised"])
         if self.host_clock is not None:
             body["host_clock"] = self.host_clock.document()
