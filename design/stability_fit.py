@@ -37,13 +37,6 @@ from truechimer import stability  # noqa: E402
 
 KEPT = ROOT / "docs" / "measured" / "stability_fit.json"
 NAMES = ("white_pm_s", "flicker_pm_s", "white_fm_1s", "flicker_fm", "random_walk_fm_1s")
-DENSITIES = (
-    lambda level: lambda f: np.full_like(f, 2.0 * level * level),
-    generator.flicker_pm_spectrum,
-    generator.white_fm_spectrum,
-    generator.flicker_fm_spectrum,
-    generator.random_walk_fm_spectrum,
-)
 # Levels at 1 s. What is mixed crosses within the record; single noises are the other extreme.
 MIXES = {
     "white PM": (1, 0, 0, 0, 0),
@@ -74,7 +67,7 @@ LEVEL = 0.683
 def made(levels: tuple[float, ...], n: int, rng: np.random.Generator, *, drift: float) -> np.ndarray:
     """Return phases (n,) in units of SCALE seconds, one a second, with an offset in frequency."""
     x = np.zeros(n)
-    for level, density in zip(levels, DENSITIES, strict=True):
+    for level, density in zip(levels, generator.SPECTRA, strict=True):
         if level:
             x += generator.from_spectrum(density(level), n, 1, rng)[0]
     t = np.arange(n, dtype=np.float64)

@@ -8,6 +8,7 @@ truth.
 import atexit
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from truechimer.daemon.laboratory_process import Laboratory
 from truechimer.daemon.page_file import PageReader
 from truechimer.laboratory.line import EpochOutcome
 from truechimer.serve.clock_page import ClockPage
+from truechimer.serve.ntp import NtpAnswer, make_request, read_reply
 from truechimer.serve.served_time import ServedTime, Unsynchronised, serve_at
 from truechimer.store.fabric import StoreBusy, StoreFull, StoreIoFailed, StoreReadOnly, StoreRejected
 from truechimer.store.sqlite_records import SqliteRecords
@@ -193,3 +195,16 @@ def _template() -> tuple[Path, int]:
     assert run.served().state == "steered"
     run.close()
     return folder, run.machine.raw_ns
+
+
+def ask_door(port: int) -> NtpAnswer | None:
+    """Ask an NTP door once; None where it does not answer."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as connection:
+        connection.settimeout(1.0)
+        connection.connect(("127.0.0.1", port))
+        try:
+            connection.send(make_request(7))
+            reply = read_reply(connection.recv(1024), 7)
+        except (TimeoutError, ConnectionRefusedError):
+            return None
+    return reply if isinstance(reply, NtpAnswer) else None

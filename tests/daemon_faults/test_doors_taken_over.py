@@ -3,13 +3,13 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.daemon_faults.laboratories import ask_door
 from tests.daemon_laboratory.laboratories import free_udp_port, is_running, until
 from tests.daemon_serve.doors import a_live_page
 
@@ -18,23 +18,10 @@ from truechimer.daemon.doors import Adopted, Door
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.lab_file import Listener, Protocol
 from truechimer.daemon.page_file import PageWriter
-from truechimer.serve.ntp import NtpAnswer, make_request, read_reply
 
 
 def listener(port: int, **more: object) -> Listener:
     return Listener(protocol=Protocol.NTP, port=port, **more)  # type: ignore[arg-type]
-
-
-def ask(port: int) -> NtpAnswer | None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as connection:
-        connection.settimeout(1.0)
-        connection.connect(("127.0.0.1", port))
-        try:
-            connection.send(make_request(7))
-            reply = read_reply(connection.recv(1024), 7)
-        except (TimeoutError, ConnectionRefusedError):
-            return None
-    return reply if isinstance(reply, NtpAnswer) else None
 
 
 @pytest.fixture
@@ -55,14 +42,14 @@ def test_a_door_of_the_very_same_listener_is_taken_over_and_goes_on_answering(le
     assert found.process.pid == before.process.pid
     assert doors.opened(found) is found
     assert found.process.poll() is None
-    assert ask(port) is not None
+    assert ask_door(port) is not None
     row = found.row()
     assert row["alive"] is True
     until(lambda: found.row()["counters"].get("received"))
     doors.end_door(found)
     assert found.process.poll() == 0
     before.process.wait(5)
-    assert ask(port) is None
+    assert ask_door(port) is None
     doors.end_door(found)  # again is harmless
 
 
@@ -81,7 +68,7 @@ def test_a_door_that_serves_anything_else_is_ended_and_another_begun(
         assert before.process.wait(5) == 0
         doors.opened(found)
         assert isinstance(found.process, subprocess.Popen)
-        assert ask(found.port) is not None
+        assert ask_door(found.port) is not None
     finally:
         doors.end_door(found)
 

@@ -4,7 +4,6 @@ The doors and `now` say the same, and both hold the truth.
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from tests.daemon_faults.laboratories import LAB, Machine, Run
+from tests.daemon_faults.laboratories import LAB, Machine, Run, ask_door
 from tests.daemon_laboratory.laboratories import door_pids, free_udp_port, is_running, until
 
 from truechimer import client
@@ -30,7 +29,6 @@ from truechimer.daemon.lab_rules import InsecureFlags
 from truechimer.daemon.lost_records import RecordsLostRejected
 from truechimer.daemon.parenthood import Parenthood, take_away
 from truechimer.daemon.status import OF_THE_RUN_BEFORE
-from truechimer.serve.ntp import NtpAnswer, make_request, read_reply
 
 NS = 10**9
 
@@ -62,18 +60,6 @@ def with_a_door(folder: Path) -> int:
     port = free_udp_port()
     (folder / "LAB.toml").write_text(f'{LAB}[[listener]]\nprotocol = "ntp"\nport = {port}\n')
     return port
-
-
-def ask_door(port: int) -> NtpAnswer | None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as connection:
-        connection.settimeout(0.3)
-        connection.connect(("127.0.0.1", port))
-        try:
-            connection.send(make_request(7))
-            reply = read_reply(connection.recv(1024), 7)
-        except (TimeoutError, ConnectionRefusedError):
-            return None
-    return reply if isinstance(reply, NtpAnswer) else None
 
 
 @pytest.mark.parametrize("how", ["close", "kill"])

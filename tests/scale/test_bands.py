@@ -3,14 +3,12 @@ is continuous, replays to the last bit, and is as stable as its clocks allow.
 """
 
 import hashlib
-import os
-import subprocess
-import sys
 from math import sqrt
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.scale.bits import printed_either_way
 
 from truechimer.clocks.clock import Clock, ClockKind, NoiseModel
 from truechimer.scale import algos, bands, kalman, noise_learning
@@ -214,16 +212,7 @@ print(hashlib.sha256(b"".join(getattr(ran.state, n).tobytes() for n in ran.state
 
 @pytest.mark.slow
 def test_machine_code_and_the_plain_functions_give_the_same_bits_of_the_bands() -> None:
-    digests = set()
-    for kernels in ("plain", ""):
-        found = subprocess.run(
-            [sys.executable, "-c", _BITS],
-            env=os.environ | {"TRUECHIMER_KERNELS": kernels, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"},
-            capture_output=True,
-            check=True,
-            timeout=300,
-        )
-        digests.add(found.stdout)
+    digests = printed_either_way(_BITS)
     assert len(digests) == 1
     assert len(digests.pop()) > len(hashlib.sha256().hexdigest())
 

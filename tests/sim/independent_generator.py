@@ -56,6 +56,21 @@ def _folded(density: Spectrum, f: Array) -> Array:
     return folded
 
 
+def white_pm_spectrum(level_s: float) -> Spectrum:
+    """White phase noise of `level_s` rms in each phase."""
+    return lambda f: np.full_like(f, 2.0 * level_s * level_s)
+
+
+SPECTRA = (
+    white_pm_spectrum,
+    flicker_pm_spectrum,
+    white_fm_spectrum,
+    flicker_fm_spectrum,
+    random_walk_fm_spectrum,
+)
+"""Of the five noises, in the order in which their levels stand in a clocks file."""
+
+
 def from_spectrum(density: Spectrum, n: int, runs: int, rng: Generator) -> list[Array]:
     """Records of phase, `n` points 1 s apart, with the one-sided density `density(f)`, s^2/Hz, f up to 0.5 Hz."""
     length = LONGER * n

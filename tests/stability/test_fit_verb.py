@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from truechimer import stability
-from truechimer.cli.__main__ import main
 from truechimer.cli.scale_verb import _read_clocks
 from truechimer.cli.stability_fit import DURATIONS
 
 from .test_noise_fit import of
+from .verb import run
 
 
 @pytest.fixture
@@ -22,15 +22,6 @@ def record(tmp_path: Path) -> Path:
     path = tmp_path / "clock.txt"
     path.write_text("".join(f"{10 * k} {value!r}\n" for k, value in enumerate(x_s.tolist())), encoding="utf-8")
     return path
-
-
-def run(capsys: pytest.CaptureFixture, *words: object) -> tuple[int, str, str]:
-    try:
-        status = main(["stability", *map(str, words)])
-    except SystemExit as left:
-        status = left.code
-    said = capsys.readouterr()
-    return status, said.out, said.err
 
 
 def test_the_document_has_the_fit_and_the_prediction(record: Path, capsys: pytest.CaptureFixture) -> None:

@@ -15,21 +15,13 @@ from truechimer.stability.spread import interval_of
 
 from .records import caesium, phase_dat
 
-DENSITIES = (
-    lambda level: lambda f: np.full_like(f, 2.0 * level * level),
-    generator.flicker_pm_spectrum,
-    generator.white_fm_spectrum,
-    generator.flicker_fm_spectrum,
-    generator.random_walk_fm_spectrum,
-)
-
 
 def of(n: int, seed: int, **levels: float) -> np.ndarray:
     """Phases of a clock with these levels, one a second, by a generator that knows nothing of the fit."""
     rng = np.random.default_rng(seed)
     x = np.zeros(n)
     for name, level in levels.items():
-        x += generator.from_spectrum(DENSITIES[NAMES.index(name)](1.0), n, 1, rng)[0] * level
+        x += generator.from_spectrum(generator.SPECTRA[NAMES.index(name)](1.0), n, 1, rng)[0] * level
     return x
 
 

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from truechimer import stability
-from truechimer.cli.__main__ import main
 from truechimer.stability import suspicion
 
 from .records import power_law
+from .verb import run
 
 
 @pytest.fixture
@@ -22,15 +22,6 @@ def record(tmp_path: Path) -> Path:
     x = 1e-9 * power_law(0, 400, np.random.default_rng(1))
     path.write_text("".join(f"{10 * k} {value!r}\n" for k, value in enumerate(x.tolist())), encoding="utf-8")
     return path
-
-
-def run(capsys: pytest.CaptureFixture, *words: object) -> tuple[int, str, str]:
-    try:
-        status = main(["stability", *map(str, words)])
-    except SystemExit as left:
-        status = left.code
-    said = capsys.readouterr()
-    return status, said.out, said.err
 
 
 def test_the_document_is_that_of_the_contract(record: Path, capsys: pytest.CaptureFixture) -> None:

@@ -6,6 +6,7 @@ as time.
 
 import queue
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -93,7 +94,7 @@ class News:
     do_next: str
 
 
-class Feed(threading.Thread):
+class Feed(threading.Thread, ABC):
     """One source: `follow` puts batches into the queue until `stop`. A fault of ours in it is said, counted, and tried
     again.
     """
@@ -116,9 +117,9 @@ class Feed(threading.Thread):
                 notify.say_fault()
                 self._ended.wait(AFTER_FAULT_S)
 
+    @abstractmethod
     def follow(self) -> None:
         """Follow the source until `stop`."""
-        raise NotImplementedError
 
     def servers(self) -> dict[str, SourceStatus]:
         """Return what each server that this feed follows was seen to be, by the name of its reference (`UTC.<name>`);

@@ -1,9 +1,10 @@
 # mypy: allow-untyped-defs, allow-untyped-calls
-"""Detection: which clock is off its own prediction, judged against the other clocks and never against a scale it helps
-to make.
+"""AT1's detection: which clock is off its own prediction at one epoch, judged against the other clocks and never
+against a scale it helps to make.
 
 It excludes nobody when there is no majority left to say who is right: it says "divided" then. The common point is a
 weighted median (weights 1/sigma, none above 0.4), so that one clock, however heavy, cannot pull it.
+`detection_fold` judges over many epochs, for the other algorithms.
 """
 
 import numpy as np

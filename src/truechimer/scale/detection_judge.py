@@ -14,9 +14,9 @@ Law of the file: only + - * / and sqrt in a written order, so that a replay is e
 import numpy as np
 
 from truechimer.kernel import kernel
+from truechimer.scale.detection import ROBUST_CAP, weighted_median
 from truechimer.scale.weights import capped
 
-ROBUST_CAP = 0.4
 PEER_RATIO = 4.0
 """A peer's variance over the window is at most this many times the accused's."""
 PREFERRED = 10.0
@@ -25,25 +25,6 @@ PREFERRED_IN_DISPUTE = 5.0
 """The same once a dispute is open: there is one question then, and few looks."""
 NOTHING, GUILTY, FOR_NOW, CLEARED, TIE, MOVED_TOGETHER = 0, 1, 2, 3, 4, 5
 """Verdicts. `CLEARED`: its peers contradict it and the other classes contradict them, who are `MOVED_TOGETHER`."""
-
-
-@kernel
-def weighted_median(values, weights):
-    """Return the lower weighted median of `values` where `weights > 0`; NaN where there are none."""
-    n = values.shape[0]
-    order = np.argsort(values)
-    total = 0.0
-    for i in range(n):
-        if weights[i] > 0.0:
-            total += weights[i]
-    running = 0.0
-    for j in range(n):
-        i = order[j]
-        if weights[i] > 0.0:
-            running += weights[i]
-            if running >= 0.5 * total:
-                return values[i]
-    return np.nan
 
 
 @kernel

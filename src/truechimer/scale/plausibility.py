@@ -1,8 +1,8 @@
 """Plausibility: what a whole record of readings says of its own making, before a scale is made of it.
 
 It rejects nothing and corrects nothing: it names what an operator must look at, once for each pair or clock. Found are
-a pair in another unit, one clock under two names, an uncertainty of zero, loops that do not close, and too few clocks
-to tell who is right.
+a pair in another unit, one clock under two names, an uncertainty of zero, loops that do not close, readings that
+repeat earlier ones, and too few clocks to tell who is right.
 
 Source: rows as a laboratory writes them; second differences of phase, which know neither offset nor rate.
 """
@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from itertools import groupby
 from math import isfinite, sqrt
 from operator import attrgetter
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from truechimer.clocks.register import is_reference
 from truechimer.formats.finding import Finding, Severity
+from truechimer.scale.row import Row
 
 Floats = NDArray[np.float64]
 
@@ -37,36 +37,7 @@ REPEAT_CHANCE = 1e-12
 """A run of equal differences is no chance when it would come less often than this."""
 
 
-class Reading(Protocol):
-    """What is needed of a row."""
-
-    @property
-    def epoch_tai_ns(self) -> int:
-        """Epoch, ns TAI."""
-        ...
-
-    @property
-    def a(self) -> str:
-        """The clock that was read."""
-        ...
-
-    @property
-    def b(self) -> str:
-        """The clock that was subtracted."""
-        ...
-
-    @property
-    def x_a_minus_b_s(self) -> float:
-        """Reading, seconds."""
-        ...
-
-    @property
-    def u_s(self) -> float:
-        """One sigma, seconds."""
-        ...
-
-
-def check(rows: Sequence[Reading], clocks: Sequence[str]) -> tuple[Finding, ...]:
+def check(rows: Sequence[Row], clocks: Sequence[str]) -> tuple[Finding, ...]:
     """Return what is implausible in rows that are sorted and finite; `clocks`: names that may carry weight."""
     epochs: list[int] = []
     pairs: dict[tuple[str, str], dict[int, tuple[float, float]]] = {}
@@ -93,7 +64,7 @@ def _few(clocks: Sequence[str]) -> list[Finding]:
     return [_warning("few-clocks", says + "; add clocks, or compare with an outside reference")]
 
 
-def _zero(rows: Sequence[Reading]) -> list[Finding]:
+def _zero(rows: Sequence[Row]) -> list[Finding]:
     count = sum(1 for row in rows if row.u_s == 0.0)
     if count == 0:
         return []

@@ -1,8 +1,9 @@
 """Replay: run the ensemble over recorded readings, epoch by epoch, and keep every clock minus the scale.
 
-It opens no file and steers nothing: rows in, a series out. It is the same fold that a laboratory runs
-(`compare.cleaning`, `compare.pivot`, then one of `scale.engines`), without outside links, host and records. Names that
-claim UTC are references: they carry no weight.
+It opens no file and steers nothing: rows in, a series out. Readings are cleaned and brought to the pivot
+as in a laboratory (`compare.cleaning`, `compare.pivot`), then one of `scale.engines` makes the scale; a laboratory in
+service runs `at1`. There are no outside links, host and records. Names that claim UTC are references: they carry no
+weight.
 
 Source: the contract, "Python API" (`scale.replay(readings, clocks, algorithm)`) and "Files" (Scale CSV).
 """
@@ -12,7 +13,6 @@ from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 from math import isfinite
 from operator import attrgetter
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from truechimer.formats.finding import Finding
 from truechimer.formats.readings_csv import mjd_text_of_ns
 from truechimer.scale import algos, at1, plausibility
 from truechimer.scale.engines import ALGORITHMS, DEFAULT_ALGORITHM, Learned, engine
+from truechimer.scale.row import Row
 from truechimer.scale.state import REASONS, Membership
 
 Floats = NDArray[np.float64]
@@ -67,48 +68,19 @@ class ReplayRejected(Rejected):
     """The readings cannot make a scale."""
 
 
-class Row(Protocol):
-    """What a replay needs of a reading: `formats.readings_csv.ReadingRow` and `compare.reading.Reading` both have
-    it.
-    """
-
-    @property
-    def epoch_tai_ns(self) -> int:
-        """Epoch, ns since 1970-01-01T00:00:00 TAI."""
-        ...
-
-    @property
-    def a(self) -> str:
-        """The clock that was read."""
-        ...
-
-    @property
-    def b(self) -> str:
-        """The clock that was subtracted."""
-        ...
-
-    @property
-    def x_a_minus_b_s(self) -> float:
-        """Reading, seconds."""
-        ...
-
-    @property
-    def u_s(self) -> float:
-        """One sigma of the reading's own noise, seconds."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class ScaleSeries:
     """The scale over a record; arrays have shape `(n_epochs,)` or `(n_epochs, n_clocks)`.
 
-    `epoch_tai_ns`; `x_clock_minus_scale_s`: measured, or predicted where a clock was not read (NaN before its first
-    reading); `weight`; `state`: `Membership` of each clock, int8; `unused`: why a clock had no say at an epoch although
-    it is a member (0: it had), int8; `divided`: clocks disagreed and no majority said who was right;
-    `y_clock_minus_scale`: rate of each clock at the end, NaN where none was learned; `epochs_read`: epochs at which
-    each clock was read; `rejected`: rows that were not used, with the line where there is one; `learned`: noise and
-    drift of each clock at the end, None where the algorithm does not learn them; `noticed`: what the record as a whole
-    says of its own making (`plausibility`); the rows are used.
+    `epoch_tai_ns`; `x_clock_minus_scale_s`: predicted where a clock was not read (NaN before its first reading), else
+    measured by `at1`, `kalman` and `algos`; `bands` leaves to the counter the part of a departure that the counter's
+    noise explains, so that differences of clocks agree with the readings within their `u_s`; `weight`; `state`:
+    `Membership` of each clock, int8; `unused`: why a clock had no say at an epoch although it is a member (0: it had),
+    int8; `divided`: clocks disagreed and no majority said who was right; `y_clock_minus_scale`: rate of each clock at
+    the end, NaN where none was learned; `epochs_read`: epochs at which each clock was read; `rejected`: rows that were
+    not used, with the line where there is one; `learned`: noise and drift of each clock at the end, None where the
+    algorithm does not learn them; `noticed`: what the record as a whole says of its own making (`plausibility`); the
+    rows are used.
     """
 
     algorithm: str
