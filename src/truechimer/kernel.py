@@ -5,9 +5,10 @@ It does not choose algorithms: one source serves both forms, and a replay must b
 the law of a kernel: only + - * / and sqrt in a written order, explicit loops instead of `np.sum`, no `fastmath`, no
 exp, log or pow.
 
-This file alone may look for Numba and name its cache. The cache folder carries a hash of every kernel's source, of
-Numba's version and of the processor: Numba itself checks only the outermost function's file, and would go on running
-old machine code of a kernel edited in another module.
+This file alone may look for Numba and name its cache. The cache folder of a module's kernels carries a hash of that
+module, of every module of the package that it imports, directly or not, of Numba's version and of the processor: Numba
+itself checks only the outermost function's file, and would go on running old machine code of a kernel, or an old
+constant, edited in another module. Kernels that import nothing of what was edited are not made anew.
 
 `TRUECHIMER_KERNELS=plain` asks for the plain form. `later` asks for the plain form until `use_machine_code` is called:
 whoever must be at work at once (`up`) neither waits for Numba to be read into memory nor, after an upgrade, half a
@@ -18,6 +19,7 @@ import functools
 import hashlib
 import os
 import platform
+import re
 import sys
 import tempfile
 import threading
@@ -32,27 +34,74 @@ _MODE = os.environ.get("TRUECHIMER_KERNELS", "")
 
 
 def _load_numba() -> Any:
-    """Return the numba module with its cache folder named, or None where it is absent or not wanted."""
+    """Return the numba module, or None where it is absent or not wanted."""
     if _MODE == "plain":
         return None
     try:
         import numba
     except (ImportError, OSError):
         return None  # OSError: nothing may become machine code here (MemoryDenyWriteExecute, SELinux)
-    config: Any = numba.config
-    config.CACHE_DIR = str(_cache_folder(numba.__version__))
     return numba
 
 
-def _cache_folder(numba_version: str) -> Path:
-    """Name the machine-code cache by what it depends on: all kernel sources, Numba, the processor."""
+_PACKAGE = Path(__file__).parent
+_IMPORTS = re.compile(
+    rb"^[ \t]*(?:from[ \t]+(truechimer[\w.]*)[ \t]+import[ \t]+(\([^)]*\)|[^\n]*)"
+    rb"|import[ \t]+(truechimer[^\n]*)|from[ \t]+(\.))",
+    re.MULTILINE,
+)
+
+
+def sources_of(module: str, *, package: Path = _PACKAGE) -> dict[str, bytes]:
+    """Return the text of a module of the package and of all that it imports of the package, directly or not, by path.
+
+    A kernel is made of its own text, of the kernels that it calls and of the constants that it names: all of them come
+    by an import. For a module outside the package, or one that imports in a way not understood here: every source.
+    """
+    found: dict[str, bytes] = {}
+    waiting = [module]
+    while waiting:
+        path = _file_of(waiting.pop(), package)
+        if path is None:
+            return {one.relative_to(package).as_posix(): one.read_bytes() for one in sorted(package.rglob("*.py"))}
+        key = path.relative_to(package).as_posix()
+        if key in found:
+            continue
+        found[key] = path.read_bytes()
+        text = re.sub(rb"#[^\n]*", b"", found[key]).replace(b"\\\n", b" ")
+        for place, names, plain, dot in _IMPORTS.findall(text):
+            if dot:
+                waiting.append("")
+            elif plain:
+                waiting += [one.split()[0] for one in plain.decode().split(",")]
+            else:
+                # each name is a module of that place, or stands in the place's own file
+                for one in names.decode().strip("() \t\n\r").split(","):
+                    if one.split():
+                        inner = f"{place.decode()}.{one.split()[0]}"
+                        waiting.append(inner if _file_of(inner, package) is not None else place.decode())
+    return found
+
+
+def _file_of(module: str, package: Path) -> Path | None:
+    """Return the file of a module of the package, None where there is none."""
+    first, *rest = module.split(".")
+    if first != "truechimer":
+        return None
+    place = package.joinpath(*rest)
+    for path in (place.with_suffix(".py"), place / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+@functools.cache
+def _cache_folder(module: str, numba_version: str) -> Path:
+    """Name the machine-code cache of a module's kernels by what it depends on: their sources, Numba, the processor."""
     digest = hashlib.sha256(f"{numba_version} {platform.machine()} {_processor()}".encode())
-    package = Path(__file__).parent
-    for source in sorted(package.rglob("*.py")):
-        text = source.read_bytes()
-        if b"@kernel" in text:
-            digest.update(source.relative_to(package).as_posix().encode() + b"\0" + text)
-    name = f"kernels-{digest.hexdigest()[:20]}"
+    for name, text in sorted(sources_of(module).items()):
+        digest.update(name.encode() + b"\0" + text)
+    name = f"kernels-{module.rpartition('.')[2]}-{digest.hexdigest()[:20]}"
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")  # noqa: PTH111, PTH118
     for parent in (Path(base) / "truechimer", Path(tempfile.gettempdir()) / f"truechimer-{os.getuid()}"):
         try:
@@ -64,6 +113,7 @@ def _cache_folder(numba_version: str) -> Path:
     return Path(tempfile.mkdtemp(prefix="truechimer-kernels-"))
 
 
+@functools.cache
 def _processor() -> str:
     """Return the processor's model name: machine code made for one may not run on another."""
     try:
@@ -151,6 +201,8 @@ def use_machine_code(*, may_go_on: Callable[[], bool] = lambda: True) -> None:
 def _compiled(function: Callable[..., Any]) -> Any:
     """Return Numba's form of a function; nothing is compiled before its first call."""
     assert _NUMBA is not None
+    config: Any = _NUMBA.config
+    config.CACHE_DIR = str(_cache_folder(function.__module__, _NUMBA.__version__))
     return _NUMBA.njit(cache=True, nogil=True, error_model="numpy", fastmath=False)(function)
 
 

@@ -96,3 +96,41 @@ def test_what_a_compiler_finds_wrong_ends_nothing(
     monkeypatch.setattr(kernel, "use_machine_code", broken)
     MachineCode().in_bulk(PAYS_AFTER_EPOCHS)
     assert "no such instruction" in capsys.readouterr().err
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A package of four modules: `a` calls a kernel of `b`, which takes a constant from `c`; `d` stands apart."""
+    (tmp_path / "room").mkdir()
+    (tmp_path / "__init__.py").write_text("")
+    (tmp_path / "room" / "__init__.py").write_text("from truechimer.room.d import D\n")
+    (tmp_path / "room" / "a.py").write_text("from truechimer.room import (  # why (so)\n    b,\n)\n")
+    (tmp_path / "room" / "b.py").write_text("def f():\n    from truechimer.room.c import C as c, \\\n        E\n")
+    (tmp_path / "room" / "c.py").write_text("C = 1\nE = 2\n")
+    (tmp_path / "room" / "d.py").write_text("import truechimer.room.c, truechimer.room.a as a\n")
+    return tmp_path
+
+
+def test_machine_code_is_kept_by_all_that_it_is_made_of_and_by_nothing_else(package: Path) -> None:
+    assert set(kernel.sources_of("truechimer.room.a", package=package)) == {"room/a.py", "room/b.py", "room/c.py"}
+    assert set(kernel.sources_of("truechimer.room.d", package=package)) == {
+        "room/a.py",
+        "room/b.py",
+        "room/c.py",
+        "room/d.py",
+    }
+    # a name that is no module stands in the package's own file
+    (package / "room" / "c.py").write_text("from truechimer.room import D\n")
+    assert "room/__init__.py" in kernel.sources_of("truechimer.room.a", package=package)
+
+
+@pytest.mark.parametrize("text", ["from .b import x", "from . import b", "    from ..room import b"])
+def test_an_import_that_is_not_understood_counts_for_all_sources(package: Path, text: str) -> None:
+    (package / "room" / "c.py").write_text(text + "\n")
+    assert len(kernel.sources_of("truechimer.room.a", package=package)) == 6
+    assert len(kernel.sources_of("tests.room.a", package=package)) == 6
+
+
+def test_the_sources_of_a_kernel_hold_the_constants_that_it_names() -> None:
+    assert "scale/bands_state.py" in kernel.sources_of("truechimer.scale.bands_kernels")
+    assert "scale/at1.py" not in kernel.sources_of("truechimer.scale.bands_kernels")
