@@ -44,9 +44,12 @@ class Learned:
 
 
 class Engine(Protocol):
-    """An algorithm under way. `eligible`: bool `(n,)`, clocks that may carry weight."""
+    """An algorithm under way. `eligible`: bool `(n,)`, clocks that may carry weight. `said`: what detection said of the
+    last epoch, None where the algorithm has its own.
+    """
 
     eligible: NDArray[np.bool_]
+    said: detection_state.Judgement | None
 
     def step(self, epoch_tai_ns: int, x_clock_minus_pivot_s: Floats, u2_s2: Floats, *, due: bool) -> ScaleStep:
         """Take one epoch of clocks minus pivot in (seconds, s^2, NaN where unread)."""
@@ -85,6 +88,8 @@ def engine(
 
 class _At1:
     """AT1 with its own detection."""
+
+    said = None
 
     def __init__(self, clocks: tuple[Clock, ...], *, tau_weight_s: float, weight_cap_n: float) -> None:
         self.constants = at1.parameters(clocks, tau_weight_s=tau_weight_s, weight_cap_n=weight_cap_n)
@@ -134,6 +139,7 @@ class _Judged:
             references=references,
         )
         self.judged = detection_state.empty(self.judge) if judged else None
+        self.said: detection_state.Judgement | None = None
         self.nobody = np.full(len(clocks), bands.NO_VERDICT)
         self.none = np.zeros(len(clocks), np.bool_)
         self.stepped_s = np.zeros(len(self.eligible))
@@ -150,6 +156,7 @@ class _Judged:
                 u2_s2=u2_s2,
                 due=due,
             )
+            self.said = judgement
             # references that stand behind the clocks are witnesses for detection, and nothing to the scale
             x_clock_minus_pivot_s, u2_s2 = x_clock_minus_pivot_s[:n], u2_s2[:n]
             # the algorithm sees a clock that stepped as if it had not, and a suspect not at all

@@ -9,7 +9,7 @@ Source: the contract, "Python API" (`scale.replay(readings, clocks, algorithm)`)
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby, pairwise
 from math import isfinite
 from operator import attrgetter
@@ -57,7 +57,8 @@ _NOT_USED = {
     _FROZEN: "its reading is frozen (the same value again and again): predicted",
     _NO_PATH: "no chain of readings connects it to the others at this epoch: predicted",
 }
-_PROGRESS_EVERY = 1_000
+_PROGRESS_EVERY = 200
+_DAY_NS = 86_400 * 10**9
 
 
 class ReplayMisuse(Misuse):
@@ -66,6 +67,19 @@ class ReplayMisuse(Misuse):
 
 class ReplayRejected(Rejected):
     """The readings cannot make a scale."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What detection was sure of at an epoch (index): `clock` stepped by `stepped_s`, or changed its rate by `moved_y`
+    within `moved_over_s`; 0 where it did not.
+    """
+
+    epoch: int
+    clock: int
+    stepped_s: float
+    moved_y: float
+    moved_over_s: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +94,10 @@ class ScaleSeries:
     the end, NaN where none was learned; `epochs_read`: epochs at which each clock was read; `rejected`: rows that were
     not used, with the line where there is one; `learned`: noise and drift of each clock at the end, None where the
     algorithm does not learn them; `noticed`: what the record as a whole says of its own making (`plausibility`); the
-    rows are used.
+    rows are used. `changes`: steps of phase and changes of rate that detection was sure of, in order of time;
+    `detection_floor_s (n_clocks,)`: largest movement of each clock within a day that the tests of the record's last day
+    left unseen (NaN where there was no test); `month_tai_ns (n_days,)`, `weight_month (n_days, n_clocks)`: weight at
+    the longest averaging times, once a day, empty where the algorithm has one weight only.
     """
 
     algorithm: str
@@ -96,6 +113,10 @@ class ScaleSeries:
     rejected: tuple[Finding, ...]
     learned: Learned | None = None
     noticed: tuple[Finding, ...] = ()
+    changes: tuple[Change, ...] = ()
+    detection_floor_s: Floats = field(default_factory=lambda: np.zeros(0))
+    month_tai_ns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    weight_month: Floats = field(default_factory=lambda: np.zeros((0, 0)))
 
     def reason(self, epoch: int, clock: int) -> str:
         """Say why a clock carries no weight at an epoch (indices); empty where it carries some."""
@@ -241,6 +262,10 @@ class _Fold:
         self.divided = np.zeros(n_epochs, np.bool_)
         self.read = np.zeros(n, np.int64)
         self.raw = np.full((n_epochs, len(register.links)), np.nan)
+        self.changes: list[Change] = []
+        self.floor_s = np.zeros((2, n))
+        self.months: list[tuple[int, Floats]] = []
+        self.next_day_ns = -(2**63)
 
     def take(self, epoch_ns: int, rows: Iterable[Row]) -> None:
         """Take the readings of one epoch in."""
@@ -271,7 +296,27 @@ class _Fold:
         self.read += seen
         if not seen.all():
             self._say_why(k, np.flatnonzero(~seen).tolist(), readings, marks)
+        self._note(k, epoch_ns)
         self.done = k + 1
+
+    def _note(self, k: int, epoch_ns: int) -> None:
+        """Keep what detection was sure of, its floor of this day and of the day before, and a day's weights."""
+        if epoch_ns >= self.next_day_ns:
+            self.next_day_ns = epoch_ns + _DAY_NS
+            self.floor_s[0] = self.floor_s[1]
+            self.floor_s[1] = 0.0
+            learned = self.engine.learned()
+            if learned is not None:
+                self.months.append((epoch_ns, learned.weight_month))
+        said, n = self.engine.said, self.register.n_clocks
+        if said is None:
+            return
+        np.maximum(self.floor_s[1], said.floor_s[:n], out=self.floor_s[1])
+        if said.stepped_s.any() or said.moved_y.any():
+            for i in range(n):
+                if said.stepped_s[i] or said.moved_y[i]:
+                    step, rate, over = (float(each[i]) for each in (said.stepped_s, said.moved_y, said.moved_over_s))
+                    self.changes.append(Change(k, i, step, rate, over))
 
     def _say_why(self, k: int, unread: list[int], readings: EpochReadings, marks: Marks) -> None:
         """Note why clocks were not read at epoch `k`."""
@@ -308,6 +353,10 @@ class _Fold:
             self.read,
             rejected,
             learned,
+            changes=tuple(self.changes),
+            detection_floor_s=np.where(self.floor_s.max(axis=0) > 0.0, self.floor_s.max(axis=0), np.nan),
+            month_tai_ns=np.array([at for at, _ in self.months], np.int64),
+            weight_month=np.array([weights for _, weights in self.months]).reshape(-1, self.register.n_clocks),
         )
 
 
