@@ -61,7 +61,8 @@ def theme_style() -> str:
     """Return the CSS that turns drawings dark where the reader's screen is, and never on paper."""
     dark = ";".join(f"--{name.lstrip('#')}:{value}" for name, value in ON_DARK.items())
     return (
-        "figure{margin:1em auto;max-width:60em}figure svg{width:100%;height:auto}body{margin:0}"
+        "figure{margin:1em auto;max-width:60em;overflow-x:auto}"
+        "figure svg{width:100%;min-width:38em;height:auto}body{margin:0}"
         f"@media screen and (prefers-color-scheme:dark){{:root{{{dark};color-scheme:dark}}"
         f"body{{background:{ON_DARK['paper']}}}}}"
     )

@@ -127,6 +127,7 @@ class _Entry:
     colour: str = ""
     dash: tuple[float, ...] = ()
     shaded: bool = False
+    patch: bool = False
 
 
 @dataclass(slots=True)
@@ -192,7 +193,15 @@ class Figure:
         if name is not None:
             self._legend.append(_Entry(name, mark=Mark((0.0, 0.0), number), colour=colour))
 
-    def band(self, xs: Sequence[float], lows: Sequence[float], highs: Sequence[float], *, number: int) -> None:
+    def band(
+        self,
+        xs: Sequence[float],
+        lows: Sequence[float],
+        highs: Sequence[float],
+        *,
+        number: int,
+        opacity: float = 0.25,
+    ) -> None:
         """Shade what lies between two curves in the colour of a series, where both are there."""
         run: list[tuple[Point, Point]] = []
         for x, low, high in [*zip(xs, lows, highs, strict=True), (math.nan, math.nan, math.nan)]:
@@ -201,8 +210,21 @@ class Figure:
                 continue
             if len(run) > 1:
                 corners = (*(low for low, _ in run), *(high for _, high in reversed(run)))
-                self._items.append(Area(corners, series_colour(number), 0.25, clipped=True))
+                self._items.append(Area(corners, series_colour(number), opacity, clipped=True))
             run = []
+
+    def patch(self, name: str, *, number: int) -> None:
+        """Name an area of this number's colour in the legend."""
+        self._legend.append(_Entry(name, colour=series_colour(number), patch=True))
+
+    def limit_line(self, xs: Iterable[float], ys: Iterable[float], *, number: int, name: str) -> None:
+        """Draw a dashed line in the colour of limits, without an area, and name it in the legend."""
+        dash = DASHES[number % len(DASHES)]
+        there = [(x, y) for x, y in zip(xs, ys, strict=True) if self.x.holds(x) and self.y.holds(y)]
+        if there:
+            points = tuple(self._at(x, y) for x, y in there)
+            self._items.append(Line(points, "limit", 1.6, dash, clipped=True))
+            self._legend.append(_Entry(name, colour="limit", dash=dash))
 
     def area_above(self, xs: Sequence[float], ys: Sequence[float], *, name: str, number: int) -> None:
         """Shade what lies above a limit, draw the limit with the dashes of its number and name it in the legend."""
@@ -308,7 +330,12 @@ class Figure:
                 (across, down - 10.0),
             )
             drawing.items.append(Area(high, "#888888", 0.3))
-        drawing.items.append(Line(((across, down - 4.0), (across + 26.0, down - 4.0)), entry.colour, 1.5, entry.dash))
+        if entry.patch:
+            box = ((across, down), (across + 26.0, down), (across + 26.0, down - 9.0), (across, down - 9.0))
+            drawing.items.append(Area(box, entry.colour, 0.75))
+        else:
+            line = ((across, down - 4.0), (across + 26.0, down - 4.0))
+            drawing.items.append(Line(line, entry.colour, 1.5, entry.dash))
         if entry.mark is not None:
             drawing.items.append(Mark((across + 13.0, down - 4.0), entry.mark.number))
         words = shortened(entry.label, room=room - 44.0, size=LEGEND_SIZE)

@@ -10,10 +10,10 @@ Exit status: 0 made; 2 wrong use, a scenario with faults (each on its line) or a
 import argparse
 import json
 import sys
-import time
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import NoReturn
 
+from truechimer.cli.progress import Progress
 from truechimer.sim import Scenario, World, read_scenario
 from truechimer.sim.recording import (
     READINGS_HEADER,
@@ -24,7 +24,6 @@ from truechimer.sim.recording import (
     recorded,
 )
 
-PROGRESS_AFTER_S = 2.0
 _PART = ".part"
 
 
@@ -87,10 +86,14 @@ def _write(scenario: Scenario, *, seed: int, out: Path) -> dict[str, object]:
     world = World(scenario, seed=seed, anchor_tai_ns=anchor_ns, anchor_raw_ns=0)
     names = ("readings.csv", "truth.csv", "events.json", "clocks.toml")
     parts = {name: out / (name + _PART) for name in names}
-    progress = _Progress(total=int(scenario.run.days * 86_400.0 / scenario.run.interval_s) + 1)
+    total = int(scenario.run.days * 86_400.0 / scenario.run.interval_s) + 1
     epochs = readings = 0
     try:
-        with parts["readings.csv"].open("wb") as readings_file, parts["truth.csv"].open("wb") as truth_file:
+        with (
+            Progress("simulating") as progress,
+            parts["readings.csv"].open("wb") as readings_file,
+            parts["truth.csv"].open("wb") as truth_file,
+        ):
             readings_file.write(READINGS_HEADER)
             truth_file.write(TRUTH_HEADER)
             for part in recorded(world):
@@ -98,13 +101,12 @@ def _write(scenario: Scenario, *, seed: int, out: Path) -> dict[str, object]:
                 truth_file.write(part.truth_csv)
                 epochs += part.epochs
                 readings += part.readings
-                progress.show(epochs)
+                progress.show(epochs, total)
         parts["events.json"].write_bytes(events_json(scenario.events, start_tai_ns=world.start_tai_ns))
         parts["clocks.toml"].write_bytes(clocks_toml(world.declared_clocks))
         for name, part_path in parts.items():
             part_path.replace(out / name)
     finally:
-        progress.end()
         for part_path in parts.values():
             part_path.unlink(missing_ok=True)
     return {
@@ -115,24 +117,3 @@ def _write(scenario: Scenario, *, seed: int, out: Path) -> dict[str, object]:
         "clocks": list(world.clock_names),
         "files": list(names),
     }
-
-
-class _Progress:
-    """A line on stderr of how far a long run is; only on a terminal and only after `PROGRESS_AFTER_S`."""
-
-    def __init__(self, *, total: int, stream: IO[str] | None = None) -> None:
-        self._stream = stream or sys.stderr
-        self._total = total
-        self._began = time.monotonic()
-        self._shown = False
-
-    def show(self, done: int) -> None:
-        if self._stream.isatty() and time.monotonic() - self._began > PROGRESS_AFTER_S:
-            self._stream.write(f"\rsimulating: {100.0 * done / self._total:3.0f} %")
-            self._stream.flush()
-            self._shown = True
-
-    def end(self) -> None:
-        if self._shown:
-            self._stream.write("\r" + " " * 20 + "\r")
-            self._stream.flush()

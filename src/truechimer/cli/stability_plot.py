@@ -329,6 +329,11 @@ def write(path: Path, figures: list[Figure]) -> None:
     """Write the figures: one SVG or PNG with all of them below each other, or an HTML page."""
     if not figures:
         raise PlotRejected(f"{path}: there is nothing to draw: no statistic has a value")
+    write_figures(path, figures)
+
+
+def write_figures(path: Path, figures: list[Figure]) -> None:
+    """Write one figure or more; the form follows from the file's ending."""
     from truechimer.cli import drawing_svg
 
     drawings = [figure.drawing() for figure in figures]

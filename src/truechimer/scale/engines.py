@@ -89,7 +89,7 @@ def engine(
 class _At1:
     """AT1 with its own detection."""
 
-    said = None
+    said: detection_state.Judgement | None = None
 
     def __init__(self, clocks: tuple[Clock, ...], *, tau_weight_s: float, weight_cap_n: float) -> None:
         self.constants = at1.parameters(clocks, tau_weight_s=tau_weight_s, weight_cap_n=weight_cap_n)

@@ -49,13 +49,13 @@ STATES = {
 }
 """The word in the column `state`; the column `reason` says why a clock carries no weight."""
 
-_NO_READING = 100
-_FROZEN = 101
-_NO_PATH = 102
+NO_READING = 100
+FROZEN = 101
+NO_PATH = 102
 _NOT_USED = {
-    _NO_READING: "no reading at this epoch: predicted",
-    _FROZEN: "its reading is frozen (the same value again and again): predicted",
-    _NO_PATH: "no chain of readings connects it to the others at this epoch: predicted",
+    NO_READING: "no reading at this epoch: predicted",
+    FROZEN: "its reading is frozen (the same value again and again): predicted",
+    NO_PATH: "no chain of readings connects it to the others at this epoch: predicted",
 }
 _PROGRESS_EVERY = 200
 _DAY_NS = 86_400 * 10**9
@@ -97,7 +97,8 @@ class ScaleSeries:
     rows are used. `changes`: steps of phase and changes of rate that detection was sure of, in order of time;
     `detection_floor_s (n_clocks,)`: largest movement of each clock within a day that the tests of the record's last day
     left unseen (NaN where there was no test); `month_tai_ns (n_days,)`, `weight_month (n_days, n_clocks)`: weight at
-    the longest averaging times, once a day, empty where the algorithm has one weight only.
+    the longest averaging times, once a day, empty where the algorithm has one weight only; `pairs`: names that were
+    compared.
     """
 
     algorithm: str
@@ -117,6 +118,7 @@ class ScaleSeries:
     detection_floor_s: Floats = field(default_factory=lambda: np.zeros(0))
     month_tai_ns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     weight_month: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+    pairs: tuple[tuple[str, str], ...] = ()
 
     def reason(self, epoch: int, clock: int) -> str:
         """Say why a clock carries no weight at an epoch (indices); empty where it carries some."""
@@ -325,10 +327,10 @@ class _Fold:
                 continue
             at = (self.register.link_a == i) | (self.register.link_b == i)
             if (marks.because[at] == Because.FROZEN).any():
-                self.unused[k, i] = _FROZEN
+                self.unused[k, i] = FROZEN
             else:
                 came = np.isfinite(readings.x_a_minus_b_s[at]) & (marks.quality[at] != Quality.GAP)
-                self.unused[k, i] = _NO_PATH if came.any() else _NO_READING
+                self.unused[k, i] = NO_PATH if came.any() else NO_READING
 
     def series(self, algorithm: str, rejected: tuple[Finding, ...]) -> ScaleSeries:
         """Return what was made."""
@@ -356,6 +358,7 @@ class _Fold:
             changes=tuple(self.changes),
             detection_floor_s=np.where(self.floor_s.max(axis=0) > 0.0, self.floor_s.max(axis=0), np.nan),
             month_tai_ns=np.array([at for at, _ in self.months], np.int64),
+            pairs=tuple((self.register.name_of(link.a), self.register.name_of(link.b)) for link in self.register.links),
             weight_month=np.array([weights for _, weights in self.months]).reshape(-1, self.register.n_clocks),
         )
 

@@ -1,0 +1,96 @@
+"""How the figures of a replayed scale are written for people: seconds, durations, moments, drifts and events.
+
+It computes nothing and prints nothing. Fractions of a second take the unit that fits; a moment is told as MJD on the
+TAI axis, as readings files have it, and as UTC, as people live by.
+"""
+
+from math import floor, isfinite, log10
+
+from truechimer.formats.readings_csv import mjd_text_of_ns
+from truechimer.instants import Instant, builtin_leap_table, to_utc
+from truechimer.instants.errors import BeforeUtcRejected
+from truechimer.scale import ScaleSeries
+from truechimer.scale.episodes import Episode, What
+
+UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"), (1e-12, "ps"))
+MINUTE_S, HOUR_S, DAY_S = 60.0, 3_600.0, 86_400.0
+
+_WORDS = {
+    What.STEPPED: "stepped",
+    What.CHANGED_RATE: "changed its rate",
+    What.GLITCH: "off its prediction once",
+    What.DISPUTED: "disputed: a clock like it says otherwise, nobody can say which is right",
+    What.CLASS_DIVIDED: "its class is divided, and others carry the scale",
+    What.TOO_ALIKE: "too like the others to be a clock of its own",
+    What.ENTERED: "first reading",
+    What.SILENT: "not read",
+    What.FROZEN: "the same reading again and again",
+    What.CUT_OFF: "compared with no clock of the ensemble",
+    What.ENSEMBLE_DIVIDED: "THE ENSEMBLE IS DIVIDED: clocks contradict each other, and no majority says who is right",
+    What.NOTHING_READ: "nothing was read at all",
+}
+_AGAIN = {
+    What.ENTERED: "votes after {}",
+    What.SILENT: "read again after {}",
+    What.FROZEN: "read again after {}",
+    What.CUT_OFF: "compared again after {}",
+    What.ENSEMBLE_DIVIDED: "for {}",
+    What.NOTHING_READ: "for {}",
+}
+
+
+def seconds(value: float, u: float = float("nan")) -> str:
+    """Return a signed size in the unit that fits it, with one sigma where there is one: `+19.8 ± 0.7 ns`."""
+    if not isfinite(value):
+        return "by an unknown amount"
+    scale, unit = next(((size, word) for size, word in UNITS if abs(value) >= 0.9995 * size), UNITS[-1])
+    digits = 3 - 1 - floor(log10(abs(value) / scale)) if value else 0
+    if isfinite(u) and u > 0.0:
+        digits = 1 - floor(log10(u / scale))
+    digits = min(max(digits, 0), 6)
+    more = f" ± {u / scale:.{digits}f}" if isfinite(u) and u > 0.0 else ""
+    return f"{value / scale:+.{digits}f}{more} {unit}"
+
+
+def duration(length_s: float) -> str:
+    """Return a length of time in the unit that fits it."""
+    for size, unit in ((DAY_S, "d"), (HOUR_S, "h"), (MINUTE_S, "min")):
+        if length_s >= 2.0 * size or (length_s >= size and length_s % size == 0.0):
+            return f"{length_s / size:.3g} {unit}"
+    return f"{length_s:.3g} s"
+
+
+def mjd(epoch_tai_ns: int) -> str:
+    """Return a moment as MJD on the TAI axis, to a second or better."""
+    return mjd_text_of_ns(epoch_tai_ns, 5)
+
+
+def utc(epoch_tai_ns: int) -> str:
+    """Return a moment as UTC to the second; a dash before 1972, where there was none of today's kind."""
+    try:
+        label = to_utc(Instant.from_tai_ns(epoch_tai_ns), builtin_leap_table(), beyond_expiry="flag")
+    except BeforeUtcRejected:
+        return "-"
+    return label.isoformat(digits=0).replace("T", " ").removesuffix("Z")
+
+
+def says(series: ScaleSeries, episode: Episode) -> str:
+    """Return what an event was, by how much, and when it was over."""
+    at = series.epoch_tai_ns
+    words = _WORDS[episode.what]
+    if episode.what is What.STEPPED:
+        words += f" {seconds(episode.size_s, episode.u_size)}"
+    elif episode.what is What.CHANGED_RATE and isfinite(episode.size_y):
+        words += f" by {episode.size_y:+.1e}"
+        if isfinite(episode.within_s) and episode.within_s > 0.0:
+            words += f" within {duration(episode.within_s)}"
+    if episode.until is None:
+        over = "to the end of the record"
+        if episode.suspended:
+            over = "no vote since"
+    elif episode.until == episode.first:
+        return words
+    else:
+        lasted = duration(float(at[episode.until] - at[episode.first]) / 1e9)
+        over = _AGAIN.get(episode.what, "votes again after {}").format(lasted)
+    return f"{words}; {over}"
