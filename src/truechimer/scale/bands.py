@@ -21,12 +21,14 @@ from numpy.typing import NDArray
 
 from truechimer.errors import Misuse
 from truechimer.scale import bands_kernels as kernels
-from truechimer.scale import drift
+from truechimer.scale import drift, taking_back
 from truechimer.scale.bands_state import (
     DAY,
     FIRST_DAY,
     PLANS,
+    SHIFT,
     STATUS,
+    TAKEN,
     BandsParameters,
     BandsState,
     empty_state,
@@ -40,6 +42,9 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 NO_VERDICT = -1
+
+Moved = tuple[Floats, Floats, NDArray[np.bool_]]
+"""Of each clock: by how much its rate has moved (0: not), since how long ago (s), and whether evenly, as a ramp."""
 
 
 def start(constants: BandsParameters) -> BandsState:
@@ -58,6 +63,7 @@ def advance(  # noqa: PLR0917
     x_out: Floats,
     used: Floats,
     residual: Floats,
+    moved: Moved | None = None,
 ) -> tuple[float, float]:
     """Take one epoch in, changing the state in place; see `step`. For replays, which own their state."""
     used.fill(0.0)
@@ -85,9 +91,13 @@ def advance(  # noqa: PLR0917
         )
         _sample(state, constants, epoch_tai_ns, x_ip, -mean)
         return -mean, variance
+    state.common_f[SHIFT] = 0.0
+    back = _take_back(state, constants, epoch_tai_ns, moved)
     if anew.any():
         for i in np.flatnonzero(anew).tolist():
             kernels.forget(i, state.clock_f, state.clock_i, state.ring)
+    if state.clock_f[:, TAKEN].any():
+        taking_back.give_back(verdict, state.clock_f, state.clock_i, state.rate, state.common_f)
     if kernels.membership(
         epoch_tai_ns,
         x_ip,
@@ -98,6 +108,8 @@ def advance(  # noqa: PLR0917
         state.clock_i,
     ):
         _plan(state, constants, epoch_tai_ns)
+    for i, part in back:
+        state.rate[i] += part
     x_pivot, variance = kernels.move(
         epoch_tai_ns,
         x_ip,
@@ -148,6 +160,35 @@ def advance(  # noqa: PLR0917
                 )
             _plan(state, constants, epoch_tai_ns)
     return x_pivot, variance
+
+
+def _take_back(
+    state: BandsState, constants: BandsParameters, epoch_ns: int, moved: Moved | None
+) -> list[tuple[int, Floats]]:
+    """Take from the scale's rate what clocks that are put out now have forced upon it; return what their own rates get
+    back once their weight is gone.
+    """
+    if moved is None or not moved[1].any():
+        return []
+    out = []
+    for i in np.flatnonzero(moved[1][: len(constants.prior)]).tolist():
+        part = np.zeros(len(constants.memories_s))
+        taking_back.take_back(
+            epoch_ns,
+            i,
+            moved[0][i],
+            moved[1][i],
+            moved[2][i],
+            constants.memories_s,
+            state.clock_f,
+            state.clock_i,
+            state.rate,
+            state.band,
+            state.common_f,
+            part,
+        )
+        out.append((i, part))
+    return out
 
 
 def _is_planning_day(day: int) -> bool:
@@ -203,12 +244,14 @@ def step(
     u2_s2: Floats,
     verdict: Ints | None = None,
     anew: NDArray[np.bool_] | None = None,
+    moved: Moved | None = None,
 ) -> tuple[BandsState, ScaleStep]:
     """Take one epoch of clocks minus pivot into the scale.
 
     `x_clock_minus_pivot_s`, `u2_s2`: shape `(n_clocks,)`, seconds and s^2, NaN where a clock gave no reading.
     `verdict`: a `Membership` of each clock from detection (only `IN` carries weight), None where nobody judges; `anew`:
-    bool, clocks whose rate is learned from here. Raises `BandsMisuse` for an epoch that does not follow the last one.
+    bool, clocks whose rate is learned from here; `moved`: how the rates of those that are put out have moved, which is
+    taken back from the scale's (`taking_back`). Raises `BandsMisuse` for an epoch that does not follow the last one.
     """
     n = len(constants.prior)
     if state.epoch_ns and epoch_tai_ns <= state.epoch_ns:
@@ -226,6 +269,7 @@ def step(
         x,
         used,
         residual,
+        moved,
     )
     return state, ScaleStep(
         epoch_tai_ns,

@@ -17,7 +17,7 @@ from truechimer.scale.noise_learning import KIND_WORTH, RING
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-VERSION = 1
+VERSION = 2
 """Counts up with every change after which the same readings give another scale; it stands in the record."""
 
 HOUR_S = 3_600.0
@@ -43,13 +43,15 @@ against.
 """
 
 # columns of clock_f
-X, X_VARIANCE, DRIFT, DRIFT_U2, WEIGHT_DC, READING_U2, K_Y, K_D, K_YY, K_YD, K_DD, Y_REFERENCE, X_DAY, DAYS = range(14)
-COLUMNS_F = 14
+X, X_VARIANCE, DRIFT, DRIFT_U2, WEIGHT_DC, READING_U2, K_Y, K_D, K_YY, K_YD, K_DD, Y_REFERENCE, X_DAY, DAYS, TAKEN = (
+    range(15)
+)
+COLUMNS_F = 15
 # columns of clock_i
 LAST_NS, SINCE_NS, STATUS, BEST, ACTIVE, DAY_NS = range(6)
 COLUMNS_I = 6
 # common_f, common_i
-RATE, WORST = range(2)
+RATE, WORST, SHIFT = range(3)
 EPOCH_NS, START_NS, DAY, PLANS, FIRST_DAY = range(5)
 
 
@@ -90,9 +92,9 @@ class BandsParameters:
 
 @dataclass(frozen=True, slots=True)
 class BandsState:
-    """What the fold carries: blocks `clock_f (n, 14)`, `clock_i (n, 6)`, rates by memory `rate (n, K)`, weights `band
+    """What the fold carries: blocks `clock_f (n, 15)`, `clock_i (n, 6)`, rates by memory `rate (n, K)`, weights `band
     (n, K + 1)`, learned `noise (n, 4)`, mean squares and their number `squares`, `counts (L, n)`, the ring `(L, RING,
-    n)` with its newest index and slot number `(L,)`, and what is common: `common_f (2,)`, `common_i (5,)`.
+    n)` with its newest index and slot number `(L,)`, and what is common: `common_f (3,)`, `common_i (5,)`.
     """
 
     clock_f: Floats
@@ -210,6 +212,6 @@ def empty_state(constants: BandsParameters) -> BandsState:
         ring=np.full((lags, RING, n), np.nan),
         newest=np.zeros(lags, np.int64),
         slot=np.zeros(lags, np.int64),
-        common_f=np.zeros(2),
+        common_f=np.zeros(3),
         common_i=np.zeros(5, np.int64),
     )

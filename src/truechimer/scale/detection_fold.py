@@ -134,8 +134,7 @@ def _advance(  # noqa: PLR0917
     dispute_x,
     dispute_y,
     residual,
-    moved_y,
-    moved_over,
+    moved,
     began,
     stepped,
     floor,
@@ -254,11 +253,11 @@ def _advance(  # noqa: PLR0917
                 elif verdict[i] == 2:
                     # two against one: its pasts stay, so that others may still clear it
                     status[i] = 7
-                    moved_y[i], moved_over[i] = extra / interval, dt
+                    moved[i, 0], moved[i, 1] = extra / interval, 0.0
                     open_dispute(epoch_ns, interval, windows, ring_ns, ring_x, ring_y, dispute, dispute_x, dispute_y)
                 else:
                     x[i], last_ns[i] = now, epoch_ns
-                    moved_y[i], moved_over[i] = extra / interval, dt
+                    moved[i, 0], moved[i, 1] = extra / interval, 0.0
                     put_out(i, status, epoch_ns, since_ns, good_ns, strikes, ring_x, began, 5)
                     continue
         elif off and status[i] != 2 and status[i] != 6 and status[i] != 7:
@@ -303,8 +302,7 @@ def _advance(  # noqa: PLR0917
     missing = look_back(
         epoch_ns, before_ns, interval, windows, sigmas, rate_sigmas, x, last_ns, y, drift, first_ns, since_ns, good_ns,
         status, strikes, noise, memory, sample, count, rate_sample, rate_count, u_drift2, ring_ns, ring_x, ring_y,
-        dispute, dispute_x, dispute_y, eligible, d, v, h, z, verdict, kept, voter, accused, moved_y, moved_over, began,
-        floor
+        dispute, dispute_x, dispute_y, eligible, d, v, h, z, verdict, kept, voter, accused, moved, began, floor
     )  # fmt: skip
     divided = divided or missing
     # who returns, and what the windows have taught of the noise
@@ -390,7 +388,7 @@ def _step(  # noqa: PLR0917
     due: bool,
 ) -> tuple[DetectionState, Judgement]:
     n = len(x_ip)
-    residual, moved_y, moved_over = np.full(n, np.nan), np.zeros(n), np.zeros(n)
+    residual, moved = np.full(n, np.nan), np.zeros((n, 3))
     began, stepped, floor = np.zeros(n, np.bool_), np.zeros(n), np.zeros(n)
     # the arrays of the state, in the order of NAMES, stand for as many arguments
     run: Any = _advance
@@ -411,8 +409,7 @@ def _step(  # noqa: PLR0917
         state.epoch_ns,
         *arrays,
         residual,
-        moved_y,
-        moved_over,
+        moved,
         began,
         stepped,
         floor,
@@ -422,4 +419,6 @@ def _step(  # noqa: PLR0917
     changed["divided_ns"] = epoch_ns if divided else state.divided_ns
     after = replace(state, **changed)
     status = after.status
-    return after, Judgement(status, residual, moved_y, moved_over, began, stepped, bool(divided), floor)
+    return after, Judgement(
+        status, residual, moved[:, 0], moved[:, 1], moved[:, 2] > 0.0, began, stepped, bool(divided), floor
+    )

@@ -108,17 +108,20 @@ class Judgement:
     """What detection says of an epoch.
 
     `status`: a `Membership` for every clock; only `IN` may carry weight. `residual_s`: clock minus the others' opinion
-    of where it should be, NaN where it was not read. `moved_y`: for a clock that is out since this epoch because of its
-    rate, by how much that changed (0 elsewhere), and `moved_over_s` the window in which it did: the ensemble followed
-    by its weight in it. `began_anew`: bool, its rate is learned from here. `stepped_s`: by how much its phase stepped,
-    at the epoch at which that is sure (0 elsewhere); its rate is what it was. `divided`: members disagree and no
-    majority says who is right. `floor_s`: largest movement of each clock that the tests up to a day leave unseen.
+    of where it should be, NaN where it was not read. `moved_y`: for a clock that is out, or disputed, since this epoch
+    because of its rate, by how much that has changed against the others (0 elsewhere); `moved_over_s`: how long ago
+    that began (0 where its readings were withheld since), `moved_evenly`: bool, as a ramp, not at once: the ensemble
+    has followed by its weight, which the algorithm takes back. `began_anew`: bool, its rate is learned from here.
+    `stepped_s`: by how much its phase stepped, at the epoch at which that is sure (0 elsewhere); its rate is what it
+    was. `divided`: members disagree and no majority says who is right. `floor_s`: largest movement of each clock that
+    the tests up to a day leave unseen.
     """
 
     status: Ints
     residual_s: Floats
     moved_y: Floats
     moved_over_s: Floats
+    moved_evenly: NDArray[np.bool_]
     began_anew: NDArray[np.bool_]
     stepped_s: Floats
     divided: bool

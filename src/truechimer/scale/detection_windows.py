@@ -14,6 +14,7 @@ import numpy as np
 from truechimer.kernel import kernel
 from truechimer.scale.detection_judge import judge
 from truechimer.scale.detection_noise import phase_variance, rate_variance
+from truechimer.scale.detection_onset import onset
 
 DAY = 86_400.0
 LONGEST_MEMORY_SAMPLES = 2_000.0
@@ -158,10 +159,24 @@ def _teach(  # noqa: PLR0917
 
 
 @kernel
+def _note_onset(  # noqa: PLR0917
+    i, epoch_ns, is_dispute, seen_y, age, kept, x, last_ns, y, drift, since_ns, noise, memory, u_drift2, ring_ns,
+    ring_x, ring_y, moved
+):  # fmt: skip
+    """Note by how much the rate of clock i has moved, since when and how; what this window saw where no past tells."""
+    moved_y, over, is_ramp = onset(
+        i, epoch_ns, kept, x, last_ns, y, drift, since_ns, noise, memory, u_drift2, ring_ns, ring_x, ring_y
+    )  # fmt: skip
+    if over <= 0.0 or is_dispute == 1:
+        moved_y, over, is_ramp = seen_y, age, False
+    moved[i, 0], moved[i, 1], moved[i, 2] = moved_y, over, 1.0 if is_ramp else 0.0
+
+
+@kernel
 def _look(  # noqa: PLR0917
     kind, w, m, is_dispute, epoch_ns, past_ns, past_x, past_y, sigma, x, last_ns, y, drift, first_ns, since_ns,
-    good_ns, status, strikes, noise, memory, sample, count, rate_sample, rate_count, u_drift2, ring_x, eligible, d, v,
-    h, z, verdict, kept, voter, accused, moved_y, moved_over, began, floor
+    good_ns, status, strikes, noise, memory, sample, count, rate_sample, rate_count, u_drift2, ring_ns, ring_x, ring_y,
+    eligible, d, v, h, z, verdict, kept, voter, accused, moved, began, floor
 ):  # fmt: skip
     """Judge one window with one past; return 0, 1 (a majority is missing) or 2 (a dispute begins)."""
     age = (epoch_ns - past_ns) / 1e9
@@ -195,16 +210,25 @@ def _look(  # noqa: PLR0917
         if verdict[i] == 4 and is_dispute == 0 and not accused[i]:
             said = max(said, 1)
         elif verdict[i] == 1:
-            moved_y[i], moved_over[i] = (d[i] - middle) / per, age
+            _note_onset(
+                i, epoch_ns, is_dispute, (d[i] - middle) / per, age, kept, x, last_ns, y, drift, since_ns, noise,
+                memory, u_drift2, ring_ns, ring_x, ring_y, moved
+            )  # fmt: skip
             put_out(i, status, epoch_ns, since_ns, good_ns, strikes, ring_x, began, 5)
         elif verdict[i] == 2 and status[i] == 2:
             # two against one: its pasts stay, so that others may still clear it
-            moved_y[i], moved_over[i] = (d[i] - middle) / per, age
+            _note_onset(
+                i, epoch_ns, is_dispute, (d[i] - middle) / per, age, kept, x, last_ns, y, drift, since_ns, noise,
+                memory, u_drift2, ring_ns, ring_x, ring_y, moved
+            )  # fmt: skip
             status[i], good_ns[i] = 7, epoch_ns
             said = 2
         elif verdict[i] == 5:
             # one alone is put out; where a class is divided nobody of it has a vote before he has shown good conduct
-            moved_y[i], moved_over[i] = (d[i] - middle) / per, age
+            _note_onset(
+                i, epoch_ns, is_dispute, (d[i] - middle) / per, age, kept, x, last_ns, y, drift, since_ns, noise,
+                memory, u_drift2, ring_ns, ring_x, ring_y, moved
+            )  # fmt: skip
             put_out(i, status, epoch_ns, since_ns, good_ns, strikes, ring_x, began, 8 if together > 1 else 5)
             said = max(said, 1)
         elif verdict[i] == 3:
@@ -263,7 +287,7 @@ def _past(epoch_ns, m, ring_ns):
 def look_back(  # noqa: PLR0917
     epoch_ns, before_ns, interval, windows, sigmas, rate_sigmas, x, last_ns, y, drift, first_ns, since_ns, good_ns,
     status, strikes, noise, memory, sample, count, rate_sample, rate_count, u_drift2, ring_ns, ring_x, ring_y, dispute,
-    dispute_x, dispute_y, eligible, d, v, h, z, verdict, kept, voter, accused, moved_y, moved_over, began, floor
+    dispute_x, dispute_y, eligible, d, v, h, z, verdict, kept, voter, accused, moved, began, floor
 ):  # fmt: skip
     """Judge every window that has moved on by a quarter, and keep the present for it; return True where a majority is
     missing.
@@ -282,8 +306,8 @@ def look_back(  # noqa: PLR0917
             said = _look(
                 kind, w, m, 0, epoch_ns, ring_ns[w, place], ring_x[w, place], ring_y[w, place], sigma, x, last_ns,
                 y, drift, first_ns, since_ns, good_ns, status, strikes, noise, memory, sample, count, rate_sample,
-                rate_count, u_drift2, ring_x, eligible, d, v, h, z, verdict, kept, voter, accused, moved_y, moved_over,
-                began, floor
+                rate_count, u_drift2, ring_ns, ring_x, ring_y, eligible, d, v, h, z, verdict, kept, voter, accused,
+                moved, began, floor
             )  # fmt: skip
             divided = divided or said == 1
             if said == 2 and dispute[0] == 0:
@@ -308,7 +332,7 @@ def look_back(  # noqa: PLR0917
         said = _look(
             0, near, windows[near], 1, epoch_ns, dispute[0], dispute_x, dispute_y, 3.0, x, last_ns, y, drift,
             first_ns, since_ns, good_ns, status, strikes, noise, memory, sample, count, rate_sample, rate_count,
-            u_drift2, ring_x, eligible, d, v, h, z, verdict, kept, voter, accused, moved_y, moved_over, began, floor
+            u_drift2, ring_ns, ring_x, ring_y, eligible, d, v, h, z, verdict, kept, voter, accused, moved, began, floor
         )  # fmt: skip
         divided = divided or said == 1
     return divided

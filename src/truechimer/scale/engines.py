@@ -147,6 +147,7 @@ class _Judged:
     def step(self, epoch_tai_ns: int, x_clock_minus_pivot_s: Floats, u2_s2: Floats, *, due: bool) -> ScaleStep:
         n = len(self.eligible)
         status, anew, floor, divided = self.nobody, self.none, 0.0, False
+        moved: bands.Moved | None = None
         if self.judged is not None:
             self.judged, judgement = detection_fold.step(
                 self.judged,
@@ -164,6 +165,7 @@ class _Judged:
             x_clock_minus_pivot_s = x_clock_minus_pivot_s - self.stepped_s
             x_clock_minus_pivot_s[judgement.status[:n] == Membership.SUSPECT] = np.nan
             status, anew = judgement.status[:n].copy(), judgement.began_anew[:n].copy()
+            moved = judgement.moved_y[:n], judgement.moved_over_s[:n], judgement.moved_evenly[:n]
             floor, divided = float(judgement.floor_s.max(initial=0.0)), judgement.divided
         x, used, residual = np.empty(n), np.empty(n), np.empty(n)
         x_pivot, variance = np.nan, 0.0
@@ -179,6 +181,7 @@ class _Judged:
                 x,
                 used,
                 residual,
+                moved,
             )
             status = self.learner.clock_i[:, STATUS].copy()
         else:

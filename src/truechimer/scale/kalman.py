@@ -32,6 +32,7 @@ from truechimer.scale.bands_state import (
     DRIFT,
     LAST_NS,
     PLANS,
+    SHIFT,
     START_NS,
     STATUS,
     BandsParameters,
@@ -44,7 +45,7 @@ from truechimer.scale.state import ScaleStep
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-VERSION = 1
+VERSION = 2
 TAU_X_S = 20.0 * 86_400.0
 MONTH_S = 30.0 * 86_400.0
 FIRST_RATE_S = 86_400.0
@@ -272,6 +273,7 @@ def advance(  # noqa: PLR0917
     x_out: Floats,
     used: Floats,
     residual: Floats,
+    moved: bands.Moved | None = None,
 ) -> tuple[float, float]:
     """Take one epoch in, changing the state in place; see `bands.advance`."""
     x_pivot, variance = bands.advance(
@@ -285,8 +287,12 @@ def advance(  # noqa: PLR0917
         x_out,
         used,
         residual,
+        moved,
     )
     learner = state.learner
+    if learner.common_f[SHIFT] != 0.0:
+        # what a bad clock had forced upon the rate is the same for both scales; all rates are kept against the scale
+        state.clock[:, Y] -= learner.common_f[SHIFT]
     rate = learner.rate[np.arange(len(u2_s2)), learner.clock_i[:, BEST]]
     if epoch_tai_ns - int(learner.common_i[START_NS]) < constants.settle_ns:
         # the first day is the learner's: the filter begins with its phases and rates
@@ -324,6 +330,7 @@ def step(
     u2_s2: Floats,
     verdict: Ints | None = None,
     anew: NDArray[np.bool_] | None = None,
+    moved: bands.Moved | None = None,
 ) -> tuple[KalmanState, ScaleStep]:
     """Take one epoch of clocks minus pivot into the scale; arguments as `bands.step`. Raises `bands.BandsMisuse`."""
     n = len(constants.prior)
@@ -342,6 +349,7 @@ def step(
         x,
         used,
         residual,
+        moved,
     )
     return state, ScaleStep(
         epoch_tai_ns,
