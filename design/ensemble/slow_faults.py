@@ -1,7 +1,7 @@
 """What any detector can know of a slow fault, and what thresholds the long windows may have.
 
-Run: `PYTHONPATH=src:. python design/ensemble/slow_faults.py [--out FILE]`. Two questions, both for clocks whose noise is
-known, sampled daily:
+Run: `PYTHONPATH=src:. python design/ensemble/slow_faults.py [--out FILE]`. Two questions, both for clocks whose noise
+is known, sampled daily:
 
 1. *The optimum.* The readings of all clocks (and of a rapid UTC) are Gaussian with known covariances; a fault of known
    shape and onset on one clock is then told best by the matched filter, whose signal-to-noise ratio is s' V^-1 s, V the
