@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tests.scale.ensembles import START_NS, readings, rig, truth
 
+from truechimer.formats.reading_columns import of_rows
 from truechimer.scale.plausibility import check, repeated
 
 RIG = rig(3, 3, 0)
@@ -35,7 +36,7 @@ def rows(*, epochs: int = 80, triangle: bool = False) -> list[Row]:
 
 
 def rules(given: list[Row], clocks: list[str] = NAMES) -> list[str]:
-    return [finding.rule for finding in check(given, clocks)]
+    return [finding.rule for finding in check(of_rows(given), clocks)]
 
 
 def test_good_readings_are_not_remarked_upon() -> None:
@@ -44,14 +45,14 @@ def test_good_readings_are_not_remarked_upon() -> None:
 
 def test_a_pair_in_nanoseconds_is_named_as_a_unit() -> None:
     given = [replace(row, x_a_minus_b_s=row.x_a_minus_b_s * 1e9) if row.a == "c2" else row for row in rows()]
-    found = check(given, NAMES)
+    found = check(of_rows(given), NAMES)
     assert [finding.rule for finding in found] == ["other-unit"]
     assert "c2 - c0" in found[0].says
 
 
 def test_one_clock_under_two_names_is_named_with_both() -> None:
     given = [again for row in rows() for again in ([row, replace(row, a="twin")] if row.a == "c4" else [row])]
-    found = check(given, [*NAMES, "twin"])
+    found = check(of_rows(given), [*NAMES, "twin"])
     assert [finding.rule for finding in found] == ["same-clock-twice"]
     assert "c4" in found[0].says
     assert "twin" in found[0].says
@@ -70,7 +71,7 @@ def test_a_triangle_that_does_not_close_is_named_with_its_three_sides() -> None:
     given = [
         replace(row, x_a_minus_b_s=row.x_a_minus_b_s + 2e-9) if row.b == "c1" else row for row in rows(triangle=True)
     ]
-    found = check(given, NAMES)
+    found = check(of_rows(given), NAMES)
     assert [finding.rule for finding in found] == ["open-loop"]
     assert all(name in found[0].says for name in ("c0", "c1", "c2", "80 of 80"))
 
@@ -87,7 +88,7 @@ def test_a_clock_that_steps_is_no_fault_of_making() -> None:
 
 def test_uncertainties_of_zero_are_counted() -> None:
     given = [replace(row, u_s=0.0) if k % 5 == 0 else row for k, row in enumerate(rows())]
-    found = check(given, NAMES)
+    found = check(of_rows(given), NAMES)
     assert [finding.rule for finding in found] == ["zero-uncertainty"]
     assert "80 of 400" in found[0].says
 

@@ -9,6 +9,7 @@ vote is `scale.detection`'s.
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,6 +102,20 @@ class LinkHistory:
             n=np.zeros(n_links, np.int64),
         )
 
+    def arrays(self) -> tuple[Any, ...]:
+        """Return the arrays in the order of their names above."""
+        return (
+            self.epoch_ns,
+            self.x_s,
+            self.rate,
+            self.variance_per_s,
+            self.off_s,
+            self.repeat_chance,
+            self.run_repeat,
+            self.run_chance,
+            self.n,
+        )
+
     def grown(self, n_links: int) -> "LinkHistory":
         """Return the history with room for more links."""
         more = LinkHistory.empty(n_links - len(self.n))
@@ -119,7 +134,7 @@ class Marks:
 
 
 @kernel
-def _classify(  # noqa: PLR0917
+def mark(  # noqa: PLR0917
     epoch_ns,
     age,
     x,
@@ -199,20 +214,13 @@ def _classify(  # noqa: PLR0917
 
 def classify(readings: EpochReadings, history: LinkHistory) -> tuple[Marks, LinkHistory]:
     """Mark the readings of one epoch and return the history that the next epoch starts from."""
-    out = _classify(
+    kernels: Any = mark
+    out = kernels(
         readings.epoch_tai_ns,
         readings.age_s,
         readings.x_a_minus_b_s,
         readings.u_s,
-        history.epoch_ns,
-        history.x_s,
-        history.rate,
-        history.variance_per_s,
-        history.off_s,
-        history.repeat_chance,
-        history.run_repeat,
-        history.run_chance,
-        history.n,
+        *history.arrays(),
         OUTLIER_SIGMAS,
         FROZEN_CHANCE,
         MINIMUM_HISTORY,

@@ -39,7 +39,7 @@ class AgainstPivot:
 
 
 @kernel
-def _walk(  # noqa: PLR0917
+def walk(  # noqa: PLR0917
     link_a, link_b, x, u, limit, usable, pivot, n_nodes, n_clocks
 ):
     """Walk the links outwards from the pivot, layer by layer; a path never runs through a reference."""
@@ -86,7 +86,7 @@ def against_pivot(readings: EpochReadings, marks: Marks, register: Register, *, 
     best = None
     arguments = (register.link_a, register.link_b, readings.x_a_minus_b_s, readings.u_s, readings.limit_s, usable)
     for pivot in (preferred, *range(register.n_clocks)):
-        value, u2, bound, spare, reached, clocks = _walk(*arguments, pivot, register.n_nodes, register.n_clocks)
+        value, u2, bound, spare, reached, clocks = walk(*arguments, pivot, register.n_nodes, register.n_clocks)
         if best is None or reached > best[1]:
             best = (AgainstPivot(pivot, value, u2, bound, spare, clocks == 1), reached)
         if reached > 1 and 2 * reached > register.n_nodes:

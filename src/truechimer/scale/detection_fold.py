@@ -94,7 +94,7 @@ def _take_votes_of_copies(  # noqa: PLR0917
 
 
 @kernel
-def _advance(  # noqa: PLR0917
+def advance(  # noqa: PLR0917
     epoch_ns,
     due,
     x_ip,
@@ -357,6 +357,9 @@ NAMES = (
     "memory_s", "sample_s2", "count", "rate_sample", "rate_count", "likeness", "likeness_count", "ring_ns", "ring_x",
     "ring_y", "dispute_ns", "dispute_x", "dispute_y",
 )  # fmt: skip
+CONSTANTS = (
+    "windows_s", "sigmas", "rate_sigmas", "noise", "worth", "floor_q1", "eligible", "interval_s", "probation_s",
+)  # fmt: skip
 
 
 def step(
@@ -391,21 +394,13 @@ def _step(  # noqa: PLR0917
     residual, moved = np.full(n, np.nan), np.zeros((n, 3))
     began, stepped, floor = np.zeros(n, np.bool_), np.zeros(n), np.zeros(n)
     # the arrays of the state, in the order of NAMES, stand for as many arguments
-    run: Any = _advance
-    divided = run(
+    kernels: Any = advance
+    divided = kernels(
         epoch_ns,
         due,
         x_ip,
         u2,
-        constants.windows_s,
-        constants.sigmas,
-        constants.rate_sigmas,
-        constants.noise,
-        constants.worth,
-        constants.floor_q1,
-        constants.eligible,
-        constants.interval_s,
-        constants.probation_s,
+        *[getattr(constants, name) for name in CONSTANTS],
         state.epoch_ns,
         *arrays,
         residual,

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truechimer.clocks.clock import Clock
-from truechimer.scale import at1, bands, detection_fold, detection_state, kalman, prediction
+from truechimer.scale import at1, bands, bands_run, detection_fold, detection_run, detection_state, kalman, prediction
 from truechimer.scale.bands_state import BEST, DRIFT, DRIFT_U2, LAST_NS, SINCE_NS, STATUS, WEIGHT_DC
 from truechimer.scale.state import Membership, ScaleState, ScaleStep
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 ALGORITHMS = ("bands", "at1", "kalman", "algos")
 DEFAULT_ALGORITHM = "bands"
@@ -43,13 +44,27 @@ class Learned:
         return sqrt(3.0 * white / (tau_s * tau_s) + frequency / tau_s + floor + walk * tau_s / 3.0)
 
 
-class Engine(Protocol):
-    """An algorithm under way. `eligible`: bool `(n,)`, clocks that may carry weight. `said`: what detection said of the
-    last epoch, None where the algorithm has its own.
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What many epochs say of the scale, a row for each: see `ScaleStep`; `said`: detection's judgements, None where
+    the algorithm has its own.
     """
 
+    x_clock_minus_scale_s: Floats
+    weight: Floats
+    membership: Ints
+    divided: NDArray[np.bool_]
+    said: detection_run.Judgements | None
+
+
+class Engine(Protocol):
+    """An algorithm under way. `eligible`: bool `(n,)`, clocks that may carry weight."""
+
     eligible: NDArray[np.bool_]
-    said: detection_state.Judgement | None
+
+    def run(self, epoch_tai_ns: Ints, x_clock_minus_pivot_s: Floats, u2_s2: Floats, due: NDArray[np.bool_]) -> Stretch:
+        """Take many epochs in, a row for each, as so many steps would."""
+        ...
 
     def step(self, epoch_tai_ns: int, x_clock_minus_pivot_s: Floats, u2_s2: Floats, *, due: bool) -> ScaleStep:
         """Take one epoch of clocks minus pivot in (seconds, s^2, NaN where unread)."""
@@ -89,8 +104,6 @@ def engine(
 class _At1:
     """AT1 with its own detection."""
 
-    said: detection_state.Judgement | None = None
-
     def __init__(self, clocks: tuple[Clock, ...], *, tau_weight_s: float, weight_cap_n: float) -> None:
         self.constants = at1.parameters(clocks, tau_weight_s=tau_weight_s, weight_cap_n=weight_cap_n)
         self.eligible = self.constants.eligible
@@ -109,6 +122,17 @@ class _At1:
             due=due,
         )
         return step
+
+    def run(self, epoch_tai_ns: Ints, x_clock_minus_pivot_s: Floats, u2_s2: Floats, due: NDArray[np.bool_]) -> Stretch:
+        epochs, n = len(epoch_tai_ns), len(self.eligible)
+        out = Stretch(
+            np.empty((epochs, n)), np.empty((epochs, n)), np.empty((epochs, n), np.int64), np.empty(epochs, bool), None
+        )
+        for k in range(epochs):
+            step = self.step(int(epoch_tai_ns[k]), x_clock_minus_pivot_s[k], u2_s2[k], due=bool(due[k]))
+            out.x_clock_minus_scale_s[k], out.weight[k] = step.x_clock_minus_scale_s, step.weight
+            out.membership[k], out.divided[k] = step.membership, step.divided
+        return out
 
     def rates(self) -> Floats:
         state = self.state
@@ -139,7 +163,6 @@ class _Judged:
             references=references,
         )
         self.judged = detection_state.empty(self.judge) if judged else None
-        self.said: detection_state.Judgement | None = None
         self.nobody = np.full(len(clocks), bands.NO_VERDICT)
         self.none = np.zeros(len(clocks), np.bool_)
         self.stepped_s = np.zeros(len(self.eligible))
@@ -157,7 +180,6 @@ class _Judged:
                 u2_s2=u2_s2,
                 due=due,
             )
-            self.said = judgement
             # references that stand behind the clocks are witnesses for detection, and nothing to the scale
             x_clock_minus_pivot_s, u2_s2 = x_clock_minus_pivot_s[:n], u2_s2[:n]
             # the algorithm sees a clock that stepped as if it had not, and a suspect not at all
@@ -198,6 +220,63 @@ class _Judged:
             divided=divided,
             due=due,
         )
+
+    def run(self, epoch_tai_ns: Ints, x_clock_minus_pivot_s: Floats, u2_s2: Floats, due: NDArray[np.bool_]) -> Stretch:
+        epochs, n = len(epoch_tai_ns), len(self.eligible)
+        x_ip, u2 = np.ascontiguousarray(x_clock_minus_pivot_s[:, :n]), np.ascontiguousarray(u2_s2[:, :n])
+        status, anew = np.full((epochs, n), bands.NO_VERDICT), np.zeros((epochs, n), np.bool_)
+        divided, special, said = np.zeros(epochs, np.bool_), np.zeros(epochs, np.bool_), None
+        stepped_s = np.broadcast_to(self.stepped_s, (epochs, n))
+        if self.judged is not None:
+            self.judged, said = detection_run.run(
+                self.judged, self.judge, epoch_tai_ns, x_clock_minus_pivot_s, u2_s2, due
+            )
+            # see `step`: references are witnesses only, a step of phase is taken out, a suspect is not seen
+            if said.stepped_s.any():
+                stepped_s = np.cumsum(np.concatenate((self.stepped_s[None], said.stepped_s[:, :n])), axis=0)[1:]
+                self.stepped_s = stepped_s[-1].copy()
+            x_ip = x_ip - stepped_s
+            x_ip[said.status[:, :n] == Membership.SUSPECT] = np.nan
+            status = np.ascontiguousarray(said.status[:, :n])
+            anew = np.ascontiguousarray(said.began_anew[:, :n])
+            divided, special = said.divided, np.logical_or.reduce(anew, axis=1)
+        x, used, residual = np.empty((epochs, n)), np.empty((epochs, n)), np.empty((epochs, n))
+        found = np.empty((epochs, n), np.int64)
+        if self.fold is bands:
+            bands_run.run(
+                self.learner,
+                self.constants,
+                epoch_tai_ns,
+                x_ip,
+                u2,
+                due,
+                status,
+                anew,
+                special,
+                x,
+                used,
+                residual,
+                found,
+            )
+        else:
+            for k in range(epochs):
+                if due[k]:
+                    self.fold.advance(
+                        self.state,
+                        self.constants,
+                        int(epoch_tai_ns[k]),
+                        x_ip[k],
+                        u2[k],
+                        status[k],
+                        anew[k],
+                        x[k],
+                        used[k],
+                        residual[k],
+                    )
+                    found[k] = self.learner.clock_i[:, STATUS]
+                else:
+                    x[k], used[k], found[k] = np.nan, 0.0, status[k]
+        return Stretch(x + stepped_s, used, found, divided, said)
 
     def rates(self) -> Floats:
         state = self.learner

@@ -15,7 +15,8 @@ from math import isfinite, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from truechimer.scale.replay import FROZEN, NO_PATH, NO_READING, Change, ScaleSeries
+from truechimer.compare.stretch import FROZEN, NO_PATH, NO_READING
+from truechimer.scale.replay import Change, ScaleSeries
 from truechimer.scale.state import Membership
 
 Floats = NDArray[np.float64]

@@ -8,16 +8,14 @@ Source: rows as a laboratory writes them; second differences of phase, which kno
 """
 
 from collections.abc import Sequence
-from itertools import groupby
 from math import isfinite, sqrt
-from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from truechimer.clocks.register import is_reference
 from truechimer.formats.finding import Finding, Severity
-from truechimer.scale.row import Row
+from truechimer.formats.reading_columns import ReadingColumns
 
 Floats = NDArray[np.float64]
 
@@ -37,16 +35,15 @@ REPEAT_CHANCE = 1e-12
 """A run of equal differences is no chance when it would come less often than this."""
 
 
-def check(rows: Sequence[Row], clocks: Sequence[str]) -> tuple[Finding, ...]:
+def check(rows: ReadingColumns, clocks: Sequence[str]) -> tuple[Finding, ...]:
     """Return what is implausible in rows that are sorted and finite; `clocks`: names that may carry weight."""
-    epochs: list[int] = []
+    starts = np.flatnonzero(np.diff(rows.epoch_tai_ns)) + 1
+    end = int(starts[LOOKED_AT_EPOCHS - 1]) if len(starts) >= LOOKED_AT_EPOCHS else len(rows)
+    epochs = np.searchsorted(starts, np.arange(end), side="right")
     pairs: dict[tuple[str, str], dict[int, tuple[float, float]]] = {}
-    for epoch_ns, group in groupby(rows, key=attrgetter("epoch_tai_ns")):
-        if len(epochs) >= LOOKED_AT_EPOCHS:
-            break
-        for row in group:
-            pairs.setdefault((row.a, row.b), {})[len(epochs)] = (row.x_a_minus_b_s, row.u_s)
-        epochs.append(epoch_ns)
+    columns = (epochs, rows.pair[:end], rows.x_a_minus_b_s[:end], rows.u_s[:end])
+    for epoch, pair, x_s, u_s in zip(*(column.tolist() for column in columns), strict=True):
+        pairs.setdefault(rows.pairs[pair], {})[epoch] = (x_s, u_s)
     found = [*_few(clocks), *_zero(rows), *_units(pairs)]
     if not any(finding.rule == "other-unit" for finding in found):
         found += [*_same_clocks(pairs, clocks), *_loops(pairs)]
@@ -64,8 +61,8 @@ def _few(clocks: Sequence[str]) -> list[Finding]:
     return [_warning("few-clocks", says + "; add clocks, or compare with an outside reference")]
 
 
-def _zero(rows: Sequence[Row]) -> list[Finding]:
-    count = sum(1 for row in rows if row.u_s == 0.0)
+def _zero(rows: ReadingColumns) -> list[Finding]:
+    count = int((rows.u_s == 0.0).sum())
     if count == 0:
         return []
     return [

@@ -10,23 +10,24 @@ Source: the contract, "Python API" (`scale.replay(readings, clocks, algorithm)`)
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby, pairwise
 from math import isfinite
-from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from truechimer.clocks.clock import Clock, ClockKind
-from truechimer.clocks.register import Register, host_clock, is_reference
-from truechimer.compare import cleaning, pivot
-from truechimer.compare.cleaning import Because, LinkHistory, Marks, Quality
-from truechimer.compare.reading import EpochReadings
+from truechimer.clocks.register import host_clock, is_reference
+from truechimer.compare import stretch
+from truechimer.compare.cleaning import LinkHistory
 from truechimer.errors import Misuse, Rejected
+from truechimer.formats import reading_columns
 from truechimer.formats.finding import Finding
+from truechimer.formats.reading_columns import ReadingColumns
 from truechimer.formats.readings_csv import mjd_text_of_ns
 from truechimer.scale import algos, at1, plausibility
+from truechimer.scale.detection_run import Judgements
 from truechimer.scale.engines import ALGORITHMS, DEFAULT_ALGORITHM, Learned, engine
+from truechimer.scale.record import Record, sort_out
 from truechimer.scale.row import Row
 from truechimer.scale.state import REASONS, Membership
 
@@ -49,15 +50,13 @@ STATES = {
 }
 """The word in the column `state`; the column `reason` says why a clock carries no weight."""
 
-NO_READING = 100
-FROZEN = 101
-NO_PATH = 102
 _NOT_USED = {
-    NO_READING: "no reading at this epoch: predicted",
-    FROZEN: "its reading is frozen (the same value again and again): predicted",
-    NO_PATH: "no chain of readings connects it to the others at this epoch: predicted",
+    stretch.NO_READING: "no reading at this epoch: predicted",
+    stretch.FROZEN: "its reading is frozen (the same value again and again): predicted",
+    stretch.NO_PATH: "no chain of readings connects it to the others at this epoch: predicted",
 }
-_PROGRESS_EVERY = 200
+STRETCH = 256
+"""So many epochs at most are taken in at once."""
 _DAY_NS = 86_400 * 10**9
 
 
@@ -129,17 +128,18 @@ class ScaleSeries:
         return REASONS[Membership(status)] or "no say at this epoch: it listens after a silence"
 
 
-def clocks_in(rows: Iterable[Row]) -> tuple[Clock, ...]:
+def clocks_in(rows: ReadingColumns | Iterable[Row]) -> tuple[Clock, ...]:
     """Return a clock for every name in the rows that does not claim UTC, in order of appearance.
 
     Kinds are not known: `host` is the host, all others are oscillators whose noise is learned.
     """
-    names = dict.fromkeys(name for row in rows for name in (row.a, row.b) if not is_reference(name))
+    pairs = rows.pairs if isinstance(rows, ReadingColumns) else ((row.a, row.b) for row in rows)
+    names = dict.fromkeys(name for pair in pairs for name in pair if not is_reference(name))
     return tuple(host_clock() if name == "host" else Clock(name=name, kind=ClockKind.OSCILLATOR) for name in names)
 
 
 def replay(
-    rows: Iterable[Row],
+    rows: ReadingColumns | Iterable[Row],
     clocks: Sequence[Clock] | None = None,
     algorithm: str = DEFAULT_ALGORITHM,
     *,
@@ -157,80 +157,42 @@ def replay(
     """
     if algorithm not in ALGORITHMS:
         raise ReplayMisuse(f"algorithm {algorithm!r} is not built in this version: {', '.join(ALGORITHMS)}")
-    given = rows if isinstance(rows, list) else list(rows)
-    known = tuple(clocks) if clocks is not None else clocks_in(given)
-    if not any(clock.name == "host" for clock in known) and any("host" in (row.a, row.b) for row in given):
+    columns = rows if isinstance(rows, ReadingColumns) else reading_columns.of_rows(list(rows))
+    known = tuple(clocks) if clocks is not None else clocks_in(columns)
+    if not any(clock.name == "host" for clock in known) and any("host" in pair for pair in columns.pairs):
         known += (host_clock(),)
-    register, good, rejected = _sorted_out(given, known)
-    if not good or not known:
+    record = sort_out(columns, known)
+    register, n_epochs = record.register, len(record.epoch_tai_ns)
+    if not n_epochs or not known:
         raise ReplayRejected(
-            f"none of {len(given)} readings can be used: they must compare clocks with each other, each row finite"
+            f"none of {len(columns)} readings can be used: they must compare clocks with each other, each row finite"
         )
-    gaps = [now.epoch_tai_ns - then.epoch_tai_ns for then, now in pairwise(good)]
-    gaps = [gap for gap in gaps if gap]
-    usual_s = interval_s or (sorted(gaps)[len(gaps) // 2] / 1e9 if gaps else at1.INTERVAL_S)
+    gaps = np.diff(record.epoch_tai_ns)
+    usual_s = interval_s or (int(np.sort(gaps)[len(gaps) // 2]) / 1e9 if len(gaps) else at1.INTERVAL_S)
     fold = _Fold(
-        register,
-        1 + len(gaps),
+        record,
         algorithm=algorithm,
         tau_weight_s=tau_weight_s,
         weight_cap_n=weight_cap_n,
         interval_s=interval_s,
         usual_s=usual_s,
     )
-    for epoch_ns, group in groupby(good, key=attrgetter("epoch_tai_ns")):
-        fold.take(epoch_ns, group)
-        if progress is not None and fold.done % _PROGRESS_EVERY == 0:
-            progress(fold.done, 1 + len(gaps))
+    while fold.done < n_epochs:
+        fold.take()
+        if progress is not None:
+            progress(fold.done, n_epochs)
     members = [clock.name for clock, able in zip(register.clocks, fold.eligible.tolist(), strict=True) if able]
     links = [register.link_name(j) for j in range(len(register.links))]
-    noticed = plausibility.check(good, members) + plausibility.repeated(fold.raw, links)
-    return replace(fold.series(algorithm, rejected), noticed=noticed)
-
-
-def _sorted_out(rows: list[Row], known: tuple[Clock, ...]) -> tuple[Register, list[Row], tuple[Finding, ...]]:
-    """Return the register of all pairs, the rows to be used, and a finding for every other."""
-    names = {clock.name for clock in known}
-    good: list[Row] = []
-    findings: list[Finding] = []
-    pairs: dict[tuple[str, str], None] = {}
-    last_ns, seen = None, set[tuple[str, str]]()
-    for row in rows:
-        pair, fault = (row.a, row.b), ""
-        if last_ns is not None and row.epoch_tai_ns < last_ns:
-            fault, says = "out-of-order", "the epoch lies before the last accepted one"
-        elif not (isfinite(row.x_a_minus_b_s) and isfinite(row.u_s) and row.u_s >= 0.0):
-            fault, says = "not-finite", "reading and uncertainty must be finite, the uncertainty not negative"
-        elif row.a == row.b:
-            fault, says = "same-clock", f"{row.a!r} is compared with itself"
-        else:
-            strange = [name for name in pair if name not in names and not is_reference(name)]
-            if strange:
-                fault, says = (
-                    "unknown-clock",
-                    f"no clock is called {strange[0]!r} here (declare it, or correct the name)",
-                )
-            elif row.epoch_tai_ns == last_ns and (pair in seen or pair[::-1] in seen):
-                fault, says = "duplicate", f"{row.a} and {row.b} are compared twice at this epoch"
-        if fault:
-            findings.append(Finding(fault, says, getattr(row, "line", None)))
-            continue
-        if row.epoch_tai_ns != last_ns:
-            seen.clear()
-        last_ns = row.epoch_tai_ns
-        seen.add(pair)
-        pairs[pair] = None
-        good.append(row)
-    return Register(known, (), ()).with_links(pairs), good, tuple(findings)
+    noticed = plausibility.check(record.columns, members) + plausibility.repeated(fold.raw, links)
+    return replace(fold.series(algorithm, record.rejected), noticed=noticed)
 
 
 class _Fold:
-    """The ensemble under way over a record of `n_epochs` epochs."""
+    """The ensemble under way over a record."""
 
     def __init__(
         self,
-        register: Register,
-        n_epochs: int,
+        record: Record,
         *,
         algorithm: str,
         tau_weight_s: float,
@@ -238,7 +200,9 @@ class _Fold:
         interval_s: float | None,
         usual_s: float,
     ) -> None:
+        register, n_epochs = record.register, len(record.epoch_tai_ns)
         n = register.n_clocks
+        self.record = record
         self.register = register
         self.engine = engine(
             algorithm,
@@ -255,8 +219,7 @@ class _Fold:
         self.scale_index = -(2**63)
         self.done = 0
         self.preferred = next((i for i, clock in enumerate(register.clocks) if self.eligible[i]), 0)
-        self.none = np.zeros(len(register.links))
-        self.epoch_ns = np.zeros(n_epochs, np.int64)
+        self.epoch_ns = record.epoch_tai_ns
         self.x = np.full((n_epochs, n), np.nan)
         self.weight = np.zeros((n_epochs, n))
         self.membership = np.zeros((n_epochs, n), np.int8)
@@ -269,68 +232,55 @@ class _Fold:
         self.months: list[tuple[int, Floats]] = []
         self.next_day_ns = -(2**63)
 
-    def take(self, epoch_ns: int, rows: Iterable[Row]) -> None:
-        """Take the readings of one epoch in."""
-        x, u = np.full(len(self.none), np.nan), np.zeros(len(self.none))
-        for row in rows:
-            j, sign = self.register.link_index(row.a, row.b)
-            x[j], u[j] = sign * row.x_a_minus_b_s, row.u_s
-        self.raw[self.done] = x
-        readings = EpochReadings(epoch_ns, x, u, self.none, self.none)
-        marks, self.links = cleaning.classify(readings, self.links)
-        found = pivot.against_pivot(readings, marks, self.register, preferred=self.preferred)
-        n = self.register.n_clocks
-        x_ip, u2 = found.x_node_minus_pivot_s, found.u2_s2
-        if found.alone and self.members > 1:
-            # a pivot that no other clock is compared with at this epoch says nothing of the scale
-            x_ip = np.full(len(x_ip), np.nan)
-        index = self.scale_index + 1
-        if self.interval_ns is not None:
-            index = (epoch_ns + self.interval_ns // 2) // self.interval_ns
-        due = index > self.scale_index
-        step = self.engine.step(epoch_ns, x_ip, u2, due=due)
-        if due:
-            self.scale_index = index
-        k = self.done
-        self.epoch_ns[k], self.x[k], self.weight[k] = epoch_ns, step.x_clock_minus_scale_s, step.weight
-        self.membership[k], self.divided[k] = step.membership, step.divided
-        seen = np.isfinite(x_ip[:n])
-        self.read += seen
-        if not seen.all():
-            self._say_why(k, np.flatnonzero(~seen).tolist(), readings, marks)
-        self._note(k, epoch_ns)
-        self.done = k + 1
+    def take(self) -> None:
+        """Take the next epochs in: a good many, but not beyond one at which the weights of a day are noted."""
+        begin = self.done
+        end = min(begin + STRETCH, len(self.epoch_ns))
+        day = begin + int(np.searchsorted(self.epoch_ns[begin:end], self.next_day_ns))
+        end = min(end, day + 1)
+        epoch_ns = self.epoch_ns[begin:end]
+        x, u = self.record.stretch(begin, end)
+        self.raw[begin:end] = x
+        against, self.links = stretch.against_pivot(
+            epoch_ns, x, u, self.links, self.register, preferred=self.preferred, several=self.members > 1
+        )
+        out = self.engine.run(epoch_ns, against.x_node_minus_pivot_s, against.u2_s2, self._due(epoch_ns))
+        self.x[begin:end], self.weight[begin:end] = out.x_clock_minus_scale_s, out.weight
+        self.membership[begin:end], self.divided[begin:end] = out.membership, out.divided
+        self.unused[begin:end] = np.where(out.membership == Membership.ABSENT, 0, against.why)
+        self.read += (against.why == stretch.READ).sum(axis=0)
+        self._note(begin, end, out.said)
+        self.done = end
 
-    def _note(self, k: int, epoch_ns: int) -> None:
+    def _due(self, epoch_ns: Ints) -> NDArray[np.bool_]:
+        """Return at which epochs a scale step is due."""
+        if self.interval_ns is None:
+            return np.ones(len(epoch_ns), np.bool_)
+        index = (epoch_ns + self.interval_ns // 2) // self.interval_ns
+        due: NDArray[np.bool_] = index > np.concatenate(([self.scale_index], index[:-1]))
+        self.scale_index = int(index[-1])
+        return due
+
+    def _note(self, begin: int, end: int, said: Judgements | None) -> None:
         """Keep what detection was sure of, its floor of this day and of the day before, and a day's weights."""
-        if epoch_ns >= self.next_day_ns:
-            self.next_day_ns = epoch_ns + _DAY_NS
+        n, last = self.register.n_clocks, end - begin - 1
+        floor = np.zeros((last + 1, n)) if said is None else said.floor_s[:, :n]
+        self.floor_s[1] = np.maximum(self.floor_s[1], floor[:last].max(axis=0, initial=0.0))
+        last_ns = int(self.epoch_ns[end - 1])
+        if last_ns >= self.next_day_ns:
+            self.next_day_ns = last_ns + _DAY_NS
             self.floor_s[0] = self.floor_s[1]
             self.floor_s[1] = 0.0
             learned = self.engine.learned()
             if learned is not None:
-                self.months.append((epoch_ns, learned.weight_month))
-        said, n = self.engine.said, self.register.n_clocks
+                self.months.append((last_ns, learned.weight_month))
+        self.floor_s[1] = np.maximum(self.floor_s[1], floor[last])
         if said is None:
             return
-        np.maximum(self.floor_s[1], said.floor_s[:n], out=self.floor_s[1])
-        if said.stepped_s.any() or said.moved_y.any():
-            for i in range(n):
-                if said.stepped_s[i] or said.moved_y[i]:
-                    step, rate, over = (float(each[i]) for each in (said.stepped_s, said.moved_y, said.moved_over_s))
-                    self.changes.append(Change(k, i, step, rate, over))
-
-    def _say_why(self, k: int, unread: list[int], readings: EpochReadings, marks: Marks) -> None:
-        """Note why clocks were not read at epoch `k`."""
-        for i in unread:
-            if self.membership[k, i] == Membership.ABSENT:
-                continue
-            at = (self.register.link_a == i) | (self.register.link_b == i)
-            if (marks.because[at] == Because.FROZEN).any():
-                self.unused[k, i] = FROZEN
-            else:
-                came = np.isfinite(readings.x_a_minus_b_s[at]) & (marks.quality[at] != Quality.GAP)
-                self.unused[k, i] = NO_PATH if came.any() else NO_READING
+        stepped, moved, over = (each[:, :n] for each in (said.stepped_s, said.moved_y, said.moved_over_s))
+        for k, i in zip(*(where.tolist() for where in np.nonzero((stepped != 0.0) | (moved != 0.0))), strict=True):
+            change = Change(begin + k, i, float(stepped[k, i]), float(moved[k, i]), float(over[k, i]))
+            self.changes.append(change)
 
     def series(self, algorithm: str, rejected: tuple[Finding, ...]) -> ScaleSeries:
         """Return what was made."""

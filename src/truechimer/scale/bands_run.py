@@ -1,0 +1,129 @@
+# mypy: allow-untyped-defs, allow-untyped-calls
+"""The bands over many epochs in one call, for replays: epochs on which nothing but readings comes in are taken by
+machine code one after another, all others by `bands.advance`.
+
+It adds nothing to the scale: a test holds the two ways equal to the bit.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from truechimer.kernel import kernel
+from truechimer.scale import bands
+from truechimer.scale.bands_kernels import membership, move, sample
+from truechimer.scale.bands_state import ACTIVE, DAY, EPOCH_NS, STATUS, BandsParameters, BandsState
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@kernel
+def _plain(  # noqa: PLR0917
+    begin, epoch_ns, due, x_ip, u2, verdict, is_special, memories, strides, spacing_ns, eligible, probation_ns,
+    absent_ns, settle_ns, day_ns, clock_f, clock_i, rate, band, noise, squares, counts, ring, newest, slot, common_f,
+    common_i, x_out, used, residual, status
+):  # fmt: skip
+    """Take epochs from `begin` on while nothing but readings comes in; return the first that is not of that kind."""
+    n = x_ip.shape[1]
+    active = np.zeros(n, np.int64)
+    for k in range(begin, epoch_ns.shape[0]):
+        for i in range(n):
+            x_out[k, i], used[k, i], residual[k, i] = np.nan, 0.0, np.nan
+            status[k, i] = verdict[k, i]
+        if not due[k]:
+            continue
+        if is_special[k] or common_i[EPOCH_NS] == 0 or epoch_ns[k] // day_ns != common_i[DAY]:
+            return k
+        for i in range(n):
+            active[i] = clock_i[i, ACTIVE]
+        if membership(epoch_ns[k], x_ip[k], verdict[k], eligible, probation_ns, absent_ns, clock_i):
+            # new weights are made by `bands.advance`, which finds that out again
+            for i in range(n):
+                clock_i[i, ACTIVE] = active[i]
+            return k
+        x_pivot, _ = move(
+            epoch_ns[k], x_ip[k], u2[k], memories, settle_ns, clock_f, clock_i, rate, band, noise, common_f, common_i,
+            x_out[k], used[k], residual[k]
+        )  # fmt: skip
+        if np.isfinite(x_pivot):
+            sample(
+                epoch_ns[k], x_ip[k], x_pivot, strides, spacing_ns, clock_i, rate, noise, squares, counts, ring,
+                newest, slot
+            )  # fmt: skip
+        for i in range(n):
+            status[k, i] = clock_i[i, STATUS]
+    return epoch_ns.shape[0]
+
+
+def run(  # noqa: PLR0917
+    state: BandsState,
+    constants: BandsParameters,
+    epoch_tai_ns: Ints,
+    x_clock_minus_pivot_s: Floats,
+    u2_s2: Floats,
+    due: NDArray[np.bool_],
+    verdict: Ints,
+    anew: NDArray[np.bool_],
+    is_special: NDArray[np.bool_],
+    x_out: Floats,
+    used: Floats,
+    residual: Floats,
+    status: Ints,
+) -> None:
+    """Take many epochs in, changing the state in place; arguments as `bands.advance`, with a row for each epoch.
+
+    `is_special (n_epochs,)`: something other than readings comes in, a rate that begins anew above all. Filled are
+    `x_out`, `used`, `residual` and `status`, `(n_epochs, n)`; an epoch that is not `due` has none of them but the
+    verdict.
+    """
+    k, end = 0, len(epoch_tai_ns)
+    while True:
+        k = _plain(
+            k,
+            epoch_tai_ns,
+            due,
+            x_clock_minus_pivot_s,
+            u2_s2,
+            verdict,
+            is_special,
+            constants.memories_s,
+            constants.strides,
+            constants.spacing_ns,
+            constants.eligible,
+            constants.probation_ns,
+            constants.absent_ns,
+            constants.settle_ns,
+            constants.day_ns,
+            state.clock_f,
+            state.clock_i,
+            state.rate,
+            state.band,
+            state.noise,
+            state.squares,
+            state.counts,
+            state.ring,
+            state.newest,
+            state.slot,
+            state.common_f,
+            state.common_i,
+            x_out,
+            used,
+            residual,
+            status,
+        )
+        if k >= end:
+            return
+        bands.advance(
+            state,
+            constants,
+            int(epoch_tai_ns[k]),
+            x_clock_minus_pivot_s[k],
+            u2_s2[k],
+            verdict[k],
+            anew[k],
+            x_out[k],
+            used[k],
+            residual[k],
+        )
+        status[k] = state.clock_i[:, STATUS]
+        k += 1

@@ -1,0 +1,144 @@
+# mypy: allow-untyped-defs, allow-untyped-calls
+"""Record: recorded readings sorted out for a replay, and laid into arrays epoch by epoch.
+
+It makes no scale and judges no value: it puts aside the rows that the ensemble's arithmetic cannot take, names each
+with its line, and knows which clocks and links the others need.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from truechimer.clocks.clock import Clock
+from truechimer.clocks.register import Register, is_reference
+from truechimer.formats.finding import Finding
+from truechimer.formats.reading_columns import ReadingColumns
+from truechimer.kernel import kernel
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_GOOD, _OUT_OF_ORDER, _NOT_FINITE, _SAME_CLOCK, _UNKNOWN, _DUPLICATE = 0, 1, 2, 3, 4, 5
+_NEVER = -(2**63)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Record:
+    """Readings that can be used, in order of time.
+
+    `register`: all clocks and links. `columns`: the usable readings. `rejected`: a finding for each of the others.
+    `epoch_tai_ns (n_epochs,)`; `first_row (n_epochs + 1,)`: the rows of epoch k are `first_row[k]` to
+    `first_row[k + 1]`. `link`, `sign`: link of each pair of the columns, and -1 where that is the other way round.
+    """
+
+    register: Register
+    columns: ReadingColumns
+    rejected: tuple[Finding, ...]
+    epoch_tai_ns: Ints
+    first_row: Ints
+    link: Ints
+    sign: Floats
+
+    def stretch(self, begin: int, end: int) -> tuple[Floats, Floats]:
+        """Return readings and their uncertainties of the epochs begin to end, `(end - begin, n_links)`; NaN and 0 where
+        a link gave none.
+        """
+        x = np.full((end - begin, len(self.register.links)), np.nan)
+        u = np.zeros(x.shape)
+        rows = slice(int(self.first_row[begin]), int(self.first_row[end]))
+        pair = self.columns.pair[rows]
+        epoch = np.repeat(np.arange(end - begin), np.diff(self.first_row[begin : end + 1]))
+        link = self.link[pair]
+        x[epoch, link] = self.sign[pair] * self.columns.x_a_minus_b_s[rows]
+        u[epoch, link] = self.columns.u_s[rows]
+        return x, u
+
+
+@kernel
+def _sort_out(epoch_ns, pair, x, u, pair_fault, unordered, fault, first):  # noqa: PLR0917
+    """Fill `fault (n_rows,)` and the first good row of each pair, `first`; return how many rows have a fault."""
+    last_ns = np.int64(_NEVER)
+    seen_ns = np.zeros(unordered.shape[0], np.int64)
+    seen = np.zeros(unordered.shape[0], np.bool_)
+    count = 0
+    begun = False
+    for k in range(epoch_ns.shape[0]):
+        now, p = epoch_ns[k], pair[k]
+        fault[k] = 0
+        if begun and now < last_ns:
+            fault[k] = 1
+        elif not (np.isfinite(x[k]) and np.isfinite(u[k]) and u[k] >= 0.0):
+            fault[k] = 2
+        elif pair_fault[p] != 0:
+            fault[k] = pair_fault[p]
+        elif seen[unordered[p]] and seen_ns[unordered[p]] == now:
+            fault[k] = 5
+        if fault[k] != 0:
+            count += 1
+            continue
+        begun = True
+        last_ns = now
+        if first[p] < 0:
+            first[p] = k
+        seen[unordered[p]], seen_ns[unordered[p]] = True, now
+    return count
+
+
+def sort_out(columns: ReadingColumns, known: Sequence[Clock]) -> Record:
+    """Return the record of the clocks `known`: a row from an unknown clock, that is not finite, that falls back in time
+    or that repeats its pair (either way round) is put aside.
+    """
+    names = {clock.name for clock in known}
+    strange = [[name for name in pair if name not in names and not is_reference(name)] for pair in columns.pairs]
+    faults = [_SAME_CLOCK if a == b else (_UNKNOWN if strange[p] else _GOOD) for p, (a, b) in enumerate(columns.pairs)]
+    ways: dict[frozenset[str], int] = {}
+    unordered = [ways.setdefault(frozenset(pair), len(ways)) for pair in columns.pairs]
+    fault, first = np.zeros(len(columns), np.int8), np.full(len(columns.pairs), -1)
+    count = _sort_out(
+        columns.epoch_tai_ns,
+        columns.pair,
+        columns.x_a_minus_b_s,
+        columns.u_s,
+        np.array(faults, np.int8),
+        np.array(unordered, np.int64),
+        fault,
+        first,
+    )
+    rejected = tuple(_finding(columns, k, int(fault[k]), strange) for k in np.flatnonzero(fault).tolist())
+    if count:
+        good = fault == _GOOD
+        columns = ReadingColumns(
+            columns.line[good],
+            columns.epoch_tai_ns[good],
+            columns.pair[good],
+            columns.x_a_minus_b_s[good],
+            columns.u_s[good],
+            columns.pairs,
+        )
+    # the register knows links in the order in which they first appear
+    used = sorted(np.flatnonzero(first >= 0).tolist(), key=first.tolist().__getitem__)
+    register = Register(tuple(known), (), ()).with_links(columns.pairs[p] for p in used)
+    link, sign = np.zeros(len(columns.pairs), np.int64), np.ones(len(columns.pairs))
+    for p in used:
+        link[p], sign[p] = register.link_index(*columns.pairs[p])
+    starts = np.flatnonzero(np.diff(columns.epoch_tai_ns)) + 1
+    first_row = np.concatenate(([0], starts, [len(columns)])) if len(columns) else np.zeros(1, np.int64)
+    return Record(register, columns, rejected, columns.epoch_tai_ns[first_row[:-1]], first_row, link, sign)
+
+
+def _finding(columns: ReadingColumns, row: int, fault: int, strange: list[list[str]]) -> Finding:
+    """Say why a row is not used."""
+    a, b = columns.pairs[columns.pair[row]]
+    rule, says = {
+        _OUT_OF_ORDER: ("out-of-order", "the epoch lies before the last accepted one"),
+        _NOT_FINITE: ("not-finite", "reading and uncertainty must be finite, the uncertainty not negative"),
+        _SAME_CLOCK: ("same-clock", f"{a!r} is compared with itself"),
+        _UNKNOWN: (
+            "unknown-clock",
+            f"no clock is called {(strange[columns.pair[row]] or [''])[0]!r} here (declare it, or correct the name)",
+        ),
+        _DUPLICATE: ("duplicate", f"{a} and {b} are compared twice at this epoch"),
+    }[fault]
+    return Finding(rule, says, int(columns.line[row]) or None)
