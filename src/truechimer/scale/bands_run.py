@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from truechimer.kernel import kernel
 from truechimer.scale import bands
 from truechimer.scale.bands_kernels import membership, move, sample
-from truechimer.scale.bands_state import ACTIVE, DAY, EPOCH_NS, STATUS, BandsParameters, BandsState
+from truechimer.scale.bands_state import ACTIVE, DAY, EPOCH_NS, STATUS, TAKEN, BandsParameters, BandsState
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -36,6 +36,8 @@ def _plain(  # noqa: PLR0917
             return k
         for i in range(n):
             active[i] = clock_i[i, ACTIVE]
+            if clock_f[i, TAKEN] != 0.0:
+                return k
         if membership(epoch_ns[k], x_ip[k], verdict[k], eligible, probation_ns, absent_ns, clock_i):
             # new weights are made by `bands.advance`, which finds that out again
             for i in range(n):
@@ -55,6 +57,11 @@ def _plain(  # noqa: PLR0917
     return epoch_ns.shape[0]
 
 
+def moved_at(moved: Floats, k: int) -> bands.Moved:
+    """Return what `bands.advance` wants to know of the rates that have moved at epoch k."""
+    return moved[k, :, 0], moved[k, :, 1], moved[k, :, 2] > 0.0
+
+
 def run(  # noqa: PLR0917
     state: BandsState,
     constants: BandsParameters,
@@ -64,7 +71,7 @@ def run(  # noqa: PLR0917
     due: NDArray[np.bool_],
     verdict: Ints,
     anew: NDArray[np.bool_],
-    is_special: NDArray[np.bool_],
+    moved: Floats,
     x_out: Floats,
     used: Floats,
     residual: Floats,
@@ -72,11 +79,12 @@ def run(  # noqa: PLR0917
 ) -> None:
     """Take many epochs in, changing the state in place; arguments as `bands.advance`, with a row for each epoch.
 
-    `is_special (n_epochs,)`: something other than readings comes in, a rate that begins anew above all. Filled are
+    `moved (n_epochs, n, 3)`: see `detection_run.Judgements`. Filled are
     `x_out`, `used`, `residual` and `status`, `(n_epochs, n)`; an epoch that is not `due` has none of them but the
     verdict.
     """
     k, end = 0, len(epoch_tai_ns)
+    is_special = np.logical_or.reduce(anew | (moved[:, :, 1] != 0.0), axis=1)
     while True:
         k = _plain(
             k,
@@ -124,6 +132,7 @@ def run(  # noqa: PLR0917
             x_out[k],
             used[k],
             residual[k],
+            moved_at(moved, k),
         )
         status[k] = state.clock_i[:, STATUS]
         k += 1

@@ -23,11 +23,12 @@ _STATUS = NAMES.index("status")
 
 @dataclass(frozen=True, slots=True)
 class Judgements:
-    """What detection says of many epochs: the arrays of a `Judgement`, each with a row for each epoch."""
+    """What detection says of many epochs: the arrays of a `Judgement`, each with a row for each epoch; `moved
+    (n_epochs, n, 3)`: its `moved_y`, `moved_over_s`, `moved_evenly` (not 0).
+    """
 
     status: Ints
-    moved_y: Floats
-    moved_over_s: Floats
+    moved: Floats
     began_anew: NDArray[np.bool_]
     stepped_s: Floats
     divided: NDArray[np.bool_]
@@ -36,17 +37,17 @@ class Judgements:
 
 @kernel
 def _run(  # noqa: PLR0917
-    epoch_ns, due, x_ip, u2, constants, before_ns, arrays, status, moved_y, moved_over, began, stepped, floor, divided
+    epoch_ns, due, x_ip, u2, constants, before_ns, arrays, status, moved, began, stepped, floor, divided
 ):
     """Carry the state over many epochs, in place; `constants` and `arrays` stand for as many arguments."""
     n = x_ip.shape[1]
     residual = np.empty(n)
     for k in range(epoch_ns.shape[0]):
         for i in range(n):
-            residual[i], moved_y[k, i], moved_over[k, i] = np.nan, 0.0, 0.0
+            residual[i], moved[k, i, 0], moved[k, i, 1], moved[k, i, 2] = np.nan, 0.0, 0.0, 0.0
             began[k, i], stepped[k, i], floor[k, i] = False, 0.0, 0.0
         now = (epoch_ns[k], due[k], x_ip[k], u2[k])
-        said = (residual, moved_y[k], moved_over[k], began[k], stepped[k], floor[k])
+        said = (residual, moved[k], began[k], stepped[k], floor[k])
         divided[k] = advance(*(now + constants + (before_ns,) + arrays + said))
         if due[k]:
             before_ns = epoch_ns[k]
@@ -70,8 +71,7 @@ def run(  # noqa: PLR0917
     shape = x_clock_minus_pivot_s.shape
     said = Judgements(
         status=np.empty(shape, np.int64),
-        moved_y=np.empty(shape),
-        moved_over_s=np.empty(shape),
+        moved=np.empty((*shape, 3)),
         began_anew=np.empty(shape, np.bool_),
         stepped_s=np.empty(shape),
         divided=np.empty(shape[0], np.bool_),
@@ -86,8 +86,7 @@ def run(  # noqa: PLR0917
         state.epoch_ns,
         arrays,
         said.status,
-        said.moved_y,
-        said.moved_over_s,
+        said.moved,
         said.began_anew,
         said.stepped_s,
         said.floor_s,

@@ -225,7 +225,7 @@ class _Judged:
         epochs, n = len(epoch_tai_ns), len(self.eligible)
         x_ip, u2 = np.ascontiguousarray(x_clock_minus_pivot_s[:, :n]), np.ascontiguousarray(u2_s2[:, :n])
         status, anew = np.full((epochs, n), bands.NO_VERDICT), np.zeros((epochs, n), np.bool_)
-        divided, special, said = np.zeros(epochs, np.bool_), np.zeros(epochs, np.bool_), None
+        divided, moved, said = np.zeros(epochs, np.bool_), np.zeros((epochs, n, 3)), None
         stepped_s = np.broadcast_to(self.stepped_s, (epochs, n))
         if self.judged is not None:
             self.judged, said = detection_run.run(
@@ -239,7 +239,7 @@ class _Judged:
             x_ip[said.status[:, :n] == Membership.SUSPECT] = np.nan
             status = np.ascontiguousarray(said.status[:, :n])
             anew = np.ascontiguousarray(said.began_anew[:, :n])
-            divided, special = said.divided, np.logical_or.reduce(anew, axis=1)
+            divided, moved = said.divided, np.ascontiguousarray(said.moved[:, :n])
         x, used, residual = np.empty((epochs, n)), np.empty((epochs, n)), np.empty((epochs, n))
         found = np.empty((epochs, n), np.int64)
         if self.fold is bands:
@@ -252,7 +252,7 @@ class _Judged:
                 due,
                 status,
                 anew,
-                special,
+                moved,
                 x,
                 used,
                 residual,
@@ -272,6 +272,7 @@ class _Judged:
                         x[k],
                         used[k],
                         residual[k],
+                        bands_run.moved_at(moved, k),
                     )
                     found[k] = self.learner.clock_i[:, STATUS]
                 else:

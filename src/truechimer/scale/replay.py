@@ -277,7 +277,7 @@ class _Fold:
         self.floor_s[1] = np.maximum(self.floor_s[1], floor[last])
         if said is None:
             return
-        stepped, moved, over = (each[:, :n] for each in (said.stepped_s, said.moved_y, said.moved_over_s))
+        stepped, moved, over = said.stepped_s[:, :n], said.moved[:, :n, 0], said.moved[:, :n, 1]
         for k, i in zip(*(where.tolist() for where in np.nonzero((stepped != 0.0) | (moved != 0.0))), strict=True):
             change = Change(begin + k, i, float(stepped[k, i]), float(moved[k, i]), float(over[k, i]))
             self.changes.append(change)
