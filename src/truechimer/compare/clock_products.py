@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from truechimer.clocks.clock import Clock, ClockKind, NoiseModel
 from truechimer.clocks.register import is_reference
 from truechimer.compare import day_boundaries
-from truechimer.compare.day_boundaries import Joined
+from truechimer.compare.day_boundaries import Joined, median
 from truechimer.errors import Rejected
 from truechimer.formats.finding import Finding, Severity
 from truechimer.formats.rinex_clock import KINDS, RinexClock
@@ -210,12 +210,14 @@ def _second_differences(table: ClockTable, lag: int = 1) -> Floats:
     span = table.epoch_tai_ns[lag:] - table.epoch_tai_ns[:-lag]
     even = (span[lag:] == span[:-lag]) & (table.solution[2 * lag :] == table.solution[: -2 * lag])
     second = second[even]
-    size = _median(second * second)
-    # the common is the datum's: the middle of the quieter half of the clocks
+    # whichever clock the datum is, it drops out
+    second = second - median(second.T)[:, None]
+    size = median(second * second)
+    # and the middle of the quieter half of the clocks is quieter still
     quiet = size <= np.nanmedian(size) if np.isfinite(size).any() else np.zeros(len(size), np.bool_)
     if quiet.sum() >= 3:
-        second = second - _median(second[:, quiet].T)[:, None]
-    return _median(second * second)
+        second = second - median(second[:, quiet].T)[:, None]
+    return median(second * second)
 
 
 def _lag_of(table: ClockTable, tau_s: float) -> int:
@@ -226,15 +228,6 @@ def _lag_of(table: ClockTable, tau_s: float) -> int:
     return max(round(tau_s / step_s), 1)
 
 
-def _median(values: Floats) -> Floats:
-    """Return the median of each column, NaN where there is no value."""
-    out = np.full(values.shape[1], np.nan)
-    able = np.isfinite(values).any(axis=0) if len(values) else np.zeros(values.shape[1], np.bool_)
-    if able.any():
-        out[able] = np.nanmedian(values[:, able], axis=0)
-    return out
-
-
 def _with_noise(table: ClockTable) -> tuple[ClockTable, float]:
     """Return the table with the sigmas of readings as the quietest clocks show them, and the factor to the formal."""
     stated = np.where((table.u_s > 0.0) & np.isfinite(table.x_s), table.u_s, np.nan)
@@ -242,7 +235,7 @@ def _with_noise(table: ClockTable) -> tuple[ClockTable, float]:
     u = np.where(np.isfinite(stated), stated, np.where(np.isfinite(table.x_s), usual, np.nan))
     # White noise u of each reading makes second differences of 6 u^2, at whatever lag. The errors of a network's
     # solution wander over hours; the lag at which the quietest clocks show most says what a reading is worth.
-    formal2 = _median(u * u)
+    formal2 = median(u * u)
     factor2 = 0.0
     for tau_s in NOISE_LAGS_S:
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -282,7 +275,7 @@ def clocks_of(products: Products) -> tuple[Clock, ...]:
     if len(table.epoch_tai_ns) < 4 * lag:
         lag = max(len(table.epoch_tai_ns) // 4, 1)
     tau_s = lag * float(np.median(np.diff(table.epoch_tai_ns))) / 1e9
-    square = _second_differences(table, lag) / _MEDIAN_OF_CHI2 - 6.0 * _median(table.u_s**2)
+    square = _second_differences(table, lag) / _MEDIAN_OF_CHI2 - 6.0 * median(table.u_s**2)
     sigma = np.sqrt(np.maximum(np.nan_to_num(square, nan=np.inf), 0.0) / 2.0) / tau_s
     first = int(np.bincount(products.hub[products.hub >= 0]).argmax())
     order = [first, *(i for i in range(len(table.names)) if i != first)]

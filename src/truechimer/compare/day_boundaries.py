@@ -1,4 +1,4 @@
-"""Day boundaries: the jumps of clocks where one solution of a network ends and the next begins, estimated and taken out.
+"""Day boundaries: the jumps of clocks where one solution of a network ends and the next begins, taken out.
 
 It changes no reading within a solution and weighs no clock. Each daily solution has its own datum and, for each clock,
 its own offset of some 0.1 to 1 ns (the noise of a day's code measurements); phases within a day are a hundred times
@@ -23,9 +23,8 @@ Ints = NDArray[np.int64]
 
 SIDES = (1, 2, 4, 8, 16, 32, 64)
 """Readings on each side of a boundary that are tried; 1: a plain difference, less the rate over both solutions."""
-PLACES = 40
-"""Places within the solutions at which a fit is tried, at most."""
-LEAST_PLACES = 3
+PLACES, LEAST_PLACES = 40, 8
+"""Places within the solutions at which a fit is tried, at most, and at least."""
 OWN_STEP_SIGMAS = 8.0
 OWN_STEP_S = 5e-9
 """A jump beyond both is the clock's own."""
@@ -77,20 +76,23 @@ def join(epoch_tai_ns: Ints, x_s: Floats, u_s: Floats, solution: Ints) -> Joined
     x, u = x_s.copy(), u_s.copy()
     if not len(starts):
         return Joined(x, u, (), np.zeros(n), np.full(n, np.nan))
-    side, fit_u2 = _best_sides(time_s, x_s, begins, ends)
+    # The datum's own noise goes through fits of different lengths differently. Off with it: which clock it is, or
+    # when it changes, shall make no difference.
+    z = x_s - _datum(x_s)[:, None]
+    side, fit_u2 = _best_sides(time_s, z, begins, ends)
     jumps = np.full((len(starts), n), np.nan)
     for k, (begin, at, end) in enumerate(zip(begins[:-1], starts, ends[1:], strict=True)):
         for m in np.unique(side[side > 0]).tolist():
             here = side == m
-            jumps[k, here] = _steps(time_s[begin:end], x_s[begin:end, here], int(at - begin), int(m))
+            jumps[k, here] = _steps(time_s[begin:end], z[begin:end, here], int(at - begin), m)
     common = np.zeros(len(starts))
     for k in range(len(starts)):
         common[k] = _common(jumps[k], fit_u2)
     jumps -= common[:, None]
+    whole = np.zeros(n)
     spread2 = _spreads(jumps, fit_u2)
     boundaries = []
-    whole = np.zeros(n)
-    for k, at in enumerate(starts.tolist()):
+    for k, first_row in enumerate(starts.tolist()):
         expected = 2.0 * spread2 + fit_u2
         own = (np.abs(jumps[k]) > OWN_STEP_S) & (jumps[k] ** 2 > OWN_STEP_SIGMAS**2 * expected)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -100,17 +102,52 @@ def join(epoch_tai_ns: Ints, x_s: Floats, u_s: Floats, solution: Ints) -> Joined
         # without an estimate the whole jump stays, and is stated
         left2 = np.where(known, part * np.nan_to_num(fit_u2), 2.0 * spread2)
         left2 = np.where(own, 0.0, left2)
-        whole += taken + common[k]
-        here = slice(at, int(ends[k + 1]))
-        x[here] -= whole
+        whole += taken
+        here = slice(first_row, int(ends[k + 1]))
+        x[here] -= whole + common[: k + 1].sum()
         first = _first_reading(x[here])
         for i in np.flatnonzero(first >= 0).tolist():
-            row = at + int(first[i])
+            row = first_row + int(first[i])
             u[row, i] = np.sqrt(u[row, i] ** 2 + left2[i])
         boundaries.append(
-            Boundary(int(epoch_tai_ns[at]), jumps[k], np.where(known, taken, np.nan), np.sqrt(left2), own, common[k])
+            Boundary(
+                int(epoch_tai_ns[first_row]), jumps[k], np.where(known, taken, np.nan), np.sqrt(left2), own, common[k]
+            )
         )
     return Joined(x, u, tuple(boundaries), np.sqrt(spread2), np.sqrt(fit_u2))
+
+
+def _datum(x: Floats) -> Floats:
+    """Return what the clocks have in common, summed from epoch to epoch, up to a constant and a rate (s).
+
+    Increments are less each clock's usual one; clocks whose increments scatter least say most.
+    """
+    if len(x) < 2:
+        return np.zeros(len(x))
+    steps = np.diff(x, axis=0)
+    middle = median(steps.T)
+    own = steps - middle[:, None]
+    own = own - median(own)
+    # without their rates the clocks have another middle
+    again = median(own.T)
+    own, middle = own - again[:, None], middle + again
+    size = median(np.abs(own))
+    known = np.isfinite(size)
+    floor = float(size[known].min()) if known.any() else 0.0
+    weight = np.where(known, 1.0 / (np.nan_to_num(size) ** 2 + floor * floor + 1e-30), 0.0)
+    near = np.isfinite(own) & (np.abs(np.nan_to_num(own)) <= 5.0 * np.nan_to_num(size))
+    total = (near * weight).sum(axis=1)
+    mean = (np.where(near, own, 0.0) * weight).sum(axis=1) / np.maximum(total, 1e-300)
+    return np.concatenate([[0.0], np.cumsum(np.nan_to_num(middle) + mean)])
+
+
+def median(values: Floats) -> Floats:
+    """Return the median of each column, NaN where it has no value."""
+    out = np.full(values.shape[1], np.nan)
+    able = np.isfinite(values).any(axis=0) if len(values) else np.zeros(values.shape[1], np.bool_)
+    if able.any():
+        out[able] = np.nanmedian(values[:, able], axis=0)
+    return out
 
 
 def _first_reading(x: Floats) -> Ints:
@@ -164,16 +201,20 @@ def _mean_rate(time_s: Floats, x: Floats, at: int) -> Floats:
 
 
 def _common(jumps: Floats, fit_u2: Floats) -> float:
-    """Return what the jumps of all clocks have in common: the median, clocks whose fit is good counting more."""
+    """Return what the jumps of all clocks have in common: a mean weighted by their fits and their usual spread, without
+    those that stand apart.
+    """
     known = np.isfinite(jumps) & np.isfinite(fit_u2)
     if not known.any():
         return 0.0
-    values = jumps[known]
-    usual = float(np.median(fit_u2[known]))
-    weights = 1.0 / np.sqrt(fit_u2[known] + usual + 1e-24)
-    order = np.argsort(values, kind="stable")
-    running = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(running, 0.5 * running[-1])])
+    values, own2 = jumps[known], fit_u2[known]
+    # the middle of the clocks whose fit is good, and how far these are apart
+    good = own2 <= np.median(own2)
+    middle = float(np.median(values[good]))
+    apart2 = float(np.median((values[good] - middle) ** 2)) / _MEDIAN_OF_CHI2
+    whole2 = own2 + apart2 + 1e-30
+    near = (values - middle) ** 2 <= 16.0 * whole2
+    return float((values[near] / whole2[near]).sum() / (1.0 / whole2[near]).sum()) if near.any() else middle
 
 
 def _best_sides(time_s: Floats, x: Floats, begins: Ints, ends: Ints) -> tuple[Ints, Floats]:
@@ -188,7 +229,7 @@ def _best_sides(time_s: Floats, x: Floats, begins: Ints, ends: Ints) -> tuple[In
             room = (end - begin) - 2 * side
             if room < 0:
                 continue
-            count = min(max(PLACES // len(begins), LEAST_PLACES), room // max(side, 1) + 1)
+            count = min(max(PLACES // len(begins), LEAST_PLACES), room // max(side // 4, 1) + 1)
             for at in np.unique(np.linspace(side, end - begin - side, count).round().astype(int)).tolist():
                 if not 0 < at < end - begin:
                     continue
@@ -197,11 +238,13 @@ def _best_sides(time_s: Floats, x: Floats, begins: Ints, ends: Ints) -> tuple[In
             continue
         error = np.array(errors)
         # what all have in common is the datum's noise, not the clock's
-        for _ in range(2):
-            size = np.nan_to_num(_mean_square(error), nan=np.inf)
-            for k in range(len(error)):
-                error[k] -= _common(error[k], size)
-        square = np.nan_to_num(_mean_square(error), nan=np.inf)
+        size = _mean_square(error)
+        common = np.array([_common(each, size) for each in error])
+        size = _mean_square(error - common[:, None])
+        common = np.array([_common(each, size) for each in error])
+        square = np.nan_to_num(_mean_square(error - common[:, None]), nan=np.inf)
+        # a mean of few clocks follows each of them
+        square *= 1.0 + 2.0 / max(int(np.isfinite(size).sum()) - 1, 1)
         better = square < 0.9 * least
         best[better], least[better] = side, square[better]
     return best, np.where(np.isfinite(least), least, np.nan)
@@ -226,15 +269,20 @@ def _spreads(jumps: Floats, fit_u2: Floats) -> Floats:
     # only clocks whose fit can see such a jump say how large it usually is
     squares = np.where(good, jumps * jumps, np.nan)
     usual = _pooled(squares[good], np.broadcast_to(fit_u2, jumps.shape)[good])
-    own2 = np.where(good, np.minimum(jumps * jumps, 25.0 * (2.0 * usual + fit_u2)) - fit_u2, 0.0).sum(axis=0)
-    count = good.sum(axis=0)
-    spread2: Floats = np.maximum((POOLED_WORTH * usual + 0.5 * own2) / (POOLED_WORTH + count), 0.0)
+    own2 = np.where(good, np.minimum(jumps * jumps, 25.0 * (2.0 * usual + fit_u2)) - fit_u2, 0.0)
+    # a jump says as much of its spread as it stands out of the fit's own error
+    with np.errstate(invalid="ignore", divide="ignore"):
+        worth = np.where(good, (2.0 * usual / (2.0 * usual + fit_u2)) ** 2, 0.0)
+    worth = np.nan_to_num(worth)
+    spread2: Floats = np.maximum(
+        (POOLED_WORTH * usual + 0.5 * (worth * own2).sum(axis=0)) / (POOLED_WORTH + worth.sum(axis=0)), 0.0
+    )
     return spread2
 
 
 def _pooled(squares: Floats, fit_u2: Floats) -> float:
     """Return the variance v for which jumps of variance 2 v + fit_u2 have their median square where it was found."""
-    if len(squares) < LEAST_PLACES:
+    if len(squares) < 3:
         return float(np.maximum((squares - fit_u2).mean(), 0.0)) / 2.0 if len(squares) else 0.0
     low, high = 0.0, float(squares.max()) + 1e-40
     for _ in range(60):
