@@ -32,13 +32,13 @@ class ScaleInputRejected(Rejected):
     """A file that cannot be used."""
 
 
-def read_readings(path: Path) -> "tuple[list[readings_csv.ReadingRow], list[Finding]]":
-    """Return the rows of a readings file and a finding for each that is not one."""
-    data = file_bytes.read(path, at_most=READINGS_BYTES)
+def readings_of(path: Path, data: bytes) -> "tuple[list[readings_csv.ReadingRow], list[Finding]]":
+    """Return the rows of a readings file's bytes and a finding for each that is not one."""
     what = _is_no_text(data)
     if what:
         raise ScaleInputRejected(
-            f"{path}: {what}; give a readings CSV: {' or '.join(readings_csv.HEADERS)}, then a row a reading"
+            f"{path}: {what}; give a readings CSV ({' or '.join(readings_csv.HEADERS)}, then a row a reading) or clock "
+            "RINEX files"
         )
     return readings_csv.read(data)
 

@@ -32,16 +32,18 @@ def main(argv: list[str]) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="replay")
     run = verbs.add_parser(
         "replay",
-        help="run the ensemble over a readings CSV",
-        description="Run the ensemble over READINGS.csv. Without --clocks every name found is a clock whose noise is "
-        "learned; names that claim UTC are references. It ends with a table: of each clock its weight at the shortest "
-        "and at monthly averaging, its own Allan deviation and drift as learned, the movement within a day that the "
-        "tests would not have seen, and how often it was suspended; then what happened, when, and by how much.",
+        help="run the ensemble over a readings CSV or clock RINEX files",
+        description="Run the ensemble over a readings CSV, or over the clock RINEX files (IGS .clk, also .gz) of one "
+        "or many days: jumps between days are taken out, and the reference clock is a clock like the others. Without "
+        "--clocks every name found is a clock whose noise is learned; names that claim UTC are references. It ends "
+        "with a table: of each clock its weight at the shortest and at monthly averaging, its own Allan deviation and "
+        "drift as learned, the movement within a day that the tests would not have seen, and how often it was "
+        "suspended; then what happened, when, and by how much.",
         epilog="Exit status: 0 done (rejected rows are named and counted); 2 wrong use, or a file that cannot be read "
         "or written.",
         allow_abbrev=False,
     )
-    run.add_argument("readings", metavar="READINGS.csv", type=Path, help="- for standard input")
+    run.add_argument("readings", metavar="READINGS.csv", nargs="+", type=Path, help="- for standard input")
     run.add_argument("--clocks", metavar="CLOCKS.toml", type=Path, help="kinds and declared noise of the clocks")
     run.add_argument(
         "--algorithm",
@@ -49,6 +51,9 @@ def main(argv: list[str]) -> int:
         default="bands",
         metavar="NAME",
         help="bands (default: weights by averaging time), at1, kalman, algos (after the fact)",
+    )
+    run.add_argument(
+        "--interval", metavar="S", type=_seconds, help="of clock RINEX files, use epochs this far apart (all)"
     )
     run.add_argument("--out", metavar="SCALE.csv", type=Path, help="write every clock minus the scale at every epoch")
     run.add_argument(
@@ -70,33 +75,45 @@ def _algorithm(text: str) -> str:
     return text
 
 
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 1e-3 <= seconds <= 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no interval: give seconds, 0.001 to 1000000")
+    return seconds
+
+
 def _replay(options: argparse.Namespace) -> int:
     """Check, read, replay, tell."""
-    from truechimer.cli import scale_input, scale_plot, scale_table
+    from truechimer.cli import scale_files, scale_input, scale_plot, scale_table
     from truechimer.cli.progress import Progress
     from truechimer.scale import csv_lines, replay
 
-    sources = [path for path in (options.readings, options.clocks, options.truth) if path is not None]
+    sources = [path for path in (*options.readings, options.clocks, options.truth) if path is not None]
     scale_input.check_targets([path for path in (options.out, options.plot) if path is not None], sources)
     if options.plot is not None:
         scale_plot.check_target(options.plot)
     clocks = None if options.clocks is None else scale_input.read_clocks(options.clocks)
-    rows, findings = scale_input.read_readings(options.readings)
+    given = scale_files.read(options.readings, clocks, interval_s=options.interval)
+    name, findings = Path(given.name), given.findings
     try:
         with Progress("replaying") as progress:
-            series = replay(rows, clocks, options.algorithm, progress=progress.show)
+            series = replay(given.rows, given.clocks, options.algorithm, progress=progress.show)
     except Rejected:
-        scale_input.name_rejected(options.readings, findings)
+        scale_input.name_rejected(name, findings)
         raise
-    rejected = sorted([*findings, *series.rejected], key=lambda finding: finding.line or 0)
-    scale_input.name_rejected(options.readings, rejected)
-    series = scale_input.with_noticed(series, scale_input.unread(clocks, series))
+    rejected = sorted([*scale_files.refused(findings), *series.rejected], key=lambda finding: finding.line or 0)
+    scale_input.name_rejected(name, rejected)
+    remarks = [finding for finding in findings if finding not in rejected]
+    series = scale_input.with_noticed(series, [*remarks, *scale_input.unread(clocks, series)])
     for finding in series.noticed:
-        print(f"{finding.at(str(options.readings))} [{finding.rule}]", file=sys.stderr)
+        print(f"{finding.at(given.name)} [{finding.rule}]", file=sys.stderr)
     told = scale_table.tell(
-        str(options.readings),
+        given.name,
         series,
-        n_rows=len(rows) - len(series.rejected),
+        n_rows=len(given.rows) - len(series.rejected),
         rejected=rejected,
         out=None if options.out is None else str(options.out),
         truth=None if options.truth is None else _against_truth(series, options.truth),
@@ -108,9 +125,9 @@ def _replay(options: argparse.Namespace) -> int:
     if options.plot is not None:
         scale_plot.write(options.plot, told)
     if options.json:
-        print(json.dumps(scale_table.document(told)))
+        print(json.dumps(scale_table.document(told) | scale_files.document(given)))
     else:
-        print(scale_table.table(told))
+        print("\n".join([*scale_files.lines(given), scale_table.table(told)]))
     return 0
 
 
