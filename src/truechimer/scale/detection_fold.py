@@ -32,6 +32,7 @@ from truechimer.scale.detection_windows import (
     CLIPPED,
     LEAST_SAMPLES,
     NEVER,
+    PROVING,
     gain_of,
     is_learned_outside,
     look_back,
@@ -47,6 +48,10 @@ STEP_PROOF_S = 10_800.0
 """Good conduct asked of a clock after a phase step: its rate is known."""
 RATE_PROOF_MEMORIES = 1.5
 SHORTEST_RATE_PROOF_S, LONGEST_RATE_PROOF_S = 1.0 * DAY_S, 20.0 * DAY_S
+WEIGHT_PROOF_S, WEIGHT_PROOF_AGES, LONGEST_WEIGHT_PROOF_S = 60.0 * DAY_S, 5.0, 240.0 * DAY_S
+"""A clock whose rate changed judges again once its new rate is known, and has weight again after so long, or a fifth of
+its age: what it does over months is what has become doubtful. Not where fewer than half of the clocks are left.
+"""
 DISPUTED_S = 20.0 * DAY_S
 """Two against one: without a better witness in this time, the two are believed."""
 UNDECIDED_S = 1.0 * DAY_S
@@ -168,7 +173,9 @@ def advance(  # noqa: PLR0917
         if not np.isfinite(x_ip[i]) or dt <= 0.0:
             continue
         d[i] = x_ip[i] - (x[i] + (y[i] + 0.5 * drift[i] * dt) * dt)
-        voter[i] = eligible[i] == 1 and (status[i] == 2 or (status[i] == 1 and before_ns == first_ns[i]))
+        voter[i] = eligible[i] == 1 and (
+            status[i] == 2 or status[i] == PROVING or (status[i] == 1 and before_ns == first_ns[i])
+        )
         if learned > 0.0:
             expected = phase_variance(noise[i], memory[i], dt, learned, u_drift2[i])
             expected += 2.0 * max(u2[i] - noise[i, 0], 0.0)
@@ -262,7 +269,7 @@ def advance(  # noqa: PLR0917
                     continue
         elif off and status[i] != 2 and status[i] != 6 and status[i] != 7:
             good_ns[i] = epoch_ns
-            if status[i] == 4 or status[i] == 5:
+            if status[i] == 4 or status[i] == 5 or status[i] == PROVING:
                 x[i], last_ns[i] = now, epoch_ns
                 put_out(i, status, epoch_ns, since_ns, good_ns, strikes, ring_x, began, 5)
                 continue
@@ -306,6 +313,11 @@ def advance(  # noqa: PLR0917
     )  # fmt: skip
     divided = divided or missing
     # who returns, and what the windows have taught of the noise
+    members = present = 0
+    for i in range(n):
+        if eligible[i] == 1 and status[i] != 0 and last_ns[i] == epoch_ns:
+            present += 1
+            members += 1 if status[i] == 2 else 0
     for i in range(n):
         if status[i] == 0 or last_ns[i] != epoch_ns:
             continue
@@ -321,6 +333,15 @@ def advance(  # noqa: PLR0917
             # a young clock's memory is not known yet: it is not made to wait for longer than an eighth of its age
             wanted = min(RATE_PROOF_MEMORIES * memory[i], (epoch_ns - first_ns[i]) / 8e9)
             wanted = min(max(wanted, SHORTEST_RATE_PROOF_S), LONGEST_RATE_PROOF_S) * again
+            if good >= wanted:
+                status[i] = PROVING
+            continue
+        elif status[i] == PROVING:
+            wanted = min(
+                WEIGHT_PROOF_S * again, LONGEST_WEIGHT_PROOF_S, (epoch_ns - first_ns[i]) / 1e9 / WEIGHT_PROOF_AGES
+            )
+            if 2 * members < present:
+                wanted = 0.0
         elif status[i] == 8:
             wanted = DIVIDED_S
         elif status[i] == 7:
@@ -413,7 +434,7 @@ def _step(  # noqa: PLR0917
     changed["epoch_ns"] = epoch_ns if due else state.epoch_ns
     changed["divided_ns"] = epoch_ns if divided else state.divided_ns
     after = replace(state, **changed)
-    status = after.status
+    status = np.where(after.status == PROVING, OUT_RATE, after.status)
     return after, Judgement(
         status, residual, moved[:, 0], moved[:, 1], moved[:, 2] > 0.0, began, stepped, bool(divided), floor
     )

@@ -35,6 +35,8 @@ WITNESSED = 0.85
 the inside cannot tell from its own random walk, the outside can.
 """
 WITNESS_FROM_S = 10.0 * DAY
+PROVING = 10
+"""Status of a clock that is out for its rate, and judges again; to the outside it is out for its rate."""
 LEAST_AGES = 3.0
 """A clock is tested over a window when it has been known for this many of it."""
 
@@ -122,7 +124,7 @@ def _deviations(  # noqa: PLR0917
             v[i] *= max(1.0, (10.0 + n * rate_sample[i, w + 1]) / (10.0 + n))
         if known >= LEAST_AGES * m + (UNWEIGHED_S if m > 1.5 * DAY else 0.0) and count[i, 0] >= LEAST_SAMPLES:
             h[i] = widened(sigma, known, m)
-        voter[i] = (eligible[i] == 1 and status[i] == 2) or (is_reference and kind == 0)
+        voter[i] = (eligible[i] == 1 and (status[i] == 2 or status[i] == PROVING)) or (is_reference and kind == 0)
         accused[i] = status[i] == 7
     if m >= WITNESS_FROM_S and kind == 0:
         for j in range(x.shape[0]):
@@ -236,13 +238,13 @@ def _look(  # noqa: PLR0917
             status[i] = 8 if together > 1 else 2
             said = max(said, 1)
         elif (
-            (status[i] == 4 or status[i] == 5 or status[i] == 8)
+            (status[i] == 4 or status[i] == 5 or status[i] == 8 or status[i] == PROVING)
             and not kept[i]
             and np.isfinite(z[i])
             and abs(z[i]) > h[i]
         ):
             # out, and not yet where its rate puts it: the proof begins again
-            put_out(i, status, epoch_ns, since_ns, good_ns, strikes, ring_x, began, max(status[i], 5))
+            put_out(i, status, epoch_ns, since_ns, good_ns, strikes, ring_x, began, 8 if status[i] == 8 else 5)
     return said
 
 
