@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from truechimer.kernel import kernel
 from truechimer.scale import bands
 from truechimer.scale.bands_kernels import membership, move, sample
-from truechimer.scale.bands_state import ACTIVE, DAY, EPOCH_NS, STATUS, TAKEN, BandsParameters, BandsState
+from truechimer.scale.bands_state import ACTIVE, DAY, EPOCH_NS, SHIFT, STATUS, TAKEN, BandsParameters, BandsState
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -43,6 +43,7 @@ def _plain(  # noqa: PLR0917
             for i in range(n):
                 clock_i[i, ACTIVE] = active[i]
             return k
+        common_f[SHIFT] = 0.0
         x_pivot, _ = move(
             epoch_ns[k], x_ip[k], u2[k], memories, settle_ns, clock_f, clock_i, rate, band, noise, common_f, common_i,
             x_out[k], used[k], residual[k]

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truechimer.kernel import kernel
-from truechimer.scale.detection_fold import CONSTANTS, NAMES, advance
+from truechimer.scale.detection_fold import CONSTANTS, NAMES, OUT_RATE, advance
 from truechimer.scale.detection_state import DetectionParameters, DetectionState
+from truechimer.scale.detection_windows import PROVING
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -92,6 +93,7 @@ def run(  # noqa: PLR0917
         said.floor_s,
         said.divided,
     )
+    said.status[said.status == PROVING] = OUT_RATE
     changed: dict[str, Any] = dict(zip(NAMES, arrays, strict=True))
     taken, missing = np.flatnonzero(due), np.flatnonzero(said.divided)
     if len(taken):
