@@ -140,7 +140,7 @@ def test_kinds_are_guessed_from_noise_over_an_hour() -> None:
 def test_rows_are_differences_that_add_up() -> None:
     network = made(MASERS, days=1, seed=11)
     products, _ = gather(network.files, only=network.names[:4])
-    rows = list(products.rows())
+    rows = list(products.columns())
     assert len(rows) == 3 * 144
     first = {row.a: row.x_a_minus_b_s for row in rows[:3]}
     hub = rows[0].b

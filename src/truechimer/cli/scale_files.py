@@ -18,6 +18,8 @@ from truechimer.formats.readings_csv import mjd_text_of_ns
 if TYPE_CHECKING:
     from truechimer.clocks.clock import Clock
     from truechimer.compare.clock_products import Products
+    from truechimer.formats.reading_columns import ReadingColumns
+    from truechimer.formats.readings_csv import ReadingRow
 
 LABEL = b"RINEX VERSION / TYPE"
 UNPACKED_BYTES = 1 << 30
@@ -32,7 +34,7 @@ class Given:
     """
 
     name: str
-    rows: Sequence[Any]
+    rows: "ReadingColumns | list[ReadingRow]"
     findings: list[Finding]
     clocks: "tuple[Clock, ...] | None"
     products: "Products | None" = None
@@ -107,7 +109,7 @@ def _clock_files(
     name = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
     return Given(
         name=name,
-        rows=list(products.rows()),
+        rows=products.columns(),
         findings=findings + more,
         clocks=clocks if clocks is not None else clock_products.clocks_of(products),
         products=products,

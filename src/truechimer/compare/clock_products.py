@@ -8,9 +8,8 @@ A file's sigmas are formal: they are scaled, all by one factor, to what the quie
 reading; clocks without a sigma get the usual one.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from truechimer.compare import day_boundaries
 from truechimer.compare.day_boundaries import Joined, median
 from truechimer.errors import Rejected
 from truechimer.formats.finding import Finding, Severity
+from truechimer.formats.reading_columns import ReadingColumns
 from truechimer.formats.rinex_clock import KINDS, RinexClock
 
 Floats = NDArray[np.float64]
@@ -44,16 +44,6 @@ _MEDIAN_OF_CHI2 = 0.4549
 
 class ClockProductsRejected(Rejected):
     """The files make no ensemble."""
-
-
-class ProductRow(NamedTuple):
-    """One difference of two clocks, as `scale.replay` takes it."""
-
-    epoch_tai_ns: int
-    a: str
-    b: str
-    x_a_minus_b_s: float
-    u_s: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,19 +70,21 @@ class Products:
     u_factor: float
     hub: Ints
 
-    def rows(self) -> Iterator[ProductRow]:
-        """Yield every clock minus the hub, epoch by epoch; the uncertainty is that of the clock's own reading."""
-        names = self.table.names
-        for k, epoch in enumerate(self.table.epoch_tai_ns.tolist()):
-            hub = int(self.hub[k])
-            if hub < 0:
-                continue
-            x, u = self.joined.x_s[k], self.joined.u_s[k]
-            differences = (x - x[hub]).tolist()
-            u_list = u.tolist()
-            for i in np.flatnonzero(np.isfinite(x)).tolist():
-                if i != hub:
-                    yield ProductRow(epoch, names[i], names[hub], differences[i], u_list[i])
+    def columns(self) -> ReadingColumns:
+        """Return every clock minus the hub, epoch by epoch; the uncertainty is that of the clock's own reading."""
+        x, names = self.joined.x_s, self.table.names
+        row, clock = np.nonzero(np.isfinite(x) & (self.hub >= 0)[:, None])
+        hub = self.hub[row]
+        row, clock, hub = row[clock != hub], clock[clock != hub], hub[clock != hub]
+        numbers, pair = np.unique(hub * len(names) + clock, return_inverse=True)
+        return ReadingColumns(
+            np.zeros(len(row), np.int64),
+            self.table.epoch_tai_ns[row],
+            pair.astype(np.int32),
+            x[row, clock] - x[row, hub],
+            self.joined.u_s[row, clock],
+            tuple((names[each % len(names)], names[each // len(names)]) for each in numbers.tolist()),
+        )
 
 
 def gather(
