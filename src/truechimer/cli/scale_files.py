@@ -1,7 +1,7 @@
 """What `truechimer scale replay` is given to read: one readings CSV, or the clock RINEX files of one or many days.
 
 It parses nothing (`truechimer.formats` does) and joins nothing (`truechimer.compare.clock_products` does). Which of
-the two a file is, its first line says, not its name; clock files may be compressed with gzip.
+the two a file is, its first line says, not its name; either may be compressed with gzip.
 """
 
 import zlib
@@ -52,7 +52,7 @@ def read(paths: Sequence[Path], clocks: "tuple[Clock, ...] | None", *, interval_
             )
         if interval_s is not None:
             raise ScaleInputRejected("--interval thins clock RINEX files, not a readings CSV: leave it out")
-        rows, findings = scale_input.readings_of(paths[0], first)
+        rows, findings = scale_input.readings_of(paths[0], unpacked)
         return Given(name=str(paths[0]), rows=rows, findings=findings, clocks=clocks)
     return _clock_files(paths, unpacked, clocks, interval_s)
 
@@ -124,6 +124,11 @@ def _of_file(path: Path, finding: Finding, *, several: bool) -> Finding:
 def refused(findings: Sequence[Finding]) -> list[Finding]:
     """Return the findings that cost a line; the others are remarks."""
     return [finding for finding in findings if finding.severity is Severity.ERROR]
+
+
+def remarks(findings: Sequence[Finding]) -> list[Finding]:
+    """Return the findings that cost nothing."""
+    return [finding for finding in findings if finding.severity is not Severity.ERROR]
 
 
 def document(given: Given) -> dict[str, Any]:

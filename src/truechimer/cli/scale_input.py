@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 
 READINGS_BYTES = 4 << 30
 CLOCKS_BYTES = 8 << 20
-SHOWN_REJECTIONS = 20
-"""Kinds of rejected rows that stderr names; the JSON document names the rows themselves."""
+SHOWN_OF_A_RULE, SHOWN_REJECTIONS = 3, 20
+"""Rejected rows that stderr names, of one rule and of all; the JSON document names the rows themselves."""
+MOST_REJECTED = 0.5
+"""Of more than this part of all rows it is said that they are missing."""
 TRUTH_HEADS = ("epoch_mjd,clock,x_clock_minus_", "epoch_tai_ns,clock,x_clock_minus_")
+_WANTED = f"give a readings CSV ({' or '.join(readings_csv.HEADERS)}, then a row a reading) or clock RINEX files"
 
 
 class ScaleInputRejected(Rejected):
@@ -36,11 +39,15 @@ def readings_of(path: Path, data: bytes) -> "tuple[list[readings_csv.ReadingRow]
     """Return the rows of a readings file's bytes and a finding for each that is not one."""
     what = _is_no_text(data)
     if what:
-        raise ScaleInputRejected(
-            f"{path}: {what}; give a readings CSV ({' or '.join(readings_csv.HEADERS)}, then a row a reading) or clock "
-            "RINEX files"
-        )
-    return readings_csv.read(data)
+        raise ScaleInputRejected(f"{path}: {what}; {_WANTED}")
+    rows, findings = readings_csv.read(data)
+    if not rows:
+        lost = next((finding for finding in findings if finding.rule == "header"), None)
+        if lost is not None:
+            raise ScaleInputRejected(f"{path}:{lost.line}: this is no header of readings; {_WANTED}")
+        if not findings:
+            raise ScaleInputRejected(f"{path}: there is no reading in it; {_WANTED}")
+    return rows, findings
 
 
 def _is_no_text(data: bytes) -> str:
@@ -49,10 +56,10 @@ def _is_no_text(data: bytes) -> str:
         return "the file is empty"
     if data[:2] in {b"\xff\xfe", b"\xfe\xff"}:
         return "this is UTF-16; save it as UTF-8 or plain ASCII"
-    if data[:2] == b"\x1f\x8b":
-        return "this is compressed (gzip): unpack it"
     if b"\0" in data[:4096]:
-        return "this is a binary file"
+        return "this is a binary file, or UTF-16"
+    if b"\n" not in data and data.count(b"\r") > 1:
+        return "its lines end in CR alone; end them in LF or CR LF"
     return ""
 
 
@@ -140,23 +147,44 @@ def read_truth(path: Path, series: "ScaleSeries") -> tuple[Any, list[Finding]]:
     return truth, findings
 
 
-def name_rejected(path: Path, rejected: Iterable[Finding]) -> None:
-    """Name rejected rows on stderr: one line for each rule and reason, with its first row and how many there are."""
+def name_rejected(path: Path, rejected: Iterable[Finding], *, used: bool = True) -> None:
+    """Name rejected rows on stderr: the first of each rule, and how many there are; `used`: others are."""
     whole = list(rejected)
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in whole:
         groups.setdefault((finding.rule, finding.says if finding.rule == "unknown-clock" else ""), []).append(finding)
-    shown = 0
-    for (rule, _), findings in groups.items():
-        for finding in findings[: max(1, SHOWN_REJECTIONS // len(groups))]:
-            if shown < SHOWN_REJECTIONS:
-                count = f", {len(findings)} rows like it" if len(findings) > 1 and finding is findings[0] else ""
-                print(f"{finding.at(str(path))} [{rule}{count}]", file=sys.stderr)
-                shown += 1
+    shown = [finding for findings in groups.values() for finding in findings[:SHOWN_OF_A_RULE]]
+    for finding in sorted(shown[:SHOWN_REJECTIONS], key=lambda each: each.line or 0):
+        print(f"{finding.at(str(path))} [{finding.rule}]", file=sys.stderr)
     if whole:
         by_rule = ", ".join(f"{count} {rule}" for rule, count in Counter(f.rule for f in whole).most_common())
         rows = "row" if len(whole) == 1 else "rows"
-        print(f"{path}: {len(whole)} {rows} rejected ({by_rule}); all others are used", file=sys.stderr)
+        print(f"{path}: {len(whole)} {rows} rejected ({by_rule}){'; all others are used' * used}", file=sys.stderr)
+
+
+def mostly_rejected(
+    n_used: int, rejected: Sequence[Finding], rows: "Sequence[readings_csv.ReadingRow]"
+) -> list[Finding]:
+    """Say it where most of a file is missing from the scale, and which row may have cost the others."""
+    if len(rejected) <= MOST_REJECTED * (n_used + len(rejected)):
+        return []
+    says = f"only {n_used} of {n_used + len(rejected)} rows are used: what follows is the scale of those alone"
+    late = next((finding.line for finding in rejected if finding.rule == "out-of-order" and finding.line), None)
+    before = [row for row in rows if late is not None and row.line < late]
+    if before:
+        says += (
+            f"; rows fall back in time after line {before[-1].line}: where its epoch is wrong, correct it, else sort "
+            "the file by epoch"
+        )
+    return [Finding("mostly-rejected", says, severity=Severity.WARNING)]
+
+
+def not_connected(series: "ScaleSeries") -> list[Finding]:
+    """Name clocks that were read and never compared with those of the scale."""
+    from truechimer.scale import connections
+
+    members = [clock.name for i, clock in enumerate(series.clocks) if (series.weight[:, i] > 0.0).any()]
+    return list(connections.check(series.pairs, members))
 
 
 def check_targets(targets: Iterable[Path], sources: Iterable[Path]) -> None:
@@ -183,16 +211,16 @@ def write_whole(path: Path, lines: Iterable[str]) -> None:
 
     What is no ordinary file (a device, a pipe) is written to as it is; a link keeps pointing where it does.
     """
-    place = path.resolve()
-    if place.exists() and not place.is_file():
+    if path.exists() and not path.is_file():
         try:
-            with place.open("w", encoding="utf-8", newline="") as file:
+            with path.open("w", encoding="utf-8", newline="") as file:
                 file.writelines(lines)
         except BrokenPipeError:
             raise
         except OSError as error:
             raise ScaleInputRejected(f"{path}: {error.strerror}; name a file that can be written") from None
         return
+    place = path.resolve()
     part = place.with_name(f".{place.name}.{os.getpid()}.part")
     try:
         with part.open("w", encoding="utf-8", newline="") as file:

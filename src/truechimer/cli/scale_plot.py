@@ -14,7 +14,7 @@ import numpy as np
 
 from truechimer.cli.figure import Figure, linear_axis, log_axis
 from truechimer.cli.scale_table import Told, learned_curves
-from truechimer.cli.stability_plot import check_target, write_figures
+from truechimer.cli.stability_plot import PlotRejected, check_target, write_figures
 from truechimer.scale import ScaleSeries
 from truechimer.scale.episodes import What
 from truechimer.scale.own_stability import drifts
@@ -41,7 +41,10 @@ __all__ = ["check_target", "figures", "write"]
 
 def write(path: Path, told: Told) -> None:
     """Draw a replay into a file."""
-    write_figures(path, figures(told))
+    drawn = figures(told)
+    if not drawn:
+        raise PlotRejected(f"{path}: there is nothing to draw: the record is too short")
+    write_figures(path, drawn)
 
 
 def figures(told: Told) -> list[Figure]:

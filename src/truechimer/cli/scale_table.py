@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from truechimer.cli import scale_words
+from truechimer.compare.stretch import FROZEN, NO_PATH, NO_READING
 from truechimer.formats.finding import Finding
 from truechimer.scale import Membership, ScaleSeries
 from truechimer.scale.episodes import Episode, What, episodes
@@ -25,6 +26,7 @@ LISTED_REJECTIONS = 1_000
 LISTED_EVENTS = 10_000
 SHOWN_EVENTS = 40
 NAME_ROOM = 14
+LEARNING_CLOCKS = 3
 NS = 1e9
 BEST_FIXED, SPECTRAL = "B(τ) of the learned noise", "spectral bound of the learned noise"
 
@@ -214,17 +216,24 @@ def table(told: Told) -> str:
     counted = f", {len(told.rejected)} rows rejected" if told.rejected else ""
     told_of = f"{told.n_rows} readings, {len(series.epoch_tai_ns)} epochs over {scale_words.duration(whole_s)}, "
     lines = [
-        told_of + f"{len(series.clocks)} clocks{counted}; algorithm {series.algorithm}",
+        told_of + f"{_clocks_word(series)}{counted}; algorithm {series.algorithm}",
         f"from {_moment(series, 0)} to {_moment(series, len(series.epoch_tai_ns) - 1)}",
         "",
         *HEADS,
     ]
     lines += [_clock_line(clock_document(series, i), series, i) for i in range(len(series.clocks))]
     lines += _scale_lines(told)
+    note = not_learned(series)
+    if note:
+        lines.append(f"({note})")
     lines += ["", *_event_lines(told)]
     if told.out is not None:
         lines.append(f"written: {told.out}")
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _clocks_word(series: ScaleSeries) -> str:
+    return "1 clock" if len(series.clocks) == 1 else f"{len(series.clocks)} clocks"
 
 
 def _moment(series: ScaleSeries, epoch: int) -> str:
@@ -240,6 +249,26 @@ def shortened(name: str, room: int = NAME_ROOM) -> str:
     return f"{name[:front]}..{name[len(name) - (room - 2 - front) :]}"
 
 
+def _now(series: ScaleSeries, i: int, state: str) -> str:
+    """Return the state's word, or why the clock was not heard at the last epoch."""
+    heard = {NO_READING: "unread", FROZEN: "frozen", NO_PATH: "cut off"}
+    return heard.get(int(series.unused[-1, i]), state)
+
+
+def not_learned(series: ScaleSeries) -> str:
+    """Say where noise is what clock file or kinds let expect, and not learned; nothing where it is."""
+    if series.learned is None:
+        return ""
+    voters = int((series.weight > 0.0).any(axis=0).sum())
+    if voters < LEARNING_CLOCKS:
+        return "fewer than three clocks teach no noise: sigmas are what the clock file or the kinds let expect"
+    whole_s = float(series.epoch_tai_ns[-1] - series.epoch_tai_ns[0]) / 1e9
+    beyond = [word for word, tau_s in SIGMAS.items() if 2.0 * tau_s > whole_s]
+    if beyond:
+        return f"the record is too short to learn {', '.join(beyond)}: there sigmas rest on clock file or kind"
+    return ""
+
+
 def _clock_line(one: dict[str, Any], series: ScaleSeries, i: int) -> str:
     month = f"{100.0 * one['weight_month']:6.2f}" if "weight_month" in one else f"{'-':>6}"
     sigmas = [f"{value:.1e}" for value in one["adev"]["value"]] if "adev" in one else ["-"] * len(SIGMAS)
@@ -253,7 +282,7 @@ def _clock_line(one: dict[str, Any], series: ScaleSeries, i: int) -> str:
     unseen = f"{one['detection_floor_s'] * NS:.3g}" if "detection_floor_s" in one else "-"
     known = f"{shortened(one['name']):<{NAME_ROOM}} {one['kind']:<10} {100.0 * one['weight']:6.2f} {month}"
     learned = f"{sigmas[0]:>7} {sigmas[1]:>7} {sigmas[2]:>7} {drift:>16} {unseen:>7}"
-    return f"{known} {learned} {one['state']:<8} {one['suspensions']:3d}"
+    return f"{known} {learned} {_now(series, i, one['state']):<8} {one['suspensions']:3d}"
 
 
 def _scale_lines(told: Told) -> list[str]:

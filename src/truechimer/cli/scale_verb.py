@@ -102,12 +102,14 @@ def _replay(options: argparse.Namespace) -> int:
         with Progress("replaying") as progress:
             series = replay(given.rows, given.clocks, options.algorithm, progress=progress.show)
     except Rejected:
-        scale_input.name_rejected(name, findings)
+        scale_input.name_rejected(name, findings, used=False)
         raise
     rejected = sorted([*scale_files.refused(findings), *series.rejected], key=lambda finding: finding.line or 0)
     scale_input.name_rejected(name, rejected)
-    remarks = [finding for finding in findings if finding not in rejected]
-    series = scale_input.with_noticed(series, [*remarks, *scale_input.unread(clocks, series)])
+    more = scale_files.remarks(findings)
+    more += [*scale_input.unread(clocks, series), *scale_input.not_connected(series)]
+    more += scale_input.mostly_rejected(len(given.rows) - len(series.rejected), rejected, given.rows)
+    series = scale_input.with_noticed(series, more)
     for finding in series.noticed:
         print(f"{finding.at(given.name)} [{finding.rule}]", file=sys.stderr)
     told = scale_table.tell(
@@ -122,12 +124,13 @@ def _replay(options: argparse.Namespace) -> int:
         with Progress(f"writing {options.out}") as progress:
             whole = len(series.epoch_tai_ns)
             scale_input.write_whole(options.out, _shown(csv_lines(series), progress, whole))
-    if options.plot is not None:
-        scale_plot.write(options.plot, told)
     if options.json:
         print(json.dumps(scale_table.document(told) | scale_files.document(given)))
     else:
         print("\n".join([*scale_files.lines(given), scale_table.table(told)]))
+    if options.plot is not None:
+        scale_plot.write(options.plot, told)
+        print(f"wrote {options.plot}", file=sys.stderr)
     return 0
 
 

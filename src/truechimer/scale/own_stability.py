@@ -8,8 +8,8 @@ clocks that are independent, what E departs from O is uncorrelated with O (else 
     sigma_E^2 = sigma_O^2 + <(E - O)^2>          E - O = -sum_j w_j D_j
     sigma_i^2 = <(D_i - D_O)^2> / (1 - w_i)      w_i = sigma_i^-2 / sum_j sigma_j^-2      sigma_O^-2 = sum sigma_i^-2
 
-The weights are had by iteration: a hat of as many corners as there are clocks, each weighed. Two clocks leave their
-shares open (the start decides), and what all clocks have in common nobody inside can see.
+The weights are had by iteration: a hat of as many corners as there are clocks, each weighed. Two clocks leave
+their shares open and are not judged, and what all clocks have in common nobody inside can see.
 
 Source: the orthogonality principle; Tavella and Premoli 1994, Ekstrom and Koppang 2006 for hats of N corners.
 """
@@ -31,6 +31,8 @@ MOST_POINTS = 40_000
 """Second differences of a tau; of more, every second, third ... is taken: they overlap anyway."""
 LEAST_SPANS = 5
 """The longest tau fits so many times into the record."""
+LEAST_CLOCKS = 3
+"""Two leave their shares open."""
 ROUNDS = 60
 LEAST_SHARE = 0.02
 """1 - w is not taken below: a clock that is nearly all of the mean cannot be told from it."""
@@ -164,7 +166,7 @@ def own_stability(series: ScaleSeries) -> OwnStability:
         known = np.flatnonzero(np.isfinite(np.diag(s)))
         s = s[np.ix_(known, known)]
         s = np.where(np.isfinite(s), s, 0.0)
-        if len(known) < 2 or not (np.diag(s) > 0.0).any():
+        if len(known) < LEAST_CLOCKS or not (np.diag(s) > 0.0).any():
             continue
         start = np.maximum(np.diag(s), 1e-60)
         if series.learned is not None:

@@ -58,6 +58,8 @@ _NOT_USED = {
 STRETCH = 256
 """So many epochs at most are taken in at once."""
 _DAY_NS = 86_400 * 10**9
+LONGEST_INTERVAL_S = 100.0 * 86_400.0
+"""Readings further apart make no scale: no clock is predicted so far."""
 
 
 class ReplayMisuse(Misuse):
@@ -123,7 +125,7 @@ class ScaleSeries:
         """Say why a clock carries no weight at an epoch (indices); empty where it carries some."""
         unused = int(self.unused[epoch, clock])
         status = int(self.state[epoch, clock])
-        if unused and status != Membership.ABSENT:
+        if unused and (status != Membership.ABSENT or unused == stretch.NO_PATH):
             return _NOT_USED[unused]
         return REASONS[Membership(status)] or "no say at this epoch: it listens after a silence"
 
@@ -165,10 +167,16 @@ def replay(
     register, n_epochs = record.register, len(record.epoch_tai_ns)
     if not n_epochs or not known:
         raise ReplayRejected(
-            f"none of {len(columns)} readings can be used: they must compare clocks with each other, each row finite"
+            f"none of {len(columns)} readings can be used; give rows that compare clocks with each other or with a "
+            "reference, with numbers in them"
         )
     gaps = np.diff(record.epoch_tai_ns)
     usual_s = interval_s or (int(np.sort(gaps)[len(gaps) // 2]) / 1e9 if len(gaps) else at1.INTERVAL_S)
+    if usual_s > LONGEST_INTERVAL_S:
+        raise ReplayRejected(
+            f"epochs usually lie {usual_s / 86_400.0:.0f} d apart; a scale needs readings every "
+            f"{LONGEST_INTERVAL_S / 86_400.0:.0f} d or more often: is the epoch in the unit that the header says?"
+        )
     fold = _Fold(
         record,
         algorithm=algorithm,
@@ -247,7 +255,9 @@ class _Fold:
         out = self.engine.run(epoch_ns, against.x_node_minus_pivot_s, against.u2_s2, self._due(epoch_ns))
         self.x[begin:end], self.weight[begin:end] = out.x_clock_minus_scale_s, out.weight
         self.membership[begin:end], self.divided[begin:end] = out.membership, out.divided
-        self.unused[begin:end] = np.where(out.membership == Membership.ABSENT, 0, against.why)
+        # of a clock that never had a say: only that no reading of it says anything to the others
+        unheard = (out.membership == Membership.ABSENT) & (against.why != stretch.NO_PATH)
+        self.unused[begin:end] = np.where(unheard, 0, against.why)
         self.read += (against.why == stretch.READ).sum(axis=0)
         self._note(begin, end, out.said)
         self.done = end
