@@ -203,9 +203,9 @@ def _event_document(series: ScaleSeries, each: Episode) -> dict[str, Any]:
 # ---- the table ------------------------------------------------------------------------------------------------------
 
 HEADS = (
-    f"{'':<{NAME_ROOM}} {'':<10} {'weight / %':>13} {'own sigma_y, no drift':>23} {'drift per day':>16} {'unseen':>7}",
+    f"{'':<{NAME_ROOM}} {'':<10} {'weight / %':>13} {'own sigma_y, no drift':>23} {'drift per day':>14} {'unseen':>7}",
     f"{'clock':<{NAME_ROOM}} {'kind':<10} {'now':>6} {'month':>6} {'1 h':>7} {'1 d':>7} {'10 d':>7} "  # noqa: ISC004
-    f"{'and one sigma':>16} {'/ ns':>7} {'state':<8} out",
+    f"{'and one sigma':>14} {'/ ns':>7} {'state':<8} out",
 )
 
 
@@ -281,7 +281,7 @@ def _clock_line(one: dict[str, Any], series: ScaleSeries, i: int) -> str:
         }[drift_from(series, i)]
     unseen = f"{one['detection_floor_s'] * NS:.3g}" if "detection_floor_s" in one else "-"
     known = f"{shortened(one['name']):<{NAME_ROOM}} {one['kind']:<10} {100.0 * one['weight']:6.2f} {month}"
-    learned = f"{sigmas[0]:>7} {sigmas[1]:>7} {sigmas[2]:>7} {drift:>16} {unseen:>7}"
+    learned = f"{sigmas[0]:>7} {sigmas[1]:>7} {sigmas[2]:>7} {drift:>14} {unseen:>7}"
     return f"{known} {learned} {_now(series, i, one['state']):<8} {one['suspensions']:3d}"
 
 

@@ -17,7 +17,7 @@ MINUTE_S, HOUR_S, DAY_S = 60.0, 3_600.0, 86_400.0
 
 _WORDS = {
     What.STEPPED: "stepped",
-    What.CHANGED_RATE: "changed its rate",
+    What.CHANGED_RATE: "changed rate",
     What.GLITCH: "off its prediction once",
     What.DISPUTED: "disputed by one of its kind",
     What.CLASS_DIVIDED: "its class is divided",
