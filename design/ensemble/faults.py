@@ -38,8 +38,8 @@ from truechimer.scale.state import Membership
 
 WARM_DAYS = 300.0
 IN = int(Membership.IN)
-OUT = (Membership.OUT_STEP, Membership.OUT_RATE, Membership.DIVIDED, Membership.ALIKE)
-DISTURBED = (*OUT, Membership.DISPUTED, Membership.SUSPECT)
+OUT = (Membership.OUT_STEP, Membership.OUT_RATE, Membership.ALIKE)
+DISTURBED = (*OUT, Membership.DIVIDED, Membership.DISPUTED, Membership.SUSPECT)
 
 
 @dataclass

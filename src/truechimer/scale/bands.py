@@ -97,7 +97,15 @@ def advance(  # noqa: PLR0917
         for i in np.flatnonzero(anew).tolist():
             kernels.forget(i, state.clock_f, state.clock_i, state.ring)
     if state.clock_f[:, TAKEN].any():
-        taking_back.give_back(verdict, state.clock_f, state.clock_i, state.rate, state.common_f)
+        taking_back.give_back(
+            epoch_tai_ns,
+            verdict,
+            constants.memories_s,
+            state.clock_f,
+            state.clock_i,
+            state.rate,
+            state.common_f,
+        )
     if kernels.membership(
         epoch_tai_ns,
         x_ip,

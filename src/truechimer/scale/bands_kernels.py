@@ -35,6 +35,7 @@ from truechimer.scale.noise_learning import RING
 from truechimer.scale.state import Membership
 
 _LEARNING, _IN, _OBSERVER = int(Membership.LEARNING), int(Membership.IN), int(Membership.OBSERVER)
+_DISPUTED, _DIVIDED = int(Membership.DISPUTED), int(Membership.DIVIDED)
 _LEAST_PART = 1e-9
 """Smallest part of the weights that a member has: it is in, and its column says so."""
 
@@ -360,9 +361,12 @@ def move(  # noqa: PLR0917
         young = max(learned, own)
         if noisy > 0.0:
             young = max(learned / (1.0 + noisy / (noisy + noise[i, 1] * learned)), own)
+        # of a clock in a dispute the rate from before is kept: a class that is suspended shows no better one against
+        # the noisier clocks that carry the scale without it, nor does who was outvoted against those who were wrong
+        part = 0.0 if clock_i[i, STATUS] == _DIVIDED or clock_i[i, STATUS] == _DISPUTED else 1.0
         for k in range(memory_count):
             ahead = rate[i, k] + d * own
-            rate[i, k] = ahead + own / min(memories[k] + own, young) * (mean - ahead)
+            rate[i, k] = ahead + part * own / min(memories[k] + own, young) * (mean - ahead)
         clock_f[i, X] = x_out[i]
         clock_f[i, READING_U2] += 0.01 * (u2[i] - clock_f[i, READING_U2])
         clock_i[i, LAST_NS] = epoch_ns

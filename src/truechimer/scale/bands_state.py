@@ -46,10 +46,11 @@ against.
 X, X_VARIANCE, DRIFT, DRIFT_U2, WEIGHT_DC, READING_U2, K_Y, K_D, K_YY, K_YD, K_DD, Y_REFERENCE, X_DAY, DAYS, TAKEN = (
     range(15)
 )
-COLUMNS_F = 15
+TAKEN_OVER = 15
+COLUMNS_F = 16
 # columns of clock_i
-LAST_NS, SINCE_NS, STATUS, BEST, ACTIVE, DAY_NS = range(6)
-COLUMNS_I = 6
+LAST_NS, SINCE_NS, STATUS, BEST, ACTIVE, DAY_NS, TAKEN_NS = range(7)
+COLUMNS_I = 7
 # common_f, common_i
 RATE, WORST, SHIFT = range(3)
 EPOCH_NS, START_NS, DAY, PLANS, FIRST_DAY = range(5)
@@ -92,7 +93,7 @@ class BandsParameters:
 
 @dataclass(frozen=True, slots=True)
 class BandsState:
-    """What the fold carries: blocks `clock_f (n, 15)`, `clock_i (n, 6)`, rates by memory `rate (n, K)`, weights `band
+    """What the fold carries: blocks `clock_f (n, 16)`, `clock_i (n, 7)`, rates by memory `rate (n, K)`, weights `band
     (n, K + 1)`, learned `noise (n, 4)`, mean squares and their number `squares`, `counts (L, n)`, the ring `(L, RING,
     n)` with its newest index and slot number `(L,)`, and what is common: `common_f (3,)`, `common_i (5,)`.
     """

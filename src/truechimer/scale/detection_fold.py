@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truechimer.kernel import kernel
+from truechimer.scale.detection_dispute import begin, newest_past, put_out, settle
 from truechimer.scale.detection_judge import judge
 from truechimer.scale.detection_noise import (
     DRIFT_MEMORY_S,
@@ -36,8 +37,6 @@ from truechimer.scale.detection_windows import (
     gain_of,
     is_learned_outside,
     look_back,
-    open_dispute,
-    put_out,
     taught,
     widened,
 )
@@ -52,10 +51,6 @@ WEIGHT_PROOF_S, WEIGHT_PROOF_AGES, LONGEST_WEIGHT_PROOF_S = 60.0 * DAY_S, 5.0, 2
 """A clock whose rate changed judges again once its new rate is known, and has weight again after so long, or a fifth of
 its age: what it does over months is what has become doubtful. Not where fewer than half of the clocks are left.
 """
-DISPUTED_S = 20.0 * DAY_S
-"""Two against one: without a better witness in this time, the two are believed."""
-UNDECIDED_S = 1.0 * DAY_S
-"""A dispute that is open for longer is said aloud."""
 DIVIDED_S = 5.0 * DAY_S
 SETTLED_SAMPLES = 500
 LIKE_SAMPLES, LIKE_CLIP = 150.0, 2.0
@@ -99,6 +94,21 @@ def _take_votes_of_copies(  # noqa: PLR0917
 
 
 @kernel
+def _dispute(  # noqa: PLR0917
+    i, epoch_ns, interval, windows, ring_ns, ring_x, ring_y, v, kept, verdict, eligible, status, good_ns, dispute,
+    dispute_x, dispute_y, side
+):  # fmt: skip
+    """Open a dispute about clock i with the newest past before it was suspected; False where there is none."""
+    w, place = newest_past(epoch_ns, interval, windows, ring_ns)
+    if w < 0:
+        return False
+    return begin(
+        i, epoch_ns, ring_ns[w, place], ring_x[w, place], ring_y[w, place], v, kept, verdict, eligible, status, good_ns,
+        dispute, dispute_x, dispute_y, side
+    )  # fmt: skip
+
+
+@kernel
 def advance(  # noqa: PLR0917
     epoch_ns,
     due,
@@ -138,6 +148,7 @@ def advance(  # noqa: PLR0917
     dispute,
     dispute_x,
     dispute_y,
+    side,
     residual,
     moved,
     began,
@@ -156,12 +167,8 @@ def advance(  # noqa: PLR0917
     kept = np.zeros(n, np.bool_)
     voter = np.zeros(n, np.bool_)
     accused = np.zeros(n, np.bool_)
-    disputes = False
     for i in range(n):
         accused[i] = status[i] == 3
-        disputes = disputes or status[i] == 7
-    if not disputes:
-        dispute[0] = 0
     u_drift2 = np.zeros(n)
     # one epoch: where should each clock be?
     for i in range(n):
@@ -176,6 +183,8 @@ def advance(  # noqa: PLR0917
         voter[i] = eligible[i] == 1 and (
             status[i] == 2 or status[i] == PROVING or (status[i] == 1 and before_ns == first_ns[i])
         )
+        # a suspended class has no say in the scale, but from one epoch to the next nobody sees a step as well
+        voter[i] = voter[i] or (status[i] == 8 and dispute[1] == 2 and (side[i] == 1 or side[i] == 2))
         if learned > 0.0:
             expected = phase_variance(noise[i], memory[i], dt, learned, u_drift2[i])
             expected += 2.0 * max(u2[i] - noise[i, 0], 0.0)
@@ -239,9 +248,14 @@ def advance(  # noqa: PLR0917
             status[i] = 3
             jump[i] = residual[i]
             good_ns[i] = epoch_ns
+            if verdict[i] == 2 and side[i] == 0:
+                side[i] = 3
             # its anchor stays: the next epoch tells a glitch from a step
             continue
         if status[i] == 3:
+            alone = side[i] == 3
+            if alone:
+                side[i] = 0
             if not off:
                 status[i] = 2
             else:
@@ -249,7 +263,8 @@ def advance(  # noqa: PLR0917
                 good_ns[i] = epoch_ns
                 if extra * extra <= 16.0 * v[i]:
                     # a new level and the old rate: every past moves with it
-                    status[i] = 4
+                    # (against two alone: either side may have stepped, and the step is all that there is to lose)
+                    status[i] = 7 if alone else 4
                     strikes[i] += 1
                     shift = 0.5 * (residual[i] + jump[i])
                     x[i] += shift
@@ -257,17 +272,18 @@ def advance(  # noqa: PLR0917
                     for w in range(n_windows):
                         for s in range(ring_x.shape[1]):
                             ring_x[w, s, i] += shift
-                elif verdict[i] == 2:
-                    # two against one: its pasts stay, so that others may still clear it
-                    status[i] = 7
+                    dispute_x[i] += shift
+                elif alone and _dispute(
+                    i, epoch_ns, interval, windows, ring_ns, ring_x, ring_y, v, kept, verdict, eligible, status,
+                    good_ns, dispute, dispute_x, dispute_y, side
+                ):  # fmt: skip
                     moved[i, 0], moved[i, 1] = extra / interval, 0.0
-                    open_dispute(epoch_ns, interval, windows, ring_ns, ring_x, ring_y, dispute, dispute_x, dispute_y)
                 else:
                     x[i], last_ns[i] = now, epoch_ns
                     moved[i, 0], moved[i, 1] = extra / interval, 0.0
-                    put_out(i, status, epoch_ns, since_ns, good_ns, strikes, ring_x, began, 5)
+                    put_out(i, status, epoch_ns, since_ns, good_ns, strikes, ring_x, began, 8 if alone else 5)
                     continue
-        elif off and status[i] != 2 and status[i] != 6 and status[i] != 7:
+        elif off and status[i] != 2 and status[i] != 6 and (status[i] != 7 or dispute[0] == 0):
             good_ns[i] = epoch_ns
             if status[i] == 4 or status[i] == 5 or status[i] == PROVING:
                 x[i], last_ns[i] = now, epoch_ns
@@ -309,9 +325,14 @@ def advance(  # noqa: PLR0917
     missing = look_back(
         epoch_ns, before_ns, interval, windows, sigmas, rate_sigmas, x, last_ns, y, drift, first_ns, since_ns, good_ns,
         status, strikes, noise, memory, sample, count, rate_sample, rate_count, u_drift2, ring_ns, ring_x, ring_y,
-        dispute, dispute_x, dispute_y, eligible, d, v, h, z, verdict, kept, voter, accused, moved, began, floor
+        dispute, dispute_x, dispute_y, side, eligible, d, v, h, z, verdict, kept, voter, accused, moved, began, floor
     )  # fmt: skip
     divided = divided or missing
+    if dispute[0] != 0 and settle(
+        epoch_ns, x, last_ns, y, drift, since_ns, good_ns, status, strikes, noise, memory, u_drift2, ring_ns, ring_x,
+        dispute, dispute_x, dispute_y, side, eligible, v, moved, began
+    ):  # fmt: skip
+        divided = True
     # who returns, and what the windows have taught of the noise
     members = present = 0
     for i in range(n):
@@ -343,13 +364,9 @@ def advance(  # noqa: PLR0917
             if 2 * members < present:
                 wanted = 0.0
         elif status[i] == 8:
-            wanted = DIVIDED_S
+            wanted = NEVER if side[i] != 0 else DIVIDED_S
         elif status[i] == 7:
-            if good >= DISPUTED_S:
-                put_out(i, status, epoch_ns, since_ns, good_ns, strikes, ring_x, began, 5)
-            elif good >= UNDECIDED_S:
-                divided = True
-            continue
+            wanted = NEVER if side[i] != 0 else max(STEP_PROOF_S * again, 3.0 * interval)
         else:
             continue
         if good >= wanted:
@@ -376,7 +393,7 @@ def advance(  # noqa: PLR0917
 NAMES = (
     "x_s", "last_ns", "y", "drift", "first_ns", "since_ns", "good_ns", "status", "jump_s", "strikes", "noise",
     "memory_s", "sample_s2", "count", "rate_sample", "rate_count", "likeness", "likeness_count", "ring_ns", "ring_x",
-    "ring_y", "dispute_ns", "dispute_x", "dispute_y",
+    "ring_y", "dispute_ns", "dispute_x", "dispute_y", "dispute_side",
 )  # fmt: skip
 CONSTANTS = (
     "windows_s", "sigmas", "rate_sigmas", "noise", "worth", "floor_q1", "eligible", "interval_s", "probation_s",

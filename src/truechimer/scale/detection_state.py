@@ -72,7 +72,9 @@ class DetectionState:
     `rate_count` `(n, W + 1)`: the same for the rate, as a ratio to the model. `likeness`, `likeness_count` `(n,)`:
     squared deviation from the others in units of the others' own noise: below 1 no independent clock can be. The ring
     holds `(W, S)` epochs and `(W, S, n)` phases and rates. `divided_ns`: last epoch at which a majority was missing.
-    `dispute_ns` `(1,)`, `dispute_x`, `dispute_y`: where every clock was before the open dispute, 0 where there is none.
+    `dispute_ns (5,)`: epoch before the open dispute (0: none), its stage, when it was opened, whether it began as a
+    tie, and whether the reference may have followed a wrong side since; `dispute_x`, `dispute_y`: where every clock was
+    then; `dispute_side`: on which side a clock stands.
     """
 
     epoch_ns: int
@@ -101,6 +103,7 @@ class DetectionState:
     dispute_ns: Ints
     dispute_x: Floats
     dispute_y: Floats
+    dispute_side: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +209,10 @@ def empty(constants: DetectionParameters) -> DetectionState:
         ring_x=np.full((w, SNAPSHOTS, n), np.nan),
         ring_y=np.zeros((w, SNAPSHOTS, n)),
         divided_ns=0,
-        dispute_ns=np.zeros(1, np.int64),
+        dispute_ns=np.zeros(5, np.int64),
         dispute_x=np.full(n, np.nan),
         dispute_y=zeros.copy(),
+        dispute_side=none.copy(),
     )
 
 

@@ -12,6 +12,7 @@ Law of the file: only + - * / and sqrt in a written order, so that a replay is e
 import numpy as np
 
 from truechimer.kernel import kernel
+from truechimer.scale.detection_dispute import PROVING, begin, put_out, restore
 from truechimer.scale.detection_judge import judge
 from truechimer.scale.detection_noise import phase_variance, rate_variance
 from truechimer.scale.detection_onset import onset
@@ -35,8 +36,6 @@ WITNESSED = 0.85
 the inside cannot tell from its own random walk, the outside can.
 """
 WITNESS_FROM_S = 10.0 * DAY
-PROVING = 10
-"""Status of a clock that is out for its rate, and judges again; to the outside it is out for its rate."""
 LEAST_AGES = 3.0
 """A clock is tested over a window when it has been known for this many of it."""
 
@@ -80,19 +79,6 @@ def is_learned_outside(status):
 
 
 @kernel
-def put_out(i, status, epoch_ns, since_ns, good_ns, strikes, ring_x, began, as_status):  # noqa: PLR0917
-    """Put clock i out for its rate: every past that holds the change is forgotten, and its rate begins anew."""
-    status[i] = as_status
-    strikes[i] += 1
-    since_ns[i] = epoch_ns
-    good_ns[i] = epoch_ns
-    began[i] = True
-    for w in range(ring_x.shape[0]):
-        for s in range(ring_x.shape[1]):
-            ring_x[w, s, i] = np.nan
-
-
-@kernel
 def _deviations(  # noqa: PLR0917
     kind, w, m, epoch_ns, past_ns, past_x, past_y, sigma, x, last_ns, y, drift, first_ns, since_ns, status, noise,
     memory, sample, count, rate_sample, rate_count, u_drift2, eligible, d, v, h, voter, accused
@@ -125,7 +111,7 @@ def _deviations(  # noqa: PLR0917
         if known >= LEAST_AGES * m + (UNWEIGHED_S if m > 1.5 * DAY else 0.0) and count[i, 0] >= LEAST_SAMPLES:
             h[i] = widened(sigma, known, m)
         voter[i] = (eligible[i] == 1 and (status[i] == 2 or status[i] == PROVING)) or (is_reference and kind == 0)
-        accused[i] = status[i] == 7
+        accused[i] = False
     if m >= WITNESS_FROM_S and kind == 0:
         for j in range(x.shape[0]):
             if eligible[j] == 2 and voter[j] and np.isfinite(v[j]):
@@ -162,81 +148,73 @@ def _teach(  # noqa: PLR0917
 
 @kernel
 def _note_onset(  # noqa: PLR0917
-    i, epoch_ns, is_dispute, seen_y, age, kept, x, last_ns, y, drift, since_ns, noise, memory, u_drift2, ring_ns,
+    i, epoch_ns, seen_y, age, kept, x, last_ns, y, drift, since_ns, noise, memory, u_drift2, ring_ns,
     ring_x, ring_y, moved
 ):  # fmt: skip
     """Note by how much the rate of clock i has moved, since when and how; what this window saw where no past tells."""
     moved_y, over, is_ramp = onset(
         i, epoch_ns, kept, x, last_ns, y, drift, since_ns, noise, memory, u_drift2, ring_ns, ring_x, ring_y
     )  # fmt: skip
-    if over <= 0.0 or is_dispute == 1:
+    if over <= 0.0:
         moved_y, over, is_ramp = seen_y, age, False
     moved[i, 0], moved[i, 1], moved[i, 2] = moved_y, over, 1.0 if is_ramp else 0.0
 
 
 @kernel
 def _look(  # noqa: PLR0917
-    kind, w, m, is_dispute, epoch_ns, past_ns, past_x, past_y, sigma, x, last_ns, y, drift, first_ns, since_ns,
-    good_ns, status, strikes, noise, memory, sample, count, rate_sample, rate_count, u_drift2, ring_ns, ring_x, ring_y,
-    eligible, d, v, h, z, verdict, kept, voter, accused, moved, began, floor
+    kind, w, m, epoch_ns, past_ns, past_x, past_y, sigma, x, last_ns, y, drift, first_ns, since_ns, good_ns, status,
+    strikes, noise, memory, sample, count, rate_sample, rate_count, u_drift2, ring_ns, ring_x, ring_y, dispute,
+    dispute_x, dispute_y, side, eligible, d, v, h, z, verdict, kept, voter, accused, moved, began, floor
 ):  # fmt: skip
-    """Judge one window with one past; return 0, 1 (a majority is missing) or 2 (a dispute begins)."""
+    """Judge one window with one past; return True where a majority is missing."""
     age = (epoch_ns - past_ns) / 1e9
     _deviations(
         kind, w, m, epoch_ns, past_ns, past_x, past_y, sigma, x, last_ns, y, drift, first_ns, since_ns, status, noise,
         memory, sample, count, rate_sample, rate_count, u_drift2, eligible, d, v, h, voter, accused
     )  # fmt: skip
-    if is_dispute == 1:
-        for i in range(x.shape[0]):
-            h[i] = 3.0 if accused[i] else NEVER
     middle, judges = judge(d, v, voter, accused, h, z, verdict, kept)
     if judges < 1:
-        return 0
-    if is_dispute == 0:
-        _teach(
-            kind, w, m, epoch_ns, past_ns, first_ns, since_ns, status, noise, memory, sample, count, rate_sample,
-            rate_count, u_drift2, v, z, kept
-        )  # fmt: skip
-    said = 0
+        return False
+    _teach(
+        kind, w, m, epoch_ns, past_ns, first_ns, since_ns, status, noise, memory, sample, count, rate_sample,
+        rate_count, u_drift2, v, z, kept
+    )  # fmt: skip
+    missing = False
     per = age if kind == 0 else 1.0
-    together = 0
+    moved_together = False
     for i in range(x.shape[0]):
-        if verdict[i] == 5:
-            together += 1
-    for i in range(x.shape[0]):
-        if kind == 0 and kept[i] and m <= DAY and h[i] < NEVER and is_dispute == 0:
+        if kind == 0 and kept[i] and m <= DAY and h[i] < NEVER:
             floor[i] = max(floor[i], h[i] * np.sqrt(v[i]))
-        if eligible[i] == 2:
-            # a reference that the clocks contradict is the business of whoever compares references
+        if eligible[i] == 2 or (side[i] != 0 and dispute[0] != 0):
+            # a reference that the clocks contradict is the business of whoever compares references; a dispute has a
+            # court of its own
             continue
-        if verdict[i] == 4 and is_dispute == 0 and not accused[i]:
-            said = max(said, 1)
-        elif verdict[i] == 1:
+        if verdict[i] == 4:
+            missing = True
+            begin(
+                i, epoch_ns, past_ns, past_x, past_y, v, kept, verdict, eligible, status, good_ns, dispute, dispute_x,
+                dispute_y, side
+            )  # fmt: skip
+        elif verdict[i] == 1 or verdict[i] == 5:
             _note_onset(
-                i, epoch_ns, is_dispute, (d[i] - middle) / per, age, kept, x, last_ns, y, drift, since_ns, noise,
-                memory, u_drift2, ring_ns, ring_x, ring_y, moved
+                i, epoch_ns, (d[i] - middle) / per, age, kept, x, last_ns, y, drift, since_ns, noise, memory, u_drift2,
+                ring_ns, ring_x, ring_y, moved
             )  # fmt: skip
             put_out(i, status, epoch_ns, since_ns, good_ns, strikes, ring_x, began, 5)
+            moved_together = moved_together or verdict[i] == 5
         elif verdict[i] == 2 and status[i] == 2:
-            # two against one: its pasts stay, so that others may still clear it
-            _note_onset(
-                i, epoch_ns, is_dispute, (d[i] - middle) / per, age, kept, x, last_ns, y, drift, since_ns, noise,
-                memory, u_drift2, ring_ns, ring_x, ring_y, moved
-            )  # fmt: skip
-            status[i], good_ns[i] = 7, epoch_ns
-            said = 2
-        elif verdict[i] == 5:
-            # one alone is put out; where a class is divided nobody of it has a vote before he has shown good conduct
-            _note_onset(
-                i, epoch_ns, is_dispute, (d[i] - middle) / per, age, kept, x, last_ns, y, drift, since_ns, noise,
-                memory, u_drift2, ring_ns, ring_x, ring_y, moved
-            )  # fmt: skip
-            put_out(i, status, epoch_ns, since_ns, good_ns, strikes, ring_x, began, 8 if together > 1 else 5)
-            said = max(said, 1)
+            if begin(
+                i, epoch_ns, past_ns, past_x, past_y, v, kept, verdict, eligible, status, good_ns, dispute, dispute_x,
+                dispute_y, side
+            ):  # fmt: skip
+                _note_onset(
+                    i, epoch_ns, (d[i] - middle) / per, age, kept, x, last_ns, y, drift, since_ns, noise, memory,
+                    u_drift2, ring_ns, ring_x, ring_y, moved
+                )  # fmt: skip
+            else:
+                missing = True
         elif verdict[i] == 3:
             good_ns[i] = epoch_ns
-            status[i] = 8 if together > 1 else 2
-            said = max(said, 1)
         elif (
             (status[i] == 4 or status[i] == 5 or status[i] == 8 or status[i] == PROVING)
             and not kept[i]
@@ -245,28 +223,10 @@ def _look(  # noqa: PLR0917
         ):
             # out, and not yet where its rate puts it: the proof begins again
             put_out(i, status, epoch_ns, since_ns, good_ns, strikes, ring_x, began, 8 if status[i] == 8 else 5)
-    return said
-
-
-@kernel
-def open_dispute(epoch_ns, interval, windows, ring_ns, ring_x, ring_y, dispute, dispute_x, dispute_y):  # noqa: PLR0917
-    """Keep where all clocks were before the first suspicion: the newest past that is two epochs old or more."""
-    if dispute[0] != 0:
-        return
-    for w in range(windows.shape[0]):
-        if windows[w] < 1.2 * interval:
-            continue
-        place = -1
-        for s in range(ring_ns.shape[1]):
-            if ring_ns[w, s] == 0 or (epoch_ns - ring_ns[w, s]) / 1e9 < 1.9 * interval:
-                continue
-            if place < 0 or ring_ns[w, s] > ring_ns[w, place]:
-                place = s
-        if place >= 0:
-            dispute[0] = ring_ns[w, place]
-            dispute_x[:] = ring_x[w, place]
-            dispute_y[:] = ring_y[w, place]
-            return
+    if moved_together:
+        # those who were believed moved: what was learned against them since goes with them
+        restore(epoch_ns, past_ns, past_x, past_y, y, drift, status, ring_ns, ring_x)
+    return missing or moved_together
 
 
 @kernel
@@ -289,7 +249,7 @@ def _past(epoch_ns, m, ring_ns):
 def look_back(  # noqa: PLR0917
     epoch_ns, before_ns, interval, windows, sigmas, rate_sigmas, x, last_ns, y, drift, first_ns, since_ns, good_ns,
     status, strikes, noise, memory, sample, count, rate_sample, rate_count, u_drift2, ring_ns, ring_x, ring_y, dispute,
-    dispute_x, dispute_y, eligible, d, v, h, z, verdict, kept, voter, accused, moved, began, floor
+    dispute_x, dispute_y, side, eligible, d, v, h, z, verdict, kept, voter, accused, moved, began, floor
 ):  # fmt: skip
     """Judge every window that has moved on by a quarter, and keep the present for it; return True where a majority is
     missing.
@@ -305,17 +265,13 @@ def look_back(  # noqa: PLR0917
             sigma = sigmas[w + 1] if kind == 0 else rate_sigmas[w + 1]
             if place < 0 or sigma <= 0.0:
                 continue
-            said = _look(
-                kind, w, m, 0, epoch_ns, ring_ns[w, place], ring_x[w, place], ring_y[w, place], sigma, x, last_ns,
-                y, drift, first_ns, since_ns, good_ns, status, strikes, noise, memory, sample, count, rate_sample,
-                rate_count, u_drift2, ring_ns, ring_x, ring_y, eligible, d, v, h, z, verdict, kept, voter, accused,
-                moved, began, floor
+            missing = _look(
+                kind, w, m, epoch_ns, ring_ns[w, place], ring_x[w, place], ring_y[w, place], sigma, x, last_ns, y,
+                drift, first_ns, since_ns, good_ns, status, strikes, noise, memory, sample, count, rate_sample,
+                rate_count, u_drift2, ring_ns, ring_x, ring_y, dispute, dispute_x, dispute_y, side, eligible, d, v, h,
+                z, verdict, kept, voter, accused, moved, began, floor
             )  # fmt: skip
-            divided = divided or said == 1
-            if said == 2 and dispute[0] == 0:
-                dispute[0] = ring_ns[w, place]
-                dispute_x[:] = ring_x[w, place]
-                dispute_y[:] = ring_y[w, place]
+            divided = divided or missing
         ring_ns[w, oldest] = epoch_ns
         for i in range(x.shape[0]):
             late = (epoch_ns - last_ns[i]) / 1e9
@@ -323,18 +279,4 @@ def look_back(  # noqa: PLR0917
             seen = seen and status[i] != 0 and status[i] != 3
             ring_x[w, oldest, i] = x[i] + y[i] * late if seen else np.nan
             ring_y[w, oldest, i] = y[i]
-    # an open dispute is looked at four times a day, with the past in which it began
-    slot_ns = np.int64(DAY * 1e9) // 4
-    if dispute[0] != 0 and epoch_ns // slot_ns != before_ns // slot_ns:
-        m = (epoch_ns - dispute[0]) / 1e9
-        near = 0
-        for w in range(windows.shape[0]):
-            if windows[w] <= m:
-                near = w
-        said = _look(
-            0, near, windows[near], 1, epoch_ns, dispute[0], dispute_x, dispute_y, 3.0, x, last_ns, y, drift,
-            first_ns, since_ns, good_ns, status, strikes, noise, memory, sample, count, rate_sample, rate_count,
-            u_drift2, ring_ns, ring_x, ring_y, eligible, d, v, h, z, verdict, kept, voter, accused, moved, began, floor
-        )  # fmt: skip
-        divided = divided or said == 1
     return divided

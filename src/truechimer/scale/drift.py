@@ -25,11 +25,14 @@ from truechimer.scale.bands_state import (
     K_YD,
     K_YY,
     LAST_NS,
+    STATUS,
     X_DAY,
     Y_REFERENCE,
     X,
 )
+from truechimer.scale.state import Membership
 
+_DISPUTED, _DIVIDED = int(Membership.DISPUTED), int(Membership.DIVIDED)
 MONTHS_S = 60.0 * 86_400.0
 """A flicker floor counts as the random walk that equals it over this time, in the rate's noise."""
 MOST_DAYS = 700.0
@@ -92,7 +95,8 @@ def daily(epoch_ns, noise, drift_free, drift_known, drift_prior, clock_f, clock_
     q1 /= total * total
     q2 /= total * total
     for i in range(n):
-        if not np.isfinite(moved[i]):
+        if not np.isfinite(moved[i]) or clock_i[i, STATUS] == _DISPUTED or clock_i[i, STATUS] == _DIVIDED:
+            # a rate that is in dispute is no drift
             continue
         y = moved[i] - reference
         days = clock_f[i, DAYS]

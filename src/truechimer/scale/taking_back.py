@@ -14,10 +14,10 @@ Law of the file: only + - * / and sqrt in a written order, so that a replay is e
 """
 
 from truechimer.kernel import kernel
-from truechimer.scale.bands_state import ACTIVE, LAST_NS, RATE, SHIFT, SINCE_NS, STATUS, TAKEN
+from truechimer.scale.bands_state import ACTIVE, LAST_NS, SHIFT, SINCE_NS, STATUS, TAKEN, TAKEN_NS, TAKEN_OVER
 from truechimer.scale.state import Membership
 
-_IN, _DISPUTED = int(Membership.IN), int(Membership.DISPUTED)
+_IN, _DISPUTED, _DIVIDED = int(Membership.IN), int(Membership.DISPUTED), int(Membership.DIVIDED)
 
 STEPS = 64
 
@@ -69,24 +69,38 @@ def take_back(epoch_ns, i, moved_y, over, is_ramp, memories, clock_f, clock_i, r
             if j == i:
                 back[k] = part * moved_y
                 rate[i, k] -= back[k]
-    clock_f[i, TAKEN] += forced
+    clock_f[i, TAKEN] = forced
+    clock_f[i, TAKEN_OVER] = -over if is_ramp else over
+    clock_i[i, TAKEN_NS] = epoch_ns
     common_f[SHIFT] -= forced
 
 
 @kernel
-def give_back(verdict, clock_f, clock_i, rate, common_f):
-    """Give back to the scale's rate what was taken for a clock that was disputed and is cleared; forget what was taken
-    for one that is out for good.
+def give_back(epoch_ns, verdict, memories, clock_f, clock_i, rate, common_f):  # noqa: PLR0917
+    """Undo what was taken for a clock that was in a dispute and is cleared: its rate had not moved. Forget what was
+    taken for one that is out for good.
+
+    Of what was added to a mean as much is left as the mean has not forgotten since; the means of clocks that are in a
+    dispute stand still. The scale's rate follows from the means when the clock has its weight again.
     """
     n = rate.shape[0]
     for i in range(n):
         taken = clock_f[i, TAKEN]
-        if taken == 0.0 or verdict[i] == _DISPUTED:
+        if taken == 0.0 or verdict[i] == _DISPUTED or verdict[i] == _DIVIDED:
             continue
         clock_f[i, TAKEN] = 0.0
-        if clock_i[i, STATUS] == _DISPUTED and verdict[i] == _IN:
-            common_f[RATE] -= taken
-            common_f[SHIFT] += taken
-            for j in range(n):
-                for k in range(rate.shape[1]):
-                    rate[j, k] -= taken
+        if not ((clock_i[i, STATUS] == _DISPUTED or clock_i[i, STATUS] == _DIVIDED) and verdict[i] == _IN):
+            continue
+        over = clock_f[i, TAKEN_OVER]
+        since = (epoch_ns - clock_i[i, TAKEN_NS]) / 1e9
+        common_f[SHIFT] += taken
+        for j in range(n):
+            if clock_i[j, LAST_NS] == 0:
+                continue
+            stood = j == i or clock_i[j, STATUS] == _DISPUTED or clock_i[j, STATUS] == _DIVIDED
+            young = max((clock_i[i, TAKEN_NS] - clock_i[j, SINCE_NS]) / 1e9, 1.0)
+            for k in range(rate.shape[1]):
+                part = held(min(memories[k], young), abs(over), over < 0.0)
+                if not stood:
+                    part *= 1.0 - held(min(memories[k], young + since), since, is_ramp=False)
+                rate[j, k] -= part * taken
