@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truechimer.kernel import kernel
-from truechimer.scale.detection_dispute import begin, newest_past, put_out, settle
+from truechimer.scale.detection_dispute import PROVING, begin, newest_past, put_out, settle
 from truechimer.scale.detection_judge import judge
 from truechimer.scale.detection_noise import (
     DRIFT_MEMORY_S,
@@ -33,7 +33,6 @@ from truechimer.scale.detection_windows import (
     CLIPPED,
     LEAST_SAMPLES,
     NEVER,
-    PROVING,
     gain_of,
     is_learned_outside,
     look_back,

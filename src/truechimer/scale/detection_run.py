@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truechimer.kernel import kernel
+from truechimer.scale.detection_dispute import PROVING
 from truechimer.scale.detection_fold import CONSTANTS, NAMES, OUT_RATE, advance
 from truechimer.scale.detection_state import DetectionParameters, DetectionState
-from truechimer.scale.detection_windows import PROVING
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
