@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from truechimer.scale.detection import _median_in_order, weighted_median
 from truechimer.scale.detection_judge import CLEARED, FOR_NOW, GUILTY, MOVED_TOGETHER, NOTHING, TIE, judge
 
 THRESHOLD = 4.5
@@ -119,3 +120,16 @@ def test_a_clock_without_a_reading_or_without_a_known_noise_is_not_judged() -> N
 def test_a_single_judge_convicts_nobody() -> None:
     verdict, _, _, _ = judged([50.0, 0.0, 1.0], [MASER] * 3, voter=[True, False, False])
     assert verdict == [NOTHING] * 3
+
+
+def test_the_median_by_halving_is_that_by_sorting_to_the_bit() -> None:
+    rng = np.random.default_rng(4)
+    for turn in range(600):
+        n = int(rng.integers(1, 120))
+        values = rng.normal(size=n) if turn % 3 else rng.integers(-3, 4, n).astype(float)
+        weights = rng.random(n) if turn % 2 else np.full(n, 1.0 / n)
+        weights[rng.random(n) < 0.2] = 0.0
+        if turn % 7 == 0:
+            values[rng.random(n) < 0.1] = np.nan
+        one, other = weighted_median(values, weights), _median_in_order(values, weights)
+        assert one == other or (np.isnan(one) and np.isnan(other)), turn

@@ -106,8 +106,14 @@ def start(constants: ScaleParameters) -> ScaleState:
     return empty_state(constants)
 
 
+CARRIED = (
+    "x_s", "x_variance", "y", "last_ns", "since_ns", "good_since_ns", "membership", "step_variance", "step_count",
+)  # fmt: skip
+"""Fields of the state that an epoch changes."""
+
+
 @kernel
-def _average(  # noqa: PLR0917
+def average(  # noqa: PLR0917
     scale_ns,
     x_ip,
     u2,
@@ -175,7 +181,7 @@ def _average(  # noqa: PLR0917
 
 
 @kernel
-def _carry(  # noqa: PLR0917
+def carry(  # noqa: PLR0917
     epoch_ns,
     due,
     probation_ns,
@@ -207,7 +213,8 @@ def _carry(  # noqa: PLR0917
     tau_excess,
     prior_tau,
 ):
-    """Carry every clock on: new phase, rates, noise and membership.
+    """Carry every clock on, in place (the arrays of `CARRIED`): new phase, rates, noise and membership. Returned are
+    every clock minus the scale and its residual.
 
     The phase that is carried is filtered: of a reading's departure from the prediction, the part that the clock's own
     noise explains is taken, not the part that the counter explains. Without reading noise that part is 1: plain AT1.
@@ -217,9 +224,6 @@ def _carry(  # noqa: PLR0917
     """
     n, filters = y.shape
     common = 0.0
-    x, x_variance, y, last_ns, since_ns = x.copy(), x_variance.copy(), y.copy(), last_ns.copy(), since_ns.copy()
-    good_since_ns, membership = good_since_ns.copy(), membership.copy()
-    step_variance, step_count = step_variance.copy(), step_count.copy()
     measured = predicted.copy()
     residual = np.full(n, np.nan)
     for i in range(n):
@@ -289,7 +293,7 @@ def _carry(  # noqa: PLR0917
         for i in range(n):
             if used[i] > 0.0 and last_ns[i] == epoch_ns:
                 x[i] -= common
-    return x, x_variance, y, last_ns, since_ns, good_since_ns, membership, step_variance, step_count, measured, residual
+    return measured, residual
 
 
 def step(
@@ -314,7 +318,7 @@ def step(
         state = _first(state, constants, epoch_tai_ns, x_clock_minus_pivot_s, u2_s2)
         first = _first_step(state, epoch_tai_ns, x_clock_minus_pivot_s)
         return state, first
-    used, x_pivot, noise, off, divided, floor = _average(
+    used, x_pivot, noise, off, divided, floor = average(
         state.epoch_ns,
         x_clock_minus_pivot_s,
         u2_s2,
@@ -327,65 +331,41 @@ def step(
         constants.detection_sigmas,
         constants.weight_cap_n,
     )
-    x, x_variance, y, last_ns, since_ns, good_since_ns, membership, step_variance, step_count, measured, residual = (
-        _carry(
-            epoch_tai_ns,
-            due,
-            round(constants.probation_s * 1e9),
-            x_clock_minus_pivot_s,
-            u2_s2,
-            noise,
-            x_pivot,
-            used,
-            off,
-            prediction.x_clock_minus_scale_s,
-            prediction.variance_s2,
-            prediction.dt_s,
-            state.x_s,
-            state.x_variance,
-            state.y,
-            state.best,
-            state.last_ns,
-            state.since_ns,
-            state.good_since_ns,
-            state.membership,
-            state.step_variance,
-            state.step_count,
-            constants.memories_s,
-            constants.drift,
-            constants.eligible,
-            constants.prior_count,
-            constants.q1,
-            state.epoch_ns,
-            state.tau_excess,
-            constants.prior_tau,
-        )
+    new = {name: getattr(state, name).copy() for name in CARRIED}
+    measured, residual = carry(
+        epoch_tai_ns,
+        due,
+        round(constants.probation_s * 1e9),
+        x_clock_minus_pivot_s,
+        u2_s2,
+        noise,
+        x_pivot,
+        used,
+        off,
+        prediction.x_clock_minus_scale_s,
+        prediction.variance_s2,
+        prediction.dt_s,
+        new["x_s"],
+        new["x_variance"],
+        new["y"],
+        state.best,
+        new["last_ns"],
+        new["since_ns"],
+        new["good_since_ns"],
+        new["membership"],
+        new["step_variance"],
+        new["step_count"],
+        constants.memories_s,
+        constants.drift,
+        constants.eligible,
+        constants.prior_count,
+        constants.q1,
+        state.epoch_ns,
+        state.tau_excess,
+        constants.prior_tau,
     )
     taken = due and isfinite(x_pivot)
-    state = ScaleState(
-        epoch_tai_ns if taken else state.epoch_ns,
-        x,
-        x_variance,
-        y,
-        state.best,
-        last_ns,
-        since_ns,
-        good_since_ns,
-        membership,
-        state.weight,
-        step_variance,
-        step_count,
-        state.tau_excess,
-        state.tau_noise,
-        state.tau_count,
-        state.lag_excess,
-        state.lag_count,
-        state.ring_ns,
-        state.ring_x,
-        state.ring_y,
-        state.next_slot_ns,
-        state.slow_floor_s,
-    )
+    state = replace(state, epoch_ns=epoch_tai_ns if taken else state.epoch_ns, **new)
     if taken and epoch_tai_ns >= state.next_slot_ns:
         state = learning.at_slot(
             state,

@@ -28,33 +28,31 @@ NOTHING, GUILTY, FOR_NOW, CLEARED, TIE, MOVED_TOGETHER = 0, 1, 2, 3, 4, 5
 
 
 @kernel
-def _against(d, v, kept, z):
-    """Fill `z` (sigmas, signed) of every clock against the kept ones without itself; return their mean and count."""
+def _against(d, v, inverse, share, kept, z):  # noqa: PLR0917
+    """Fill `z` (sigmas, signed) of every clock against the kept ones without itself; return their mean and count.
+
+    `inverse` is 1/v, `share` d/v. The last loop has no branch, so that machine code takes several clocks at once.
+    """
     n = d.shape[0]
     weight = 0.0
     middle = 0.0
     count = 0
     for i in range(n):
         if kept[i]:
-            weight += 1.0 / v[i]
+            weight += inverse[i]
+            middle += share[i]
             count += 1
     if count > 0:
-        for i in range(n):
-            if kept[i]:
-                middle += d[i] / v[i]
         middle /= weight
     for i in range(n):
-        z[i] = np.nan
-        if not (np.isfinite(d[i]) and np.isfinite(v[i])) or count == 0:
-            continue
-        if kept[i]:
-            rest = weight - 1.0 / v[i]
-            if count < 2 or rest <= 0.0:
-                continue
-            # d_i - c_without_i = (d_i - c) weight / rest
-            z[i] = (d[i] - middle) * weight / rest / np.sqrt(v[i] + 1.0 / rest)
-        else:
-            z[i] = (d[i] - middle) / np.sqrt(v[i] + 1.0 / weight)
+        # d_i - c_without_i = (d_i - c) weight / rest
+        own = inverse[i] if kept[i] else 0.0
+        rest = weight - own
+        off = (d[i] - middle) * weight / rest if kept[i] else d[i] - middle
+        sigma = np.sqrt(v[i] + 1.0 / rest)
+        is_known = (d[i] - d[i] == 0.0) & (v[i] - v[i] == 0.0) & (count > 0)
+        is_alone = kept[i] & ((count < 2) | (rest <= 0.0))
+        z[i] = off / sigma if is_known & (not is_alone) else np.nan
     return middle, weight, count
 
 
@@ -68,19 +66,24 @@ def judge(d, v, voter, accused, sigmas, z, verdict, kept):  # noqa: PLR0917
     """
     n = d.shape[0]
     voters = 0
+    inverse = np.empty(n)
+    share = np.empty(n)
+    for i in range(n):
+        inverse[i] = 1.0 / v[i]
+        share[i] = d[i] / v[i]
     for i in range(n):
         verdict[i] = 0
         kept[i] = voter[i] and np.isfinite(d[i]) and np.isfinite(v[i])
         if kept[i]:
             voters += 1
-    middle, _, count = _against(d, v, kept, z)
+    middle, _, count = _against(d, v, inverse, share, kept, z)
     if voters < 2:
         return middle, count
-    worst = 0.0
+    anyone_off = False
     for i in range(n):
-        if (kept[i] or accused[i]) and np.isfinite(z[i]):
-            worst = max(worst, abs(z[i]))
-    if worst < 3.0:
+        # not a number is not beyond anything
+        anyone_off |= (kept[i] | accused[i]) & (abs(z[i]) >= 3.0)
+    if not anyone_off:
         return middle, count
     votes = np.zeros(n)
     able = kept.copy()
@@ -101,7 +104,7 @@ def judge(d, v, voter, accused, sigmas, z, verdict, kept):  # noqa: PLR0917
     # one at a time, the worst first: two that contradict each other shall not both go. Who was taken back stays.
     again = np.zeros(n, np.bool_)
     for _ in range(2 * n):
-        _against(d, v, kept, z)
+        _against(d, v, inverse, share, kept, z)
         worst_at = -1
         excess = 1.0
         for i in range(n):
@@ -118,7 +121,7 @@ def judge(d, v, voter, accused, sigmas, z, verdict, kept):  # noqa: PLR0917
         if nearest < 0:
             break
         kept[nearest], again[nearest] = True, True
-    middle, _, count = _against(d, v, kept, z)
+    middle, _, count = _against(d, v, inverse, share, kept, z)
     for i in range(n):
         if able[i] and kept[i]:
             continue
@@ -178,10 +181,10 @@ def judge(d, v, voter, accused, sigmas, z, verdict, kept):  # noqa: PLR0917
     if turned:
         for i in range(n):
             kept[i] = able[i] and verdict[i] != 5
-        _against(d, v, kept, z)
+        _against(d, v, inverse, share, kept, z)
         for i in range(n):
             if kept[i] and verdict[i] != 3 and np.isfinite(z[i]):
                 kept[i] = abs(z[i]) <= sigmas[i]
                 verdict[i] = 0 if kept[i] else 4
-        middle, _, count = _against(d, v, kept, z)
+        middle, _, count = _against(d, v, inverse, share, kept, z)
     return middle, count

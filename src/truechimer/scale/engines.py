@@ -12,7 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truechimer.clocks.clock import Clock
-from truechimer.scale import at1, bands, bands_run, detection_fold, detection_run, detection_state, kalman, prediction
+from truechimer.scale import (
+    at1,
+    at1_run,
+    bands,
+    bands_run,
+    detection_fold,
+    detection_run,
+    detection_state,
+    kalman,
+    prediction,
+)
 from truechimer.scale.bands_state import BEST, DRIFT, DRIFT_U2, LAST_NS, SINCE_NS, STATUS, WEIGHT_DC
 from truechimer.scale.state import Membership, ScaleState, ScaleStep
 
@@ -128,10 +138,26 @@ class _At1:
         out = Stretch(
             np.empty((epochs, n)), np.empty((epochs, n)), np.empty((epochs, n), np.int64), np.empty(epochs, bool), None
         )
-        for k in range(epochs):
-            step = self.step(int(epoch_tai_ns[k]), x_clock_minus_pivot_s[k], u2_s2[k], due=bool(due[k]))
-            out.x_clock_minus_scale_s[k], out.weight[k] = step.x_clock_minus_scale_s, step.weight
-            out.membership[k], out.divided[k] = step.membership, step.divided
+        first = 0
+        while first < epochs and self.state.epoch_ns == 0:
+            # the scale begins at an epoch at which a clock that may carry weight is read
+            step = self.step(int(epoch_tai_ns[first]), x_clock_minus_pivot_s[first], u2_s2[first], due=bool(due[first]))
+            out.x_clock_minus_scale_s[first], out.weight[first] = step.x_clock_minus_scale_s, step.weight
+            out.membership[first], out.divided[first] = step.membership, step.divided
+            first += 1
+        if first < epochs:
+            self.state = at1_run.run(
+                self.state,
+                self.constants,
+                epoch_tai_ns[first:],
+                np.ascontiguousarray(x_clock_minus_pivot_s[first:, :n]),
+                np.ascontiguousarray(u2_s2[first:, :n]),
+                due[first:],
+                out.x_clock_minus_scale_s[first:],
+                out.weight[first:],
+                out.membership[first:],
+                out.divided[first:],
+            )
         return out
 
     def rates(self) -> Floats:

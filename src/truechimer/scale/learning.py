@@ -39,7 +39,7 @@ def _without_prior(mean, prior, worth, count):
 
 
 @kernel
-def _learn(  # noqa: PLR0917
+def learn_at_slot(  # noqa: PLR0917
     epoch_ns,
     measured_now,
     x,
@@ -70,11 +70,11 @@ def _learn(  # noqa: PLR0917
     prior_lag,
     prior_tau,
 ):
-    """At a slot: errors over each lag, the rate test, the best filter, the weights, and the ring moved on by one."""
+    """At a slot: errors over each lag, the rate test, the best filter, the weights, and the ring moved on by one.
+
+    Changed in place are the arrays of `CHANGED`; returned are the weights wanted and the floor of the rate tests.
+    """
     n, filters = y.shape
-    best, since_ns, good_since_ns, membership = best.copy(), since_ns.copy(), good_since_ns.copy(), membership.copy()
-    tau_excess, tau_noise, tau_count = tau_excess.copy(), tau_noise.copy(), tau_count.copy()
-    lag_excess, lag_count = lag_excess.copy(), lag_count.copy()
     slots = ring_ns.shape[0]
     floor = 0.0
     earliest = epoch_ns
@@ -178,28 +178,19 @@ def _learn(  # noqa: PLR0917
     for r in range(slots):
         if ring_ns[r] < ring_ns[place]:
             place = r
-    ring_ns, ring_x, ring_y = ring_ns.copy(), ring_x.copy(), ring_y.copy()
     ring_ns[place] = epoch_ns
     for i in range(n):
         ring_x[place, i] = x[i] if measured_now[i] and membership[i] != 0 else np.nan
         for k in range(filters):
             ring_y[place, i, k] = y[i, k]
-    return (
-        best,
-        since_ns,
-        good_since_ns,
-        membership,
-        wanted,
-        tau_excess,
-        tau_noise,
-        tau_count,
-        lag_excess,
-        lag_count,
-        ring_ns,
-        ring_x,
-        ring_y,
-        floor,
-    )
+    return wanted, floor
+
+
+CHANGED = (
+    "best", "since_ns", "good_since_ns", "membership", "tau_excess", "tau_noise", "tau_count", "lag_excess",
+    "lag_count", "ring_ns", "ring_x", "ring_y",
+)  # fmt: skip
+"""Fields of the state that a slot changes, `weight` and `slow_floor_s` besides."""
 
 
 def at_slot(
@@ -210,15 +201,16 @@ def at_slot(
     seen: NDArray[np.bool_],
 ) -> ScaleState:
     """Learn at a slot of the fixed grid; `seen` `(n_clocks,)`: who was read at this epoch."""
-    out = _learn(
+    new = {name: getattr(state, name).copy() for name in CHANGED}
+    wanted, floor = learn_at_slot(
         epoch_ns,
         seen,
         state.x_s,
         state.y,
-        state.best,
-        state.since_ns,
-        state.good_since_ns,
-        state.membership,
+        new["best"],
+        new["since_ns"],
+        new["good_since_ns"],
+        new["membership"],
         state.weight,
         state.x_variance,
         constants.memories_s,
@@ -229,32 +221,17 @@ def at_slot(
         constants.prior_count,
         constants.detection_sigmas,
         constants.weight_cap_n,
-        state.tau_excess,
-        state.tau_noise,
-        state.tau_count,
-        state.lag_excess,
-        state.lag_count,
-        state.ring_ns,
-        state.ring_x,
-        state.ring_y,
+        new["tau_excess"],
+        new["tau_noise"],
+        new["tau_count"],
+        new["lag_excess"],
+        new["lag_count"],
+        new["ring_ns"],
+        new["ring_x"],
+        new["ring_y"],
         state.step_variance,
         constants.prior_lag,
         constants.prior_tau,
     )
-    names = (
-        "best",
-        "since_ns",
-        "good_since_ns",
-        "membership",
-        "weight",
-        "tau_excess",
-        "tau_noise",
-        "tau_count",
-        "lag_excess",
-        "lag_count",
-        "ring_ns",
-        "ring_x",
-        "ring_y",
-    )
     next_slot_ns = (epoch_ns // constants.slot_ns + 1) * constants.slot_ns
-    return replace(state, next_slot_ns=next_slot_ns, slow_floor_s=out[-1], **dict(zip(names, out[:-1], strict=True)))
+    return replace(state, weight=wanted, next_slot_ns=next_slot_ns, slow_floor_s=floor, **new)

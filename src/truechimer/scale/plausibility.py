@@ -8,7 +8,7 @@ Source: rows as a laboratory writes them; second differences of phase, which kno
 """
 
 from collections.abc import Sequence
-from math import isfinite, sqrt
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from truechimer.formats.finding import Finding, Severity
 from truechimer.formats.reading_columns import ReadingColumns
 
 Floats = NDArray[np.float64]
+Pairs = dict[tuple[str, str], tuple[Floats, Floats]]
+"""Readings of each pair and their uncertainties by epoch, NaN where there was none."""
 
 LOOKED_AT_EPOCHS = 2_000
 """So many epochs, from the first on, are looked at: faults of making are there from the start."""
@@ -27,6 +29,9 @@ maser.
 """
 SAME_CLOCK = 1e-3
 """Two names whose difference varies by less than this part of what others' differences do are one clock."""
+SAMPLED_PAIRS = 2_000
+"""So many pairs of clocks are looked at for what differences are usual; where there are not more, all of them."""
+SAMPLED_EPOCHS = 40
 CLOSURE_SIGMAS = 6.0
 LEAST_DIFFERENCES = 8
 REPEAT_RESOLUTION_S = 1e-17
@@ -40,10 +45,11 @@ def check(rows: ReadingColumns, clocks: Sequence[str]) -> tuple[Finding, ...]:
     starts = np.flatnonzero(np.diff(rows.epoch_tai_ns)) + 1
     end = int(starts[LOOKED_AT_EPOCHS - 1]) if len(starts) >= LOOKED_AT_EPOCHS else len(rows)
     epochs = np.searchsorted(starts, np.arange(end), side="right")
-    pairs: dict[tuple[str, str], dict[int, tuple[float, float]]] = {}
-    columns = (epochs, rows.pair[:end], rows.x_a_minus_b_s[:end], rows.u_s[:end])
-    for epoch, pair, x_s, u_s in zip(*(column.tolist() for column in columns), strict=True):
-        pairs.setdefault(rows.pairs[pair], {})[epoch] = (x_s, u_s)
+    dense = np.full((2, len(rows.pairs), int(epochs[-1]) + 1 if end else 0), np.nan)
+    dense[:, rows.pair[:end], epochs] = rows.x_a_minus_b_s[:end], rows.u_s[:end]
+    pairs: Pairs = {
+        pair: (dense[0, p], dense[1, p]) for p, pair in enumerate(rows.pairs) if np.isfinite(dense[0, p]).any()
+    }
     found = [*_few(clocks), *_zero(rows), *_units(pairs)]
     if not any(finding.rule == "other-unit" for finding in found):
         found += [*_same_clocks(pairs, clocks), *_loops(pairs)]
@@ -74,15 +80,10 @@ def _zero(rows: ReadingColumns) -> list[Finding]:
     ]
 
 
-def _second_differences(values: dict[int, tuple[float, float]]) -> Floats:
+def _second_differences(x: Floats) -> Floats:
     """Differences of the rate from one three epochs to the next, of runs without a gap."""
-    k = np.array(sorted(values))
-    x = np.array([values[i][0] for i in k.tolist()])
-    if len(x) < 3:
-        return np.zeros(0)
-    whole = (k[2:] - k[:-2]) == 2
-    out: Floats = (x[2:] - 2.0 * x[1:-1] + x[:-2])[whole]
-    return out
+    out = x[2:] - 2.0 * x[1:-1] + x[:-2]
+    return out[np.isfinite(out)]
 
 
 def _size(values: Floats) -> float:
@@ -90,12 +91,12 @@ def _size(values: Floats) -> float:
     return float(np.median(np.abs(values))) if len(values) >= LEAST_DIFFERENCES else float("nan")
 
 
-def _units(pairs: dict[tuple[str, str], dict[int, tuple[float, float]]]) -> list[Finding]:
-    sizes = {pair: _size(_second_differences(values)) for pair, values in pairs.items()}
+def _units(pairs: Pairs) -> list[Finding]:
+    sizes = {pair: _size(_second_differences(x)) for pair, (x, _) in pairs.items()}
     known = [size for size in sizes.values() if isfinite(size) and size > 0.0]
     found = []
+    others = sorted(known)
     for (a, b), size in sizes.items():
-        others = sorted(known)
         if len(others) < 3 or not isfinite(size):
             continue
         usual = others[len(others) // 2]
@@ -108,7 +109,7 @@ def _units(pairs: dict[tuple[str, str], dict[int, tuple[float, float]]]) -> list
     return found
 
 
-def _same_clocks(pairs: dict[tuple[str, str], dict[int, tuple[float, float]]], clocks: Sequence[str]) -> list[Finding]:
+def _same_clocks(pairs: Pairs, clocks: Sequence[str]) -> list[Finding]:
     """Compare all clocks that are read against one common clock."""
     reads: dict[str, int] = {}
     for a, b in pairs:
@@ -117,37 +118,58 @@ def _same_clocks(pairs: dict[tuple[str, str], dict[int, tuple[float, float]]], c
     if not reads:
         return []
     hub = max(reads, key=lambda name: reads[name])
-    series = {hub: None} | {(a if b == hub else b): values for (a, b), values in pairs.items() if hub in {a, b}}
-    signs = {(a if b == hub else b): (1.0 if b == hub else -1.0) for a, b in pairs if hub in {a, b}}
+    series = {(a if b == hub else b): (x if b == hub else -x) for (a, b), (x, _) in pairs.items() if hub in {a, b}}
+    series = {hub: np.zeros(len(next(iter(series.values()))))} | series
     names = [name for name in series if name in clocks]
-    columns = np.full((len(names), 1 + max((max(v) for v in pairs.values()), default=0)), np.nan)
-    for i, name in enumerate(names):
-        values = series[name]
-        if values is None:
-            columns[i] = 0.0
-        else:
-            columns[i, list(values)] = [signs[name] * x for x, _ in values.values()]
-    second = columns[:, 2:] - 2.0 * columns[:, 1:-1] + columns[:, :-2]
-    sizes = np.full((len(names), len(names)), np.nan)
-    for i in range(len(names)):
-        for j in range(i):
-            apart = second[i] - second[j]
-            sizes[i, j] = _size(apart[np.isfinite(apart)])
-    known = sizes[np.isfinite(sizes)]
+    if len(names) < 3:
+        return []
+    x = np.array([series[name] for name in names])
+    second = x[:, 2:] - 2.0 * x[:, 1:-1] + x[:, :-2]
+    everyone = [(i, j) for i in range(len(names)) for j in range(i)]
+    looked_at = everyone[:: max(len(everyone) // SAMPLED_PAIRS, 1)]
+    sizes = {pair: _apart(second, *pair) for pair in looked_at}
+    known = [size for size in sizes.values() if isfinite(size)]
     if len(known) < 3:
         return []
     usual = float(np.median(known))
+    if len(looked_at) < len(everyone):
+        sizes = {pair: _apart(second, *pair) for pair in _neighbours(second, SAME_CLOCK * usual)}
     found = []
-    for i, j in zip(*np.nonzero(np.nan_to_num(sizes, nan=np.inf) < SAME_CLOCK * usual), strict=True):
+    for (i, j), size in sorted(sizes.items()):
+        if not size < SAME_CLOCK * usual:
+            continue
         says = (
-            f"{names[i]} and {names[j]} never differ by more than {sizes[i, j] / usual:.1e} of what clocks here do: "
+            f"{names[i]} and {names[j]} never differ by more than {size / usual:.1e} of what clocks here do: "
             "they are one clock under two names, which would count twice; take one of them out"
         )
         found.append(_warning("same-clock-twice", says))
     return found
 
 
-def _loops(pairs: dict[tuple[str, str], dict[int, tuple[float, float]]]) -> list[Finding]:
+def _apart(second: Floats, i: int, j: int) -> float:
+    """Return how much two clocks differ, NaN where they were hardly read together."""
+    apart = second[i] - second[j]
+    return _size(apart[np.isfinite(apart)])
+
+
+def _neighbours(second: Floats, near_s: float) -> list[tuple[int, int]]:
+    """Return the pairs that lie within a few `near_s` of each other at a good part of some epochs: of many clocks not
+    all pairs can be looked at.
+    """
+    n = len(second)
+    keys = []
+    epochs = np.flatnonzero(np.isfinite(second).sum(axis=0) > n // 2)[:SAMPLED_EPOCHS]
+    for at in epochs.tolist():
+        order = np.argsort(second[:, at])
+        for further in range(1, 9):
+            one, other = order[further:], order[:-further]
+            is_near = np.abs(second[one, at] - second[other, at]) < 5.0 * near_s
+            keys.append((np.maximum(one, other) * n + np.minimum(one, other))[is_near])
+    pairs, counts = np.unique(np.concatenate(keys) if keys else np.zeros(0, np.int64), return_counts=True)
+    return [divmod(key, n) for key in pairs[counts >= 0.3 * len(epochs)].tolist()]
+
+
+def _loops(pairs: Pairs) -> list[Finding]:
     """Close each triangle of pairs at each epoch."""
     turned = {pair[::-1]: (pair, -1.0) for pair in pairs} | {pair: (pair, 1.0) for pair in pairs}
     names = sorted({name for pair in pairs for name in pair if not is_reference(name)})
@@ -167,22 +189,21 @@ def _triangle(
     b: str,
     c: str,
     turned: dict[tuple[str, str], tuple[tuple[str, str], float]],
-    pairs: dict[tuple[str, str], dict[int, tuple[float, float]]],
+    pairs: Pairs,
 ) -> list[Finding]:
     sides = [turned[side] for side in ((a, b), (b, c), (c, a))]
-    common = set.intersection(*(set(pairs[pair]) for pair, _ in sides))
-    open_at = 0
-    largest = 0.0
-    for k in common:
-        total = sum(sign * pairs[pair][k][0] for pair, sign in sides)
-        u = sqrt(sum(pairs[pair][k][1] ** 2 for pair, _ in sides))
-        if abs(total) > CLOSURE_SIGMAS * u + 1e-15:
-            open_at += 1
-            largest = max(largest, abs(total))
+    total, u2 = np.zeros(0), np.zeros(0)
+    for k, (pair, sign) in enumerate(sides):
+        x, u = pairs[pair]
+        total, u2 = (sign * x, u * u) if k == 0 else (total + sign * x, u2 + u * u)
+    common = int(np.isfinite(total).sum())
+    is_open = np.abs(total) > CLOSURE_SIGMAS * np.sqrt(u2) + 1e-15
+    open_at = int(is_open.sum())
     if open_at == 0:
         return []
+    largest = float(np.abs(total[is_open]).max())
     says = (
-        f"{a} - {b}, {b} - {c} and {c} - {a} do not add up to zero at {open_at} of {len(common)} epochs (up to "
+        f"{a} - {b}, {b} - {c} and {c} - {a} do not add up to zero at {open_at} of {common} epochs (up to "
         f"{largest:.1e} s): one of the three readings is not what it claims; check delays, signs and channels"
     )
     return [_warning("open-loop", says)]

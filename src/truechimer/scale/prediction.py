@@ -28,7 +28,7 @@ class Prediction:
 
 
 @kernel
-def _predict(  # noqa: PLR0917
+def predict_all(  # noqa: PLR0917
     epoch_ns, x, y, best, last_ns, since_ns, membership, step_variance, drift
 ):
     """See `predict`."""
@@ -51,7 +51,7 @@ def _predict(  # noqa: PLR0917
 def predict(state: ScaleState, parameters: ScaleParameters, *, epoch_tai_ns: int) -> Prediction:
     """Predict every clock minus the scale at an epoch (ns since 1970 TAI, not before the last scale step)."""
     return Prediction(
-        *_predict(
+        *predict_all(
             epoch_tai_ns,
             state.x_s,
             state.y,
