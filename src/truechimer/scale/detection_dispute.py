@@ -47,6 +47,11 @@ SETTLED2 = 6.25
 """Sides that are apart by less than this (squared sigmas) agree again."""
 LONGEST_S = 30.0 * DAY
 """A dispute that nobody could decide in this time ends: the class learns its rates anew against the others."""
+ABRUPT_S = 4.0 * DAY
+"""A change that took longer to be seen is slow: it costs less than a class without a say for weeks, and clocks that
+wander and drift more than was learned of them look the same. Then the larger side stays followed, and nothing is said
+aloud; only a conviction ends it sooner than its time.
+"""
 SAID_AFTER_S = 1.0 * DAY
 
 PEER_RATIO = 4.0
@@ -213,6 +218,8 @@ def ask(  # noqa: PLR0917
         return 11, a - o, b - o
     if prefers >= CONVICTED:
         return 12, a - o, b - o
+    if (dispute[2] - dispute[0]) / 1e9 > ABRUPT_S:
+        return stage, a - o, b - o
     if stage == 4 or dispute[3] == 1:
         if prefers <= -TIE_PREFERRED + (STAY if stage == 1 else 0.0):
             return 1, a - o, b - o
@@ -252,7 +259,9 @@ def settle(  # noqa: PLR0917
     t = (epoch_ns - dispute[0]) / 1e9
     n = status.shape[0]
     if wanted == stage or wanted == -1:  # noqa: PLR1714 - a kernel
-        return stage == 2 or stage == 3 or (epoch_ns - dispute[2]) / 1e9 >= SAID_AFTER_S  # noqa: PLR1714 - a kernel
+        slow = (dispute[2] - dispute[0]) / 1e9 > ABRUPT_S
+        open_s = (epoch_ns - dispute[2]) / 1e9
+        return stage == 2 or stage == 3 or (open_s >= SAID_AFTER_S and not slow)  # noqa: PLR1714 - a kernel
     if stage == 4 and wanted != 0 and wanted != 13:  # noqa: PLR1714 - a kernel
         dispute[3] = 1
     if wanted != 0 and wanted != 11:  # noqa: PLR1714 - a kernel
