@@ -4,9 +4,9 @@ It asks for files by name and believes none of them: only the policy's keys are 
 say (`evidence.record`, `evidence.verdict`). Source: C2SP tlog-tiles; RFC 6962.
 
 How a bad entry is found where the signed root alone says only "something differs": hashes are authenticated from the
-root down. The right edge's tiles give the root; each hash in them vouches for one full tile below; the lowest tiles vouch
-for entries. Where a tile itself was damaged, what the entries below hash to is tried in its place. Where both were
-changed, the records' own chain (`prev`) narrows it down.
+root down. The right edge's tiles give the root; each hash in them vouches for one full tile below; the lowest tiles
+vouch for entries. Where a tile itself was damaged, what the entries below hash to is tried in its place. Where both
+were changed, the records' own chain (`prev`) narrows it down.
 """
 
 import json

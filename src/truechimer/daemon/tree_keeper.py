@@ -1,0 +1,108 @@
+"""Who holds the log's key: it signs a tree head only where it continues the last one, which it stores first.
+
+It runs in a process of its own (`signer`), reads one folder and opens no socket. In the folder: `log.key` (mode 0600)
+and `signed`, the note of the last head. A key without its memory is refused: who does not know what he signed may sign
+a second history. Source: C2SP tlog-checkpoint, "Signatures"; ADR 43.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from truechimer.errors import Rejected
+from truechimer.evidence.checkpoint import Checkpoint, CheckpointRejected, checkpoint
+from truechimer.evidence.cosignature import private_key, public_key, signer_of, verifier_of
+from truechimer.evidence.merkle import EMPTY_ROOT
+from truechimer.evidence.succession import Head, NotNext, next_head
+from truechimer.quorum.keys import ED25519, KeyRejected, SigningKey, VerifierKey
+from truechimer.quorum.note import NoteRejected, opened, signed
+from truechimer.store.log_files import LogFiles
+
+KEY = "log.key"
+SIGNED = "signed"
+
+
+class KeeperRejected(Rejected):
+    """The key cannot be used: it is missing, readable by others, or its memory is gone."""
+
+
+class NotSigned(Rejected):
+    """A tree head that the key does not sign. `reason`: `smaller`, `old-size`, `proof`, `origin`."""
+
+    def __init__(self, reason: str, says: str) -> None:
+        """Keep the reason."""
+        super().__init__(f"the log's key does not sign this tree: {says}")
+        self.reason = reason
+
+
+def make_keeper(folder: Path, *, origin: str, seed: bytes) -> VerifierKey:
+    """Make a key for a new log; return the key that verifies. The memory (an empty tree, signed) is written first, so
+    that no key is ever without one. Raises `KeeperRejected` where there is a key, `StoreRejected`.
+    """
+    if (folder / KEY).exists():
+        raise KeeperRejected(f"{folder}: there is a key already; it is not replaced")
+    key = SigningKey(origin, ED25519, seed)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    files = LogFiles(folder)
+    files.replace_durably(SIGNED, signed(Checkpoint(origin, 0, EMPTY_ROOT).text, [signer_of(key, time_s=1)]))
+    before = os.umask(0o077)
+    try:
+        files.replace_durably(KEY, f"{key.private_text(public_key(key).public)}\n".encode())
+    finally:
+        os.umask(before)
+    return public_key(key)
+
+
+class TreeKeeper:
+    """A `store.tiles.TreeSigner` on the key in one folder. One process at a time."""
+
+    def __init__(
+        self, folder: Path, *, cosign: Sequence[SigningKey] = (), now_s: Callable[[], int] = lambda: 1
+    ) -> None:
+        """Read key and memory; raises `KeeperRejected`.
+
+        `cosign`: keys of the log's own that sign each head too, with the time from `now_s` (ML-DSA-44).
+        """
+        self._files = LogFiles(folder)
+        self._key = _key(folder)
+        self._cosign, self._now_s = tuple(cosign), now_s
+        self.public = public_key(self._key)
+        """The key that verifies what this signs."""
+        self._last = self._remembered()
+
+    def _remembered(self) -> Head:
+        data = self._files.read(SIGNED)
+        try:
+            head = checkpoint(opened(data or b"", [verifier_of(self.public)]).text)
+        except (NoteRejected, CheckpointRejected) as error:
+            raise KeeperRejected(
+                f"{self._files.folder / SIGNED}: what this key signed last is not known ({error}): do not go on with "
+                "this key; compare with a witness, and begin a new log with a new one"
+            ) from None
+        return Head(head.size, head.root)
+
+    def last(self) -> Head:
+        """Return the last head that was signed."""
+        return self._last
+
+    def sign(self, head: Checkpoint, *, old_size: int, proof: Sequence[bytes]) -> bytes:
+        """See `store.tiles.TreeSigner.sign`; raises `NotSigned`, `StoreRejected`."""
+        if head.origin != self._key.name or head.extensions:
+            raise NotSigned("origin", f"it is of {head.origin!r}, and this key speaks for {self._key.name!r} only")
+        after = next_head(self._last, head, old_size=old_size, proof=proof)
+        if isinstance(after, NotNext):
+            raise NotSigned(after.reason, after.says)
+        note = signed(head.text, [signer_of(key, time_s=self._now_s()) for key in (self._key, *self._cosign)])
+        self._files.replace_durably(SIGNED, note)
+        self._last = after
+        return note
+
+
+def _key(folder: Path) -> SigningKey:
+    path = folder / KEY
+    try:
+        if path.stat().st_mode & 0o077:
+            raise KeeperRejected(f"{path}: others can read this key; run: chmod 600 {path}")
+        return private_key(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyRejected) as error:
+        raise KeeperRejected(f"{path}: no usable key ({error})") from None

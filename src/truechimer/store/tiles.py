@@ -1,0 +1,226 @@
+"""The tiled log on a disk: what the journal holds becomes tiles, a signed checkpoint, published files.
+
+The order is the design: an entry is in the journal, durably (append, fsync), before it is taken in here; tiles are
+written (integrate); the signer stores the new head and signs it (sign); only then the checkpoint is replaced (publish).
+Entries up to the checkpoint are acknowledged. It holds no key (`TreeSigner`) and asks no witness: `cosigned` takes
+their lines.
+
+Tiles follow from the journal, so they need not be on the disk before the signature: from time to time they are settled,
+and the file `settled` says up to which size. Recovery begins there and is the same path as normal work: the entries
+after it are taken in again and give the same bytes. Source: C2SP tlog-tiles; sunlight's order of work.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from threading import Lock
+from typing import Protocol
+
+from truechimer.evidence.checkpoint import Checkpoint, CheckpointRejected, checkpoint, decimal, hash_of
+from truechimer.evidence.entry import entry_of
+from truechimer.evidence.log import Edge, edge_of, grown
+from truechimer.evidence.merkle import HASH_BYTES, consistency_proof
+from truechimer.evidence.succession import Head
+from truechimer.evidence.tiles import (
+    ENTRIES,
+    HEIGHT,
+    MOST_LEVELS,
+    WIDTH,
+    Tile,
+    TileRejected,
+    TreeReader,
+    bundled,
+    entries_of,
+)
+from truechimer.quorum.keys import base64_of
+from truechimer.quorum.note import NoteRejected, NoteSignature, joined, parsed
+from truechimer.store.fabric import StoreCorrupt, StoreMisuse
+
+CHECKPOINT = "checkpoint"
+SETTLED = "settled"
+MOST_AT_ONCE = 16_384
+"""Entries that one round takes in: about 16 MB of records of a usual laboratory."""
+MOST_UNSETTLED = 1 << 18
+"""Entries after which a round settles by itself: what a recovery takes in again at the most, in a second or two.
+Whoever runs the log settles every few seconds, from another thread, so that no signature waits for it."""
+
+
+class TreeSigner(Protocol):
+    """Who holds the log's key, in another process. It believes nothing: it keeps the last head that it signed."""
+
+    def last(self) -> Head:
+        """Return the last head that it signed."""
+
+    def sign(self, head: Checkpoint, *, old_size: int, proof: Sequence[bytes]) -> bytes:
+        """Return the note of `head`, having stored it durably before signing.
+
+        `proof`: that `head` begins with the tree of `old_size`, the last it signed. Raises `Rejected` for a smaller
+        or an inconsistent tree.
+        """
+
+
+class Files(Protocol):
+    """The folder of a log (`log_files.LogFiles`). All may raise `StoreRejected`."""
+
+    def read(self, name: str) -> bytes | None:
+        """Return a file's bytes; None where there is none."""
+
+    def write(self, files: Mapping[str, bytes]) -> None:
+        """Put files in their places; a power cut may take them until `settle` has returned."""
+
+    def replace_durably(self, name: str, data: bytes) -> None:
+        """Put one file in its place, on the disk when this returns."""
+
+    def settle(self, but: Iterable[str] = ()) -> None:
+        """Bring everything written to the disk, except what is in the folders `but`."""
+
+    def remove(self, folders: Iterable[str]) -> None:
+        """Remove folders."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What one round made: the checkpoint, its note, and how many entries it took in."""
+
+    checkpoint: Checkpoint
+    note: bytes
+    taken: int
+
+
+class TiledLog:
+    """One log. One writer. Invariant: the published checkpoint is one that the signer signed, and all its tiles are
+    there (after a power cut: once `advance` has returned).
+    """
+
+    def __init__(
+        self, files: Files, *, origin: str, records: Callable[[int], Iterable[bytes]], signer: TreeSigner
+    ) -> None:
+        """`records` yields the journal's records from a number on; raises `StoreRejected` where what is settled is not
+        what was written.
+        """
+        self._files, self._origin, self._records, self._signer = files, origin, records, signer
+        self._edge, self._settled = self._begin()
+        self._note: bytes | None = None
+        self._signed = -1
+        self._settling = Lock()
+
+    @property
+    def size(self) -> int:
+        """Return how many entries were taken in."""
+        return self._edge.size
+
+    @property
+    def note(self) -> bytes | None:
+        """Return the checkpoint's note that was published last by this object."""
+        return self._note
+
+    def _begin(self) -> tuple[Edge, int]:
+        """Return the edge that is surely on the disk."""
+        data = self._files.read(SETTLED)
+        if data is None:
+            return Edge(), 0
+        try:
+            size_text, root_text = data.decode("ascii").removesuffix("\n").split(" ")
+            size, root = decimal(size_text), hash_of(root_text)
+            edge = edge_of(size, self._fetch)
+        except (ValueError, TileRejected) as error:
+            raise StoreCorrupt(SETTLED, "the log's files", f"are not what was settled ({error})") from None
+        if edge.root != root:
+            raise StoreCorrupt(SETTLED, "the last tiles", "are not those that were settled")
+        return edge, size
+
+    def _fetch(self, tile: Tile) -> bytes:
+        data = self._files.read(tile.path)
+        if data is None and tile.width < WIDTH:
+            data = self._files.read(tile.full.path)  # it was filled since, and its partial forms are gone
+            if data is not None:
+                if tile.level == ENTRIES:
+                    data = bundled(entries_of(tile.full, data)[: tile.width])
+                else:
+                    data = data[: tile.width * HASH_BYTES]
+        if data is None:
+            raise TileRejected(tile.path, "is missing", entry=tile.first)
+        return data
+
+    def advance(self) -> Published | None:
+        """Take in what the journal holds beyond the tree, have it signed, publish it; None where nothing is new.
+
+        Raises `StoreRejected`, or what the signer raises; called again it goes on where it was. What was published
+        stays until the new checkpoint is in its place.
+        """
+        last = self._signer.last()
+        taken = 0
+        while True:
+            # what was signed before a crash gets its own tiles again, before the log goes on
+            most = min(MOST_AT_ONCE, (last.size - self._edge.size) if last.size > self._edge.size else MOST_AT_ONCE)
+            new = [entry_of(one) for one in islice(self._records(self._edge.size), most)]
+            growth = grown(self._edge, new)
+            self._files.write({tile.path: data for tile, data in growth.tiles.items()})
+            self._edge = growth.edge
+            taken += len(new)
+            if len(new) < most or (most == MOST_AT_ONCE and self._edge.size >= last.size):
+                break
+        if self._edge.size < last.size:
+            raise StoreCorrupt(
+                CHECKPOINT, f"the journal: {self._edge.size} records where {last.size} were signed", "has lost records"
+            )
+        if self._edge.size == self._signed:
+            return None
+        return self._publish(last, taken)
+
+    def _publish(self, last: Head, taken: int) -> Published:
+        head = Checkpoint(self._origin, self._edge.size, self._edge.root)
+        proof = consistency_proof(last.size, head.size, TreeReader(head.size, self._fetch).nodes)
+        lines = self._lines_of(head) if last.size == head.size else ()
+        note = self._signer.sign(head, old_size=last.size, proof=proof)
+        self._note = joined(head.text, [*parsed(note).signatures, *lines])
+        self._files.replace_durably(CHECKPOINT, self._note)
+        self._signed = head.size
+        if self._edge.size - self._settled >= MOST_UNSETTLED:
+            self.settle()
+        return Published(head, self._note, taken)
+
+    def _lines_of(self, head: Checkpoint) -> tuple[NoteSignature, ...]:
+        """Return the lines (witnesses') under the published checkpoint, where it is this one."""
+        data = self._files.read(CHECKPOINT)
+        try:
+            note = parsed(data or b"")
+            return note.signatures if checkpoint(note.text) == head else ()
+        except (NoteRejected, CheckpointRejected):
+            return ()
+
+    def cosigned(self, text: bytes, signatures: Iterable[NoteSignature]) -> bool:
+        """Add witnesses' lines, verified by the caller, to the published checkpoint; False where a later one stands
+        there by now.
+        """
+        if self._note is None:
+            raise StoreMisuse("nothing is published yet: call `advance` first")
+        note = parsed(self._note)
+        if note.text != text:
+            return False
+        self._note = joined(text, [*note.signatures, *signatures])
+        self._files.replace_durably(CHECKPOINT, self._note)
+        return True
+
+    def settle(self) -> None:
+        """Bring all tiles to the disk and write down up to where; raises `StoreRejected`.
+
+        Any thread may call it; what is taken in meanwhile is settled the next time.
+        """
+        with self._settling:
+            edge = self._edge
+            if edge.size == self._settled:
+                return
+            partial = [f"{tile.path}.p" for tile in _filled(self._settled, edge.size)]
+            self._files.settle(partial)
+            self._files.replace_durably(SETTLED, f"{edge.size} {base64_of(edge.root)}\n".encode())
+            self._settled = edge.size
+            self._files.remove(partial)  # last: until the mark stands, a recovery begins with the partial forms
+
+
+def _filled(old: int, new: int) -> Iterator[Tile]:
+    """Yield the tiles that were filled between two sizes: nobody needs their partial forms any more."""
+    for level in (ENTRIES, *range(MOST_LEVELS)):
+        shift = HEIGHT * (max(level, 0) + 1)
+        for index in range(old >> shift, new >> shift):
+            yield Tile(level, index)
