@@ -10,6 +10,7 @@ from truechimer._version import __version__
 if TYPE_CHECKING:
     from truechimer.client import now
     from truechimer.instants import Instant, LeapTable, Span, TimeBound, UtcLabel
+    from truechimer.store.evidence_files import verify_evidence
 
 _HOMES = {
     "Instant": "truechimer.instants",
@@ -18,10 +19,11 @@ _HOMES = {
     "TimeBound": "truechimer.instants",
     "UtcLabel": "truechimer.instants",
     "now": "truechimer.client",
+    "verify_evidence": "truechimer.store.evidence_files",
 }
 _ROOMS = frozenset({"formats", "scale", "stability"})
 
-__all__ = ["Instant", "LeapTable", "Span", "TimeBound", "UtcLabel", "__version__", "now"]
+__all__ = ["Instant", "LeapTable", "Span", "TimeBound", "UtcLabel", "__version__", "now", "verify_evidence"]
 
 
 def __getattr__(name: str) -> Any:

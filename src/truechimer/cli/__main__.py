@@ -13,7 +13,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "check": ("check_verb", "say everything that is wrong with a laboratory's file, before anything starts"),
     "demo": ("demo_verb", "run a whole time laboratory on simulated clocks on this machine"),
     "diag": ("diag_verb", "check a running laboratory and this machine, with what to do about each fault"),
-    "evidence": ("evidence_verb", "repeat a recorded run and compare every record (evidence replay)"),
+    "evidence": (
+        "evidence_verb",
+        "the signed log: publish, head, bundle, verify offline; repeat a recorded run (replay)",
+    ),
     "export": ("export_verb", "write the records as files for other people's tools (export parquet)"),
     "init": ("init_verb", "write a commented laboratory file to start from"),
     "now": ("now_verb", "say what time it is and how sure that is"),

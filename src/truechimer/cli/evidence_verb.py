@@ -1,5 +1,5 @@
 """`truechimer evidence replay DIR`: repeat a recorded run through the same fold, and name the first record that comes
-out otherwise.
+out otherwise. The verbs of the signed log are in `evidence_log`.
 
 The fold is `truechimer.laboratory`, the comparison `laboratory.replay`; here are arguments and the file. Nothing is
 written.
@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from truechimer.cli import evidence_log
 from truechimer.cli.arguments import verb_parser
 from truechimer.errors import Rejected
 
@@ -30,7 +31,7 @@ class EvidenceInputRejected(Rejected):
 def main(argv: list[str]) -> int:
     """Run `evidence` with the arguments after the verb; return the exit status."""
     parser = verb_parser("evidence", "The record of everything a laboratory read, decided and served.")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="replay")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     again = verbs.add_parser(
         "replay",
         help="repeat a recorded run and compare every record",
@@ -39,7 +40,10 @@ def main(argv: list[str]) -> int:
     )
     again.add_argument("directory", metavar="DIR", type=Path, help="a laboratory's directory, or its records.sqlite3")
     again.add_argument("--json", action="store_true", help="print one JSON document")
+    evidence_log.add(verbs)
     options = parser.parse_args(argv)
+    if options.verb != "replay":
+        return evidence_log.run(options)
     return _replay(options.directory, as_json=options.json)
 
 
