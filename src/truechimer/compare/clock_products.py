@@ -33,6 +33,7 @@ USUAL_U_S = 30e-12
 LEAST_CLOCKS_SHARE = 0.5
 """An epoch with fewer clocks than this part of the usual number is no epoch of the ensemble."""
 QUIETEST_SHARE, QUIETEST_LEAST = 0.05, 3
+QUIET_ALIKE = 1.6
 FACTOR_MOST = 10.0
 FULL_SHARE = 0.97
 NOISE_LAGS_S = (0.0, 1_200.0, 3_600.0, 7_200.0)
@@ -233,9 +234,10 @@ def _with_noise(table: ClockTable) -> tuple[ClockTable, float]:
         with np.errstate(invalid="ignore", divide="ignore"):
             ratio = _second_differences(table, _lag_of(table, tau_s)) / (6.0 * _MEDIAN_OF_CHI2 * formal2)
         ratio = np.sort(ratio[np.isfinite(ratio) & (ratio > 0.0)])
-        if len(ratio) >= 4:
-            quietest = ratio[: max(round(QUIETEST_SHARE * len(ratio)), QUIETEST_LEAST)]
-            factor2 = max(factor2, float(np.median(quietest)))
+        if len(ratio) > QUIETEST_LEAST:
+            # the quietest were also the luckiest: all that are near them are heard
+            lowest = ratio[max(round(QUIETEST_SHARE * len(ratio)), QUIETEST_LEAST) - 1]
+            factor2 = max(factor2, float(np.median(ratio[ratio <= QUIET_ALIKE * lowest])))
     factor = min(max(float(np.sqrt(factor2)), 1.0 / FACTOR_MOST), FACTOR_MOST) if factor2 > 0.0 else 1.0
     return replace(table, u_s=u * factor), factor
 
