@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from truechimer.cli.arguments import verb_parser
 from truechimer.errors import Rejected
@@ -20,10 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from truechimer.cli.progress import Progress
+    from truechimer.cli.scale_files import Given
     from truechimer.scale import ScaleSeries
+    from truechimer.scale.leave_one_out import LeaveOneOut
     from truechimer.stability import StabilityCurve
 
 BUILT = ("bands", "at1", "kalman", "algos")
+
+
+class ScaleUseRejected(Rejected):
+    """Options that do not belong together."""
 
 
 def main(argv: list[str]) -> int:
@@ -64,6 +70,17 @@ def main(argv: list[str]) -> int:
         ".png",
     )
     run.add_argument("--truth", metavar="TRUTH.csv", type=Path, help="hold the scale against what `sim make` knows")
+    run.add_argument(
+        "--leave-one-out",
+        action="store_true",
+        help="predict each clock from the others, and say how often the stated sigma covers what came",
+    )
+    run.add_argument(
+        "--horizon",
+        metavar="LIST",
+        type=_horizons,
+        help="how far ahead: 1h,6h,1d (default 1h,1d; with --leave-one-out)",
+    )
     run.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_args(argv)
     return _replay(options)
@@ -73,6 +90,12 @@ def _algorithm(text: str) -> str:
     if text not in BUILT:
         raise argparse.ArgumentTypeError(f"there is no algorithm {text!r}; use {' or '.join(BUILT)}")
     return text
+
+
+def _horizons(text: str) -> list[float]:
+    from truechimer.cli import scale_prediction
+
+    return scale_prediction.horizons(text)
 
 
 def _seconds(text: str) -> float:
@@ -91,6 +114,8 @@ def _replay(options: argparse.Namespace) -> int:
     from truechimer.cli.progress import Progress
     from truechimer.scale import csv_lines, replay
 
+    if options.horizon is not None and not options.leave_one_out:
+        raise ScaleUseRejected("--horizon says how far --leave-one-out predicts: give both, or neither")
     sources = [path for path in (*options.readings, options.clocks, options.truth) if path is not None]
     scale_input.check_targets([path for path in (options.out, options.plot) if path is not None], sources)
     if options.plot is not None:
@@ -124,14 +149,46 @@ def _replay(options: argparse.Namespace) -> int:
         with Progress(f"writing {options.out}") as progress:
             whole = len(series.epoch_tai_ns)
             scale_input.write_whole(options.out, _shown(csv_lines(series), progress, whole))
+    predicted = _predicted(options, given, series) if options.leave_one_out else None
     if options.json:
-        print(json.dumps(scale_table.document(told) | scale_files.document(given)))
+        print(json.dumps(scale_table.document(told) | scale_files.document(given) | _document(predicted)))
     else:
-        print("\n".join([*scale_files.lines(given), scale_table.table(told)]))
+        print("\n".join([*scale_files.lines(given), scale_table.table(told), *_lines(predicted)]))
     if options.plot is not None:
         scale_plot.write(options.plot, told)
         print(f"wrote {options.plot}", file=sys.stderr)
     return 0
+
+
+def _predicted(options: argparse.Namespace, given: "Given", series: "ScaleSeries") -> "LeaveOneOut":
+    """Predict each clock from the others."""
+    from truechimer.cli import scale_prediction
+    from truechimer.cli.progress import Progress
+    from truechimer.formats import reading_columns
+    from truechimer.scale.leave_one_out import leave_one_out
+
+    rows = given.rows if isinstance(given.rows, reading_columns.ReadingColumns) else reading_columns.of_rows(given.rows)
+    with Progress("leaving out") as progress:
+        return leave_one_out(
+            rows,
+            series.clocks,
+            options.algorithm,
+            horizons_s=options.horizon or scale_prediction.HORIZONS_S,
+            whole=series,
+            progress=progress.show,
+        )
+
+
+def _document(predicted: "LeaveOneOut | None") -> dict[str, Any]:
+    from truechimer.cli import scale_prediction
+
+    return {} if predicted is None else scale_prediction.document(predicted)
+
+
+def _lines(predicted: "LeaveOneOut | None") -> list[str]:
+    from truechimer.cli import scale_prediction
+
+    return [] if predicted is None else ["", *scale_prediction.lines(predicted)]
 
 
 def _shown(lines: "Iterator[str]", progress: "Progress", whole: int) -> "Iterator[str]":

@@ -33,7 +33,8 @@ USUAL_U_S = 30e-12
 LEAST_CLOCKS_SHARE = 0.5
 """An epoch with fewer clocks than this part of the usual number is no epoch of the ensemble."""
 QUIETEST_SHARE, QUIETEST_LEAST = 0.05, 3
-QUIET_ALIKE = 1.6
+QUIET_ALIKE, QUIET_MORE = 1.6, 2.0
+HAT_CLOCKS, HAT_ALIKE = 12, 6.0
 FACTOR_MOST = 10.0
 FULL_SHARE = 0.97
 NOISE_LAGS_S = (0.0, 1_200.0, 3_600.0, 7_200.0)
@@ -196,21 +197,45 @@ def _thinned(table: ClockTable, interval_s: float | None, findings: list[Finding
 
 
 def _second_differences(table: ClockTable, lag: int = 1) -> Floats:
-    """Return the median square of each clock's second difference over `lag` epochs, less the common (s^2)."""
+    """Return the variance of each clock's second difference over `lag` epochs (s^2), by medians; NaN where unknown.
+
+    Differences of pairs of quiet clocks share out what is each one's own (the N-cornered hat); the others are held
+    against the quietest of these.
+    """
+    out = np.full(len(table.names), np.nan)
     if len(table.epoch_tai_ns) < 2 * lag + 1:
-        return np.full(len(table.names), np.nan)
+        return out
     second = table.x_s[2 * lag :] - 2.0 * table.x_s[lag:-lag] + table.x_s[: -2 * lag]
     span = table.epoch_tai_ns[lag:] - table.epoch_tai_ns[:-lag]
     even = (span[lag:] == span[:-lag]) & (table.solution[2 * lag :] == table.solution[: -2 * lag])
     second = second[even]
-    # whichever clock the datum is, it drops out
-    second = second - median(second.T)[:, None]
-    size = median(second * second)
-    # and the middle of the quieter half of the clocks is quieter still
-    quiet = size <= np.nanmedian(size) if np.isfinite(size).any() else np.zeros(len(size), np.bool_)
-    if quiet.sum() >= 3:
-        second = second - median(second[:, quiet].T)[:, None]
-    return median(second * second)
+    crude = _variance(second - median(second.T)[:, None])
+    known = np.flatnonzero(np.isfinite(crude))
+    quiet = known[np.argsort(crude[known], kind="stable")][:HAT_CLOCKS]
+    if len(quiet) > 2:
+        # a noisy clock among them would drown what the others differ by
+        quiet = quiet[crude[quiet] <= HAT_ALIKE * crude[quiet[2]]]
+    n = len(quiet)
+    if n < 3:
+        out[known] = crude[known]
+        return out
+    pair = np.zeros((n, n))
+    for a, i in enumerate(quiet.tolist()):
+        pair[a] = np.nan_to_num(_variance(second[:, quiet] - second[:, [i]]))
+    whole = pair.sum() / 2.0
+    own = (pair.sum(axis=1) - whole / (n - 1)) / (n - 2)
+    own = np.maximum(own, 0.05 * whole / (n * (n - 1)))
+    against = np.argsort(own, kind="stable")[:3]
+    others = np.stack([_variance(second - second[:, [quiet[a]]]) - own[a] for a in against.tolist()])
+    out = np.maximum(median(others), 0.0)
+    out[quiet] = own
+    out[~np.isfinite(crude)] = np.nan
+    return out
+
+
+def _variance(values: Floats) -> Floats:
+    """Return the variance of each column by the median of its squares."""
+    return median(values * values) / _MEDIAN_OF_CHI2
 
 
 def _lag_of(table: ClockTable, tau_s: float) -> int:
@@ -232,12 +257,15 @@ def _with_noise(table: ClockTable) -> tuple[ClockTable, float]:
     factor2 = 0.0
     for tau_s in NOISE_LAGS_S:
         with np.errstate(invalid="ignore", divide="ignore"):
-            ratio = _second_differences(table, _lag_of(table, tau_s)) / (6.0 * _MEDIAN_OF_CHI2 * formal2)
+            ratio = _second_differences(table, _lag_of(table, tau_s)) / (6.0 * formal2)
         ratio = np.sort(ratio[np.isfinite(ratio) & (ratio > 0.0)])
         if len(ratio) > QUIETEST_LEAST:
             # the quietest were also the luckiest: all that are near them are heard
             lowest = ratio[max(round(QUIETEST_SHARE * len(ratio)), QUIETEST_LEAST) - 1]
-            factor2 = max(factor2, float(np.median(ratio[ratio <= QUIET_ALIKE * lowest])))
+            here = float(np.median(ratio[ratio <= QUIET_ALIKE * lowest]))
+            # a little more at a long lag is the chance of its few samples
+            if here > QUIET_MORE * factor2:
+                factor2 = here
     factor = min(max(float(np.sqrt(factor2)), 1.0 / FACTOR_MOST), FACTOR_MOST) if factor2 > 0.0 else 1.0
     return replace(table, u_s=u * factor), factor
 
@@ -269,7 +297,7 @@ def clocks_of(products: Products) -> tuple[Clock, ...]:
     if len(table.epoch_tai_ns) < 4 * lag:
         lag = max(len(table.epoch_tai_ns) // 4, 1)
     tau_s = lag * float(np.median(np.diff(table.epoch_tai_ns))) / 1e9
-    square = _second_differences(table, lag) / _MEDIAN_OF_CHI2 - 6.0 * median(table.u_s**2)
+    square = _second_differences(table, lag) - 6.0 * median(table.u_s**2)
     sigma = np.sqrt(np.maximum(np.nan_to_num(square, nan=np.inf), 0.0) / 2.0) / tau_s
     first = int(np.bincount(products.hub[products.hub >= 0]).argmax())
     order = [first, *(i for i in range(len(table.names)) if i != first)]

@@ -329,7 +329,7 @@ def _predict(
     for index, horizon_s in enumerate(horizons_s):
         for part in PARTS:
             origins, targets = _origins(epochs, followed.step_s, horizon_s * part)
-            if part == 1.0 or (len(origins) and horizon_s * part >= 1.5 * followed.step_s):
+            if part == 1.0 or (len(origins) and horizon_s * part >= 3.0 * followed.step_s):
                 ladder.append((index, horizon_s * part, origins, targets))
     ran = followed.run(difference, settled, [(h, origins) for _, h, origins, _ in ladder])
     out_so_far = np.concatenate([np.zeros((1, n), np.int64), np.cumsum(~settled & np.isfinite(difference), axis=0)])
