@@ -163,7 +163,7 @@ def name_rejected(path: Path, rejected: Iterable[Finding], *, used: bool = True)
 
 
 def mostly_rejected(
-    n_used: int, rejected: Sequence[Finding], rows: "Sequence[readings_csv.ReadingRow]"
+    n_used: int, rejected: Sequence[Finding], rows: "Iterable[readings_csv.ReadingRow]"
 ) -> list[Finding]:
     """Say it where most of a file is missing from the scale, and which row may have cost the others."""
     if len(rejected) <= MOST_REJECTED * (n_used + len(rejected)):
