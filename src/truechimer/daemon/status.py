@@ -151,7 +151,7 @@ def clocks(state: LaboratoryState, outcome: EpochOutcome | None) -> list[dict[st
             if np.isfinite(step.residual_s[i]):
                 row["residual_s"] = float(step.residual_s[i])
             if alone:
-                row["rate"] = float(state.scale.y[i, state.scale.best[i]])
+                row["rate"] = state.scale.rate_of(i)
         rows.append(row)
     return rows
 

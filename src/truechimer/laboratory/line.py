@@ -28,9 +28,9 @@ from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
 from truechimer.laboratory.steering import Steered
 from truechimer.quorum.envelope import SteeringLimits
 from truechimer.quorum.verified import Refused, Verified
-from truechimer.scale import at1, prediction
-from truechimer.scale.noise import scale_noise
-from truechimer.scale.state import Membership, ScaleState, ScaleStep
+from truechimer.scale import at1, live
+from truechimer.scale.live_state import LiveState
+from truechimer.scale.state import Membership, ScaleStep
 from truechimer.serve.clock_page import ClockPage, ServiceState
 from truechimer.steer import holdover, realization, utc_prediction
 from truechimer.steer.bound import Bound, bound
@@ -79,14 +79,12 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         # a pivot that no other clock is compared with at this epoch says nothing of the scale
         x_clock_minus_pivot_s = np.full(n, np.nan)
     index = (epoch_ns + config.interval_ns // 2) // config.interval_ns
-    expected = prediction.predict(state.scale, config.scale, epoch_tai_ns=epoch_ns)
-    scale, scale_step = at1.step(
+    scale, scale_step = live.step(
         state.scale,
         config.scale,
         epoch_tai_ns=epoch_ns,
         x_clock_minus_pivot_s=x_clock_minus_pivot_s,
         u2_s2=found.u2_s2[:n],
-        prediction=expected,
         due=index > state.scale_index,
     )
     # watch
@@ -96,7 +94,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
     # outside: who says what of UTC, who is believed, and what is UTC minus the scale?
     noise, noise_of = state.noise, state.noise_of
     if scale.weight is not noise_of:
-        noise, noise_of = ScaleNoise(*scale_noise(scale, config.scale, register.clocks)), scale.weight
+        noise, noise_of = ScaleNoise(*live.noise(scale, config.scale, register.clocks)), scale.weight
     heard = outside.hear(
         state.claims,
         state.utc,
@@ -308,7 +306,7 @@ def _standing(
 
 
 def _silence(
-    marks: cleaning.Marks, scale: ScaleState, state: LaboratoryState, config: LaboratoryConfig, epoch_ns: int
+    marks: cleaning.Marks, scale: LiveState, state: LaboratoryState, config: LaboratoryConfig, epoch_ns: int
 ) -> tuple[standing.Standing, ...]:
     """Return who stands still: frozen links, members silent for `SILENT_INTERVALS`, a scale that nobody feeds."""
     patience_ns = service.SILENT_INTERVALS * config.interval_ns

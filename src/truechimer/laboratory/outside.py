@@ -14,7 +14,8 @@ from truechimer.compare.claims import Claim
 from truechimer.compare.cleaning import Marks, Quality
 from truechimer.compare.reading import EpochReadings
 from truechimer.compare.selection import Candidate, Combined, Expected, Selection, SelectionState
-from truechimer.scale.state import ScaleState, ScaleStep
+from truechimer.scale.live_state import LiveState
+from truechimer.scale.state import ScaleStep
 from truechimer.steer import holdover, utc_prediction
 from truechimer.steer.bound import COVERAGE_FACTOR
 from truechimer.steer.holdover import Wander
@@ -59,7 +60,7 @@ def hear(
     readings: EpochReadings,
     marks: Marks,
     step: ScaleStep,
-    scale: ScaleState,
+    scale: LiveState,
     register: Register,
     noise: ScaleNoise,
     wander: Wander | None,
@@ -82,7 +83,7 @@ def hear(
         if not isfinite(x) or not isfinite(x_clock) or marks.quality[link.link] == _GAP:
             continue
         age_s = float(readings.age_s[link.link])
-        y_clock = float(scale.y[link.clock, scale.best[link.clock]])
+        y_clock = scale.rate_of(link.clock)
         u_s = float(readings.u_s[link.link])
         heard[k] = book.heard(
             heard[k],

@@ -22,9 +22,8 @@ from truechimer.quorum import policy as quorum_policy
 from truechimer.quorum.envelope import ENVELOPE_CONTEXT, Applied, SteeringLimits, limits_from
 from truechimer.quorum.policy import Policy, Signature, Signed
 from truechimer.quorum.verified import Refused, Verified
-from truechimer.scale import at1
-from truechimer.scale.noise import scale_noise
-from truechimer.scale.state import grown
+from truechimer.scale import live, live_change, live_state
+from truechimer.scale.live_state import DEFAULT_LIVE_ALGORITHM, VERSIONS
 from truechimer.steer import holdover
 from truechimer.steer.realization import HostNoise
 from truechimer.steer.steering_law import SteeringParameters
@@ -45,7 +44,8 @@ class RunStart:
 
     `polls`: how often (s) each server is asked that the laboratory's file names, by reference.
     `observe`: the run only watches; it has neither `policy` nor `envelope`, which every other run has.
-    `fold`: the fold that makes its records, see `FOLD`.
+    `fold`: the fold that makes its records, see `FOLD`; `algorithm` of the scale, one of `live_state.LIVE_ALGORITHMS`,
+    and its version (`live_state.VERSIONS`; left empty: this program's).
 
     The host's label is `anchor_tai_ns` + (raw counter - `anchor_raw_ns`), in the boot `boot_id`: a name for epochs,
     never a time to serve.
@@ -79,10 +79,14 @@ class RunStart:
     observe: bool = False
     polls: tuple[tuple[str, float], ...] = field(default=())
     fold: int | None = FOLD
+    algorithm: str = DEFAULT_LIVE_ALGORITHM
+    algorithm_version: str = ""
 
     def __post_init__(self) -> None:
         if self.observe is not (self.policy is None) or self.observe is not (self.envelope is None):
             raise Misuse("a run has a policy and an envelope, or it observes and has neither")
+        if not self.algorithm_version:
+            object.__setattr__(self, "algorithm_version", VERSIONS.get(self.algorithm, ""))
 
     @property
     def policy_sentence(self) -> str:
@@ -101,10 +105,28 @@ class FoldRejected(Rejected):
         self.version, self.fold = version, fold
 
 
+class AlgorithmRejected(Rejected):
+    """Records whose scale another version of its algorithm made: `version` of the program wrote them."""
+
+    def __init__(self, version: str, algorithm: str, algorithm_version: str) -> None:
+        ours = VERSIONS.get(algorithm)
+        here = f"has {ours}" if ours else f"has no algorithm {algorithm!r} in service"
+        super().__init__(
+            f"the scale of these records was made by {algorithm_version or algorithm}, truechimer {version} wrote them; "
+            f"this is truechimer {__version__}, which {here} and makes another: a program with "
+            f"{algorithm_version or algorithm} repeats them"
+        )
+        self.version, self.algorithm, self.algorithm_version = version, algorithm, algorithm_version
+
+
 def of_this_fold(start: RunStart) -> RunStart:
-    """Return the start; raises `FoldRejected` where another fold makes what follows it."""
+    """Return the start; raises `FoldRejected` where another fold makes what follows it, `AlgorithmRejected` where
+    another version of the scale's algorithm does.
+    """
     if start.fold not in {None, FOLD}:
         raise FoldRejected(start.version, start.fold or 0)
+    if start.algorithm_version != VERSIONS.get(start.algorithm, "none"):
+        raise AlgorithmRejected(start.version, start.algorithm, start.algorithm_version)
     return start
 
 
@@ -112,7 +134,7 @@ def configure(start: RunStart) -> tuple[LaboratoryConfig, LaboratoryState]:
     """Return the constants and the state before the first epoch."""
     register = Register(start.clocks, (), ()).with_links(start.pairs, operators=dict(start.operators))
     config, limits = constants(start)
-    noise = ScaleNoise(*scale_noise(at1.start(config.scale), config.scale, start.clocks))
+    noise = ScaleNoise(*live.noise(live_state.start(config.scale), config.scale, start.clocks))
     return config, begin(config, register, limits, noise)
 
 
@@ -149,7 +171,7 @@ def resume(start: RunStart, state: LaboratoryState, *, same_boot: bool) -> tuple
     renewed = isinstance(limits, Verified) and limits != state.limits
     if renewed and applied is not None:
         applied = Applied(applied.y, applied.since_ns, applied.y)
-    scale = grown(state.scale, config.scale)
+    scale = live_change.carried_on(state.scale, config.scale)
     state = replace(
         state,
         register=register,
@@ -177,7 +199,7 @@ def resume(start: RunStart, state: LaboratoryState, *, same_boot: bool) -> tuple
             state = replace(
                 state,
                 wander=None if state.wander is None else holdover.after_boot(state.wander),
-                scale=at1.start(config.scale),
+                scale=live_state.start(config.scale),
                 scale_index=0,
                 claims=(SILENT,) * len(register.outside),
                 links=LinkHistory.empty(len(register.links)),
@@ -193,8 +215,9 @@ def _links_of(start: RunStart, register: Register) -> tuple[Link, ...]:
 
 def constants(start: RunStart) -> tuple[LaboratoryConfig, Verified[SteeringLimits] | Refused]:
     """Return the constants of a run, and its envelope as far as the policy bears it."""
-    constants = at1.parameters(
+    constants = live_state.parameters(
         start.clocks,
+        algorithm=start.algorithm,
         tau_weight_s=start.tau_weight_s,
         weight_cap_n=start.weight_cap_n,
         probation_s=start.probation_s,
@@ -287,7 +310,7 @@ def encode(start: RunStart) -> dict[str, Any]:
             ],
         }
     if start.fold is not None:
-        body["fold"] = start.fold
+        body |= {"fold": start.fold, "algorithm": start.algorithm, "algorithm_version": start.algorithm_version}
     return body | {
         "name": start.name,
         "scale_name": start.scale_name,
@@ -336,6 +359,8 @@ def decode(body: dict[str, Any]) -> RunStart:
             reference_refids=tuple((name, bytes.fromhex(refid)) for name, refid in body["reference_refids"]),
             polls=tuple((name, number_of(poll_s, "s")) for name, poll_s in body.get("polls", ())),
             fold=int(body["fold"]) if "fold" in body else None,
+            algorithm=str(body.get("algorithm", "at1")),
+            algorithm_version=str(body.get("algorithm_version", "")),
             observe=observe,
             policy=None if observe else quorum_policy.policy_from(body["policy"].encode()),
             envelope=None

@@ -22,6 +22,7 @@ from truechimer.laboratory import run_start
 from truechimer.laboratory.run_start import RunStart
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
 from truechimer.quorum.verified import Verified
+from truechimer.scale import live_state
 
 FORMAT = 1
 _FIRST_LINE = re.compile(rb"truechimer-snapshot ([0-9]{1,9}) ([0-9a-f]{64})\n")
@@ -175,7 +176,7 @@ def restore(
         agrees = (
             (state.chain.seq, state.chain.prev) == (snapshot.seq, snapshot.head)
             and state.register.clocks == begun.clocks
-            and len(state.scale.x_s) == len(config.scale.q1)
+            and live_state.fits(state.scale, config.scale)
             and _limits_digest(state) == snapshot.body["limits"]
         )
     except exact.READ_FAULTS as error:

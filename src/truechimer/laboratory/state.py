@@ -17,8 +17,8 @@ from truechimer.evidence.record import Chain
 from truechimer.instants import LeapTable
 from truechimer.quorum.envelope import Applied, SteeringLimits
 from truechimer.quorum.verified import Refused, Verified
-from truechimer.scale import at1
-from truechimer.scale.state import ScaleParameters, ScaleState
+from truechimer.scale import live_state
+from truechimer.scale.live_state import LiveParameters, LiveState
 from truechimer.serve.clock_page import ServiceState
 from truechimer.steer import holdover
 from truechimer.steer.holdover import Wander
@@ -43,7 +43,7 @@ class LaboratoryConfig:
     name: str
     scale_name: str
     simulated: bool
-    scale: ScaleParameters
+    scale: LiveParameters
     interval_ns: int
     members: int
     pivot: int
@@ -79,7 +79,7 @@ class LaboratoryState:
     register: Register
     chain: Chain
     links: LinkHistory
-    scale: ScaleState
+    scale: LiveState
     scale_index: int
     noise: ScaleNoise
     noise_of: NDArray[np.float64]
@@ -106,7 +106,7 @@ def begin(
     config: LaboratoryConfig, register: Register, limits: Verified[SteeringLimits] | Refused, noise: ScaleNoise
 ) -> LaboratoryState:
     """Return the state before the first epoch."""
-    scale = at1.start(config.scale)
+    scale = live_state.start(config.scale)
     return LaboratoryState(
         register=register,
         chain=Chain(),

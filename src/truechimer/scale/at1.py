@@ -41,6 +41,9 @@ from truechimer.scale.weights import capped, from_errors
 
 Floats = NDArray[np.float64]
 
+VERSION = 1
+"""Counts up with every change after which the same readings give another scale; it stands in the record."""
+
 TAU_WEIGHT_S = 86_400.0
 WEIGHT_CAP_N = 4.0
 DETECTION_SIGMAS = 6.0

@@ -36,7 +36,7 @@ from truechimer.scale.bands_state import (
 )
 from truechimer.scale.state import ScaleStep
 
-__all__ = ["BandsParameters", "BandsState", "advance", "parameters", "start", "step"]
+__all__ = ["BandsParameters", "BandsState", "advance", "parameters", "peek", "start", "step"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -197,6 +197,43 @@ def _take_back(
         )
         out.append((i, part))
     return out
+
+
+def peek(  # noqa: PLR0917
+    state: BandsState,
+    constants: BandsParameters,
+    epoch_tai_ns: int,
+    x_clock_minus_pivot_s: Floats,
+    u2_s2: Floats,
+    x_out: Floats,
+    used: Floats,
+    residual: Floats,
+) -> tuple[float, float]:
+    """Say what `advance` would say of an epoch between two scale steps, and change nothing: the same kernel on copies
+    of what it carries on. A clock without a reading (NaN) has no vote.
+    """
+    used.fill(0.0)
+    residual.fill(np.nan)
+    x_out.fill(np.nan)
+    if state.epoch_ns == 0:
+        return float("nan"), 0.0
+    return kernels.move(  # type: ignore[no-any-return]
+        epoch_tai_ns,
+        x_clock_minus_pivot_s,
+        u2_s2,
+        constants.memories_s,
+        constants.settle_ns,
+        state.clock_f.copy(),
+        state.clock_i.copy(),
+        state.rate.copy(),
+        state.band,
+        state.noise,
+        state.common_f.copy(),
+        state.common_i.copy(),
+        x_out,
+        used,
+        residual,
+    )
 
 
 def _is_planning_day(day: int) -> bool:

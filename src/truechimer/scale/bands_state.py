@@ -216,3 +216,20 @@ def empty_state(constants: BandsParameters) -> BandsState:
         common_f=np.zeros(3),
         common_i=np.zeros(5, np.int64),
     )
+
+
+def grown(state: BandsState, constants: BandsParameters) -> BandsState:
+    """Return the state with room for clocks that were added at the end; itself where there are none."""
+    old, new = len(state.noise), len(constants.prior)
+    if old == new:
+        return state
+    fresh = empty_state(constants)
+    for item in fields(BandsState):
+        was, blank = getattr(state, item.name), getattr(fresh, item.name)
+        if item.name in {"squares", "counts", "ring"}:
+            blank[..., :old] = was
+        elif item.name in {"newest", "slot", "common_f", "common_i"}:
+            blank[:] = was
+        else:
+            blank[:old] = was
+    return fresh

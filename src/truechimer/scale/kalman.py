@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from truechimer.clocks.clock import Clock
 from truechimer.kernel import kernel
-from truechimer.scale import bands
+from truechimer.scale import bands, bands_state
 from truechimer.scale.bands_state import (
     ACTIVE,
     BEST,
@@ -319,6 +319,56 @@ def advance(  # noqa: PLR0917
         residual,
     )
     return found
+
+
+def peek(  # noqa: PLR0917
+    state: KalmanState,
+    constants: BandsParameters,
+    epoch_tai_ns: int,
+    x_clock_minus_pivot_s: Floats,
+    u2_s2: Floats,
+    x_out: Floats,
+    used: Floats,
+    residual: Floats,
+) -> tuple[float, float]:
+    """Say what `advance` would say of an epoch between two scale steps, and change nothing; see `bands.peek`."""
+    learner = state.learner
+    if learner.epoch_ns == 0 or epoch_tai_ns - int(learner.common_i[START_NS]) < constants.settle_ns:
+        return bands.peek(learner, constants, epoch_tai_ns, x_clock_minus_pivot_s, u2_s2, x_out, used, residual)
+    common = state.common.copy()
+    common[LEFT] = 0  # the gain stays
+    found: tuple[float, float] = _advance(
+        epoch_tai_ns,
+        x_clock_minus_pivot_s,
+        u2_s2,
+        state.clock[:, DONE].astype(np.int64),
+        learner.clock_f[:, DRIFT],
+        learner.noise,
+        state.clock[:, Y].copy(),
+        int(common[PLAN]),
+        state.clock.copy(),
+        state.p_yy.copy(),
+        state.gain,
+        state.last_ns.copy(),
+        common,
+        x_out,
+        used,
+        residual,
+    )
+    return found
+
+
+def grown(state: KalmanState, constants: BandsParameters) -> KalmanState:
+    """Return the state with room for clocks that were added at the end; itself where there are none."""
+    old, new = len(state.clock), len(constants.prior)
+    if old == new:
+        return state
+    fresh = start(constants)
+    fresh.clock[:old], fresh.last_ns[:old], fresh.common[:] = state.clock, state.last_ns, state.common
+    fresh.p_yy[:old, :old], fresh.gain[:old, :old] = state.p_yy, state.gain
+    return KalmanState(
+        bands_state.grown(state.learner, constants), fresh.clock, fresh.p_yy, fresh.gain, fresh.last_ns, fresh.common
+    )
 
 
 def step(

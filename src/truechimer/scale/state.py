@@ -126,6 +126,10 @@ class ScaleState:
     next_slot_ns: int
     slow_floor_s: float
 
+    def rate_of(self, clock: int) -> float:
+        """Return the rate of a clock minus the scale, by the filter in use."""
+        return float(self.y[clock, self.best[clock]])
+
 
 @dataclass(frozen=True, slots=True)
 class ScaleStep:
