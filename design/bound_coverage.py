@@ -3,8 +3,9 @@
     PYTHONPATH=src python design/bound_coverage.py --seeds 40     measure, keep, and generate the module again
     PYTHONPATH=src python design/bound_coverage.py --generate     generate the module from what is kept
 
-It writes docs/measured/bound_coverage.json, and src/truechimer/laboratory/measured_coverage.py from it. It judges the
-service from outside: `sim` knows the truth, `laboratory.line` never sees it.
+`--algorithm NAME` measures a scale that is not the default; each has a figure of its own. It writes
+docs/measured/bound_coverage.json (`bound_coverage_NAME.json`), and src/truechimer/laboratory/measured_coverage.py from
+all of them. It judges the service from outside: `sim` knows the truth, `laboratory.line` never sees it.
 
 Method. Each world is run from its first reading on. From coordination-start on each epoch is one sample of the scale:
 |UTC(k) - UTC| against the bound without the host's terms. Then the host is read once a second, and each page is two
@@ -54,6 +55,7 @@ from truechimer.laboratory.run_start import RunStart, configure, default_limits
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
 from truechimer.quorum.envelope import ENVELOPE_CONTEXT
 from truechimer.quorum.policy import PersonKey, Policy, Signed, public_of, sign
+from truechimer.scale.live_state import DEFAULT_LIVE_ALGORITHM, LIVE_ALGORITHMS, VERSIONS
 from truechimer.serve.clock_page import ServiceState
 from truechimer.serve.served_time import bound_at, tai_fs_at
 from truechimer.sim.demo_scenario import DEMO_SCENARIO_TOML
@@ -138,6 +140,7 @@ def run_start_of(
     *,
     interval_s: float,
     days: float,
+    algorithm: str = DEFAULT_LIVE_ALGORITHM,
 ) -> RunStart:
     """Return a run as `up` would start it, with one person's software key."""
     atomic = any(clock.kind.is_atomic for clock in clocks)
@@ -158,6 +161,7 @@ def run_start_of(
         pairs=pairs,
         operators=operators,
         interval_s=interval_s,
+        algorithm=algorithm,
         tau_weight_s=86_400.0,
         weight_cap_n=4.0,
         probation_s=86_400.0,
@@ -221,14 +225,16 @@ def without_wander() -> Scenario:
 # ---- runs ------------------------------------------------------------------------------------------------------------
 
 
-def simulated_run(scenario: Scenario, seed: int, *, days: float, live_s: int = LIVE_S) -> Run:
+def simulated_run(
+    scenario: Scenario, seed: int, *, days: float, algorithm: str = DEFAULT_LIVE_ALGORITHM, live_s: int = LIVE_S
+) -> Run:
     """Run a world's history, then live epochs."""
     scenario = replace(scenario, run=replace(scenario.run, days=days))
     world = World(scenario, seed=seed, anchor_tai_ns=ANCHOR_TAI_NS, anchor_raw_ns=ANCHOR_RAW_NS)
     clocks = (*world.declared_clocks, host_clock())
     pairs = (*((link.a, link.b) for link in scenario.links), ("host", scenario.pivot))
     operators = tuple((link.a, link.operator) for link in scenario.links if link.operator)
-    start = run_start_of(clocks, pairs, operators, interval_s=scenario.run.interval_s, days=days)
+    start = run_start_of(clocks, pairs, operators, interval_s=scenario.run.interval_s, days=days, algorithm=algorithm)
     config, state = configure(start)
     run = Run(seed)
     for batch in world.history():
@@ -325,14 +331,14 @@ def answers_of_servers(host: HostOscillator, seed: int, *, days: float) -> Itera
         )
 
 
-def host_only_run(seed: int, *, days: float) -> Run:
+def host_only_run(seed: int, *, days: float, algorithm: str = DEFAULT_LIVE_ALGORITHM) -> Run:
     """Run a laboratory whose scale is the host's unsteady oscillator; the scale's bound is the page's, here."""
     host = HostOscillator(
         HOST_ONLY, np.random.default_rng([seed, 18]), anchor_tai_ns=ANCHOR_TAI_NS, anchor_raw_ns=ANCHOR_RAW_NS
     )
     pairs = tuple((f"UTC.{name}", "host") for name in SERVERS)
     operators = tuple((f"UTC.{name}", f"operator-{name}") for name in SERVERS)
-    start = run_start_of((host_clock(),), pairs, operators, interval_s=10.0, days=1.0)
+    start = run_start_of((host_clock(),), pairs, operators, interval_s=10.0, days=1.0, algorithm=algorithm)
     config, state = configure(start)
     run = Run(seed)
     for raw_ns, reading in answers_of_servers(host, seed, days=days):
@@ -368,7 +374,7 @@ class WorldOf:
 
 def of_scenario(scenario: Scenario) -> Callable[..., Run]:
     """Return the run of a scenario."""
-    return lambda seed, *, days: simulated_run(scenario, seed, days=days)
+    return lambda seed, *, days, algorithm: simulated_run(scenario, seed, days=days, algorithm=algorithm)
 
 
 def worlds() -> tuple[WorldOf, ...]:
@@ -438,7 +444,9 @@ def summary(world: WorldOf, runs: list[Run]) -> dict[str, Any]:
     }
 
 
-def measure(seeds: int, *, first: int = 1, names: tuple[str, ...] = ()) -> dict[str, Any]:
+def measure(
+    seeds: int, *, first: int = 1, names: tuple[str, ...] = (), algorithm: str = DEFAULT_LIVE_ALGORITHM
+) -> dict[str, Any]:
     """Run the worlds (all, or those named) over `seeds` seeds each, and return the document."""
     table, good, trials = {}, 0, 0
     for number, world in enumerate(worlds()):
@@ -447,7 +455,7 @@ def measure(seeds: int, *, first: int = 1, names: tuple[str, ...] = ()) -> dict[
         runs = []
         for k in range(first, first + seeds):
             began = time.perf_counter()
-            runs.append(world.run(number * SEEDS_APART + k, days=world.days))
+            runs.append(world.run(number * SEEDS_APART + k, days=world.days, algorithm=algorithm))
             took = time.perf_counter() - began
             lies = runs[-1].scale.lies + runs[-1].page.lies
             print(f"{world.name}, seed {runs[-1].seed}: {lies} lies, {took:.1f} s", file=sys.stderr, flush=True)
@@ -459,6 +467,7 @@ def measure(seeds: int, *, first: int = 1, names: tuple[str, ...] = ()) -> dict[
             "limit of Clopper and Pearson, one-sided, over all worlds"
         ),
         "version": __version__,
+        "algorithm": VERSIONS[algorithm],
         "trials": trials,
         "good_trials": good,
         "lies": sum(row["lies"] for row in table.values()),
@@ -467,16 +476,29 @@ def measure(seeds: int, *, first: int = 1, names: tuple[str, ...] = ()) -> dict[
     }
 
 
-def module_text(body: dict[str, Any]) -> str:
-    """Return the module that carries the figure into the service."""
-    trials = f"{body['good_trials']} of {body['trials']} simulated runs"
-    return f'''"""The measured coverage of the bound: made by `design/bound_coverage.py`; do not edit.
+def kept_of(algorithm: str) -> Path:
+    """Return where the figures of an algorithm are kept."""
+    return KEPT if algorithm == DEFAULT_LIVE_ALGORITHM else KEPT.with_name(f"bound_coverage_{algorithm}.json")
 
-From `docs/measured/bound_coverage.json`: {trials} had every sample inside its bound.
-This is the lower 95 % limit of that share.
+
+def module_text(bodies: dict[str, dict[str, Any]]) -> str:
+    """Return the module that carries the figures into the service."""
+    lines = [
+        f"`{name}`: {body['good_trials']} of {body['trials']} simulated runs had every sample inside its bound."
+        for name, body in bodies.items()
+    ]
+    figures = "\n".join(f'    "{name}": {body["coverage_lower_95"]!r},' for name, body in bodies.items())
+    return f'''"""The measured coverage of the bound, by algorithm of the scale; made by `design/bound_coverage.py`, do not edit.
+
+From `docs/measured/bound_coverage*.json`. Each figure is the lower 95 % limit of the share of good runs; an algorithm
+that is not here was not measured, and promises none.
+
+{chr(10).join(lines)}
 """
 
-COVERAGE: float = {body["coverage_lower_95"]!r}
+COVERAGE: dict[str, float] = {{
+{figures}
+}}
 '''
 
 
@@ -486,11 +508,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=40, metavar="N", help="runs of each world (default 40)")
     parser.add_argument("--world", action="append", default=[], help="only this world, and keep nothing (repeatable)")
     parser.add_argument("--generate", action="store_true", help="measure nothing: the module from what is kept")
+    parser.add_argument("--algorithm", choices=LIVE_ALGORITHMS, default=DEFAULT_LIVE_ALGORITHM, help="of the scale")
     options = parser.parse_args()
+    kept = kept_of(options.algorithm)
     if options.generate:
-        body = json.loads(KEPT.read_text(encoding="utf-8"))
+        body = json.loads(kept.read_text(encoding="utf-8"))
     else:
-        body = measure(options.seeds, names=tuple(options.world))
+        body = measure(options.seeds, names=tuple(options.world), algorithm=options.algorithm)
     for name, row in body["worlds"].items():
         print(
             f"{name:<16} lies {row['lies']} of {row['samples']} samples; scale bound {row['scale_median_bound_s']:.3g} "
@@ -501,8 +525,13 @@ def main() -> None:
     print(f"coverage {body['coverage_lower_95']} from {body['good_trials']} of {body['trials']} runs")
     if options.world:
         return
-    KEPT.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
-    MODULE.write_text(module_text(body), encoding="utf-8")
+    kept.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
+    bodies = {
+        name: json.loads(kept_of(name).read_text(encoding="utf-8"))
+        for name in LIVE_ALGORITHMS
+        if kept_of(name).exists()
+    }
+    MODULE.write_text(module_text(bodies), encoding="utf-8")
     if body["lies"]:
         sys.exit("there are lies: find out why before anything is released")
 

@@ -64,6 +64,7 @@ class MetricNames(StrEnum):
 class Algorithm(StrEnum):
     """How clocks become one scale."""
 
+    BANDS = "bands"
     AT1 = "at1"
     KALMAN = "kalman"
     ALGOS = "algos"
@@ -71,8 +72,10 @@ class Algorithm(StrEnum):
 
 NOT_BUILT_SOURCES = frozenset({SourceKind.NTS})
 NOT_BUILT_PROTOCOLS = frozenset({Protocol.NTS, Protocol.ROUGHTIME})
-NOT_BUILT_ALGORITHMS = frozenset({Algorithm.KALMAN, Algorithm.ALGOS})
 """Part of the grammar, refused with one sentence until they do what they say."""
+
+AFTER_THE_FACT = frozenset({Algorithm.ALGOS})
+"""Algorithms that weigh a month with what the month itself showed: no laboratory in service can run them."""
 
 DEFAULT_PORTS = {Protocol.NTP: 11123, Protocol.NTS: 11124, Protocol.ROUGHTIME: 11125, Protocol.CONSOLE: 11126}
 TRANSPORTS = {
@@ -307,7 +310,13 @@ class Source:
 class ScaleSettings:
     """How the clocks become one time scale."""
 
-    algorithm: Algorithm = field(default=Algorithm.AT1, metadata=_says("the ensemble algorithm", "another scale"))
+    algorithm: Algorithm = field(
+        default=Algorithm.AT1,
+        metadata=_says(
+            "the ensemble algorithm; algos exists after the fact only (`truechimer scale replay`)",
+            "another scale; changed in a laboratory with a past, every clock keeps its phase and rate",
+        ),
+    )
     interval_s: float = field(
         default=10.0,
         metadata=_says(

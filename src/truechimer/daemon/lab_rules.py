@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from truechimer.clocks.clock import RESERVED_NAMES, Clock, ClockKind
 from truechimer.daemon import notify_check
 from truechimer.daemon.lab_file import (
+    AFTER_THE_FACT,
     DEFAULT_OWN_REFID,
     DEFAULT_PORTS,
     NAME_PATTERN,
     NAME_WORDS,
-    NOT_BUILT_ALGORITHMS,
     NOT_BUILT_PROTOCOLS,
     NOT_BUILT_SOURCES,
     TRANSPORTS,
+    Algorithm,
     LabFile,
     Listener,
     Protocol,
@@ -177,9 +178,21 @@ def _keys_of_source(read: TreeRead[LabFile], source: Source) -> Iterator[Finding
 
 
 def _scale(read: TreeRead[LabFile], lab: LabFile) -> Iterator[Finding]:
-    if lab.scale.algorithm in NOT_BUILT_ALGORITHMS:
-        says = f"[scale] algorithm {lab.scale.algorithm} {NOT_BUILT}; use at1"
-        yield Finding("not-built", says, read.line_of(lab.scale, "algorithm"))
+    if lab.scale.algorithm in AFTER_THE_FACT:
+        says = (
+            f"[scale] algorithm {lab.scale.algorithm} weighs each month with what that month itself showed, so it "
+            f"exists after the fact only (`truechimer scale replay --algorithm {lab.scale.algorithm}`); use bands, at1 "
+            "or kalman"
+        )
+        yield Finding("after-the-fact", says, read.line_of(lab.scale, "algorithm"))
+    elif lab.scale.algorithm is not Algorithm.AT1:
+        for key in ("tau_weight_s", "weight_cap_n"):
+            if (line := read.line_of(lab.scale, key)) != read.line_of(lab.scale):
+                says = (
+                    f"[scale] {key} belongs to at1; {lab.scale.algorithm} makes its weights from learned noise and "
+                    "takes no notice of it"
+                )
+                yield Finding("key-of-another-algorithm", says, line, severity=Severity.WARNING)
     sound = read.is_sound(lab.scale, "interval_s") and read.is_sound(lab.lab, "silence_s")
     if sound and lab.lab.silence_s <= lab.scale.interval_s:
         says = (

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from truechimer import kernel
+from truechimer.errors import Rejected
 from truechimer.laboratory import snapshot
 from truechimer.laboratory.replay import Known, Replay, replay
-from truechimer.laboratory.run_start import FOLD
+from truechimer.laboratory.run_start import of_this_fold
 from truechimer.laboratory.snapshot import Mark, Roots, SnapshotRejected
 from truechimer.laboratory.state import LaboratoryState
 from truechimer.sim import world_snapshot
@@ -195,7 +196,12 @@ def _known(store: SqliteRecords, found: snapshot.Snapshot) -> Known:
         envelope=_record(store, roots.envelope.seq),
         last=_record(store, found.seq - 1),
     )
-    if start.fold != FOLD:  # a state of the same shape may have come about in another way
+    try:
+        of_this_fold(start)
+    except Rejected as error:  # a state of the same shape may have come about in another way
+        says = f"the records before it are not of this program's fold and algorithm ({error})"
+        raise SnapshotRejected("version", says) from None
+    if start.fold is None:
         raise SnapshotRejected("version", "the records before it are not of this program's fold")
     return Known(start, config, state, roots)
 

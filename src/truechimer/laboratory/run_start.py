@@ -111,10 +111,10 @@ class AlgorithmRejected(Rejected):
     def __init__(self, version: str, algorithm: str, algorithm_version: str) -> None:
         ours = VERSIONS.get(algorithm)
         here = f"has {ours}" if ours else f"has no algorithm {algorithm!r} in service"
+        theirs = algorithm_version or algorithm
         super().__init__(
-            f"the scale of these records was made by {algorithm_version or algorithm}, truechimer {version} wrote them; "
-            f"this is truechimer {__version__}, which {here} and makes another: a program with "
-            f"{algorithm_version or algorithm} repeats them"
+            f"the scale of these records was made by {theirs}, truechimer {version} wrote them; this is truechimer "
+            f"{__version__}, which {here} and makes another: a program with {theirs} repeats them"
         )
         self.version, self.algorithm, self.algorithm_version = version, algorithm, algorithm_version
 

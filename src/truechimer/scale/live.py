@@ -63,7 +63,9 @@ def _judged(
     state: Judged, constants: LiveParameters, epoch_ns: int, x_ip: Floats, u2: Floats, *, due: bool
 ) -> tuple[Judged, ScaleStep]:
     """Judge the clocks, then make the scale of those that may carry weight."""
-    assert constants.bands is not None and constants.detection is not None and constants.between is not None
+    assert constants.bands is not None
+    assert constants.detection is not None
+    assert constants.between is not None
     n = len(x_ip)
     detection, judgement = detection_fold.step(
         state.detection,

@@ -139,7 +139,8 @@ def _as_judged(fresh: Judged, constants: LiveParameters, known: _Known) -> Judge
 
 def _grown(before: Judged, constants: LiveParameters) -> Judged:
     """Return the state with room for clocks that were added at the end; itself where there are none."""
-    assert constants.bands is not None and constants.detection is not None
+    assert constants.bands is not None
+    assert constants.detection is not None
     old, new = len(before.membership), len(constants.eligible)
     if old == new:
         return before

@@ -63,8 +63,8 @@ class Judged:
 
     `stepped_s` `(n,)`: steps of each clock that were taken out of what the algorithm sees; `membership`: after the last
     epoch, between scale steps too; `weight`: at the shortest averaging times, the same object until weights or learned
-    noise change. `floor_s`, `floor_before_s` `(n,)`: largest movement of each clock that the tests of the present and of
-    the last `HELD_S` leave unseen, `floor_slot`: number of the present one. `interval_s`: for which it was made.
+    noise change. `floor_s`, `floor_before_s` `(n,)`: largest movement of each clock that the tests of this `HELD_S` and
+    of the one before leave unseen, `floor_slot`: number of the present one. `interval_s`: for which it was made.
     """
 
     fold: BandsState | KalmanState
@@ -156,7 +156,8 @@ def start(constants: LiveParameters) -> LiveState:
     """Return the state before the first reading."""
     if constants.at1 is not None:
         return at1.start(constants.at1)
-    assert constants.bands is not None and constants.detection is not None
+    assert constants.bands is not None
+    assert constants.detection is not None
     n = len(constants.eligible)
     fold = kalman.start(constants.bands) if constants.algorithm == "kalman" else bands.start(constants.bands)
     return Judged(

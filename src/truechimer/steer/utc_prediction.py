@@ -13,7 +13,8 @@ from truechimer.steer.two_state import TwoState, begin, corrected, predicted
 
 SURPRISE_SIGMAS = 6.0
 """An outside value further from the prediction than this (beyond its limit) says that the model is wrong: the state is
-opened to it.
+opened to it. One that is so far only within limits tells of one value more than of the time: the phase goes there at
+once, and the values after it say whether the rate has changed.
 """
 
 
@@ -71,12 +72,19 @@ def update(
     # what the limits explain is no surprise: both sides may be off by theirs
     beyond = max(abs(innovation) - limit_s - before.limit_s, 0.0)
     surprise = beyond * beyond > SURPRISE_SIGMAS * SURPRISE_SIGMAS * total * max(1.0, before.scatter)
+    is_more = innovation * innovation > SURPRISE_SIGMAS * SURPRISE_SIGMAS * total * max(1.0, before.scatter)
     scatter = before.scatter
     if surprise:
         ahead = replace(ahead, p_xx=ahead.p_xx + innovation * innovation, p_yy=ahead.p_yy + noise.q2 * 3600.0)
     elif before.state.n >= 8:
         ratio = min(innovation * innovation / total, 25.0)
         scatter = scatter + 0.02 * (ratio - scatter)
+    if is_more and not surprise:
+        # with phase and rate both open the value moves the phase; a rate that moved too shows in the next ones
+        since_s = (epoch_tai_ns - before.state.epoch_ns) / 1e9
+        rate = innovation / since_s if since_s > 0.0 else 0.0
+        p_yy = ahead.p_yy + min(rate * rate, noise.y_spread * noise.y_spread)
+        ahead = replace(ahead, p_xx=ahead.p_xx + innovation * innovation, p_yy=p_yy)
     state, gain = corrected(ahead, x_utc_minus_scale_s, variance=u_s * u_s)
     elapsed = (epoch_tai_ns - before.outside_ns) / 1e9
     interval = elapsed if before.interval_s == 0.0 else before.interval_s + 0.1 * (elapsed - before.interval_s)
