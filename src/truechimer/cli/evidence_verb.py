@@ -1,5 +1,5 @@
-"""`truechimer evidence replay DIR`: repeat a recorded run through the same fold, and name the first record that comes
-out otherwise. The verbs of the signed log are in `evidence_log`.
+"""`truechimer evidence replay DIR [--from T] [--to T]`: repeat a recorded run through the same fold, and name the first record that comes
+out otherwise.
 
 The fold is `truechimer.laboratory`, the comparison `laboratory.replay`; here are arguments and the file. Nothing is
 written.
@@ -11,12 +11,18 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from truechimer.cli import evidence_log
 from truechimer.cli.arguments import verb_parser
 from truechimer.errors import Rejected
+
+if TYPE_CHECKING:
+    from truechimer.laboratory.replay import Known
+    from truechimer.store.sqlite_records import SqliteRecords
 
 PLACES = ("records.sqlite3", "evidence/records.sqlite3", "state/records.sqlite3", "run/records.sqlite3")
 """Where a laboratory's directory holds its records."""
@@ -39,12 +45,19 @@ def main(argv: list[str]) -> int:
         allow_abbrev=False,
     )
     again.add_argument("directory", metavar="DIR", type=Path, help="a laboratory's directory, or its records.sqlite3")
+    again.add_argument(
+        "--from",
+        dest="start",
+        metavar="T",
+        help="only from this moment on, UTC (2026-11-22T06:00:00Z) or MJD; begun at the last state kept before it",
+    )
+    again.add_argument("--to", dest="end", metavar="T", help="only epochs before this moment")
     again.add_argument("--json", action="store_true", help="print one JSON document")
     evidence_log.add(verbs)
     options = parser.parse_args(argv)
     if options.verb != "replay":
         return evidence_log.run(options)
-    return _replay(options.directory, as_json=options.json)
+    return _replay(options.directory, options.start, options.end, as_json=options.json)
 
 
 def records_file(path: Path) -> Path:
@@ -63,7 +76,7 @@ def records_file(path: Path) -> Path:
     )
 
 
-def _replay(path: Path, *, as_json: bool) -> int:
+def _replay(path: Path, start: str | None, end: str | None, *, as_json: bool) -> int:
     from truechimer.laboratory.replay import replay
     from truechimer.store.sqlite_records import SqliteRecords
 
@@ -71,23 +84,68 @@ def _replay(path: Path, *, as_json: bool) -> int:
     store = SqliteRecords(file, read_only=True)
     progress = Progress("replaying")
     try:
-        outcome = replay(progress.watched(store.read(), store.count()))
+        part = _part(file, store, start, end)
+        begin = 0 if part.known is None else part.known.state.chain.seq
+        log = islice(store.read(first=begin), part.last - begin)
+        outcome = replay(progress.watched(log, part.last - begin), part.known)
     finally:
         progress.end()
         store.close()
     if outcome.compared == 0 and outcome.difference is None:
         raise EvidenceInputRejected(f"{file}: holds no records yet; nothing to replay")
     told: dict[str, Any] = {"file": str(file), "records_compared": outcome.compared, "difference": None}
+    if part.is_part:
+        told |= {"replayed_from_record": begin, "first_record": part.first, "last_record": part.last - 1}
     if outcome.difference is not None:
         told["difference"] = {"seq": outcome.difference.seq, "why": outcome.difference.why}
     if as_json:
         print(json.dumps(told))
-    elif outcome.difference is None:
+        return 0 if outcome.difference is None else 1
+    if part.is_part:
+        whence = f"the state kept after record {begin - 1}" if begin else "the first record"
+        print(f"records {part.first} to {part.last - 1}, repeated from {whence} on")
+    if outcome.difference is None:
         print(f"{outcome.compared} records compared: every one came out in the same bytes")
     else:
         print(f"{outcome.compared} records compared; the first difference is record {outcome.difference.seq}:")
         print(f"  {outcome.difference.why}")
     return 0 if outcome.difference is None else 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What is repeated: `known` state to begin from (None: the first record), the records asked for from `first` to
+    before `last`; `is_part`: not all of them.
+    """
+
+    known: "Known | None"
+    first: int
+    last: int
+    is_part: bool
+
+
+def _part(file: Path, store: "SqliteRecords", start: str | None, end: str | None) -> _Part:
+    """Return what an interval means in this journal; raises `EvidenceInputRejected` where it holds no epoch of it."""
+    if start is None and end is None:
+        return _Part(None, 0, store.count(), is_part=False)
+    from truechimer.cli.verdict_verb import moment
+    from truechimer.daemon import past_snapshots
+    from truechimer.daemon.snapshots import FILE, STATE_KEY
+    from truechimer.instants import builtin_leap_table
+
+    leaps = builtin_leap_table()
+    first, last = 0, store.count()
+    if start is not None:
+        first = past_snapshots.first_epoch_from(store, moment(start, leaps, "--from") * 10**9)
+    if end is not None:
+        last = past_snapshots.first_epoch_from(store, moment(end, leaps, "--to") * 10**9)
+    if first >= last:
+        raise EvidenceInputRejected(
+            f"{file}: holds no epoch in that interval; `truechimer verdict` tells what it reaches"
+        )
+    folder = file.parent if (file.parent / "run" / FILE).is_file() else file.parent.parent
+    known = past_snapshots.nearest(folder / "run" / FILE, store, first, STATE_KEY)
+    return _Part(known, first, last, is_part=True)
 
 
 class Progress:

@@ -84,8 +84,8 @@ def main(argv: list[str]) -> int:
         store.close()
     leaps = said.leaps or builtin_leap_table()
     within = reach(said)
-    first = _moment(options.start, leaps, "--from") if options.start else within[0] if within else None
-    last = _moment(options.end, leaps, "--to") if options.end else within[1] if within else None
+    first = moment(options.start, leaps, "--from") if options.start else within[0] if within else None
+    last = moment(options.end, leaps, "--to") if options.end else within[1] if within else None
     if first is None or last is None:
         raise VerdictInputRejected(
             f"{file}: nothing was read or served yet, so it reaches no second; give --from and --to"
@@ -131,7 +131,7 @@ def _policy(path: Path | None) -> Any:
         ) from None
 
 
-def _moment(text: str, leaps: LeapTable, option: str) -> int:
+def moment(text: str, leaps: LeapTable, option: str) -> int:
     """Return the TAI second (since 1970) that a UTC text or an MJD means; raises `VerdictInputRejected`."""
     try:
         mjd = float(text)

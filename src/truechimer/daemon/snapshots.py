@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from truechimer import kernel
-from truechimer.errors import Rejected
+from truechimer.daemon.past_snapshots import DAY_NS, day_of, key_of, known_of
 from truechimer.laboratory import snapshot
-from truechimer.laboratory.replay import Known, Replay, replay
-from truechimer.laboratory.run_start import of_this_fold
+from truechimer.laboratory.replay import Replay, replay
 from truechimer.laboratory.snapshot import Mark, Roots, SnapshotRejected
 from truechimer.laboratory.state import LaboratoryState
 from truechimer.sim import world_snapshot
@@ -57,6 +56,7 @@ class Snapshots:
         self._saved_seq = 0
         self._next_s = 0.0
         self._revs_above = 0
+        self._past_day: int | None = None
         self._open()
 
     def _open(self) -> None:
@@ -125,7 +125,9 @@ class Snapshots:
             kept = None if world is None else world_snapshot.encode(world, seq=state.chain.seq)
             if kept is not None:
                 self._put(self._fabric, WORLD_KEY, kept)
-            self._put(self._fabric, STATE_KEY, snapshot.encode(state, roots))
+            packed = snapshot.encode(state, roots)
+            self._put(self._fabric, STATE_KEY, packed)
+            self._put_past(self._fabric, state, packed)
         except StoreCorrupt as error:
             self._fabric.close()
             self._fabric = None
@@ -145,6 +147,16 @@ class Snapshots:
             self._revs_above = fabric.put(key, data, expect=0 if found is None else found.rev)
         except StoreConflict:
             self.say(f"{self._path}: another process wrote {key}; one laboratory writes here at a time")
+
+    def _put_past(self, fabric: SqliteFabric, state: LaboratoryState, packed: bytes) -> None:
+        """Keep the first state of each day of epochs beside the newest."""
+        day, key = state.epoch_ns // DAY_NS, key_of(state.epoch_ns)
+        if self._past_day is None:
+            found = fabric.get(key)
+            self._past_day = None if found is None else day_of(found.data)
+        if day != self._past_day:
+            self._put(fabric, key, packed)
+            self._past_day = day
 
     def _trouble(self, says: str) -> None:
         """Say what goes wrong, once until it goes well again."""
@@ -173,7 +185,7 @@ def resume(store: SqliteRecords, snapshots: Snapshots, *, say: Callable[[str], N
     data = snapshots.load()
     if data is not None:
         try:
-            known = _known(store, snapshot.read(data))
+            known = known_of(store, snapshot.read(data))
             found = replay(_told(store, known.state.chain.seq, say), known)
             if found.difference is None:
                 return Resumed(found, known.state.chain.seq, found.compared)
@@ -185,32 +197,6 @@ def resume(store: SqliteRecords, snapshots: Snapshots, *, say: Callable[[str], N
             say(str(error))
     found = replay(_told(store, 0, say))
     return Resumed(found, 0, found.compared)
-
-
-def _known(store: SqliteRecords, found: snapshot.Snapshot) -> Known:
-    """Return what a snapshot gives back; raises `SnapshotRejected` where it is not of this journal."""
-    roots = found.roots
-    start, config, state = snapshot.restore(
-        found,
-        start=_record(store, roots.start.seq),
-        envelope=_record(store, roots.envelope.seq),
-        last=_record(store, found.seq - 1),
-    )
-    try:
-        of_this_fold(start)
-    except Rejected as error:  # a state of the same shape may have come about in another way
-        says = f"the records before it are not of this program's fold and algorithm ({error})"
-        raise SnapshotRejected("version", says) from None
-    if start.fold is None:
-        raise SnapshotRejected("version", "the records before it are not of this program's fold")
-    return Known(start, config, state, roots)
-
-
-def _record(store: SqliteRecords, seq: int) -> bytes:
-    """Return one record; raises `SnapshotRejected` where the journal does not reach so far."""
-    if not 0 <= seq < store.count():
-        raise SnapshotRejected("misfit", f"the journal has {store.count()} records, and none of number {seq}")
-    return next(iter(store.read(first=seq)))
 
 
 def world_again(

@@ -29,7 +29,7 @@ from truechimer.steer.realization import HostNoise
 from truechimer.steer.steering_law import SteeringParameters
 from truechimer.steer.utc_prediction import ScaleNoise
 
-FOLD = 1
+FOLD = 2
 """Number of the fold: raised by each change after which the same readings make other records. Records of another fold
 are neither replayed nor resumed: whoever wrote them repeats them. `None` in records from before there were numbers:
 those are compared, and come out or not.
