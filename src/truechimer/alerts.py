@@ -15,6 +15,8 @@ class AlertKind(StrEnum):
     CLOCK_RATE = "clock-rate"
     CLOCK_FROZEN = "clock-frozen"
     CLOCK_MISSING = "clock-missing"
+    CLOCK_DISPUTED = "clock-disputed"
+    CLOCK_TOO_GOOD = "clock-too-good"
     CLOCK_RETURNED = "clock-returned"
     CLASS_DIVIDED = "class-divided"
     CLOSURE = "closure"

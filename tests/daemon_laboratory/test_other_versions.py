@@ -85,7 +85,6 @@ def test_records_in_the_first_form_of_the_file_are_refused_before_the_file_is_ch
 def newer_fold(monkeypatch: pytest.MonkeyPatch) -> int:
     """A later version of this program: one whose fold has the next number."""
     monkeypatch.setattr(run_start, "FOLD", FOLD + 1)
-    monkeypatch.setattr(snapshots_module, "FOLD", FOLD + 1)
     return FOLD + 1
 
 

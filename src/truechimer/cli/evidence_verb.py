@@ -1,5 +1,5 @@
-"""`truechimer evidence replay DIR [--from T] [--to T]`: repeat a recorded run through the same fold, and name the first record that comes
-out otherwise.
+"""`truechimer evidence replay DIR [--from T] [--to T]`: repeat a recorded run, or any past interval of it, through the
+same fold, and name the first record that comes out otherwise.
 
 The fold is `truechimer.laboratory`, the comparison `laboratory.replay`; here are arguments and the file. Nothing is
 written.
@@ -21,6 +21,7 @@ from truechimer.cli.arguments import verb_parser
 from truechimer.errors import Rejected
 
 if TYPE_CHECKING:
+    from truechimer.instants import LeapTable
     from truechimer.laboratory.replay import Known
     from truechimer.store.sqlite_records import SqliteRecords
 
@@ -131,9 +132,8 @@ def _part(file: Path, store: "SqliteRecords", start: str | None, end: str | None
     from truechimer.cli.verdict_verb import moment
     from truechimer.daemon import past_snapshots
     from truechimer.daemon.snapshots import FILE, STATE_KEY
-    from truechimer.instants import builtin_leap_table
 
-    leaps = builtin_leap_table()
+    leaps = _leaps(store)
     first, last = 0, store.count()
     if start is not None:
         first = past_snapshots.first_epoch_from(store, moment(start, leaps, "--from") * 10**9)
@@ -146,6 +146,18 @@ def _part(file: Path, store: "SqliteRecords", start: str | None, end: str | None
     folder = file.parent if (file.parent / "run" / FILE).is_file() else file.parent.parent
     known = past_snapshots.nearest(folder / "run" / FILE, store, first, STATE_KEY)
     return _Part(known, first, last, is_part=True)
+
+
+def _leaps(store: "SqliteRecords") -> "LeapTable":
+    """Return the leap table that the log begins with, else this program's."""
+    from truechimer.evidence.record import RecordRejected
+    from truechimer.instants import builtin_leap_table
+    from truechimer.laboratory.run_start import decode
+
+    try:
+        return decode(json.loads(next(iter(store.read()), b"{}"))).leaps
+    except (RecordRejected, ValueError):
+        return builtin_leap_table()
 
 
 class Progress:

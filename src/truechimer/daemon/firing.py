@@ -24,6 +24,9 @@ MEMBERSHIPS: dict[Membership, Condition] = {
     Membership.SUSPECT: (AlertKind.CLOCK_STEP, _WARNING),
     Membership.OUT_STEP: (AlertKind.CLOCK_STEP, _CRITICAL),
     Membership.OUT_RATE: (AlertKind.CLOCK_RATE, _CRITICAL),
+    Membership.DISPUTED: (AlertKind.CLOCK_DISPUTED, _WARNING),
+    Membership.DIVIDED: (AlertKind.CLASS_DIVIDED, _CRITICAL),
+    Membership.ALIKE: (AlertKind.CLOCK_TOO_GOOD, _WARNING),
 }
 VERDICTS: dict[Verdict, Condition] = {
     Verdict.OUTVOTED: (AlertKind.LINK_OUTVOTED, _CRITICAL),
@@ -60,7 +63,6 @@ CONDITIONS: tuple[Condition, ...] = (
     *NAMED.values(),
     NOT_WRITTEN,
     AWAY,
-    DIVIDED,
     OPEN_LOOP,
     NO_MAJORITY,
     HOST_CLOCK_OFF,

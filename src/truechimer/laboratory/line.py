@@ -239,7 +239,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         host=host,
         host_doubt=None if followed is None else followed.doubt,
         service=word,
-        divided=scale_step.divided,
+        divided=live.is_divided(scale, scale_step),
         open_loops=frozenset(loop.link for loop in loops) if loops else _NONE_OPEN,
         said=said,
         epoch_ns=epoch_ns,

@@ -168,6 +168,15 @@ def _floor_s(state: Judged, constants: LiveParameters, epoch_ns: int, used: Floa
     return worst
 
 
+def is_divided(state: LiveState, step: ScaleStep) -> bool:
+    """Return True where members disagree and no majority says who is right, at this epoch or, where windows are looked
+    at a few times a day, at one not longer ago than `HELD_S`.
+    """
+    if isinstance(state, ScaleState) or step.divided:
+        return step.divided
+    return step.epoch_tai_ns - state.detection.divided_ns < round(HELD_S * 1e9)
+
+
 def noise(state: LiveState, constants: LiveParameters, clocks: tuple[Clock, ...]) -> tuple[float, float, float]:
     """Return q1 (s^2/s), q2 (1/s) of the scale with its present weights, and one sigma of its rate before anything is
     known; see `noise.scale_noise`, which is AT1's.

@@ -5,6 +5,7 @@ at each epoch where it holds.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,23 +19,62 @@ from truechimer.scale.state import Membership, ScaleStep
 
 Ints = NDArray[np.int64]
 
-_CHANGES: dict[Membership, tuple[AlertKind, AlertSeverity, str]] = {
-    Membership.SUSPECT: (
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What is said where a clock comes to a membership: kind, severity, what it did, what to do next, and whether the
+    residual of this epoch tells of it.
+    """
+
+    kind: AlertKind
+    severity: AlertSeverity
+    what: str
+    do_next: str
+    by_residual: bool = False
+
+
+_CHANGES: dict[Membership, _Change] = {
+    Membership.SUSPECT: _Change(
         AlertKind.CLOCK_STEP,
         AlertSeverity.WARNING,
+        "is off its prediction",
         "look at the clock and its counter channel; if the next epoch confirms it, it is a step",
+        by_residual=True,
     ),
-    Membership.OUT_STEP: (
+    Membership.OUT_STEP: _Change(
         AlertKind.CLOCK_STEP,
         AlertSeverity.CRITICAL,
+        "stepped",
         "find out what moved the clock's output; it returns by itself after a clean probation",
+        by_residual=True,
     ),
-    Membership.OUT_RATE: (
+    Membership.OUT_RATE: _Change(
         AlertKind.CLOCK_RATE,
         AlertSeverity.CRITICAL,
+        "changed frequency",
         "look at the clock's own diagnostics; its rate is learned anew and it returns after a clean probation",
     ),
+    Membership.DISPUTED: _Change(
+        AlertKind.CLOCK_DISPUTED,
+        AlertSeverity.WARNING,
+        "is contradicted by two clocks like it, and two against one prove little",
+        "compare it with another laboratory or UTC; the other kinds of clocks settle it when they can tell",
+    ),
+    Membership.DIVIDED: _Change(
+        AlertKind.CLASS_DIVIDED,
+        AlertSeverity.CRITICAL,
+        "is of a class of clocks that contradict each other",
+        "find out which of them moved; the other clocks carry the scale, and who shows good conduct returns",
+    ),
+    Membership.ALIKE: _Change(
+        AlertKind.CLOCK_TOO_GOOD,
+        AlertSeverity.WARNING,
+        "is closer to the others, or quieter, than a clock of its own can be",
+        "look whether its readings are its own: a copy of other clocks, or a made-up channel, looks like this",
+    ),
 }
+
+_OUT = (*_CHANGES,)
 
 
 def check_step(before: Ints, step: ScaleStep, register: Register, *, divided_before: bool) -> tuple[Alert, ...]:
@@ -45,30 +85,21 @@ def check_step(before: Ints, step: ScaleStep, register: Register, *, divided_bef
             was, now, name = Membership(int(before[i])), Membership(int(step.membership[i])), register.clocks[i].name
             residual = float(step.residual_s[i])
             if now in _CHANGES:
-                kind, severity, do_next = _CHANGES[now]
-                what = {
-                    Membership.SUSPECT: "is off its prediction",
-                    Membership.OUT_STEP: "stepped",
-                    Membership.OUT_RATE: "changed frequency",
-                }[now]
-                says = (
-                    f"{name} {what}"
-                    + (f" by {residual:+.3e} s" if now is not Membership.OUT_RATE and np.isfinite(residual) else "")
-                    + "; out of the scale"
-                )
+                change = _CHANGES[now]
+                by = f" by {residual:+.3e} s" if change.by_residual and np.isfinite(residual) else ""
                 alerts.append(
                     _alert(
-                        kind,
+                        change.kind,
                         "scale",
                         name,
-                        severity,
-                        says,
+                        change.severity,
+                        f"{name} {change.what}{by}; out of the scale",
                         step.epoch_tai_ns,
-                        do_next,
+                        change.do_next,
                         because=(f"residual {residual!r} s",),
                     )
                 )
-            elif now is Membership.IN and was in (Membership.SUSPECT, Membership.OUT_STEP, Membership.OUT_RATE):
+            elif now is Membership.IN and was in _OUT:
                 says = f"{name} is back in the scale"
                 alerts.append(
                     _alert(
@@ -82,7 +113,7 @@ def check_step(before: Ints, step: ScaleStep, register: Register, *, divided_bef
                     )
                 )
     if step.divided and not divided_before:
-        says = "clocks disagree and no majority says who is right; nobody is excluded"
+        says = "clocks disagree and no majority says who is right"
         do_next = "compare with an outside reference or another laboratory before trusting the scale"
         alerts.append(
             _alert(AlertKind.CLASS_DIVIDED, "scale", "scale", AlertSeverity.CRITICAL, says, step.epoch_tai_ns, do_next)
