@@ -3,10 +3,20 @@
 import pytest
 
 from truechimer.clocks.clock import ClockKind
-from truechimer.daemon.lab_file import Algorithm, HostPort, LabFile, Protocol, SourceKind, split_address
+from truechimer.daemon.lab_file import (
+    AFTER_THE_FACT,
+    Algorithm,
+    HostPort,
+    LabFile,
+    Protocol,
+    ScaleSettings,
+    SourceKind,
+    split_address,
+)
 from truechimer.daemon.lab_rules import InsecureFlags, faults_between_keys
 from truechimer.formats.finding import Finding, Severity
 from truechimer.formats.toml_tree import read_with_lines
+from truechimer.scale.live_state import DEFAULT_LIVE_ALGORITHM, LIVE_ALGORITHMS
 
 VALID = """\
 [lab]
@@ -118,7 +128,7 @@ def test_the_default_operator_is_the_host_and_on_loopback_host_and_port() -> Non
         ('protocol = "console"', 'protocol = "console"\naddress = "localhost"', "bad-address", "not an IP address"),
         ('protocol = "console"', 'protocol = "ntp"', "same-port-twice", "127.0.0.1 port 11123 (its default"),
         ('protocol = "console"', 'protocol = "ntp"\naddress = "0.0.0.0"', "same-port-twice", "both want"),
-        ("[[clock]]", '[scale]\nalgorithm = "kalman"\n[[clock]]', "not-built", "use at1"),
+        ("[[clock]]", '[scale]\nalgorithm = "algos"\n[[clock]]', "after-the-fact", "use bands, at1 or kalman"),
     ],
 )
 def test_one_fault_between_keys_is_named_with_what_to_do(old: str, new: str, rule: str, words: str) -> None:
@@ -315,7 +325,9 @@ def test_an_address_is_a_host_and_a_port_or_nothing(text: str, expected: HostPor
 def test_every_kind_and_protocol_of_the_contract_is_in_the_grammar() -> None:
     assert {kind.value for kind in SourceKind} == {"simulated", "ntp", "nts", "chrony", "readings", "link"}
     assert {"ntp", "nts", "roughtime", "console"} <= {protocol.value for protocol in Protocol}
-    assert {algorithm.value for algorithm in Algorithm} == {"at1", "kalman", "algos"}
+    assert {algorithm.value for algorithm in Algorithm} == {"bands", "at1", "kalman", "algos"}
+    assert {one.value for one in Algorithm} - {one.value for one in AFTER_THE_FACT} == set(LIVE_ALGORITHMS)
+    assert ScaleSettings().algorithm.value == DEFAULT_LIVE_ALGORITHM
 
 
 def test_a_server_may_be_trusted_less_than_it_says_of_itself() -> None:
