@@ -481,6 +481,16 @@ def kept_of(algorithm: str) -> Path:
     return KEPT if algorithm == DEFAULT_LIVE_ALGORITHM else KEPT.with_name(f"bound_coverage_{algorithm}.json")
 
 
+def all_kept() -> dict[str, dict[str, Any]]:
+    """Return the figures of every algorithm, as far as they were measured with the version that runs now."""
+    found = {}
+    for name in LIVE_ALGORITHMS:
+        body = json.loads(kept_of(name).read_text(encoding="utf-8")) if kept_of(name).exists() else {}
+        if body.get("algorithm") == VERSIONS[name]:
+            found[name] = body
+    return found
+
+
 def module_text(bodies: dict[str, dict[str, Any]]) -> str:
     """Return the module that carries the figures into the service."""
     lines = [
@@ -488,7 +498,7 @@ def module_text(bodies: dict[str, dict[str, Any]]) -> str:
         for name, body in bodies.items()
     ]
     figures = "\n".join(f'    "{name}": {body["coverage_lower_95"]!r},' for name, body in bodies.items())
-    return f'''"""The measured coverage of the bound, by algorithm of the scale; made by `design/bound_coverage.py`, do not edit.
+    return f'''"""The measured coverage of the bound by algorithm: made by `design/bound_coverage.py`; do not edit.
 
 From `docs/measured/bound_coverage*.json`. Each figure is the lower 95 % limit of the share of good runs; an algorithm
 that is not here was not measured, and promises none.
@@ -526,12 +536,7 @@ def main() -> None:
     if options.world:
         return
     kept.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
-    bodies = {
-        name: json.loads(kept_of(name).read_text(encoding="utf-8"))
-        for name in LIVE_ALGORITHMS
-        if kept_of(name).exists()
-    }
-    MODULE.write_text(module_text(bodies), encoding="utf-8")
+    MODULE.write_text(module_text(all_kept()), encoding="utf-8")
     if body["lies"]:
         sys.exit("there are lies: find out why before anything is released")
 

@@ -33,16 +33,23 @@ def the_experiment() -> ModuleType:
 
 BC = the_experiment()
 KEPT = json.loads(BC.KEPT.read_text(encoding="utf-8"))
+ALL = BC.all_kept()
 WORLDS = {world.name: (number, world) for number, world in enumerate(BC.worlds())}
 
 
 def test_the_module_is_what_the_kept_measurement_makes() -> None:
-    assert BC.MODULE.read_text(encoding="utf-8") == BC.module_text(KEPT), "run design/bound_coverage.py --generate"
-    assert KEPT["coverage_lower_95"] == COVERAGE
+    assert BC.MODULE.read_text(encoding="utf-8") == BC.module_text(ALL), "run design/bound_coverage.py --generate"
+    assert {name: body["coverage_lower_95"] for name, body in ALL.items()} == COVERAGE
 
 
-def test_the_kept_measurement_adds_up() -> None:
-    rows = KEPT["worlds"]
+def test_the_algorithm_that_runs_where_a_laboratory_names_none_was_measured_as_it_is() -> None:
+    assert ALL[BC.DEFAULT_LIVE_ALGORITHM] == KEPT
+
+
+@pytest.mark.parametrize("algorithm", ALL)
+def test_the_kept_measurement_adds_up(algorithm: str) -> None:
+    kept = ALL[algorithm]
+    rows = kept["worlds"]
     assert set(rows) == set(WORLDS)
     good = trials = 0
     for name, row in rows.items():
@@ -55,19 +62,21 @@ def test_the_kept_measurement_adds_up() -> None:
         assert min(each["page_samples"]) > 0, name
         assert row["coverage_lower_95"] == pytest.approx(BC.lower_limit(sum(clean), len(clean)), rel=1e-9)
         good, trials = good + sum(clean), trials + len(clean)
-    assert (good, trials) == (KEPT["good_trials"], KEPT["trials"])
-    assert 0.0 <= BC.lower_limit(good, trials) - KEPT["coverage_lower_95"] < 2e-5
+    assert (good, trials) == (kept["good_trials"], kept["trials"])
+    assert 0.0 <= BC.lower_limit(good, trials) - kept["coverage_lower_95"] < 2e-5
     seeds = [seed for row in rows.values() for seed in row["each"]["seed"]]
     assert len(set(seeds)) == len(seeds), "two worlds share random numbers: their trials are not independent"
 
 
-def test_no_run_of_the_kept_measurement_holds_a_lie() -> None:
-    assert KEPT["lies"] == 0
+@pytest.mark.parametrize("algorithm", ALL)
+def test_no_run_of_the_kept_measurement_holds_a_lie(algorithm: str) -> None:
+    assert ALL[algorithm]["lies"] == 0
 
 
+@pytest.mark.parametrize("algorithm", ALL)
 @pytest.mark.parametrize("name", WORLDS)
-def test_the_bound_is_tight_enough_to_be_used(name: str) -> None:
-    row = KEPT["worlds"][name]
+def test_the_bound_is_tight_enough_to_be_used(name: str, algorithm: str) -> None:
+    row = ALL[algorithm]["worlds"][name]
     if WORLDS[name][1].clean:
         assert row["scale_median_bound_s"] <= 30e-9
     else:

@@ -96,6 +96,7 @@ def _judged(
             x,
             used,
             residual,
+            (judgement.moved_y, judgement.moved_over_s, judgement.moved_evenly),
         )
         learner = fold.learner if isinstance(fold, KalmanState) else fold
         weight = _weight(state, fold)
