@@ -6,7 +6,7 @@ JSON and hashes are included, the disk is not. Runs alternate (line, plain, line
 printed. Absolute times are shown, never judged. The clock is the processor time of this process, and the two sides
 take turns every `CHUNK` epochs: on a busy machine wall time says who was preempted, not what a step costs.
 
-    python bench/line.py [--runs 7] [--epochs 1500] [--limit 17] [--out FILE.json] [--with-plain]
+    python bench/line.py [--runs 7] [--epochs 1500] [--limit 17] [--out FILE.json] [--with-plain] [--algorithm bands]
 """
 
 import argparse
@@ -71,11 +71,12 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=1500)
     parser.add_argument("--limit", type=float, default=0.0)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--algorithm", default="at1", choices=("at1", "bands", "kalman"), help="of the scale")
     parser.add_argument("--with-plain", action="store_true", help="also measure the line without compiled kernels")
     options = parser.parse_args()
     runs = max(options.runs, 5)
     world = batches(options.epochs + WARM_UP)
-    lab = rig.Lab(rig.start_of(rig.of_days(demo_scenario(), 1.0), with_host=True))
+    lab = rig.Lab(rig.start_of(rig.of_days(demo_scenario(), 1.0), with_host=True, algorithm=options.algorithm))
     given = []
     for k, batch in enumerate(world):
         raw_ns = rig.ANCHOR_RAW_NS + k * 600 * rig.NS  # as if live: a clock page is made at every epoch
@@ -105,6 +106,7 @@ def main() -> int:
         print(f"line {ours:8.1f} us   plain AT1 {theirs:6.1f} us   ratio {ours / theirs:6.2f}", flush=True)
     told = {
         "kernels": "compiled" if COMPILED else "plain",
+        "algorithm": options.algorithm,
         "epochs": options.epochs,
         "clocks": CLOCKS,
         "links_to_utc": 3,
@@ -116,7 +118,12 @@ def main() -> int:
     print(f"median ratio {told['ratio_median']:.2f} ({told['kernels']} kernels, {runs} runs)")
     if options.with_plain and COMPILED:
         ran = subprocess.run(
-            [sys.executable, __file__, "--runs", "5", "--epochs", str(min(options.epochs, 500)), "--out", "-"],
+            [
+                sys.executable,
+                __file__,
+                *("--algorithm", options.algorithm, "--runs", "5", "--out", "-"),
+                *("--epochs", str(min(options.epochs, 500))),
+            ],
             env=os.environ | {"TRUECHIMER_KERNELS": "plain"},
             check=True,
             capture_output=True,

@@ -157,15 +157,12 @@ def _floor_s(state: Judged, constants: LiveParameters, epoch_ns: int, used: Floa
     assert constants.detection is not None
     share = np.maximum(np.abs(used), np.abs(state.learner.clock_f[:, WEIGHT_DC]))
     floor = np.maximum(state.floor_s, state.floor_before_s)
-    worst = 0.0
-    for i in np.flatnonzero(share > 0.0).tolist():
-        unseen = float(floor[i])
-        if unseen == 0.0:
-            of = state.detection
-            age_s = min((epoch_ns - int(of.first_ns[i])) / 1e9, DAY_S)
-            variance = phase_variance(of.noise[i], float(of.memory_s[i]), age_s, age_s, 0.0)
-            unseen = float(constants.detection.sigmas[0]) * sqrt(variance)
-        worst = max(worst, float(share[i]) * unseen)
+    worst = float((share * floor).max())
+    for i in np.flatnonzero((floor == 0.0) & (share > 0.0)).tolist():
+        of = state.detection
+        age_s = min((epoch_ns - int(of.first_ns[i])) / 1e9, DAY_S)
+        variance = phase_variance(of.noise[i], float(of.memory_s[i]), age_s, age_s, 0.0)
+        worst = max(worst, float(share[i]) * float(constants.detection.sigmas[0]) * sqrt(variance))
     return worst
 
 
