@@ -322,7 +322,7 @@ def lab_file_page() -> str:
     from truechimer.daemon.lab_file import LabFile
     from truechimer.formats.toml_fields import fields_of, item_of
 
-    kinds = (lab_file.NOT_BUILT_SOURCES, lab_file.NOT_BUILT_PROTOCOLS, lab_file.NOT_BUILT_ALGORITHMS)
+    kinds = (lab_file.NOT_BUILT_SOURCES, lab_file.NOT_BUILT_PROTOCOLS)
     not_built = sorted(word for kind in kinds for word in kind)
     words = ", ".join(f"`{word}`" for word in dict.fromkeys(not_built))
     parts = [LAB_FILE_HEAD, f"Part of the grammar, but refused with a sentence until they are built: {words}."]

@@ -339,3 +339,17 @@ def test_a_rate_that_wide_liars_bent_is_inside_the_bound_where_everybody_falls_s
     scene = Scene((good, good, liar, liar, liar)).run(round(silent_since_s) + 150)
     assert is_true(scene)
     assert scene.last.service is HOLDOVER
+
+
+def test_a_jump_of_wide_liars_bends_the_learned_rate_for_a_moment_only() -> None:
+    """Three of five state 30 ms, walk off by 20 ms and jump back: before, the rate was 6e-4 off for half a minute."""
+
+    def dragged(second: float) -> float:
+        return (min(second, 100.0) - 60.0) * 5e-4 if 60.0 <= second < 130.0 else 0.0
+
+    liar, good = Server(dragged, states_s=0.03), Server()
+    scene = Scene((good, good, liar, liar, liar)).run(160)
+    assert is_true(scene)
+    rates = [one.utc.y for one in scene.outcomes if one.utc is not None]
+    usual = rates[50]
+    assert all(abs(rate - usual) < 2e-6 for rate in rates[-25:])

@@ -113,3 +113,34 @@ def test_what_the_limits_of_both_sides_explain_is_no_surprise(off_s: float, surp
     now = ahead(utc, NOISE, epoch_tai_ns=epoch)
     _, surprise = update(utc, NOISE, epoch_tai_ns=epoch, x_utc_minus_scale_s=now.x_s + off_s, u_s=U_S, limit_s=LIMIT_S)
     assert surprise is surprises
+
+
+WILD = ScaleNoise(q1=1e-27, q2=1e-38, y_spread=1e-6)
+"""The same noise of a kind whose rate may be anything."""
+
+
+def test_a_value_that_only_limits_explain_moves_the_phase_and_teaches_no_rate() -> None:
+    """Before, a jump inside wide limits was taken for a rate of the same size over many values."""
+    utc, _ = followed(500, limit_s=1e-6)
+    settled = utc.state.y
+    epoch = utc.state.epoch_ns + INTERVAL_NS
+    now = ahead(utc, NOISE, epoch_tai_ns=epoch)
+    after, surprise = update(utc, WILD, epoch_tai_ns=epoch, x_utc_minus_scale_s=now.x_s + 4e-7, u_s=U_S, limit_s=1e-6)
+    assert not surprise
+    assert after.state.x_s == pytest.approx(now.x_s + 4e-7, abs=U_S)
+    assert abs(after.state.y - settled) < 0.01 * 4e-7 / (INTERVAL_NS / NS)
+    assert after.state.u_y > 0.9 * 4e-7 / (INTERVAL_NS / NS), "whether the rate has changed is not known yet"
+    stays, _ = followed(40, before=after, off_s=4e-7, limit_s=1e-6)
+    assert abs(stays.state.y - Y) < 6.0 * stays.state.u_y
+    assert stays.state.u_y < 0.1 * after.state.u_y
+
+
+def test_a_rate_that_changed_inside_wide_limits_is_learned_from_the_next_values() -> None:
+    utc, _ = followed(500, limit_s=1e-6)
+    rate, epoch = 4e-10, utc.state.epoch_ns
+    for k in range(1, 6):
+        epoch += INTERVAL_NS
+        true_s = X_S + Y * ((epoch - EPOCH_NS) / NS) + rate * k * INTERVAL_NS / NS
+        utc, surprise = update(utc, WILD, epoch_tai_ns=epoch, x_utc_minus_scale_s=true_s, u_s=U_S, limit_s=1e-6)
+        assert not surprise
+    assert utc.state.y - Y == pytest.approx(rate, rel=0.05)

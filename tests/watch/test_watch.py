@@ -179,3 +179,27 @@ def test_a_standing_condition_is_said_when_it_begins_and_again_only_after_it_has
         assert "other" in known
     assert counts == [0, 1, 0, 0, 0, 1, 0]
     assert len(made) == 2, "an alert is made only where it is said"
+
+
+@pytest.mark.parametrize(
+    ("now", "kind", "severity"),
+    [
+        (Membership.DISPUTED, AlertKind.CLOCK_DISPUTED, AlertSeverity.WARNING),
+        (Membership.DIVIDED, AlertKind.CLASS_DIVIDED, AlertSeverity.CRITICAL),
+        (Membership.ALIKE, AlertKind.CLOCK_TOO_GOOD, AlertSeverity.WARNING),
+    ],
+)
+def test_what_detection_says_of_a_clock_is_said_once_by_its_name_and_so_is_its_return(
+    now: Membership, kind: AlertKind, severity: AlertSeverity
+) -> None:
+    before = np.array([IN, IN, IN])
+    out = step(Membership.IN, now, Membership.IN)
+    (alert,) = integrity.check_step(before, out, REG, divided_before=False)
+    assert (alert.kind, alert.subject, alert.severity) == (kind, "H2", severity)
+    assert alert.says.startswith("H2 is ")
+    assert alert.says.endswith("; out of the scale")
+    assert alert.do_next
+    assert integrity.check_step(out.membership, out, REG, divided_before=False) == ()
+    back = step(Membership.IN, Membership.IN, Membership.IN)
+    (returned,) = integrity.check_step(out.membership, back, REG, divided_before=False)
+    assert (returned.kind, returned.subject) == (AlertKind.CLOCK_RETURNED, "H2")

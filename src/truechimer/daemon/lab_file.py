@@ -330,7 +330,7 @@ class ScaleSettings:
     tau_weight_s: float = field(
         default=86400.0,
         metadata=_says(
-            "clocks are weighed by how well they are predicted over this time",
+            "of at1: clocks are weighed by how well they are predicted over this time",
             "too short: quiet clocks that wander get the weight; too long: weights follow a change late",
             unit="s",
             exclusive_min=0.0,
@@ -340,7 +340,7 @@ class ScaleSettings:
     weight_cap_n: float = field(
         default=4.0,
         metadata=_says(
-            "no clock has more weight than this number / N of N clocks",
+            "of at1: no clock has more weight than this number / N of N clocks",
             "too large: one clock is the scale, and its faults are the scale's; 1: all clocks weigh the same",
             unit="1",
             min=1.0,
