@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass, fields
 from functools import cache
 from hashlib import sha256
-from typing import Any
+from typing import Any, get_args
 
 from truechimer.errors import Rejected
 from truechimer.evidence import exact
@@ -23,6 +23,7 @@ from truechimer.laboratory.run_start import RunStart
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
 from truechimer.quorum.verified import Verified
 from truechimer.scale import live_state
+from truechimer.scale.live_state import LiveState
 
 FORMAT = 1
 _FIRST_LINE = re.compile(rb"truechimer-snapshot ([0-9]{1,9}) ([0-9a-f]{64})\n")
@@ -91,10 +92,14 @@ def _kinds() -> dict[str, type]:
 
 
 @cache
-def shape() -> str:
-    """Return a digest of what a state looks like in this version of the program."""
-    kinds = _kinds()
-    return exact.shape_of(kinds)
+def shape(scale: str) -> str:
+    """Return a digest of what a state looks like in this version of the program, its scale's of the class of this name;
+    what the other algorithms carry is not among it. Raises `KeyError` for no such class.
+    """
+    hints = exact.hints_of(LaboratoryState)
+    of_scale = {kind.__name__: kind for kind in get_args(LiveState)}[scale]
+    rest = [hints[item.name] for item in fields(LaboratoryState) if item.name not in {_LEFT_OUT, "scale"}]
+    return exact.shape_of({LaboratoryState.__name__: LaboratoryState} | exact.kinds_within(of_scale, *rest))
 
 
 def encode(state: LaboratoryState, roots: Roots) -> bytes:
@@ -106,7 +111,7 @@ def encode(state: LaboratoryState, roots: Roots) -> bytes:
         "start": [roots.start.seq, roots.start.sha256],
         "envelope": [roots.envelope.seq, roots.envelope.sha256],
         "limits": _limits_digest(state),
-        "shape": shape(),
+        "shape": shape(type(state.scale).__name__),
         "state": {
             item.name: writer.written(getattr(state, item.name))
             for item in fields(LaboratoryState)
@@ -129,12 +134,12 @@ def read(data: bytes) -> Snapshot:
         raise SnapshotRejected("version", f"it has format {found[1].decode()}, this program writes {FORMAT}")
     try:
         body = json.loads(packed)
-        written_by = body["shape"]
+        is_ours = body["shape"] == shape(body["state"]["scale"][1])
         roots = Roots(_mark(body["start"]), _mark(body["envelope"]))
         after = _mark([body["seq"], body["head"]])
     except exact.READ_FAULTS as error:
         raise SnapshotRejected("corrupt", f"it lacks what a snapshot holds ({error!r})") from None
-    if written_by != shape():
+    if not is_ours:
         raise SnapshotRejected("version", "the program that wrote it keeps another state")
     return Snapshot(after.seq, after.sha256, roots, body)
 
