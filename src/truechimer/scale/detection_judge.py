@@ -48,9 +48,11 @@ def _against(d, v, inverse, share, kept, z):  # noqa: PLR0917
         # d_i - c_without_i = (d_i - c) weight / rest
         own = inverse[i] if kept[i] else 0.0
         rest = weight - own
-        off = (d[i] - middle) * weight / rest if kept[i] else d[i] - middle
-        sigma = np.sqrt(v[i] + 1.0 / rest)
-        is_known = (d[i] - d[i] == 0.0) & (v[i] - v[i] == 0.0) & (count > 0)
+        # where nobody is left the outcome is not used; plain Python would not divide by nothing
+        left = rest if rest > 0.0 else 1.0
+        off = (d[i] - middle) * weight / left if kept[i] else d[i] - middle
+        sigma = np.sqrt(v[i] + 1.0 / left)
+        is_known = (abs(d[i]) < np.inf) & (abs(v[i]) < np.inf) & (count > 0)
         is_alone = kept[i] & ((count < 2) | (rest <= 0.0))
         z[i] = off / sigma if is_known & (not is_alone) else np.nan
     return middle, weight, count
