@@ -1,5 +1,5 @@
 """`truechimer evidence replay DIR [--from T] [--to T]`: repeat a recorded run, or any past interval of it, through the
-same fold, and name the first record that comes out otherwise.
+same fold, and name the first record that comes out otherwise. The verbs of the signed log are in `evidence_log`.
 
 The fold is `truechimer.laboratory`, the comparison `laboratory.replay`; here are arguments and the file. Nothing is
 written.
