@@ -245,6 +245,61 @@ def _plain(value: Any) -> str:
     return str(value)
 
 
+# ---- the ensemble ----------------------------------------------------------------------------------------------------
+
+TAUS = ("1 h", "1 d", "10 d", "30 d")
+FAULT_COLUMNS = ("case", "ensemble", "seeds", "detected_h_median", "not_detected", "honest_clocks_out")
+
+
+def ensemble_page(root: Path) -> str:
+    """Return docs/ensemble.md with its tables."""
+    text = (root / "docs" / "ensemble.md").read_text(encoding="utf-8")
+    blocks = {
+        "ensemble-quality": quality_block,
+        "ensemble-faults": faults_block,
+        "ensemble-choices": choices_block,
+    }
+    for name, block in blocks.items():
+        path = root / "docs" / "measured" / f"{name.replace('-', '_')}.json"
+        text = with_block(text, name, block(json.loads(path.read_text(encoding="utf-8"))))
+    return text
+
+
+def quality_block(body: dict[str, Any]) -> str:
+    """Return ADEV / B(tau) of the scale and of what is possible, an ensemble after the other."""
+    got, reach = body["adev_over_best_fixed"], body["reachable_over_best_fixed"]
+    rows = [["ensemble", "case", *TAUS, "seeds"]]
+    for name in reach:
+        mine = [key for key in got if key.split(": ")[0] == name]
+        for key in mine:
+            cells = [_plain(got[key].get(tau)) for tau in TAUS]
+            rows.append([name, key.split(": ")[1], *cells, _plain(got[key].get("seeds"))])
+        rows += [[name, f"*{row}*", *(_plain(reach[name][row][tau]) for tau in TAUS), ""] for row in reach[name]]
+    return _table(rows)
+
+
+def faults_block(body: dict[str, Any]) -> str:
+    """Return how far each fault moved the scale and when it was seen; then what clean clocks raised."""
+    rows = [
+        [
+            *("fault", "ensemble", "seeds", "moved: median / 95 %, ns", "after, d"),
+            *("seen after, h (median)", "never seen", "honest clocks out"),
+        ]
+    ]
+    for row in body["faults"]:
+        pairs = zip(row["moved_ns_median"], row["moved_ns_95"], strict=True)
+        moved = "; ".join(f"{_plain(median)} / {_plain(most)}" for median, most in pairs)
+        case, ensemble, seeds, seen, missed, honest = (_plain(row[column]) for column in FAULT_COLUMNS)
+        rows.append([case, ensemble, seeds, moved, "; ".join(map(_plain, row["window_d"])), seen, missed, honest])
+    alarms, years = (sum(row[key] for row in body["clean"]) for key in ("alarms", "clock_years"))
+    return f"{_table(rows)}\n\nOn clean clocks: {_plain(alarms)} false alarms in {_plain(years)} clock-years."
+
+
+def choices_block(body: dict[str, Any]) -> str:
+    """Return one table for each constant."""
+    return "\n\n".join(f"*{name}*\n\n{_objects_table(rows)}" for name, rows in body.items())
+
+
 # ---- dependencies ----------------------------------------------------------------------------------------------------
 
 
@@ -417,6 +472,7 @@ def documents(root: Path = ROOT) -> dict[Path, str]:
         accuracy: with_block(accuracy.read_text(encoding="utf-8"), "measured", measured_block(measured)),
         dependencies: with_block(dependencies.read_text(encoding="utf-8"), "dependencies", dependencies_block(root)),
         root / "docs" / "guide" / "lab-file.md": lab_file_page(),
+        root / "docs" / "ensemble.md": ensemble_page(root),
         metrics: with_block(
             with_block(metrics.read_text(encoding="utf-8"), "laboratory", metrics_block("laboratory")),
             "chrony",

@@ -1,0 +1,51 @@
+"""The third and the fourth walk are real: a replay and a stability analysis run, and call what the pages name, in the
+order of the pages.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+from tests.scale_verb.records import clocks_true_s, rows, written
+from tests.walks.test_01_reading_to_reply import NAME, Trace, code_of
+
+from truechimer.cli import scale_verb, stability_verb
+
+WALKS = Path(__file__).resolve().parents[2] / "docs" / "walks"
+
+
+def names_in(page: str) -> list[str]:
+    """The dotted names of a page's walk, in its order."""
+    text = (WALKS / page).read_text(encoding="utf-8").partition("## The walk\n")[2]
+    return [name for name in NAME.findall(text) if not re.search(r"\.(md|py|toml|csv)$", name)]
+
+
+def walk(page: str, trace: Trace) -> None:
+    names, at = names_in(page), -1
+    assert len(names) >= 8
+    for name in names:
+        place = trace.place(code_of(name), at)
+        assert place is not None, f"{name} is called {'too early' if trace.place(code_of(name), -1) else 'never'}"
+        at = place
+
+
+def test_the_walk_of_a_replay_is_walked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["a", "b", "c", "d"]
+    source = written(tmp_path / "readings.csv", rows(clocks_true_s(1.0, [1e-12] * 4), names))
+    clocks = tmp_path / "clocks.toml"
+    clocks.write_text("".join(f'[[clock]]\nname = "{name}"\nkind = "maser"\n' for name in names), encoding="utf-8")
+    out, picture = tmp_path / "scale.csv", tmp_path / "picture.svg"
+    words = ["replay", str(source), "--clocks", str(clocks), "--out", str(out), "--plot", str(picture)]
+    with Trace() as trace:
+        assert scale_verb.main(words) == 0
+    capsys.readouterr()
+    walk("03-scale-replay.md", trace)
+
+
+def test_the_walk_of_a_stability_analysis_is_walked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "phase.txt"
+    source.write_text("\n".join(map(repr, clocks_true_s(10.0, [1e-12])[:, 0].tolist())), encoding="utf-8")
+    with Trace() as trace:
+        assert stability_verb.main([str(source), "--dev", "oadev,mdev", "--plot", str(tmp_path / "picture.svg")]) == 0
+    capsys.readouterr()
+    walk("04-stability.md", trace)
