@@ -242,7 +242,8 @@ def thresholds() -> list[dict[str, Any]]:
             bad = next(i for i, source in enumerate(sources) if source.kind == "maser")
             x[fault_day * 24 :, bad] += 6.8e-15 * HOUR_S * np.arange(1, len(x) - fault_day * 24 + 1)
             _, faulty = ran(x - x[:, [0]], clocks, "bands")
-            was_out = np.flatnonzero(faulty.membership[fault_day * 24 :, bad] == Membership.OUT_RATE)
+            # out of the vote, disputed among the masers at first
+            was_out = np.flatnonzero(faulty.membership[fault_day * 24 :, bad] != Membership.IN)
             if len(was_out):
                 seen_h.append(float(was_out[0]))
             else:
