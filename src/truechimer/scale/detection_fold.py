@@ -50,6 +50,8 @@ WEIGHT_PROOF_S, WEIGHT_PROOF_AGES, LONGEST_WEIGHT_PROOF_S = 60.0 * DAY_S, 5.0, 2
 """A clock whose rate changed judges again once its new rate is known, and has weight again after so long, or a fifth of
 its age: what it does over months is what has become doubtful. Not where fewer than half of the clocks are left.
 """
+SETTLING_S = 45.0 * DAY_S
+"""Over long windows a clock is judged by what was known of it one to two of these ago, once it is four of them old."""
 DIVIDED_S = 5.0 * DAY_S
 SETTLED_SAMPLES = 500
 LIKE_SAMPLES, LIKE_CLIP = 150.0, 2.0
@@ -108,6 +110,32 @@ def _dispute(  # noqa: PLR0917
 
 
 @kernel
+def _remember(  # noqa: PLR0917
+    i, epoch_ns, age, began, noise, sample, rate_sample, settled_ns, settled_noise, settled_sample, settled_rate,
+    settling_noise, settling_sample, settling_rate
+):  # fmt: skip
+    """Keep what was known of clock i's noise one to two `SETTLING_S` ago, and go back to it where it is put out."""
+    young = age < 4.0 * SETTLING_S
+    if began and not young:
+        # what the fault has taught is forgotten
+        noise[i, :] = settled_noise[i]
+        sample[i, :] = settled_sample[i]
+        rate_sample[i, 1:] = settled_rate[i, 1:]
+        settling_noise[i, :] = settled_noise[i]
+        settling_sample[i, :] = settled_sample[i]
+        settling_rate[i, :] = settled_rate[i]
+        settled_ns[i] = epoch_ns
+    elif young or (epoch_ns - settled_ns[i]) / 1e9 >= SETTLING_S:
+        settled_noise[i, :] = noise[i] if young else settling_noise[i]
+        settled_sample[i, :] = sample[i] if young else settling_sample[i]
+        settled_rate[i, :] = rate_sample[i] if young else settling_rate[i]
+        settling_noise[i, :] = noise[i]
+        settling_sample[i, :] = sample[i]
+        settling_rate[i, :] = rate_sample[i]
+        settled_ns[i] = epoch_ns
+
+
+@kernel
 def advance(  # noqa: PLR0917
     epoch_ns,
     due,
@@ -148,6 +176,13 @@ def advance(  # noqa: PLR0917
     dispute_x,
     dispute_y,
     side,
+    settled_ns,
+    settled_noise,
+    settled_sample,
+    settled_rate,
+    settling_noise,
+    settling_sample,
+    settling_rate,
     residual,
     moved,
     began,
@@ -323,8 +358,9 @@ def advance(  # noqa: PLR0917
         x[i], last_ns[i] = now, epoch_ns
     missing = look_back(
         epoch_ns, before_ns, interval, windows, sigmas, rate_sigmas, x, last_ns, y, drift, first_ns, since_ns, good_ns,
-        status, strikes, noise, memory, sample, count, rate_sample, rate_count, u_drift2, ring_ns, ring_x, ring_y,
-        dispute, dispute_x, dispute_y, side, eligible, d, v, h, z, verdict, kept, voter, accused, moved, began, floor
+        status, strikes, noise, memory, sample, count, rate_sample, rate_count, settled_noise, settled_sample,
+        settled_rate, u_drift2, ring_ns, ring_x, ring_y, dispute, dispute_x, dispute_y, side, eligible, d, v, h, z,
+        verdict, kept, voter, accused, moved, began, floor
     )  # fmt: skip
     divided = divided or missing
     if dispute[0] != 0 and settle(
@@ -382,6 +418,10 @@ def advance(  # noqa: PLR0917
         if count[i, 0] >= 4 and eligible[i] != 2:
             learn(noise[i], prior[i], worth[i], memory[i], windows, interval, sample[i], count[i], age, 1e-34)
             memory[i] = memory_of(noise[i, 0], noise[i, 1], noise[i, 3], 2.0 * interval)
+        _remember(
+            i, epoch_ns, age, began[i], noise, sample, rate_sample, settled_ns, settled_noise, settled_sample,
+            settled_rate, settling_noise, settling_sample, settling_rate
+        )  # fmt: skip
     _take_votes_of_copies(status, good_ns, epoch_ns, likeness, likeness_count, sample, rate_sample, floor_q1, count)
     for i in range(n):
         if status[i] == 8:
@@ -392,7 +432,8 @@ def advance(  # noqa: PLR0917
 NAMES = (
     "x_s", "last_ns", "y", "drift", "first_ns", "since_ns", "good_ns", "status", "jump_s", "strikes", "noise",
     "memory_s", "sample_s2", "count", "rate_sample", "rate_count", "likeness", "likeness_count", "ring_ns", "ring_x",
-    "ring_y", "dispute_ns", "dispute_x", "dispute_y", "dispute_side",
+    "ring_y", "dispute_ns", "dispute_x", "dispute_y", "dispute_side", "settled_ns", "settled_noise", "settled_sample",
+    "settled_rate", "settling_noise", "settling_sample", "settling_rate",
 )  # fmt: skip
 CONSTANTS = (
     "windows_s", "sigmas", "rate_sigmas", "noise", "worth", "floor_q1", "eligible", "interval_s", "probation_s",

@@ -78,6 +78,8 @@ class DetectionState:
     `dispute_ns (5,)`: epoch before the open dispute (0: none), its stage, when it was opened, whether it began as a
     tie, and whether the reference may have followed a wrong side since; `dispute_x`, `dispute_y`: where every clock was
     then; `dispute_side`: on which side a clock stands.
+    `settled_noise`, `settled_sample`, `settled_rate`: `noise`, `sample_s2` and `rate_sample` as they were some time ago
+    (`settling_...`: what they become next, at `settled_ns`).
     """
 
     epoch_ns: int
@@ -107,6 +109,13 @@ class DetectionState:
     dispute_x: Floats
     dispute_y: Floats
     dispute_side: Ints
+    settled_ns: Ints
+    settled_noise: Floats
+    settled_sample: Floats
+    settled_rate: Floats
+    settling_noise: Floats
+    settling_sample: Floats
+    settling_rate: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +225,13 @@ def empty(constants: DetectionParameters) -> DetectionState:
         dispute_x=np.full(n, np.nan),
         dispute_y=zeros.copy(),
         dispute_side=none.copy(),
+        settled_ns=none.copy(),
+        settled_noise=constants.noise.copy(),
+        settled_sample=np.zeros((n, w + 1)),
+        settled_rate=np.ones((n, w + 1)),
+        settling_noise=constants.noise.copy(),
+        settling_sample=np.zeros((n, w + 1)),
+        settling_rate=np.ones((n, w + 1)),
     )
 
 

@@ -36,6 +36,8 @@ WITNESSED = 0.85
 the inside cannot tell from its own random walk, the outside can.
 """
 WITNESS_FROM_S = 10.0 * DAY
+SETTLED_FROM_S = 5.0 * DAY
+"""Windows from this on are judged by what was known of the noise some time ago; see `detection_fold.SETTLING_S`."""
 LEAST_AGES = 3.0
 """A clock is tested over a window when it has been known for this many of it."""
 
@@ -163,14 +165,15 @@ def _note_onset(  # noqa: PLR0917
 @kernel
 def _look(  # noqa: PLR0917
     kind, w, m, epoch_ns, past_ns, past_x, past_y, sigma, x, last_ns, y, drift, first_ns, since_ns, good_ns, status,
-    strikes, noise, memory, sample, count, rate_sample, rate_count, u_drift2, ring_ns, ring_x, ring_y, dispute,
-    dispute_x, dispute_y, side, eligible, d, v, h, z, verdict, kept, voter, accused, moved, began, floor
+    strikes, noise, memory, sample, count, rate_sample, rate_count, known, known_sample, known_rate, u_drift2, ring_ns,
+    ring_x, ring_y, dispute, dispute_x, dispute_y, side, eligible, d, v, h, z, verdict, kept, voter, accused, moved,
+    began, floor
 ):  # fmt: skip
     """Judge one window with one past; return True where a majority is missing."""
     age = (epoch_ns - past_ns) / 1e9
     _deviations(
-        kind, w, m, epoch_ns, past_ns, past_x, past_y, sigma, x, last_ns, y, drift, first_ns, since_ns, status, noise,
-        memory, sample, count, rate_sample, rate_count, u_drift2, eligible, d, v, h, voter, accused
+        kind, w, m, epoch_ns, past_ns, past_x, past_y, sigma, x, last_ns, y, drift, first_ns, since_ns, status, known,
+        memory, known_sample, count, known_rate, rate_count, u_drift2, eligible, d, v, h, voter, accused
     )  # fmt: skip
     middle, judges = judge(d, v, voter, accused, h, z, verdict, kept)
     if judges < 1:
@@ -248,8 +251,9 @@ def _past(epoch_ns, m, ring_ns):
 @kernel
 def look_back(  # noqa: PLR0917
     epoch_ns, before_ns, interval, windows, sigmas, rate_sigmas, x, last_ns, y, drift, first_ns, since_ns, good_ns,
-    status, strikes, noise, memory, sample, count, rate_sample, rate_count, u_drift2, ring_ns, ring_x, ring_y, dispute,
-    dispute_x, dispute_y, side, eligible, d, v, h, z, verdict, kept, voter, accused, moved, began, floor
+    status, strikes, noise, memory, sample, count, rate_sample, rate_count, settled_noise, settled_sample,
+    settled_rate, u_drift2, ring_ns, ring_x, ring_y, dispute, dispute_x, dispute_y, side, eligible, d, v, h, z,
+    verdict, kept, voter, accused, moved, began, floor
 ):  # fmt: skip
     """Judge every window that has moved on by a quarter, and keep the present for it; return True where a majority is
     missing.
@@ -265,11 +269,15 @@ def look_back(  # noqa: PLR0917
             sigma = sigmas[w + 1] if kind == 0 else rate_sigmas[w + 1]
             if place < 0 or sigma <= 0.0:
                 continue
+            # over weeks what was known before is held against what is now: a slow fault teaches its own excuse
+            known, known_sample, known_rate = noise, sample, rate_sample
+            if m >= SETTLED_FROM_S:
+                known, known_sample, known_rate = settled_noise, settled_sample, settled_rate
             missing = _look(
                 kind, w, m, epoch_ns, ring_ns[w, place], ring_x[w, place], ring_y[w, place], sigma, x, last_ns, y,
                 drift, first_ns, since_ns, good_ns, status, strikes, noise, memory, sample, count, rate_sample,
-                rate_count, u_drift2, ring_ns, ring_x, ring_y, dispute, dispute_x, dispute_y, side, eligible, d, v, h,
-                z, verdict, kept, voter, accused, moved, began, floor
+                rate_count, known, known_sample, known_rate, u_drift2, ring_ns, ring_x, ring_y, dispute, dispute_x,
+                dispute_y, side, eligible, d, v, h, z, verdict, kept, voter, accused, moved, began, floor
             )  # fmt: skip
             divided = divided or missing
         ring_ns[w, oldest] = epoch_ns
