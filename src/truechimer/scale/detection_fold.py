@@ -413,11 +413,11 @@ def advance(  # noqa: PLR0917
             continue
         age = (epoch_ns - first_ns[i]) / 1e9
         # often while it is young, then four times a day
-        if age > 3.0 * DAY_S and epoch_ns // slot_ns == before_ns // slot_ns:
+        if age > 3.0 * DAY_S and epoch_ns // slot_ns == before_ns // slot_ns and not began[i]:
             continue
         if count[i, 0] >= 4 and eligible[i] != 2:
             learn(noise[i], prior[i], worth[i], memory[i], windows, interval, sample[i], count[i], age, 1e-34)
-            memory[i] = memory_of(noise[i, 0], noise[i, 1], noise[i, 3], 2.0 * interval)
+            memory[i] = memory_of(noise[i, 0], noise[i, 1], noise[i, 2], noise[i, 3], 2.0 * interval)
         _remember(
             i, epoch_ns, age, began[i], noise, sample, rate_sample, settled_ns, settled_noise, settled_sample,
             settled_rate, settling_noise, settling_sample, settling_rate
