@@ -135,15 +135,18 @@ def close(dispute, dispute_x, side):
 
 
 @kernel
-def restore(epoch_ns, past_ns, past_x, past_y, y, drift, status, ring_ns, ring_x):  # noqa: PLR0917
+def restore(epoch_ns, past_ns, past_x, past_y, y, drift, noise, status, ring_ns, ring_x):  # noqa: PLR0917
     """Give every clock that is not out the rate that it had before, and forget the pasts since.
 
-    Who was believed has bent the reference by his own movement, and every rate that was learned against it since.
+    Who was believed has bent the reference by his own movement, and every rate that was learned against it since. A
+    clock that may have wandered so far by itself keeps its rate.
     """
     age = (epoch_ns - past_ns) / 1e9
     for i in range(y.shape[0]):
         if np.isfinite(past_x[i]) and status[i] != 0 and status[i] != 5:
-            y[i] = past_y[i] + drift[i] * age
+            ahead = past_y[i] + drift[i] * age
+            if (y[i] - ahead) * (y[i] - ahead) > 4.0 * noise[i, 3] * age:
+                y[i] = ahead
     for w in range(ring_ns.shape[0]):
         for s in range(ring_ns.shape[1]):
             if ring_ns[w, s] > past_ns:
@@ -272,7 +275,7 @@ def settle(  # noqa: PLR0917
                 if side[i] == 2 and status[i] == 2:
                     moved[i, 0], moved[i, 1], moved[i, 2] = (by_b - by_a) / t, t, 0.0
     if dispute[4] == 1 and wanted > 10:
-        restore(epoch_ns, dispute[0], dispute_x, dispute_y, y, drift, status, ring_ns, ring_x)
+        restore(epoch_ns, dispute[0], dispute_x, dispute_y, y, drift, noise, status, ring_ns, ring_x)
     if wanted == 0:
         for i in range(n):
             if side[i] != 0 and (status[i] == 7 or status[i] == 8):

@@ -31,6 +31,10 @@ SNAPSHOTS = 4
 FALSE_ALARMS_PER_CLOCK_YEAR = 0.06
 """What all tests of one clock together may raise on clean Gaussian data, shared equally by the tests."""
 
+SLOW_SIGMAS = 3.6
+"""Threshold of a change of rate over windows of 6 d and more: one random walk is looked at over and over, so that fewer
+alarms come of it than looks would let expect, 0.06 a clock-year (`design/ensemble/slow_faults.py`).
+"""
 REFERENCE_FLOOR, REFERENCE_MEMORY_S = 8e-16, 10.0 * DAY_S
 """A rapid realization of UTC as a witness: its flicker floor together with what the rate of the inside wanders while
 its own rate is averaged; and that average.
@@ -181,7 +185,7 @@ def parameters(
         windows_s=np.array(WINDOWS_S),
         sigmas=np.array(sigmas),
         rate_sigmas=np.array(
-            [0.0, *[s if w >= 6 * DAY_S else 0.0 for s, w in zip(sigmas[1:], WINDOWS_S, strict=True)]]
+            [0.0, *[min(s, SLOW_SIGMAS) if w >= 6 * DAY_S else 0.0 for s, w in zip(sigmas[1:], WINDOWS_S, strict=True)]]
         ),
         noise=np.array(noise).reshape(len(worth), N_TERMS),
         worth=np.array(worth),

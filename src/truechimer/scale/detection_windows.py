@@ -31,13 +31,15 @@ LEAST_SAMPLES = 48
 """Epochs before a clock's own noise is known well enough to convict it."""
 LATE = 0.3
 """A reference's value may be this part of the window old."""
-WITNESSED = 0.85
-"""With a reference among the judges a clock is tested this much more sharply over windows of `WITNESS_FROM_S` on: what
-the inside cannot tell from its own random walk, the outside can.
+WITNESSED = 0.94
+"""With a reference among the judges a change of rate is tested this much more sharply over windows of `WITNESS_FROM_S`
+on: what the inside cannot tell from its own random walk, the outside can.
 """
 WITNESS_FROM_S = 10.0 * DAY
 SETTLED_FROM_S = 5.0 * DAY
 """Windows from this on are judged by what was known of the noise some time ago; see `detection_fold.SETTLING_S`."""
+SLOW_FROM_S = 10.0 * DAY
+"""Over such windows two against one will do: two that drift alike are rarer than one that does."""
 LEAST_AGES = 3.0
 """A clock is tested over a window when it has been known for this many of it."""
 
@@ -112,9 +114,9 @@ def _deviations(  # noqa: PLR0917
             v[i] *= max(1.0, (10.0 + n * rate_sample[i, w + 1]) / (10.0 + n))
         if known >= LEAST_AGES * m + (UNWEIGHED_S if m > 1.5 * DAY else 0.0) and count[i, 0] >= LEAST_SAMPLES:
             h[i] = widened(sigma, known, m)
-        voter[i] = (eligible[i] == 1 and (status[i] == 2 or status[i] == PROVING)) or (is_reference and kind == 0)
+        voter[i] = (eligible[i] == 1 and (status[i] == 2 or status[i] == PROVING)) or is_reference
         accused[i] = False
-    if m >= WITNESS_FROM_S and kind == 0:
+    if m >= WITNESS_FROM_S and kind == 1:
         for j in range(x.shape[0]):
             if eligible[j] == 2 and voter[j] and np.isfinite(v[j]):
                 for i in range(x.shape[0]):
@@ -198,7 +200,7 @@ def _look(  # noqa: PLR0917
                 i, epoch_ns, past_ns, past_x, past_y, v, kept, verdict, eligible, status, good_ns, dispute, dispute_x,
                 dispute_y, side
             )  # fmt: skip
-        elif verdict[i] == 1 or verdict[i] == 5:
+        elif verdict[i] == 1 or verdict[i] == 5 or (verdict[i] == 2 and status[i] == 2 and m >= SLOW_FROM_S):
             _note_onset(
                 i, epoch_ns, (d[i] - middle) / per, age, kept, x, last_ns, y, drift, since_ns, noise, memory, u_drift2,
                 ring_ns, ring_x, ring_y, moved
@@ -228,7 +230,7 @@ def _look(  # noqa: PLR0917
             put_out(i, status, epoch_ns, since_ns, good_ns, strikes, ring_x, began, 8 if status[i] == 8 else 5)
     if moved_together:
         # those who were believed moved: what was learned against them since goes with them
-        restore(epoch_ns, past_ns, past_x, past_y, y, drift, status, ring_ns, ring_x)
+        restore(epoch_ns, past_ns, past_x, past_y, y, drift, noise, status, ring_ns, ring_x)
     return missing or moved_together
 
 
