@@ -38,6 +38,8 @@ on: what the inside cannot tell from its own random walk, the outside can.
 WITNESS_FROM_S = 10.0 * DAY
 SETTLED_FROM_S = 5.0 * DAY
 """Windows from this on are judged by what was known of the noise some time ago; see `detection_fold.SETTLING_S`."""
+SLOW_AGE_S, YOUNG = 180.0 * DAY, 1.15
+"""A change of rate is tested less sharply while a clock is young: what its rate wanders over weeks is not known well."""
 SLOW_FROM_S = 10.0 * DAY
 """Over such windows two against one will do: two that drift alike are rarer than one that does."""
 LEAST_AGES = 3.0
@@ -114,6 +116,8 @@ def _deviations(  # noqa: PLR0917
             v[i] *= max(1.0, (10.0 + n * rate_sample[i, w + 1]) / (10.0 + n))
         if known >= LEAST_AGES * m + (UNWEIGHED_S if m > 1.5 * DAY else 0.0) and count[i, 0] >= LEAST_SAMPLES:
             h[i] = widened(sigma, known, m)
+            if kind == 1 and known < SLOW_AGE_S:
+                h[i] *= YOUNG
         voter[i] = (eligible[i] == 1 and (status[i] == 2 or status[i] == PROVING)) or is_reference
         accused[i] = False
     if m >= WITNESS_FROM_S and kind == 1:
