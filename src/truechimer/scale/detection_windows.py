@@ -39,7 +39,7 @@ WITNESS_FROM_S = 10.0 * DAY
 SETTLED_FROM_S = 5.0 * DAY
 """Windows from this on are judged by what was known of the noise some time ago; see `detection_fold.SETTLING_S`."""
 SLOW_AGE_S, YOUNG = 180.0 * DAY, 1.15
-"""A change of rate is tested less sharply while a clock is young: what its rate wanders over weeks is not known well."""
+"""A change of rate is tested less sharply while a clock is young: how far its rate wanders is not known well."""
 SLOW_FROM_S = 10.0 * DAY
 """Over such windows two against one will do: two that drift alike are rarer than one that does."""
 LEAST_AGES = 3.0
