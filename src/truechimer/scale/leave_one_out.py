@@ -110,7 +110,7 @@ def leave_one_out(
 
     `whole`: the replay of the same readings with the same clocks and algorithm, where it is at hand. A horizon for
     which the second half of the record has no room comes back without predictions. Raises `LeaveOneOutRejected` with
-    fewer than three clocks that may carry weight, or without two epochs in each half.
+    fewer than two clocks that may carry weight, or without two epochs in each half.
     """
     series = replay(readings, clocks, algorithm) if whole is None else whole
     able = [
@@ -119,9 +119,9 @@ def leave_one_out(
         if clock.kind not in (ClockKind.LINK, ClockKind.HOST) and series.epochs_read[i] >= 4
     ]
     epochs = series.epoch_tai_ns
-    if len(able) < 3 or len(epochs) < 8:
+    if len(able) < 2 or len(epochs) < 8:
         raise LeaveOneOutRejected(
-            f"{len(able)} clocks and {len(epochs)} epochs: at least three clocks, each read at four epochs, and eight "
+            f"{len(able)} clocks and {len(epochs)} epochs: at least two clocks, each read at four epochs, and eight "
             "epochs are needed to predict one from the others"
         )
     half = int(np.searchsorted(epochs, epochs[0] + LEARN_PART * float(epochs[-1] - epochs[0])))
@@ -253,7 +253,7 @@ class _Filter:
         """
         n = difference.shape[1]
         state, p = self.begin(np.zeros(n))
-        known, glitches = np.zeros(n, np.bool_), np.zeros(n, np.int64)
+        known, glitches, accepted_ns = np.zeros(n, np.bool_), np.zeros(n, np.int64), np.zeros(n, np.int64)
         out = [(np.full((len(origins), n), np.nan), np.full((len(origins), n), np.nan)) for _, origins in wanted]
         far = [self.ahead(h) for h, _ in wanted]
         rows = [{origin: row for row, origin in enumerate(origins.tolist())} for _, origins in wanted]
@@ -282,15 +282,18 @@ class _Filter:
             off = x - state[:, 0]
             wild = use & (off * off > GATE_SIGMAS**2 * whole)
             glitches = np.where(wild, glitches + 1, np.where(use, 0, glitches))
-            # one or two readings off are glitches; a third is a step: its phase begins anew
+            # one or two readings off are glitches; a third says that phase or rate are others than was thought
             stepped = wild & (glitches > GLITCHES)
             if stepped.any():
-                p[stepped, 0, :] = 0.0
-                p[stepped, :, 0] = 0.0
+                age_s = (self.epochs[k] - accepted_ns[stepped]) / 1e9
+                p[stepped, :2, :] = 0.0
+                p[stepped, :, :2] = 0.0
                 p[stepped, 0, 0] = self.noise[stepped, 0]
+                p[stepped, 1, 1] = (off[stepped] / age_s) ** 2
                 state[stepped, 0] = x[stepped]
                 glitches[stepped] = 0
             use &= ~wild
+            accepted_ns = np.where(use | new, self.epochs[k], accepted_ns)
             gain = np.where(use[:, None], p[:, :, 0] / whole[:, None], 0.0)
             state = state + gain * np.where(use, off, 0.0)[:, None]
             keep = np.eye(self.size)[None] - gain[:, :, None] * np.eye(self.size)[0][None, None, :]
