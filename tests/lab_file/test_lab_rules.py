@@ -334,3 +334,13 @@ def test_a_server_may_be_trusted_less_than_it_says_of_itself() -> None:
     base = '[lab]\nname = "x"\n[[source]]\nname = "a"\nkind = "ntp"\naddress = "192.0.2.1:123"\n'
     assert faults(base + "u_s = 1e-4\nlimit_s = 1e-3\n") == []
     assert faults(base + "limit_s = -1e-3\n") != []
+
+
+@pytest.mark.parametrize("algorithm", ["bands", "kalman"])
+def test_who_chooses_another_algorithm_is_told_what_it_does_not_do(algorithm: str) -> None:
+    scale = f'[scale]\nalgorithm = "{algorithm}"\nweight_cap_n = 3.0\n'
+    found = faults(VALID + scale)
+    assert [one.rule for one in found] == ["judges-late", "key-of-another-algorithm"]
+    assert {one.severity for one in found} == {Severity.WARNING}
+    assert [one.line for one in found] == [line_of(VALID + scale, "algorithm"), line_of(VALID + scale, "weight_cap_n")]
+    assert faults(VALID + scale.replace(algorithm, "at1")) == []

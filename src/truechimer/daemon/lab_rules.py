@@ -187,9 +187,9 @@ def _scale(read: TreeRead[LabFile], lab: LabFile) -> Iterator[Finding]:
         yield Finding("after-the-fact", says, read.line_of(lab.scale, "algorithm"))
     elif lab.scale.algorithm is not Algorithm.AT1:
         says = (
-            f"[scale] algorithm {lab.scale.algorithm} judges a clock by what its readings each interval_s have shown: it "
-            "convicts nobody in the first 48 scale steps, nor where readings come more seldom than each 1.5 interval_s; "
-            "at1 does (docs/guide/ensemble.md, In service)"
+            f"[scale] algorithm {lab.scale.algorithm} judges a clock by what its readings each interval_s have shown: "
+            "it convicts nobody in the first 48 scale steps, nor where readings come more seldom than each 1.5 "
+            "interval_s; at1 does (docs/guide/ensemble.md, In service)"
         )
         yield Finding("judges-late", says, read.line_of(lab.scale, "algorithm"), severity=Severity.WARNING)
         for key in ("tau_weight_s", "weight_cap_n"):
