@@ -226,10 +226,6 @@ def grown(state: BandsState, constants: BandsParameters) -> BandsState:
     fresh = empty_state(constants)
     for item in fields(BandsState):
         was, blank = getattr(state, item.name), getattr(fresh, item.name)
-        if item.name in {"squares", "counts", "ring"}:
-            blank[..., :old] = was
-        elif item.name in {"newest", "slot", "common_f", "common_i"}:
-            blank[:] = was
-        else:
-            blank[:old] = was
+        # a clock has a place along the first axis or along the last; what is common has none
+        blank[tuple(slice(length) for length in was.shape)] = was
     return fresh

@@ -23,7 +23,7 @@ Ints = NDArray[np.int64]
 @dataclass(frozen=True, slots=True)
 class _Change:
     """What is said where a clock comes to a membership: kind, severity, what it did, what to do next, and whether the
-    residual of this epoch tells of it.
+    residual of this epoch tells of it; `then`: what becomes of the scale.
     """
 
     kind: AlertKind
@@ -31,6 +31,7 @@ class _Change:
     what: str
     do_next: str
     by_residual: bool = False
+    then: str = "out of the scale"
 
 
 _CHANGES: dict[Membership, _Change] = {
@@ -64,7 +65,8 @@ _CHANGES: dict[Membership, _Change] = {
         AlertKind.CLASS_DIVIDED,
         AlertSeverity.CRITICAL,
         "is of a class of clocks that contradict each other",
-        "find out which of them moved; the other clocks carry the scale, and who shows good conduct returns",
+        "find out which of them moved, with another laboratory or UTC; who shows good conduct returns",
+        then="the other kinds carry the scale",
     ),
     Membership.ALIKE: _Change(
         AlertKind.CLOCK_TOO_GOOD,
@@ -93,7 +95,7 @@ def check_step(before: Ints, step: ScaleStep, register: Register, *, divided_bef
                         "scale",
                         name,
                         change.severity,
-                        f"{name} {change.what}{by}; out of the scale",
+                        f"{name} {change.what}{by}; {change.then}",
                         step.epoch_tai_ns,
                         change.do_next,
                         because=(f"residual {residual!r} s",),
