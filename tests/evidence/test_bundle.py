@@ -290,14 +290,12 @@ def test_in_an_environment_that_has_only_cryptography_the_bundle_verifies(tmp_pa
     assert "ok         400 entries" in done.stdout
 
 
-@pytest.mark.parametrize(
-    "text", ["", "-1", "5-3", "400", "1-400", "x", "0x1", "1,,2", "²", "0-99999999999999999999999"]
-)
-def test_entries_that_are_not_there_are_refused(laboratory: Path, tmp_path: Path, text: str) -> None:
+def test_entries_that_are_not_there_are_refused(laboratory: Path, tmp_path: Path) -> None:
     cli("publish", laboratory, "--origin", ORIGIN)
-    with pytest.raises(Rejected):
-        cli("bundle", laboratory, "--out", tmp_path / "b", f"--entries={text}")
-    assert not (tmp_path / "b").exists()
+    for text in ("", "-1", "5-3", "400", "1-400", "x", "0x1", "1,,2", "²", "0-99999999999999999999999"):
+        with pytest.raises(Rejected):
+            cli("bundle", laboratory, "--out", tmp_path / "b", f"--entries={text}")
+        assert not (tmp_path / "b").exists()
 
 
 def test_what_holds_no_evidence_is_refused_with_what_to_name(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from tests.store.faulty_disk import ROOT
 
 from truechimer.errors import Misuse
+from truechimer.store import sqlite_schema
 from truechimer.store.fabric import (
     ABSENT,
     LARGEST_BYTES,
@@ -438,3 +439,24 @@ def test_items_of_one_batch_may_repeat_each_other(fabric: SqliteFabric) -> None:
     with pytest.raises(StoreConflict):
         fabric.append_all("records", [Item("c", b"1"), Item("c", b"2")])
     assert fabric.health().ends == {"records": 2}
+
+
+def test_the_quick_digest_of_an_entry_is_the_digest_of_its_parts() -> None:
+    for seq, item_id, data in ((0, "a", b""), (10**12, "worker/7", b"\x00" * 300), (5, "~" * 255, bytes(range(256)))):
+        assert sqlite_schema.entry_digest("records", seq, item_id, data) == sqlite_schema.digest(
+            "records", seq, item_id, data
+        )
+
+
+def test_a_batch_in_which_one_id_is_there_already_goes_the_careful_way(tmp_path: Path) -> None:
+    fabric = SqliteFabric(tmp_path / "s.sqlite3")
+    try:
+        fabric.append_all("records", [Item("a", b"1"), Item("b", b"2")])
+        mixed = [Item("c", b"3"), Item("b", b"2"), Item("d", b"4")]
+        assert fabric.append_all("records", mixed) == (2, 1, 3)
+        with pytest.raises(StoreConflict):
+            fabric.append_all("records", [Item("e", b"5"), Item("a", b"other")])
+        assert fabric.append_all("records", [Item("f", b"6"), Item("f", b"6"), Item("g", b"7")]) == (4, 4, 5)
+        assert [(entry.seq, entry.item_id) for entry in fabric.read("records")] == list(enumerate("abcdfg"))
+    finally:
+        fabric.close()
