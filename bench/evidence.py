@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -42,6 +43,8 @@ SEED = b"b" * 32
 TICK_S = 0.01
 """How often entries arrive in a group: what a hundred epochs a second would be."""
 SETTLE_S = 2.0
+LARGEST_GROUP = 2000
+"""Entries that one fsync of the journal carries at the most."""
 
 
 def entries_of(number: int) -> list[bytes]:
@@ -53,38 +56,55 @@ def entries_of(number: int) -> list[bytes]:
     return out
 
 
-def alive(folder: Path, entries: list[bytes], *, rate: float) -> dict[str, Any]:
-    """Let entries arrive at a rate; return how long each waited for a signed checkpoint over it (ms)."""
-    key = make_keeper(folder / "signer", origin=ORIGIN, seed=SEED)
-    writer, reader = SqliteRecords(folder / "records.sqlite3"), None
-    signer = SignerProcess(folder / "signer")
-    files = LogFiles(folder / "log")
-    writer.append([(0, entries[0])])
-    reader = SqliteRecords(folder / "records.sqlite3", read_only=True)
-    log = TiledLog(files, origin=ORIGIN, records=lambda n: reader.read(first=n), signer=signer)
-    arrived: list[tuple[int, float]] = []
-    covered: list[tuple[int, float]] = []
-    written, end = threading.Event(), threading.Event()
+def publisher(folder: Path) -> int:
+    """Be the process that publishes: a byte on standard input says that the journal grew; its end, that all is said.
 
-    def publish() -> None:
-        while not end.is_set():
-            written.wait(0.1)
-            written.clear()
-            made = log.advance()
-            if made is not None:
-                covered.append((made.checkpoint.size, time.perf_counter()))
+    It is a process of its own because threads of one interpreter would wait for each other at every row of SQLite.
+    """
+    records = SqliteRecords(folder / "records.sqlite3", read_only=True)
+    signer = SignerProcess(folder / "signer")
+    log = TiledLog(LogFiles(folder / "log"), origin=ORIGIN, records=lambda n: records.read(first=n), signer=signer)
+    end = threading.Event()
 
     def settle() -> None:
         while not end.wait(SETTLE_S):
             log.settle()
 
-    threads = [threading.Thread(target=one) for one in (publish, settle)]
-    for one in threads:
-        one.start()
+    thread = threading.Thread(target=settle)
+    thread.start()
+    covered: list[tuple[int, float]] = []
+    last = False
+    while not last:
+        last = not os.read(0, 4096)
+        made = log.advance()
+        if made is not None:
+            covered.append((made.checkpoint.size, time.perf_counter()))
+    end.set()
+    thread.join()
+    log.settle()
+    signer.close()
+    records.close()
+    print(json.dumps(covered))
+    return 0
+
+
+def alive(folder: Path, entries: list[bytes], *, rate: float) -> dict[str, Any]:
+    """Let entries arrive at a rate; return how long each waited for a signed checkpoint over it (ms)."""
+    key = make_keeper(folder / "signer", origin=ORIGIN, seed=SEED)
+    writer = SqliteRecords(folder / "records.sqlite3")
+    writer.append([(0, entries[0])])
+    process = subprocess.Popen(
+        [sys.executable, __file__, "--publisher", folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+    )
+    assert process.stdin is not None
+    process.stdin.write(b".")
+    while not (folder / "log" / "checkpoint").exists():
+        time.sleep(0.01)
+    arrived: list[tuple[int, float]] = []
     begun = time.perf_counter()
     done = 1
     while done < len(entries):
-        due = min(len(entries), 1 + int((time.perf_counter() - begun) * rate))
+        due = min(len(entries), 1 + int((time.perf_counter() - begun) * rate), done + LARGEST_GROUP)
         if due - done < rate * TICK_S * 0.5 and due < len(entries):
             time.sleep(TICK_S / 4)
             continue
@@ -92,18 +112,13 @@ def alive(folder: Path, entries: list[bytes], *, rate: float) -> dict[str, Any]:
         arrived += [(n + 1, begun + n / rate) for n in range(done, due)]
         writer.append(list(enumerate(entries[done:due], start=done)))
         done = due
-        written.set()
+        process.stdin.write(b".")
     appended_s = time.perf_counter() - begun
-    while not covered or covered[-1][0] < len(entries):
-        time.sleep(0.005)
-    whole_s = time.perf_counter() - begun
-    end.set()
-    for one in threads:
-        one.join()
-    log.settle()
-    signer.close()
+    out, _ = process.communicate()
+    covered = json.loads(out)
+    whole_s = covered[-1][1] - begun
     writer.close()
-    reader.close()
+    files = LogFiles(folder / "log")
     waits = []
     at = 0
     for size, when in arrived:
@@ -212,7 +227,10 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--publisher", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.publisher:
+        return publisher(options.publisher)
     told: dict[str, Any] = {"rate_per_s": options.rate, "load_before": round(os.getloadavg()[0], 1), "live": []}
     entries = entries_of(max(100_000, int(options.rate * options.seconds)))
     for run in range(max(1, options.runs // 2)):

@@ -174,7 +174,7 @@ class TiledLog:
         lines = self._lines_of(head) if last.size == head.size else ()
         note = self._signer.sign(head, old_size=last.size, proof=proof)
         self._note = joined(head.text, [*parsed(note).signatures, *lines])
-        self._files.replace_durably(CHECKPOINT, self._note)
+        self._files.write({CHECKPOINT: self._note})  # the signer has it durably; a start publishes it once more
         self._signed = head.size
         if self._edge.size - self._settled >= MOST_UNSETTLED:
             self.settle()
