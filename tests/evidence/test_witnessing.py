@@ -108,6 +108,7 @@ def forked() -> Tree:
         "an unknown log": (AddCheckpoint(0, (), note_of(Checkpoint("x", 1, bytes(32)).text)), 404),
         "another key": (replace(ASKED, note=note_of(LARGE.checkpoint.text, OTHER_KEY)), 403),
         "a bad signature": (replace(ASKED, note=ASKED.note.replace(b"340\n", b"341\n")), 403),
+        "a signature that cannot be read": (replace(ASKED, note=ASKED.note[:-3] + b"!=\n"), 403),
         "another last size": (replace(ASKED, old_size=39), 409),
         "no last size": (replace(ASKED, old_size=0, proof=()), 409),
         "an old size above the new": (replace(ASKED, old_size=341), 400),

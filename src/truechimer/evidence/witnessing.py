@@ -103,10 +103,14 @@ def considered(data: bytes, *, logs: Mapping[str, Sequence[NoteVerifier]], seen:
     """
     try:
         request = add_checkpoint(data)
-        text = parsed(request.note).text
-        origin = text.split(b"\n", 1)[0].decode()
-    except (RequestRejected, NoteRejected) as error:
+    except RequestRejected as error:
         return _refusal(400, str(error))
+    origin = request.note.split(b"\n", 1)[0].decode("utf-8", "replace")
+    try:
+        parsed(request.note)
+    except NoteRejected as error:
+        # a note of a log that it watches whose signatures cannot be read is one that is not signed
+        return _refusal(403 if origin in logs else 400, str(error))
     if origin not in logs:
         return _refusal(404, f"this witness does not watch {origin[:100]!r}")
     try:
