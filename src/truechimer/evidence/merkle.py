@@ -187,7 +187,7 @@ def check_consistency(old: int, old_root: bytes, new: int, *, new_root: bytes, p
     """Check that the tree of `new` entries begins with that of `old` (RFC 9162 2.1.4.2); raises `ProofRejected`."""
     if not 0 <= old <= new <= MOST_ENTRIES:
         raise ProofRejected("size", f"a tree of {new} cannot begin with one of {old}")
-    _whole_hashes(proof)
+    _whole_hashes(proof if old == new else (old_root, new_root, *proof))
     for size, root in ((old, old_root), (new, new_root)):
         if size == 0 and root != EMPTY_ROOT:
             raise ProofRejected("root", "the root of an empty tree is SHA-256 of nothing")
