@@ -123,31 +123,41 @@ def _make_gain(dt, members, noise, u2, clock, p_yy, gain):  # noqa: PLR0917
             cross[a, b] = dt * p_yy[i, index[b]]
         factor[a, a] += noise[i, 1] * dt + walk[a] * dt * dt * dt / 3.0 + 2.0 * max(noise[i, 0], u2[i])
         cross[a, a] += 0.5 * walk[a] * dt * dt
-    # Cholesky of the innovations' covariance
+    # Cholesky of the innovations' covariance; what a column takes from those after it goes along rows, several
+    # numbers of machine code at once
+    part = np.empty(m + 1)
     for j in range(m):
-        total = factor[j, j]
-        for k in range(j):
-            total -= factor[j, k] * factor[j, k]
-        factor[j, j] = np.sqrt(max(total, 1e-60))
+        factor[j, j] = np.sqrt(max(factor[j, j], 1e-60))
         for i in range(j + 1, m):
-            total = factor[i, j]
-            for k in range(j):
-                total -= factor[i, k] * factor[j, k]
-            factor[i, j] = total / factor[j, j]
-    # S^-1 C' and S^-1 1, column by column
-    solved = np.zeros((m, m + 1))
-    for column in range(m + 1):
-        for i in range(m):
-            total = cross[column, i] if column < m else 1.0
-            for k in range(i):
-                total -= factor[i, k] * solved[k, column]
-            solved[i, column] = total / factor[i, i]
-        for back in range(m):
-            i = m - 1 - back
-            total = solved[i, column]
-            for k in range(i + 1, m):
-                total -= factor[k, i] * solved[k, column]
-            solved[i, column] = total / factor[i, i]
+            factor[i, j] = factor[i, j] / factor[j, j]
+            part[i] = factor[i, j]
+        for i in range(j + 1, m):
+            share = factor[i, j]
+            for k in range(j + 1, i + 1):
+                factor[i, k] -= share * part[k]
+    # S^-1 C' and S^-1 1, all columns together
+    solved = np.empty((m, m + 1))
+    for i in range(m):
+        for column in range(m):
+            solved[i, column] = cross[column, i]
+        solved[i, m] = 1.0
+    for i in range(m):
+        for k in range(i):
+            share = factor[i, k]
+            for column in range(m + 1):
+                solved[i, column] -= share * solved[k, column]
+        share = factor[i, i]
+        for column in range(m + 1):
+            solved[i, column] = solved[i, column] / share
+    for back in range(m):
+        i = m - 1 - back
+        for k in range(i + 1, m):
+            share = factor[k, i]
+            for column in range(m + 1):
+                solved[i, column] -= share * solved[k, column]
+        share = factor[i, i]
+        for column in range(m + 1):
+            solved[i, column] = solved[i, column] / share
     whole = 0.0
     for i in range(m):
         whole += solved[i, m]
@@ -168,10 +178,13 @@ def _make_gain(dt, members, noise, u2, clock, p_yy, gain):  # noqa: PLR0917
     # P_yy + q2 T - C S^-1 C' + (C S^-1 1)(C S^-1 1)' / 1' S^-1 1
     for a in range(m):
         for b in range(a + 1):
-            total = 0.0
-            for k in range(m):
-                total += cross[a, k] * solved[k, b]
-            total = lean[a] * lean[b] / whole - total
+            part[b] = 0.0
+        for k in range(m):
+            share = cross[a, k]
+            for b in range(a + 1):
+                part[b] += share * solved[k, b]
+        for b in range(a + 1):
+            total = lean[a] * lean[b] / whole - part[b]
             p_yy[index[a], index[b]] += total
             if a != b:
                 p_yy[index[b], index[a]] += total
