@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from truechimer.clocks.clock import Clock
     from truechimer.compare.clock_products import Products
     from truechimer.formats.reading_columns import ReadingColumns
-    from truechimer.formats.readings_csv import ReadingRow
 
 LABEL = b"RINEX VERSION / TYPE"
 UNPACKED_BYTES = 1 << 30
@@ -34,7 +33,7 @@ class Given:
     """
 
     name: str
-    rows: "ReadingColumns | list[ReadingRow]"
+    rows: "ReadingColumns"
     findings: list[Finding]
     clocks: "tuple[Clock, ...] | None"
     products: "Products | None" = None

@@ -19,6 +19,7 @@ from truechimer.formats.finding import Finding, Severity, has_errors
 
 if TYPE_CHECKING:
     from truechimer.clocks.clock import Clock
+    from truechimer.formats.reading_columns import ReadingColumns
     from truechimer.scale import ScaleSeries
 
 READINGS_BYTES = 4 << 30
@@ -35,13 +36,15 @@ class ScaleInputRejected(Rejected):
     """A file that cannot be used."""
 
 
-def readings_of(path: Path, data: bytes) -> "tuple[list[readings_csv.ReadingRow], list[Finding]]":
+def readings_of(path: Path, data: bytes) -> "tuple[ReadingColumns, list[Finding]]":
     """Return the rows of a readings file's bytes and a finding for each that is not one."""
     what = _is_no_text(data)
     if what:
         raise ScaleInputRejected(f"{path}: {what}; {_WANTED}")
-    rows, findings = readings_csv.read(data)
-    if not rows:
+    from truechimer.formats import readings_csv_columns
+
+    rows, findings = readings_csv_columns.read(data)
+    if not len(rows):
         lost = next((finding for finding in findings if finding.rule == "header"), None)
         if lost is not None:
             raise ScaleInputRejected(f"{path}:{lost.line}: this is no header of readings; {_WANTED}")
@@ -52,7 +55,7 @@ def readings_of(path: Path, data: bytes) -> "tuple[list[readings_csv.ReadingRow]
 
 def _is_no_text(data: bytes) -> str:
     """Say what a file is that is no CSV, or nothing."""
-    if not data.strip():
+    if not data or data.isspace():
         return "the file is empty"
     if data[:2] in {b"\xff\xfe", b"\xfe\xff"}:
         return "this is UTF-16; save it as UTF-8 or plain ASCII"
@@ -162,18 +165,16 @@ def name_rejected(path: Path, rejected: Iterable[Finding], *, used: bool = True)
         print(f"{path}: {len(whole)} {rows} rejected ({by_rule}){'; all others are used' * used}", file=sys.stderr)
 
 
-def mostly_rejected(
-    n_used: int, rejected: Sequence[Finding], rows: "Iterable[readings_csv.ReadingRow]"
-) -> list[Finding]:
+def mostly_rejected(n_used: int, rejected: Sequence[Finding], rows: "ReadingColumns") -> list[Finding]:
     """Say it where most of a file is missing from the scale, and which row may have cost the others."""
     if len(rejected) <= MOST_REJECTED * (n_used + len(rejected)):
         return []
     says = f"only {n_used} of {n_used + len(rejected)} rows are used: what follows is the scale of those alone"
     late = next((finding.line for finding in rejected if finding.rule == "out-of-order" and finding.line), None)
-    before = [row for row in rows if late is not None and row.line < late]
+    before = [] if late is None else rows.line[rows.line < late].tolist()
     if before:
         says += (
-            f"; rows fall back in time after line {before[-1].line}: where its epoch is wrong, correct it, else sort "
+            f"; rows fall back in time after line {before[-1]}: where its epoch is wrong, correct it, else sort "
             "the file by epoch"
         )
     return [Finding("mostly-rejected", says, severity=Severity.WARNING)]

@@ -164,13 +164,11 @@ def _predicted(options: argparse.Namespace, given: "Given", series: "ScaleSeries
     """Predict each clock from the others."""
     from truechimer.cli import scale_prediction
     from truechimer.cli.progress import Progress
-    from truechimer.formats import reading_columns
     from truechimer.scale.leave_one_out import leave_one_out
 
-    rows = given.rows if isinstance(given.rows, reading_columns.ReadingColumns) else reading_columns.of_rows(given.rows)
     with Progress("leaving out") as progress:
         return leave_one_out(
-            rows,
+            given.rows,
             series.clocks,
             options.algorithm,
             horizons_s=options.horizon or scale_prediction.HORIZONS_S,

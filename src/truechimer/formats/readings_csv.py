@@ -7,8 +7,9 @@ It does not know what a clock is, keeps no history and opens no file. Source: th
 The law of the file: epochs never fall, and a pair of clocks is read once an epoch. A row that breaks a law is refused
 with its line number and a rule's name and counted; its neighbours are kept.
 
-Two paths, one result: `_Judge.judge` is the law, written to be read; the loop in `feed` takes the rows that are plainly
-good at four times the speed and hands everything else to the judge. A test holds them equal.
+Two paths, one result: `Judge.judge` is the law, written to be read; the loop in `feed` takes the rows that are plainly
+good at four times the speed and hands everything else to the judge. A test holds them equal. A third path, for whole
+files as columns, is `readings_csv_columns`.
 """
 
 import re
@@ -115,7 +116,8 @@ class ReadingsCsvReader:
     """Reads a file that grows: each `feed` takes the next bytes, in pieces of any size, and returns what they complete.
 
     An unfinished last line waits for its newline (or for `finish`). `accepted` and `refused` (by rule) count from the
-    beginning. Without a good header nothing can be meant by a row: one finding says so, and the rest is not read.
+    beginning; `line`: the last line read; `judge_of_rows`: the law, once there is a header. Without a good header
+    (`is_lost`) nothing can be meant by a row: one finding says so, and the rest is not read.
     """
 
     def __init__(self, *, known_clocks: frozenset[str] | None = None) -> None:
@@ -124,14 +126,14 @@ class ReadingsCsvReader:
         self._known_clocks = known_clocks
         self._unfinished = b""
         self._is_skipping = False  # inside a line that was too long
-        self._is_lost = False  # no header
-        self._line = 0
-        self._judge: _Judge | None = None
+        self.is_lost = False  # no header
+        self.line = 0
+        self.judge_of_rows: Judge | None = None
 
     @property
     def form(self) -> EpochForm | None:
         """The form that the header named, None before it."""
-        return None if self._judge is None else self._judge.form
+        return None if self.judge_of_rows is None else self.judge_of_rows.form
 
     def feed(self, data: bytes, *, not_after_tai_ns: int | None = None) -> tuple[list[ReadingRow], list[Finding]]:
         """Return the rows and findings of the lines that these bytes complete.
@@ -142,8 +144,8 @@ class ReadingsCsvReader:
         findings: list[Finding] = []
         whole, is_cut = self._whole_lines(data)
         rows = self._read_lines(whole, not_after_tai_ns, findings) if whole else []
-        if is_cut and not self._is_lost:
-            findings.append(self._refuse(_too_long(self._line)))
+        if is_cut and not self.is_lost:
+            findings.append(self._refuse(_too_long(self.line)))
         return rows, findings
 
     def finish(self, *, not_after_tai_ns: int | None = None) -> tuple[list[ReadingRow], list[Finding]]:
@@ -167,59 +169,59 @@ class ReadingsCsvReader:
         return whole + b"#\n", True  # a comment in its place: the long line keeps its number
 
     def _read_lines(self, whole: bytes, not_after_tai_ns: int | None, findings: list[Finding]) -> list[ReadingRow]:
-        if self._is_lost:
+        if self.is_lost:
             return []
-        if self._line == 0:
+        if self.line == 0:
             whole = whole.removeprefix(b"\xef\xbb\xbf")
         lines = whole.decode("latin-1").split("\n")
         lines.pop()  # what follows the last newline: nothing
         begin = 0
-        if self._judge is None:
+        if self.judge_of_rows is None:
             begin = self._find_header(lines, findings)
-            if self._judge is None:
+            if self.judge_of_rows is None:
                 return []
-        judge = self._judge
+        judge = self.judge_of_rows
         is_plain = not whole.translate(None, delete=_PLAIN)
         if is_plain:
             rows = self._read_plain(lines, begin, judge, not_after_tai_ns, findings)
         else:
             rows = []
             for line in lines[begin:]:
-                self._line += 1
-                self._settle(judge.judge(line, self._line, not_after_tai_ns=not_after_tai_ns), rows, findings)
+                self.line += 1
+                self._settle(judge.judge(line, self.line, not_after_tai_ns=not_after_tai_ns), rows, findings)
         self.accepted += len(rows)
         return rows
 
     def _find_header(self, lines: list[str], findings: list[Finding]) -> int:
         """Take the lines up to the header; return the index of the line after it."""
         for index, line in enumerate(lines):
-            self._line += 1
+            self.line += 1
             if len(line) > MAX_LINE_BYTES:
-                findings.append(self._refuse(_too_long(self._line)))
+                findings.append(self._refuse(_too_long(self.line)))
                 continue
             text = line.strip(_BLANKS)
             if not text or text.startswith("#"):
                 continue
             form = HEADERS.get(",".join(part.strip(_BLANKS) for part in text.split(",")))
             if form is None:
-                self._is_lost = True
+                self.is_lost = True
                 says = f"no header in the first line: write {' or '.join(HEADERS)}; nothing was read"
-                findings.append(self._refuse(Finding("header", says, self._line)))
+                findings.append(self._refuse(Finding("header", says, self.line)))
                 return len(lines)
             epoch_ns_of = _ns_of_mjd if form == "epoch_mjd" else _ns_of_integer
-            self._judge = _Judge(known_clocks=self._known_clocks, epoch_ns_of=epoch_ns_of)
+            self.judge_of_rows = Judge(known_clocks=self._known_clocks, epoch_ns_of=epoch_ns_of)
             return index + 1
         return len(lines)
 
     def _read_plain(
-        self, lines: list[str], begin: int, judge: "_Judge", not_after_tai_ns: int | None, findings: list[Finding]
+        self, lines: list[str], begin: int, judge: "Judge", not_after_tai_ns: int | None, findings: list[Finding]
     ) -> list[ReadingRow]:
         """Read lines of plain ASCII: the good ones here, everything else through the judge."""
         rows: list[ReadingRow] = []
         pairs, seen, epoch_ns_of = judge.pairs, judge.seen, judge.epoch_ns_of
         last_text, last_ns = judge.last_text, judge.last_ns
         not_after = EPOCH_MAX_NS if not_after_tai_ns is None else min(not_after_tai_ns, EPOCH_MAX_NS)
-        number = self._line
+        number = self.line
         append, make = rows.append, ReadingRow._make
         for line in lines[begin:] if begin else lines:
             number += 1
@@ -250,7 +252,7 @@ class ReadingsCsvReader:
                 judge.last_text, judge.last_ns = last_text, last_ns
                 self._settle(judge.judge(line, number, not_after_tai_ns=not_after_tai_ns), rows, findings)
                 last_text, last_ns = judge.last_text, judge.last_ns
-        self._line = number
+        self.line = number
         judge.last_text, judge.last_ns = last_text, last_ns
         return rows
 
@@ -265,7 +267,7 @@ class ReadingsCsvReader:
         return finding
 
 
-class _Judge:
+class Judge:
     """The law of a row, and what it remembers: the last accepted epoch, the pairs seen in it, the good names."""
 
     def __init__(self, *, known_clocks: frozenset[str] | None, epoch_ns_of: Callable[[str], int]) -> None:
