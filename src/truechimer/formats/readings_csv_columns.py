@@ -78,7 +78,7 @@ def _number(data, at, end, fives, tens, scratch):  # noqa: PLR0917
             at += 1
         if places == 0:
             return UNDECIDED, -1
-        power += -more if is_small else more
+        power += -more if is_small else more  # type: ignore[assignment]
     while at < end and _is_blank(data[at]):
         at += 1
     return nearest(digits, power, is_negative, fives, tens, scratch), at
