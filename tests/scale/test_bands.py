@@ -85,14 +85,15 @@ def best_fixed2(m: int) -> float:
 
 
 MEMORIES_S = np.array([6.0, 16.0, 43.0, 114.0]) * HOUR_S
-TAUS_S = HOUR_S * 2.7 ** np.arange(6)
+MULTIPLES = np.array([1, 3, 7, 20, 53, 143])
+TAUS_S = HOUR_S * MULTIPLES
 ALLOWED = np.array([allowed_at(tau) for tau in TAUS_S])
 
 
 def weights_of(noise: np.ndarray) -> np.ndarray:
     c = np.zeros((len(noise), len(MEMORIES_S) + 1))
     everybody = np.ones(len(noise), np.bool_)
-    tensors = gram(HOUR_S, MEMORIES_S, TAUS_S)
+    tensors = gram(HOUR_S, MEMORIES_S, MULTIPLES)
     band_weights(noise, np.zeros(len(noise)), everybody, tensors, TAUS_S, ALLOWED, len(MEMORIES_S) + 1, c)
     return c
 
@@ -128,7 +129,8 @@ def test_the_four_noises_are_found_again_from_their_variances_at_the_lags() -> N
     true = np.array([4e-24, 1.44e-26, 9e-32, 4.6e-36])
     square = np.array([noise_learning.model(true, lag) for lag in lags.tolist()])
     found = np.zeros(4)
-    noise_learning.fit(square, np.full(6, 50.0), lags, 0.0, found)
+    nothing = np.zeros(6)
+    noise_learning.fit(square, np.full(6, 50.0), nothing, nothing, nothing, lags, 0.0, found)
     again = np.array([noise_learning.model(found, lag) for lag in lags.tolist()])
     assert again == pytest.approx(square, rel=0.05)
     assert found[1] == pytest.approx(true[1], rel=0.3)

@@ -44,7 +44,7 @@ class TwoStateNoise:
 _KIND_FIGURES: dict[ClockKind, tuple[float, float, float, float]] = {
     ClockKind.MASER: (1.5e-13, 1.2e-18, 5e-16, 1e-10),
     ClockKind.CAESIUM: (8e-12, 1.2e-18, 5e-15, 1e-11),
-    ClockKind.FOUNTAIN: (1.5e-13, 1e-19, 2e-16, 1e-12),
+    ClockKind.FOUNTAIN: (1.5e-13, 6e-20, 1e-16, 1e-12),
     ClockKind.RUBIDIUM: (6e-12, 3.4e-16, 2e-14, 1e-9),
     ClockKind.OSCILLATOR: (5e-12, 3e-14, 2e-12, 1e-6),
     ClockKind.HOST: (2e-9, 1e-10, 1e-9, 2e-4),

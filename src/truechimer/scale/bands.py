@@ -27,6 +27,8 @@ from truechimer.scale.bands_state import (
     FIRST_DAY,
     PLANS,
     SHIFT,
+    SINCE_NS,
+    START_NS,
     STATUS,
     TAKEN,
     BandsParameters,
@@ -114,6 +116,7 @@ def advance(  # noqa: PLR0917
         constants.probation_ns,
         constants.absent_ns,
         state.clock_i,
+        state.common_i,
     ):
         _plan(state, constants, epoch_tai_ns)
     for i, part in back:
@@ -137,16 +140,21 @@ def advance(  # noqa: PLR0917
     )
     if not isfinite(x_pivot):
         return x_pivot, variance
+    for i in np.flatnonzero(state.clock_i[:, SINCE_NS] == epoch_tai_ns).tolist():
+        # new, or another clock than it was before it was away
+        kernels.forget(i, state.clock_f, state.clock_i, state.ring)
     _sample(state, constants, epoch_tai_ns, x_ip, x_pivot)
     day = epoch_tai_ns // constants.day_ns
     if day != state.common_i[DAY]:
         state.common_i[DAY] = day
         drift.daily(
             epoch_tai_ns,
+            int(state.common_i[START_NS]),
             state.noise,
-            constants.drift_free,
-            constants.drift_known,
             constants.drift_u2,
+            constants.drift_guessed,
+            constants.drift_known,
+            constants.drift,
             state.clock_f,
             state.clock_i,
         )
@@ -165,6 +173,7 @@ def advance(  # noqa: PLR0917
                     state.noise,
                     state.squares,
                     state.counts,
+                    state.usual,
                 )
             _plan(state, constants, epoch_tai_ns)
     return x_pivot, variance
@@ -274,6 +283,7 @@ def _sample(state: BandsState, constants: BandsParameters, epoch_ns: int, x_ip: 
         state.noise,
         state.squares,
         state.counts,
+        state.usual,
         state.ring,
         state.newest,
         state.slot,

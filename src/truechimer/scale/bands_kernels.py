@@ -16,6 +16,7 @@ from truechimer.scale.bands_state import (
     ACTIVE,
     BEST,
     DAY,
+    DAY_NS,
     DRIFT,
     DRIFT_U2,
     EPOCH_NS,
@@ -36,6 +37,10 @@ from truechimer.scale.state import Membership
 
 _LEARNING, _IN, _OBSERVER = int(Membership.LEARNING), int(Membership.IN), int(Membership.OBSERVER)
 _DISPUTED, _DIVIDED = int(Membership.DISPUTED), int(Membership.DIVIDED)
+RETURNS2 = 36.0
+"""A clock that was away and comes back six sigma from where it should be is another clock: it is learned anew."""
+FORGOTTEN = 2.0
+"""... and so is one that was away for longer than this many of the memories that predict it best."""
 _LEAST_PART = 1e-9
 """Smallest part of the weights that a member has: it is in, and its column says so."""
 
@@ -73,6 +78,7 @@ def plan(  # noqa: PLR0917
     drift_u2 = np.zeros(n)
     for i in range(n):
         drift_u2[i] = clock_f[i, DRIFT_U2]
+    before = band.copy()
     common_f[WORST] = band_weights(noise, drift_u2, active, tensors[:, :lags], taus[:lags], allowed[:lags], used, band)
     total, largest = 0.0, 0.0
     for i in range(n):
@@ -91,10 +97,13 @@ def plan(  # noqa: PLR0917
             if error < least:
                 least = error
                 clock_i[i, BEST] = k
-        whole = 0.0
-        for k in range(filters):
+        # what the scale's rate would change by with the new weights goes into `r`, so that it stays where it is
+        aged = clock_f[i, DRIFT] * max(common_i[EPOCH_NS] - clock_i[i, LAST_NS], 0) / 1e9
+        whole = band[i, 0]
+        common_f[RATE] += (band[i, 0] - before[i, 0]) * (rate[i, clock_i[i, BEST]] + aged)
+        for k in range(1, filters):
             whole += band[i, k]
-        common_f[RATE] += (whole - clock_f[i, WEIGHT_DC]) * rate[i, clock_i[i, BEST]]
+            common_f[RATE] += (band[i, k] - before[i, k]) * (rate[i, k - 1] + aged)
         clock_f[i, WEIGHT_DC] = whole
 
 
@@ -157,6 +166,7 @@ def forget(i, clock_f, clock_i, ring):
     """Let the rate of clock i be learned from here: what was learned of the old one says nothing."""
     if clock_i[i, LAST_NS] > 0:
         clock_i[i, SINCE_NS] = clock_i[i, LAST_NS]
+        clock_i[i, DAY_NS] = 0
         drift.opened(clock_f, i)
         for j in range(ring.shape[0]):
             for k in range(RING):
@@ -164,8 +174,12 @@ def forget(i, clock_f, clock_i, ring):
 
 
 @kernel
-def membership(epoch_ns, x_ip, verdict, eligible, probation_ns, absent_ns, clock_i):  # noqa: PLR0917
-    """Say who is active from here on; True where that has changed."""
+def membership(epoch_ns, x_ip, verdict, eligible, probation_ns, absent_ns, clock_i, common_i):  # noqa: PLR0917
+    """Say who is active from here on; True where that has changed.
+
+    Who comes, or comes back, was read at the last epoch and has a rate (unless there is nobody else): its weight at
+    long averaging times then moves nothing.
+    """
     n = x_ip.shape[0]
     seen = np.isfinite(x_ip)
     wanted = np.zeros(n, np.int64)
@@ -179,10 +193,20 @@ def membership(epoch_ns, x_ip, verdict, eligible, probation_ns, absent_ns, clock
             clock_i[i, STATUS] = _IN
         if verdict[i] >= 0:
             clock_i[i, STATUS] = verdict[i]
-        there = clock_i[i, LAST_NS] > 0 and (seen[i] or epoch_ns - clock_i[i, LAST_NS] <= absent_ns)
-        if eligible[i] and there and clock_i[i, STATUS] == _IN:
-            wanted[i] = 1
-            members += 1
+    for turn in range(2):
+        for i in range(n):
+            last_ns, since_ns = clock_i[i, LAST_NS], clock_i[i, SINCE_NS]
+            there = last_ns > 0 and (seen[i] or epoch_ns - last_ns <= absent_ns)
+            if turn == 0:
+                if since_ns > common_i[START_NS] and last_ns - since_ns < probation_ns:
+                    there = False
+                if clock_i[i, ACTIVE] == 0 and last_ns < common_i[EPOCH_NS]:
+                    there = False
+            if eligible[i] and there and clock_i[i, STATUS] == _IN:
+                wanted[i] = 1
+                members += 1
+        if members > 0:
+            break
     if members == 0:
         return False
     changed = False
@@ -195,7 +219,7 @@ def membership(epoch_ns, x_ip, verdict, eligible, probation_ns, absent_ns, clock
 
 @kernel
 def sample(  # noqa: PLR0917
-    epoch_ns, x_ip, x_pivot, strides, spacing_ns, clock_i, rate, noise, squares, counts, ring, newest, slot
+    epoch_ns, x_ip, x_pivot, strides, spacing_ns, clock_i, rate, noise, squares, counts, usual, ring, newest, slot
 ):
     """Keep the phases of a new slot of each lag, and take the third differences that they complete."""
     n = x_ip.shape[0]
@@ -216,16 +240,20 @@ def sample(  # noqa: PLR0917
         for i in range(n):
             if np.isfinite(x_ip[i]) and clock_i[i, LAST_NS] == epoch_ns:
                 ring[j, newest[j], i] = x_ip[i] + x_pivot - back * rate[i, clock_i[i, BEST]]
-        noise_learning.sample(ring[j], newest[j], strides[j], spacing_ns[j] / 1e9, noise, voters, squares[j], counts[j])
+        noise_learning.sample(
+            ring[j], newest[j], strides[j], spacing_ns[j] / 1e9, noise, voters, squares[j], counts[j], usual[j]
+        )
 
 
 @kernel
-def learn(strides, lags, kinds, prior, prior_worth, known, clock_f, clock_i, noise, squares, counts):  # noqa: PLR0917
-    """Write the learned noise of every clock whose noise is not declared; two clocks cannot say which is noisy."""
+def learn(strides, lags, kinds, prior, prior_worth, known, clock_f, clock_i, noise, squares, counts, usual):  # noqa: PLR0917
+    """Write the learned noise of every clock; two clocks cannot say which is noisy."""
     n = noise.shape[0]
     members = 0
+    voters = np.zeros(n, np.bool_)
     for i in range(n):
         members += clock_i[i, ACTIVE]
+        voters[i] = clock_i[i, ACTIVE] == 1
     if members <= 2:
         return
     reading = np.zeros(n)
@@ -239,12 +267,9 @@ def learn(strides, lags, kinds, prior, prior_worth, known, clock_f, clock_i, noi
         reading[i] = clock_f[i, READING_U2]
         if reading[i] <= 0.0 and count > 0:
             reading[i] = stated / count
-    before = noise.copy()
-    noise_learning.learn(squares, counts, strides, lags, kinds, prior, prior_worth, reading, noise)
+    noise_learning.learn(squares, counts, usual, voters, strides, lags, kinds, prior, prior_worth, reading, noise)
     for i in range(n):
         if known[i]:
-            for k in range(1, 4):
-                noise[i, k] = before[i, k]
             noise[i, 0] = max(reading[i], prior[i, 0])
 
 
@@ -279,12 +304,14 @@ def move(  # noqa: PLR0917
     for i in range(n):
         best = clock_i[i, BEST]
         d = clock_f[i, DRIFT]
-        plain += band[i, 0] * (rate[i, best] + 0.5 * d * dt)
-        whole += clock_f[i, WEIGHT_DC] * (rate[i, best] + d * dt)
+        # a clock that was not read of late has drifted since
+        aged = max(before_ns - clock_i[i, LAST_NS], 0) / 1e9
+        plain += band[i, 0] * (rate[i, best] + d * (aged + 0.5 * dt))
+        whole += clock_f[i, WEIGHT_DC] * (rate[i, best] + d * (aged + dt))
         common_drift += clock_f[i, WEIGHT_DC] * d
         total = 0.0
         for k in range(memory_count):
-            total += band[i, k + 1] * (rate[i, k] + 0.5 * d * dt)
+            total += band[i, k + 1] * (rate[i, k] + d * (aged + 0.5 * dt))
         expected -= total
     expected += 0.5 * dt * common_drift
     common_f[RATE] += dt * common_drift
@@ -322,6 +349,16 @@ def move(  # noqa: PLR0917
         if not seen[i]:
             continue
         residual[i] = x_ip[i] + x_pivot - x_out[i]
+        if clock_i[i, ACTIVE] == 0 and clock_i[i, LAST_NS] < before_ns:
+            # it was away: is its rate of then still worth anything, and does its mean rate since agree with it, or has
+            # it been repaired?
+            memory = memories[clock_i[i, BEST]]
+            known = noise[i, 1] / memory + 2.0 * noise[i, 2] + noise[i, 3] * (memory + own)
+            known += clock_f[i, DRIFT_U2] * (own + memory) * (own + memory)
+            allowed = own * own * known + 2.0 * noise[i, 1] * own + clock_f[i, X_VARIANCE] + u2[i] + variance
+            if own > FORGOTTEN * memory or residual[i] * residual[i] > RETURNS2 * allowed:
+                clock_i[i, LAST_NS] = 0
+                continue
         learned = (clock_i[i, LAST_NS] - clock_i[i, SINCE_NS]) / 1e9
         grown = (
             clock_f[i, X_VARIANCE] + noise[i, 1] * own + noise[i, 2] * own * own + noise[i, 3] * own * own * own / 3.0

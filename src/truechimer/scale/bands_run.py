@@ -10,8 +10,18 @@ from numpy.typing import NDArray
 
 from truechimer.kernel import kernel
 from truechimer.scale import bands
-from truechimer.scale.bands_kernels import membership, move, sample
-from truechimer.scale.bands_state import ACTIVE, DAY, EPOCH_NS, SHIFT, STATUS, TAKEN, BandsParameters, BandsState
+from truechimer.scale.bands_kernels import forget, membership, move, sample
+from truechimer.scale.bands_state import (
+    ACTIVE,
+    DAY,
+    EPOCH_NS,
+    SHIFT,
+    SINCE_NS,
+    STATUS,
+    TAKEN,
+    BandsParameters,
+    BandsState,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -20,7 +30,7 @@ Ints = NDArray[np.int64]
 @kernel
 def _plain(  # noqa: PLR0917
     begin, epoch_ns, due, x_ip, u2, verdict, is_special, memories, strides, spacing_ns, eligible, probation_ns,
-    absent_ns, settle_ns, day_ns, clock_f, clock_i, rate, band, noise, squares, counts, ring, newest, slot, common_f,
+    absent_ns, settle_ns, day_ns, clock_f, clock_i, rate, band, noise, squares, counts, usual, ring, newest, slot, common_f,
     common_i, x_out, used, residual, status
 ):  # fmt: skip
     """Take epochs from `begin` on while nothing but readings comes in; return the first that is not of that kind."""
@@ -38,7 +48,7 @@ def _plain(  # noqa: PLR0917
             active[i] = clock_i[i, ACTIVE]
             if clock_f[i, TAKEN] != 0.0:
                 return k
-        if membership(epoch_ns[k], x_ip[k], verdict[k], eligible, probation_ns, absent_ns, clock_i):
+        if membership(epoch_ns[k], x_ip[k], verdict[k], eligible, probation_ns, absent_ns, clock_i, common_i):
             # new weights are made by `bands.advance`, which finds that out again
             for i in range(n):
                 clock_i[i, ACTIVE] = active[i]
@@ -49,8 +59,11 @@ def _plain(  # noqa: PLR0917
             x_out[k], used[k], residual[k]
         )  # fmt: skip
         if np.isfinite(x_pivot):
+            for i in range(n):
+                if clock_i[i, SINCE_NS] == epoch_ns[k]:
+                    forget(i, clock_f, clock_i, ring)
             sample(
-                epoch_ns[k], x_ip[k], x_pivot, strides, spacing_ns, clock_i, rate, noise, squares, counts, ring,
+                epoch_ns[k], x_ip[k], x_pivot, strides, spacing_ns, clock_i, rate, noise, squares, counts, usual, ring,
                 newest, slot
             )  # fmt: skip
         for i in range(n):
@@ -110,6 +123,7 @@ def run(  # noqa: PLR0917
             state.noise,
             state.squares,
             state.counts,
+            state.usual,
             state.ring,
             state.newest,
             state.slot,

@@ -12,20 +12,27 @@ from numpy.typing import NDArray
 from truechimer.clocks.clock import Clock, ClockKind
 from truechimer.clocks.state_model import SECONDS_PER_DAY, two_state_noise
 from truechimer.scale.band_weights import allowed_at, gram
-from truechimer.scale.noise_learning import KIND_WORTH, RING
+from truechimer.scale.noise_learning import DECLARED_WORTH, KIND_WORTH, RING
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-VERSION = 2
+VERSION = 3
 """Counts up with every change after which the same readings give another scale; it stands in the record."""
 
 HOUR_S = 3_600.0
 SHORTEST_MEMORY_S = 6.0 * HOUR_S
 MEMORY_RATIO = 8.0 / 3.0
 MEMORIES = 7
-LONGEST_TAU_S = 120.0 * SECONDS_PER_DAY
-TAU_RATIO = 2.7
+TAUS_S = (
+    HOUR_S,
+    5.0 * HOUR_S,
+    SECONDS_PER_DAY,
+    3.0 * SECONDS_PER_DAY,
+    10.0 * SECONDS_PER_DAY,
+    30.0 * SECONDS_PER_DAY,
+    90.0 * SECONDS_PER_DAY,
+)
 LAGS = 6
 LAG_RATIO = 4
 
@@ -64,8 +71,9 @@ class BandsParameters:
     optimised and by how much each may fall behind; `tensors`: `band_weights.gram`. `lags_s (L,)`, `strides (L,)`,
     `spacing_ns (L,)`: the ladder of noise learning. `eligible`: bool, may carry weight. `prior (n, 4)`,
     `prior_worth (n,)`: noise that the declaration or the kind lets expect, and its worth in samples; `known`: bool,
-    declared: not learned. `kinds`: int. `drift (n,)`, `drift_u2 (n,)`: expected drift (1/s) and its variance;
-    `drift_free`: bool, the clocks that drift is told against. `probation_ns`: how long a new clock is learned.
+    declared: not learned. `kinds`: int. `drift (n,)`, `drift_known`: declared drift (1/s), if one is;
+    `drift_u2 (n,)` (1/s^2): variance of the drift that the kind lets expect; `drift_guessed`: bool, no kind
+    is known. `probation_ns`: how long a new clock is learned.
     """
 
     interval_s: float
@@ -83,7 +91,7 @@ class BandsParameters:
     kinds: Ints
     drift: Floats
     drift_u2: Floats
-    drift_free: NDArray[np.bool_]
+    drift_guessed: NDArray[np.bool_]
     drift_known: NDArray[np.bool_]
     probation_ns: int
     settle_ns: int
@@ -94,7 +102,8 @@ class BandsParameters:
 @dataclass(frozen=True, slots=True)
 class BandsState:
     """What the fold carries: blocks `clock_f (n, 16)`, `clock_i (n, 7)`, rates by memory `rate (n, K)`, weights `band
-    (n, K + 1)`, learned `noise (n, 4)`, mean squares and their number `squares`, `counts (L, n)`, the ring `(L, RING,
+    (n, K + 1)`, learned `noise (n, 4)`, mean squares, their number and the others' part in them `squares`,
+    `counts`, `usual (L, n)`, the ring `(L, RING,
     n)` with its newest index and slot number `(L,)`, and what is common: `common_f (3,)`, `common_i (5,)`.
     """
 
@@ -105,6 +114,7 @@ class BandsState:
     noise: Floats
     squares: Floats
     counts: Floats
+    usual: Floats
     ring: Floats
     newest: Ints
     slot: Ints
@@ -121,6 +131,18 @@ class BandsState:
         return int(self.common_i[EPOCH_NS])
 
 
+def _multiples(interval_s: float) -> Ints:
+    """Return the averaging times that the weights are made for, in intervals, rising."""
+    least = max(90.0 * SECONDS_PER_DAY, 60.0 * interval_s) / interval_s
+    wanted = [1.0] + [tau / interval_s for tau in TAUS_S if tau > 1.5 * interval_s]
+    # short intervals have averaging times of their own, up to the first of the table
+    while wanted[1] > 10.0:
+        wanted.insert(1, wanted[1] / 5.0)
+    while wanted[-1] < least:
+        wanted.append(wanted[-1] * 3.0)
+    return np.array([round(one) for one in wanted], np.int64)
+
+
 def parameters(
     clocks: tuple[Clock, ...], *, interval_s: float = HOUR_S, probation_s: float = SECONDS_PER_DAY
 ) -> BandsParameters:
@@ -135,9 +157,7 @@ def parameters(
     memories = [shortest]
     for _ in range(count - 1):
         memories.append(memories[-1] * MEMORY_RATIO)
-    taus = [interval_s]
-    while taus[-1] * TAU_RATIO < max(1.3 * LONGEST_TAU_S, 60.0 * interval_s):
-        taus.append(taus[-1] * TAU_RATIO)
+    multiples = _multiples(interval_s)
     base = max(HOUR_S, interval_s)
     lags = [base * LAG_RATIO**j for j in range(LAGS)]
     strides = [1] + [LAG_RATIO] * (LAGS - 1)
@@ -153,39 +173,35 @@ def parameters(
         ((clock.noise.white_pm_s or 0.0) ** 2, noise.q1, noise.floor**2, noise.q2)
         for clock, noise in zip(clocks, noises, strict=True)
     ]
-    expected = [
-        0.0 if clock.noise.drift_per_day is not None else DRIFT_PRIOR_PER_DAY[clock.kind] / SECONDS_PER_DAY
-        for clock in clocks
-    ]
+    expected = [DRIFT_PRIOR_PER_DAY[clock.kind] / SECONDS_PER_DAY for clock in clocks]
     drift_known = [clock.noise.drift_per_day is not None for clock in clocks]
-    # drift is told against the clocks whose kind drifts least
-    steadiest = min((DRIFT_PRIOR_PER_DAY[c.kind] for c, may in zip(clocks, eligible, strict=True) if may), default=0.0)
+    # where nobody has a kind (no clock file), all are called oscillators, and behaviour alone says what they are
+    nameless = all(clock.kind in (ClockKind.OSCILLATOR, ClockKind.HOST) for clock in clocks)
     kinds = list(ClockKind)
-    memories_s, taus_s = np.array(memories), np.array(taus)
+    memories_s, taus_s = np.array(memories), np.array(multiples * interval_s, np.float64)
     day_s = max(SECONDS_PER_DAY, interval_s)
     return BandsParameters(
         interval_s=interval_s,
         memories_s=memories_s,
         taus_s=taus_s,
-        allowed=np.array([allowed_at(tau) for tau in taus]),
-        tensors=gram(interval_s, memories_s, taus_s),
+        allowed=np.array([allowed_at(tau) for tau in taus_s.tolist()]),
+        tensors=gram(interval_s, memories_s, multiples),
         lags_s=np.array(lags),
         strides=np.array(strides, np.int64),
         spacing_ns=np.array([round(lag / stride * 1e9) for lag, stride in zip(lags, strides, strict=True)], np.int64),
         eligible=np.array(eligible, np.bool_),
         prior=np.array(prior).reshape(n, 4),
-        prior_worth=np.array([KIND_WORTH if clock.kind.is_atomic else 0.0 for clock in clocks]),
+        prior_worth=np.array(
+            [
+                DECLARED_WORTH if declared else KIND_WORTH if clock.kind.is_atomic else 0.0
+                for clock, declared in zip(clocks, known, strict=True)
+            ]
+        ),
         known=np.array(known, np.bool_),
         kinds=np.array([kinds.index(clock.kind) for clock in clocks], np.int64),
         drift=np.array([noise.drift_per_day / SECONDS_PER_DAY for noise in noises]),
         drift_u2=np.array([one * one for one in expected]),
-        drift_free=np.array(
-            [
-                may and (DRIFT_PRIOR_PER_DAY[clock.kind] <= steadiest)
-                for clock, may in zip(clocks, eligible, strict=True)
-            ],
-            np.bool_,
-        ),
+        drift_guessed=np.full(n, nameless, np.bool_),
         drift_known=np.array(drift_known, np.bool_),
         probation_ns=round(probation_s * 1e9),
         settle_ns=round(max(day_s, 10.0 * interval_s) * 1e9),
@@ -199,9 +215,7 @@ def empty_state(constants: BandsParameters) -> BandsState:
     n, k, lags = len(constants.prior), len(constants.memories_s), len(constants.lags_s)
     clock_f = np.zeros((n, COLUMNS_F))
     clock_f[:, DRIFT] = constants.drift
-    clock_f[:, DRIFT_U2] = np.where(constants.drift_free | constants.drift_known, 0.0, constants.drift_u2)
-    clock_f[:, K_DD] = constants.drift_u2
-    clock_f[:, K_D] = constants.drift
+    clock_f[:, DRIFT_U2] = np.where(constants.drift_known, 0.0, constants.drift_u2)
     return BandsState(
         clock_f=clock_f,
         clock_i=np.zeros((n, COLUMNS_I), np.int64),
@@ -210,6 +224,7 @@ def empty_state(constants: BandsParameters) -> BandsState:
         noise=constants.prior.copy(),
         squares=np.zeros((lags, n)),
         counts=np.zeros((lags, n)),
+        usual=np.zeros((lags, n)),
         ring=np.full((lags, RING, n), np.nan),
         newest=np.zeros(lags, np.int64),
         slot=np.zeros(lags, np.int64),
