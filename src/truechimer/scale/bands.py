@@ -118,7 +118,7 @@ def advance(  # noqa: PLR0917
         state.clock_i,
         state.common_i,
     ):
-        _plan(state, constants, epoch_tai_ns)
+        _plan(state, constants, epoch_tai_ns, is_membership=True)
     for i, part in back:
         state.rate[i] += part
     x_pivot, variance = kernels.move(
@@ -250,10 +250,11 @@ def _is_planning_day(day: int) -> bool:
     return day < 30 or (day < 300 and day % 5 == 0) or day % 20 == 0
 
 
-def _plan(state: BandsState, constants: BandsParameters, epoch_ns: int) -> None:
-    """Make the weights anew."""
+def _plan(state: BandsState, constants: BandsParameters, epoch_ns: int, *, is_membership: bool = False) -> None:
+    """Make the weights anew; `is_membership`: because the active clocks have changed."""
     kernels.plan(
         epoch_ns,
+        is_membership,
         constants.memories_s,
         constants.taus_s,
         constants.allowed,

@@ -37,6 +37,8 @@ from truechimer.scale.state import Membership
 
 _LEARNING, _IN, _OBSERVER = int(Membership.LEARNING), int(Membership.IN), int(Membership.OBSERVER)
 _DISPUTED, _DIVIDED = int(Membership.DISPUTED), int(Membership.DIVIDED)
+DAILY_PLANS_S = 30.0 * 86_400.0
+"""Until then weights are made anew every day."""
 RETURNS2 = 36.0
 """A clock that was away and comes back six sigma from where it should be is another clock: it is learned anew."""
 FORGOTTEN = 2.0
@@ -48,6 +50,7 @@ _LEAST_PART = 1e-9
 @kernel
 def plan(  # noqa: PLR0917
     epoch_ns,
+    is_membership,
     memories,
     taus,
     allowed,
@@ -60,7 +63,11 @@ def plan(  # noqa: PLR0917
     common_f,
     common_i,
 ):
-    """Make the weights anew for the active clocks, and keep the scale's phase and rate where they are."""
+    """Make the weights anew for the active clocks, and keep the scale's phase and rate where they are.
+
+    `is_membership`: the active clocks have changed. The rate that is kept is then that of now; in the first month's
+    daily plans it is that of each clock's best memory: rates of a few hours are not worth keeping.
+    """
     n, filters = band.shape
     age = (epoch_ns - common_i[START_NS]) / 1e9
     active = np.zeros(n, np.bool_)
@@ -100,10 +107,12 @@ def plan(  # noqa: PLR0917
         # what the scale's rate would change by with the new weights goes into `r`, so that it stays where it is
         aged = clock_f[i, DRIFT] * max(common_i[EPOCH_NS] - clock_i[i, LAST_NS], 0) / 1e9
         whole = band[i, 0]
-        common_f[RATE] += (band[i, 0] - before[i, 0]) * (rate[i, clock_i[i, BEST]] + aged)
+        best = clock_i[i, BEST]
+        common_f[RATE] += (band[i, 0] - before[i, 0]) * (rate[i, best] + aged)
         for k in range(1, filters):
             whole += band[i, k]
-            common_f[RATE] += (band[i, k] - before[i, k]) * (rate[i, k - 1] + aged)
+            y = rate[i, k - 1] if is_membership or age > DAILY_PLANS_S else rate[i, best]
+            common_f[RATE] += (band[i, k] - before[i, k]) * (y + aged)
         clock_f[i, WEIGHT_DC] = whole
 
 

@@ -30,8 +30,8 @@ Ints = NDArray[np.int64]
 @kernel
 def _plain(  # noqa: PLR0917
     begin, epoch_ns, due, x_ip, u2, verdict, is_special, memories, strides, spacing_ns, eligible, probation_ns,
-    absent_ns, settle_ns, day_ns, clock_f, clock_i, rate, band, noise, squares, counts, usual, ring, newest, slot, common_f,
-    common_i, x_out, used, residual, status
+    absent_ns, settle_ns, day_ns, clock_f, clock_i, rate, band, noise, squares, counts, usual, ring, newest, slot,
+    common_f, common_i, x_out, used, residual, status
 ):  # fmt: skip
     """Take epochs from `begin` on while nothing but readings comes in; return the first that is not of that kind."""
     n = x_ip.shape[1]
