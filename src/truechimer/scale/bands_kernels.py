@@ -40,9 +40,9 @@ _DISPUTED, _DIVIDED = int(Membership.DISPUTED), int(Membership.DIVIDED)
 DAILY_PLANS_S = 30.0 * 86_400.0
 """Until then weights are made anew every day."""
 RETURNS2 = 36.0
-"""A clock that was away and comes back six sigma from where it should be is another clock: it is learned anew."""
+"""A clock without weight that is found six sigma from where it should be is another clock: it is learned anew."""
 FORGOTTEN = 2.0
-"""... and so is one that was away for longer than this many of the memories that predict it best."""
+"""... as is one that was away for longer than this many of the memories that predict it best."""
 _LEAST_PART = 1e-9
 """Smallest part of the weights that a member has: it is in, and its column says so."""
 
@@ -358,17 +358,20 @@ def move(  # noqa: PLR0917
         if not seen[i]:
             continue
         residual[i] = x_ip[i] + x_pivot - x_out[i]
-        if clock_i[i, ACTIVE] == 0 and clock_i[i, LAST_NS] < before_ns:
-            # it was away: is its rate of then still worth anything, and does its mean rate since agree with it, or has
-            # it been repaired?
+        learned = (clock_i[i, LAST_NS] - clock_i[i, SINCE_NS]) / 1e9
+        contested = clock_i[i, STATUS] == _DIVIDED or clock_i[i, STATUS] == _DISPUTED
+        if clock_i[i, ACTIVE] == 0 and not contested:
+            # who carries no weight may have stepped unjudged, and who was away may have been repaired: does its mean
+            # rate since the last reading agree with what it was, and is that rate still worth anything?
+            away = clock_i[i, LAST_NS] < before_ns
             memory = memories[clock_i[i, BEST]]
             known = noise[i, 1] / memory + 2.0 * noise[i, 2] + noise[i, 3] * (memory + own)
             known += clock_f[i, DRIFT_U2] * (own + memory) * (own + memory)
             allowed = own * own * known + 2.0 * noise[i, 1] * own + clock_f[i, X_VARIANCE] + u2[i] + variance
-            if own > FORGOTTEN * memory or residual[i] * residual[i] > RETURNS2 * allowed:
+            another = (away or learned > memory) and residual[i] * residual[i] > RETURNS2 * allowed
+            if another or (away and own > FORGOTTEN * memory):
                 clock_i[i, LAST_NS] = 0
                 continue
-        learned = (clock_i[i, LAST_NS] - clock_i[i, SINCE_NS]) / 1e9
         grown = (
             clock_f[i, X_VARIANCE] + noise[i, 1] * own + noise[i, 2] * own * own + noise[i, 3] * own * own * own / 3.0
         )
