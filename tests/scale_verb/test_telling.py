@@ -14,6 +14,9 @@ import pytest
 from truechimer.cli import progress as progress_line
 from truechimer.cli import scale_words
 from truechimer.cli.progress import Progress
+from truechimer.formats import readings_csv
+from truechimer.scale import replay
+from truechimer.scale.episodes import Episode, What
 
 from .records import HEADER, START_NS, clocks_true_s, rows, run, truth_lines, written
 
@@ -72,7 +75,7 @@ def test_the_table_says_the_same_within_a_hundred_columns(faulty: Path, capsys: 
     words = {line.split()[3]: " ".join(line.split()[4:]) for line in events}
     assert words["c1"].startswith("stepped +")
     assert "ns" in words["c1"]
-    assert words["c2"].startswith("changed rate by +")
+    assert words["c2"].startswith("rate moved +")
     assert words["c3"].startswith("not read; read again after 2.5 d")
 
 
@@ -217,3 +220,15 @@ def test_a_header_is_wanted_of_the_truth_too(faulty: Path, tmp_path: Path, capsy
         ran = run(capsys, faulty, "--truth", written(tmp_path / "truth.csv", lines, head))
         assert (ran.status, ran.out) == (2, "")
         assert words in ran.err
+
+
+def test_events_of_any_kind_fit_the_table(faulty: Path) -> None:
+    series = replay(readings_csv.read(faulty.read_bytes())[0])
+    for what in What:
+        for until, leads_on in ((None, False), (100, False), (100, True)):
+            told = Episode(
+                what=what, clock=0, first=3, until=until, size_s=-1.2345e-7, size_y=-3.21e-13, u_size=3e-10,
+                within_s=3.12 * 86_400.0, suspended=what is not What.ENSEMBLE_DIVIDED, leads_on=leads_on,
+            )  # fmt: skip
+            words = scale_words.says(series, told)
+            assert len(f"60311.38426 2024-01-02 09:12:43 {'':<14} {words}") <= 100, words

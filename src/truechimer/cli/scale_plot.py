@@ -154,11 +154,18 @@ def _weights(series: ScaleSeries, at_ns: Any, weight: Any, title: str) -> Figure
     means = np.add.reduceat(weight, edges[:-1], axis=0) / np.diff(edges)[:, None]
     order = np.argsort(-means.mean(axis=0), kind="stable").tolist()
     able = [i for i in order if means[:, i].max() > 0.0]
-    named = able if len(able) == MOST_LINES + 1 else able[:MOST_LINES]
-    rest = [i for i in order if i not in named and means[:, i].max() > 0.0]
+    kinds = [kind for kind in _kinds(series) if any(series.clocks[i].kind.value == kind for i in able)]
+    named = able if len(able) <= MOST_LINES + 1 else able[: max(2, MOST_LINES + 1 - len(kinds))]
     piles = [(series.clocks[i].name, means[:, i]) for i in named]
-    if rest:
-        piles.append((f"{len(rest)} others", means[:, rest].sum(axis=1)))
+    for kind in kinds:
+        rest = [i for i in able if i not in named and series.clocks[i].kind.value == kind]
+        if rest:
+            piles.append(
+                (
+                    f"{len(rest)} other {PLURALS[kind]}" if len(rest) > 1 else series.clocks[rest[0]].name,
+                    means[:, rest].sum(axis=1),
+                )
+            )
     x_axis = linear_axis(
         f"days since {_start(series)}", [0.0, float(_days(series.epoch_tai_ns[-1], first_ns))], air=0.0
     )
@@ -214,9 +221,14 @@ def residuals(told: Told) -> Any:
     x = np.where(series.unused == 0, series.x_clock_minus_scale_s, np.nan)
     x -= 0.5 * drifts(series) * (t * t)[:, None]
     for i in range(x.shape[1]):
-        turned = [each.first for each in told.events if each.clock == i and each.what is What.CHANGED_RATE]
-        for first, end in pairwise([0, *sorted(set(turned) - {0}), len(t)]):
-            x[first:end, i] -= _line(t[first:end], x[first:end, i])
+        here = [each for each in told.events if each.clock == i]
+        level = x[:, i].copy()
+        for each in here:
+            if np.isfinite(each.size_s):
+                level[each.first :] -= each.size_s  # the line is that of the clock without its steps, which stay
+        turned = {each.first for each in here if each.what is What.CHANGED_RATE} - {0}
+        for first, end in pairwise([0, *sorted(turned), len(t)]):
+            x[first:end, i] -= _line(t[first:end], level[first:end])
     return x
 
 

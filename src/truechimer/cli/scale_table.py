@@ -197,6 +197,8 @@ def _event_document(series: ScaleSeries, each: Episode) -> dict[str, Any]:
         one["u_size_s"] = each.u_size
     if each.clock is not None:
         one["suspended"] = each.suspended
+        if each.leads_on:
+            one["leads_on"] = True
     return one
 
 

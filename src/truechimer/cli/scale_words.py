@@ -17,23 +17,23 @@ MINUTE_S, HOUR_S, DAY_S = 60.0, 3_600.0, 86_400.0
 
 _WORDS = {
     What.STEPPED: "stepped",
-    What.CHANGED_RATE: "changed rate",
+    What.CHANGED_RATE: "rate moved",
     What.GLITCH: "off its prediction once",
     What.DISPUTED: "disputed by one of its kind",
     What.CLASS_DIVIDED: "its class is divided",
     What.TOO_ALIKE: "too like the others",
     What.ENTERED: "first reading",
     What.SILENT: "not read",
-    What.FROZEN: "the same reading again and again",
+    What.FROZEN: "same reading again and again",
     What.CUT_OFF: "compared with none of the ensemble",
-    What.ENSEMBLE_DIVIDED: "THE ENSEMBLE IS DIVIDED, no majority is right",
+    What.ENSEMBLE_DIVIDED: "THE ENSEMBLE IS DIVIDED, without a majority",
     What.NOTHING_READ: "nothing was read at all",
 }
 _AGAIN = {
     What.ENTERED: "votes after {}",
     What.SILENT: "read again after {}",
     What.FROZEN: "read again after {}",
-    What.CUT_OFF: "compared again after {}",
+    What.CUT_OFF: "back after {}",
     What.ENSEMBLE_DIVIDED: "for {}",
     What.NOTHING_READ: "for {}",
 }
@@ -81,16 +81,16 @@ def says(series: ScaleSeries, episode: Episode) -> str:
     if episode.what is What.STEPPED:
         words += f" {seconds(episode.size_s, episode.u_size)}"
     elif episode.what is What.CHANGED_RATE and isfinite(episode.size_y):
-        words += f" by {episode.size_y:+.1e}"
+        words += f" {episode.size_y:+.1e}"
         if isfinite(episode.within_s) and episode.within_s > 0.0:
             words += f" within {duration(episode.within_s)}"
     if episode.until is None:
-        over = "to the end of the record"
+        over = "to the end"
         if episode.suspended:
             over = "no vote since"
     elif episode.until == episode.first:
         return words
     else:
         lasted = duration(float(at[episode.until] - at[episode.first]) / 1e9)
-        over = _AGAIN.get(episode.what, "votes again after {}").format(lasted)
+        over = f"for {lasted}, then:" if episode.leads_on else _AGAIN.get(episode.what, "back after {}").format(lasted)
     return f"{words}; {over}"

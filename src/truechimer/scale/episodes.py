@@ -7,7 +7,7 @@ Sizes of steps and changes of rate are detection's own where the algorithm has t
 measured on clock minus scale: the departure from the line through the day before.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 from math import isfinite, sqrt
@@ -62,7 +62,8 @@ class Episode:
     over at the end of the record).
 
     A step: `size_s`; a change of rate: `size_y`, within `within_s` before `first`; with one sigma `u_size` in the
-    same unit. NaN where there is none. `suspended`: the clock had no weight from `first` to `until`.
+    same unit. NaN where there is none. `suspended`: the clock had no weight from `first` to `until`. `leads_on`: it had
+    none at `until` either, and the next event says why.
     """
 
     what: What
@@ -74,6 +75,7 @@ class Episode:
     u_size: float = float("nan")
     within_s: float = float("nan")
     suspended: bool = False
+    leads_on: bool = False
 
 
 def episodes(series: ScaleSeries) -> tuple[Episode, ...]:
@@ -138,6 +140,7 @@ def _suspensions(series: ScaleSeries, i: int) -> list[Episode]:
         while last < len(state) and state[last] != Membership.IN:
             last += 1  # learning anew is part of it
         begun = first
+        here: list[Episode] = []
         for k in range(first, end):
             what = _OF_STATE.get(Membership(int(state[k])))
             change = next((each for each in changes if each.epoch == k), None)
@@ -147,8 +150,13 @@ def _suspensions(series: ScaleSeries, i: int) -> list[Episode]:
                 told.add(k)
             # what was suspected before belongs to it
             at = begun if what is What.STEPPED else k
-            found.append(_event(series, what, i, at, k, _over(series, last), change))
+            here.append(_event(series, what, i, at, k, _over(series, last), change))
             begun = k
+        found += [
+            replace(now, until=then.first, leads_on=True) if then.first > now.first else now
+            for now, then in pairwise(here)
+        ]
+        found += here[-1:]
         if not np.isin(state[first:end], list(_OF_STATE)).any():
             found.append(Episode(what=What.GLITCH, clock=i, first=first, until=_over(series, end), suspended=True))
     for change in changes:
