@@ -225,10 +225,11 @@ def test_a_header_is_wanted_of_the_truth_too(faulty: Path, tmp_path: Path, capsy
 def test_events_of_any_kind_fit_the_table(faulty: Path) -> None:
     series = replay(readings_csv.read(faulty.read_bytes())[0])
     for what in What:
-        for until, leads_on in ((None, False), (100, False), (100, True)):
+        of_a_clock = what not in {What.ENSEMBLE_DIVIDED, What.NOTHING_READ}
+        for until, leads_on in ((None, False), (100, False), (100, of_a_clock)):
             told = Episode(
                 what=what, clock=0, first=3, until=until, size_s=-1.2345e-7, size_y=-3.21e-13, u_size=3e-10,
-                within_s=3.12 * 86_400.0, suspended=what is not What.ENSEMBLE_DIVIDED, leads_on=leads_on,
+                within_s=3.12 * 86_400.0, suspended=of_a_clock, leads_on=leads_on,
             )  # fmt: skip
             words = scale_words.says(series, told)
             assert len(f"60311.38426 2024-01-02 09:12:43 {'':<14} {words}") <= 100, words

@@ -26,7 +26,7 @@ _WORDS = {
     What.SILENT: "not read",
     What.FROZEN: "same reading again and again",
     What.CUT_OFF: "compared with none of the ensemble",
-    What.ENSEMBLE_DIVIDED: "THE ENSEMBLE IS DIVIDED, without a majority",
+    What.ENSEMBLE_DIVIDED: "THE ENSEMBLE IS DIVIDED: no majority",
     What.NOTHING_READ: "nothing was read at all",
 }
 _AGAIN = {
