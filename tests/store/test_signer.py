@@ -38,6 +38,13 @@ def forked(first: int, size: int) -> Tree:
     return tree
 
 
+def remembered_by(folder: Path) -> Head:
+    keeper = TreeKeeper(folder)
+    last = keeper.last()
+    keeper.close()
+    return last
+
+
 SMALL, LARGE = tree_of(40), tree_of(300)
 
 
@@ -63,7 +70,12 @@ def test_a_growing_tree_is_signed_and_nothing_else(folder: Path) -> None:
         keeper.sign(Checkpoint(ORIGIN, 300, LARGE.edge.root, ("x",)), old_size=40, proof=LARGE.consistency(40))
     assert keeper.last() == Head(40, SMALL.edge.root)
     keeper.sign(LARGE.checkpoint, old_size=40, proof=LARGE.consistency(40))
-    assert TreeKeeper(folder).last() == Head(300, LARGE.edge.root)
+    with pytest.raises(KeeperRejected, match="only one may sign"):
+        TreeKeeper(folder)
+    keeper.close()
+    assert remembered_by(folder) == Head(300, LARGE.edge.root)
+    with pytest.raises(KeeperRejected, match="given back"):
+        keeper.sign(LARGE.checkpoint, old_size=300, proof=())
 
 
 def test_the_log_may_cosign_with_ml_dsa_too(folder: Path) -> None:
@@ -71,7 +83,8 @@ def test_the_log_may_cosign_with_ml_dsa_too(folder: Path) -> None:
     note = keeper.sign(SMALL.checkpoint, old_size=0, proof=())
     both = [verifier_of(keeper.public), verifier_of(public_key(WITNESSES["w3"]))]
     assert len(opened(note, both).by) == 2
-    assert TreeKeeper(folder).last().size == 40
+    keeper.close()
+    assert remembered_by(folder).size == 40
 
 
 def test_nothing_is_signed_that_could_not_be_remembered(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,6 +125,8 @@ def test_a_key_without_its_memory_or_open_to_others_is_refused(folder: Path) -> 
 
 def test_the_process_signs_and_refuses_as_the_keeper_does(process: SignerProcess, folder: Path) -> None:
     assert process.last() == Head(0, EMPTY_ROOT)
+    with pytest.raises(SignerRejected):
+        SignerProcess(folder)  # two processes that remember would be two histories
     note = process.sign(SMALL.checkpoint, old_size=0, proof=())
     assert opened(note, [verifier_of(public_key(LOG))]).text == SMALL.checkpoint.text
     with pytest.raises(NotSigned) as caught:

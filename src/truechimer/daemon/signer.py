@@ -23,6 +23,8 @@ from truechimer.evidence.witnessing import AddCheckpoint, RequestRejected, add_c
 
 LARGEST_MESSAGE = 1 << 20
 ANSWER_WITHIN_S = 30.0
+KEY_WITHIN_S = 2.0
+"""How long a start waits for the key: the signer before it may just have been killed."""
 
 
 class SignerRejected(Rejected):
@@ -150,7 +152,7 @@ class SignerProcess:
 
 def main(folder: Path, descriptor: int) -> int:
     """Serve one socket until its other end goes."""
-    keeper = TreeKeeper(folder)
+    keeper = TreeKeeper(folder, wait_s=KEY_WITHIN_S)
     with socket.socket(fileno=descriptor) as line:
         while (message := receive(line)) is not None:
             send(line, answer(keeper, message))

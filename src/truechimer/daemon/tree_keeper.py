@@ -5,7 +5,9 @@ and `signed`, the note of the last head. A key without its memory is refused: wh
 a second history. Source: C2SP tlog-checkpoint, "Signatures"; ADR 43.
 """
 
+import fcntl
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -54,21 +56,32 @@ def make_keeper(folder: Path, *, origin: str, seed: bytes) -> VerifierKey:
 
 
 class TreeKeeper:
-    """A `store.tiles.TreeSigner` on the key in one folder. One process at a time."""
+    """A `store.tiles.TreeSigner` on the key in one folder. Invariant: a lock on the folder keeps all others out."""
 
     def __init__(
-        self, folder: Path, *, cosign: Sequence[SigningKey] = (), now_s: Callable[[], int] = lambda: 1
+        self,
+        folder: Path,
+        *,
+        cosign: Sequence[SigningKey] = (),
+        now_s: Callable[[], int] = lambda: 1,
+        wait_s: float = 0.0,
     ) -> None:
         """Read key and memory; raises `KeeperRejected`.
 
-        `cosign`: keys of the log's own that sign each head too, with the time from `now_s` (ML-DSA-44).
+        `cosign`: keys of the log's own that sign each head too, with the time from `now_s` (ML-DSA-44). `wait_s`: how
+        long to wait for another process to let the key go.
         """
         self._files = LogFiles(folder)
         self._key = _key(folder)
+        self._held = _held(folder, wait_s)
         self._cosign, self._now_s = tuple(cosign), now_s
         self.public = public_key(self._key)
         """The key that verifies what this signs."""
-        self._last = self._remembered()
+        try:
+            self._last = self._remembered()
+        except Rejected:
+            self.close()
+            raise
 
     def _remembered(self) -> Head:
         data = self._files.read(SIGNED)
@@ -81,12 +94,20 @@ class TreeKeeper:
             ) from None
         return Head(head.size, head.root)
 
+    def close(self) -> None:
+        """Let another process hold the key; signing afterwards is refused."""
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1
+
     def last(self) -> Head:
         """Return the last head that was signed."""
         return self._last
 
     def sign(self, head: Checkpoint, *, old_size: int, proof: Sequence[bytes]) -> bytes:
         """See `store.tiles.TreeSigner.sign`; raises `NotSigned`, `StoreRejected`."""
+        if self._held < 0:
+            raise KeeperRejected("the key was given back: what another process signs is not known here")
         if head.origin != self._key.name or head.extensions:
             raise NotSigned("origin", f"it is of {head.origin!r}, and this key speaks for {self._key.name!r} only")
         after = next_head(self._last, head, old_size=old_size, proof=proof)
@@ -96,6 +117,24 @@ class TreeKeeper:
         self._files.replace_durably(SIGNED, note)
         self._last = after
         return note
+
+
+def _held(folder: Path, wait_s: float) -> int:
+    """Hold the folder for this process alone: two that remember would each sign what the other does not know of."""
+    opened_folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    until = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(opened_folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() < until:
+                time.sleep(0.02)  # one that was killed is still being ended
+                continue
+            os.close(opened_folder)
+            raise KeeperRejected(
+                f"{folder}: another process holds this key; only one may sign: let it end first"
+            ) from None
+        return opened_folder
 
 
 def _key(folder: Path) -> SigningKey:
