@@ -315,7 +315,7 @@ def _event_lines(told: Told) -> list[str]:
         name = "all" if each.clock is None else shortened(series.clocks[each.clock].name)
         said = scale_words.says(series, each)
         if count > 1:
-            said = f"{said} (the first of {count})"
+            said = scale_words.first_of(said, count)
         lines.append(f"{scale_words.mjd(at)} {scale_words.utc(at)} {name:<{NAME_ROOM}} {said}")
     if more:
         lines.append(f"and {more} more: --json lists them, and the Scale CSV (--out) has every epoch")

@@ -94,3 +94,8 @@ def says(series: ScaleSeries, episode: Episode) -> str:
         lasted = duration(float(at[episode.until] - at[episode.first]) / 1e9)
         over = f"for {lasted}, then:" if episode.leads_on else _AGAIN.get(episode.what, "back after {}").format(lasted)
     return f"{words}; {over}"
+
+
+def first_of(said: str, count: int) -> str:
+    """Return an event's words where it stands for `count` of its kind."""
+    return f"{said.partition(';')[0]}; {count} in all"
