@@ -27,8 +27,10 @@ from truechimer.scale.noise import LEAST_RATIO, MONTH_S, scale_noise
 from truechimer.scale.state import Membership, ScaleState, ScaleStep
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 _SUSPECT = int(Membership.SUSPECT)
+_DISPUTED, _DIVIDED = int(Membership.DISPUTED), int(Membership.DIVIDED)
 
 
 def step(
@@ -91,7 +93,7 @@ def _judged(
             epoch_ns,
             seen,
             u2,
-            judgement.status.copy(),
+            _as_believed(judgement.status, is_kalman=is_kalman),
             judgement.began_anew.copy(),
             x,
             used,
@@ -104,7 +106,7 @@ def _judged(
     else:
         look: Any = kalman.peek if is_kalman else bands.peek
         x_pivot, variance = look(fold, constants.bands, epoch_ns, seen, u2, x, used, residual)
-        membership = judgement.status.copy()
+        membership = _as_believed(judgement.status, is_kalman=is_kalman)
     slot = epoch_ns // round(HELD_S * 1e9)
     floor, before = state.floor_s, state.floor_before_s
     if slot != state.floor_slot:
@@ -133,6 +135,14 @@ def _judged(
         divided=judgement.divided,
         due=due,
     )
+
+
+def _as_believed(status: Ints, *, is_kalman: bool) -> Ints:
+    """Return what the algorithm is told: one that has one weight for all averaging times gives a divided class none."""
+    told = status.copy()
+    if is_kalman:
+        told[told == _DIVIDED] = _DISPUTED
+    return told
 
 
 def _weight(state: Judged, fold: bands.BandsState | KalmanState) -> Floats:
