@@ -170,7 +170,7 @@ def _floor_s(state: Judged, constants: LiveParameters, epoch_ns: int, used: Floa
     worst = float((share * floor).max())
     for i in np.flatnonzero((floor == 0.0) & (share > 0.0)).tolist():
         of = state.detection
-        age_s = min((epoch_ns - int(of.first_ns[i])) / 1e9, DAY_S)
+        age_s = max(min((epoch_ns - int(of.first_ns[i])) / 1e9, DAY_S), constants.interval_s)
         variance = phase_variance(of.noise[i], float(of.memory_s[i]), age_s, age_s, 0.0)
         worst = max(worst, float(share[i]) * float(constants.detection.sigmas[0]) * sqrt(variance))
     return worst
