@@ -149,6 +149,24 @@ def test_rows_are_differences_that_add_up() -> None:
         assert x == pytest.approx(truth[name] - truth[hub], abs=0.2e-9)
 
 
+def test_more_than_a_machine_should_hold_is_refused_with_what_to_do() -> None:
+    name, value = made(MASERS, days=1, seed=14).files[0]
+    n = 20_000
+    many = replace(
+        value,
+        names=tuple(f"X{k}" for k in range(n)),
+        kind=np.zeros(n, np.int8),
+        clock=np.arange(n, dtype=np.int32),
+        epoch_tai_ns=START_TAI_NS + np.arange(n) * 10**9,
+        values=np.zeros((n, 6)),
+        line=np.arange(n),
+    )
+    with pytest.raises(ClockProductsRejected, match="--interval"):
+        gather([(name, many)])
+    few, _ = gather([(name, value)], interval_s=3_600.0)
+    assert len(few.table.epoch_tai_ns) == 24
+
+
 def test_files_without_two_clocks_are_refused() -> None:
     network = made(MASERS, days=1, seed=12)
     with pytest.raises(ClockProductsRejected):

@@ -32,6 +32,8 @@ USUAL_U_S = 30e-12
 """Noise of a reading where no file states any."""
 LEAST_CLOCKS_SHARE = 0.5
 """An epoch with fewer clocks than this part of the usual number is no epoch of the ensemble."""
+MOST_CELLS = 60_000_000
+"""Epochs times clocks: half a gigabyte for each array, a month of a hundred and fifty clocks at 30 s is a sixth."""
 QUIETEST_SHARE, QUIETEST_LEAST = 0.05, 3
 QUIET_ALIKE, QUIET_MORE = 1.6, 2.0
 HAT_CLOCKS, HAT_ALIKE = 12, 6.0
@@ -94,14 +96,15 @@ def gather(
 ) -> tuple[Products, list[Finding]]:
     """Return the ensemble of named files, and what had to be left out.
 
-    `only`: names to be used (all where None). `interval_s`: epochs at whole multiples of it in the day are used (all
-    where None). Raises `ClockProductsRejected` where no two clocks stand at one epoch.
+    `only`: names to be used (all where None). `interval_s`: epochs at whole multiples of it after a file's first are
+    used (all where None). Raises `ClockProductsRejected` where no two clocks stand at one epoch, or where clocks times
+    epochs are more than a machine should hold.
     """
     findings: list[Finding] = []
     wanted = None if only is None else set(only)
     solutions = []
     for name, value in files:
-        solution = _solution(value, wanted)
+        solution = _solution(name, value, wanted, interval_s)
         if solution is None:
             says = f"{name}: no clock of an analysis ({' or '.join(TAKEN_KINDS)}) that is wanted: the file is not used"
             findings.append(Finding("no-clocks", says))
@@ -109,7 +112,7 @@ def gather(
             solutions.append((name, solution))
     solutions.sort(key=lambda each: (int(each[1].epoch_tai_ns[0]), int(each[1].epoch_tai_ns[-1])))
     table = _stacked(solutions, findings)
-    table = _thinned(table, interval_s, findings)
+    table = _thinned(table, findings)
     if len(table.epoch_tai_ns) == 0 or np.isfinite(table.x_s).sum(axis=1).max(initial=0) < 2:
         raise ClockProductsRejected("no two clocks stand at one epoch in these files: name files with station clocks")
     table, factor = _with_noise(table)
@@ -117,7 +120,7 @@ def gather(
     return Products(table, joined, factor, _hubs(table)), findings
 
 
-def _solution(value: RinexClock, wanted: set[str] | None) -> ClockTable | None:
+def _solution(name: str, value: RinexClock, wanted: set[str] | None, interval_s: float | None) -> ClockTable | None:
     """Return the records of one file as a table, None where nothing is left."""
     kinds = [KINDS.index(kind) for kind in TAKEN_KINDS]
     use_name = np.array([not is_reference(name) and (wanted is None or name in wanted) for name in value.names])
@@ -126,9 +129,12 @@ def _solution(value: RinexClock, wanted: set[str] | None) -> ClockTable | None:
         use &= use_name[value.clock]
     if not use.any():
         return None
+    if interval_s is not None:
+        use &= (value.epoch_tai_ns - value.epoch_tai_ns[use].min()) % max(round(interval_s * 1e9), 1) == 0
     clock, epoch = value.clock[use], value.epoch_tai_ns[use]
     epochs, row = np.unique(epoch, return_inverse=True)
     numbers, column = np.unique(clock, return_inverse=True)
+    _check_size(name, len(epochs), len(numbers))
     x = np.full((len(epochs), len(numbers)), np.nan)
     u = x.copy()
     x[row, column], u[row, column] = value.values[use, 0], value.values[use, 1]
@@ -136,10 +142,19 @@ def _solution(value: RinexClock, wanted: set[str] | None) -> ClockTable | None:
     return ClockTable(names, epochs, x, u, np.zeros(len(epochs), np.int64))
 
 
+def _check_size(name: str, n_epochs: int, n_clocks: int) -> None:
+    if n_epochs * n_clocks > MOST_CELLS:
+        raise ClockProductsRejected(
+            f"{name}: {n_epochs} epochs of {n_clocks} clocks are too many at once: thin them (--interval 300), name "
+            "the clocks (--clocks), or give fewer days"
+        )
+
+
 def _stacked(solutions: list[tuple[str, ClockTable]], findings: list[Finding]) -> ClockTable:
     """Return the solutions one after the other; where two cover an epoch, it is the later one's."""
     names = tuple(dict.fromkeys(name for _, table in solutions for name in table.names))
     index = {name: i for i, name in enumerate(names)}
+    _check_size("all files", sum(len(table.epoch_tai_ns) for _, table in solutions), len(names))
     pieces: list[tuple[Ints, Floats, Floats]] = []
     owners: list[str] = []
     for name, table in solutions:
@@ -168,25 +183,20 @@ def _stacked(solutions: list[tuple[str, ClockTable]], findings: list[Finding]) -
     )
 
 
-def _thinned(table: ClockTable, interval_s: float | None, findings: list[Finding]) -> ClockTable:
-    """Drop the epochs between those at which the whole network was solved, and those that are not wanted."""
+def _thinned(table: ClockTable, findings: list[Finding]) -> ClockTable:
+    """Drop the epochs between those at which the whole network was solved."""
     if not len(table.epoch_tai_ns):
         return table
-    keep = np.ones(len(table.epoch_tai_ns), np.bool_)
-    if interval_s is not None:
-        # days of the file's own time system begin at its first epoch's whole day, near enough: at whole multiples
-        step = max(round(interval_s * 1e9), 1)
-        keep &= (table.epoch_tai_ns - table.epoch_tai_ns[0]) % step == 0
     count = np.isfinite(table.x_s).sum(axis=1)
-    usual = np.median(count[keep][count[keep] >= LEAST_CLOCKS_SHARE * count[keep].max()]) if keep.any() else 0
-    few = keep & (count < LEAST_CLOCKS_SHARE * usual)
+    usual = np.median(count[count >= LEAST_CLOCKS_SHARE * count.max()])
+    few = count < LEAST_CLOCKS_SHARE * usual
     if few.any():
         says = (
-            f"{int(few.sum())} of {int(keep.sum())} epochs have less than half of the {int(usual)} clocks: not used "
+            f"{int(few.sum())} of {len(few)} epochs have less than half of the {int(usual)} clocks: not used "
             "(satellites alone, between those of the stations)"
         )
         findings.append(Finding("few-clocks-at-epoch", says, severity=Severity.WARNING))
-    keep &= ~few
+    keep = ~few
     return replace(
         table,
         epoch_tai_ns=table.epoch_tai_ns[keep],

@@ -385,7 +385,8 @@ def _shown(z: Floats, origin_ns: Ints, target_ns: Ints, horizon_s: float) -> Flo
         past = int(np.searchsorted(target_ns, origin_ns[k], side="right"))
         if past > 0 and past != heard:
             heard = past
-            so_far = size[:past]
+            # the later half: while drifts and rates were young the model's sigma was another one
+            so_far = size[past // 2 : past]
             known = np.isfinite(so_far)
             count = known.sum(axis=0).astype(float)
             pooled = float(known.sum()) * independent
