@@ -37,7 +37,20 @@ def columns(read: np.ndarray, noise_s: float) -> ReadingColumns:
     )
 
 
-def measure(name: str, seeds: int, *, noise_s: float, kinds: bool) -> dict[str, dict[str, float]]:
+def told_of(name: str, within: np.ndarray, model: np.ndarray, clocks: list[float], horizon: str) -> dict:
+    """One row of the kept figures."""
+    return {
+        "ensemble": name,
+        "horizon": horizon,
+        "coverage": round(float(within.mean()), 3),
+        "of_learned_noise_alone": round(float(model.mean()), 3),
+        "clocks_lowest_tenth": round(float(np.quantile(clocks, 0.1)), 3),
+        "clocks_highest_tenth": round(float(np.quantile(clocks, 0.9)), 3),
+        "predictions": len(within),
+    }
+
+
+def measure(name: str, seeds: int, *, noise_s: float, kinds: bool) -> list[dict]:
     """Coverage pooled over clocks, epochs and seeds, and how far single clocks are from it."""
     within: dict[str, list[np.ndarray]] = {word: [] for word in HORIZONS}
     model: dict[str, list[np.ndarray]] = {word: [] for word in HORIZONS}
@@ -55,35 +68,33 @@ def measure(name: str, seeds: int, *, noise_s: float, kinds: bool) -> dict[str, 
             within[word].append(np.abs(each.error_s) <= each.u_s)
             model[word].append(np.abs(each.error_s) <= each.u_model_s)
             clocks_within[word] += [each.coverage(i) for i in np.unique(each.clock).tolist()]
-    return {
-        word: {
-            "coverage": round(float(np.concatenate(within[word]).mean()), 3),
-            "coverage_of_model": round(float(np.concatenate(model[word]).mean()), 3),
-            "clocks_lowest": round(float(np.quantile(clocks_within[word], 0.1)), 3),
-            "clocks_highest": round(float(np.quantile(clocks_within[word], 0.9)), 3),
-            "predictions": int(sum(len(each) for each in within[word])),
-        }
+    title = name if kinds else f"{name}, kinds unknown"
+    return [
+        told_of(title, np.concatenate(within[word]), np.concatenate(model[word]), clocks_within[word], word)
+        | {"seeds": seeds}
         for word in HORIZONS
-    }
+    ]
 
 
-def real(path: Path) -> dict:
+def real(path: Path) -> list[dict]:
     """The same over the real clocks of one file, thinned to five minutes."""
     given = scale_files.read([path], None, interval_s=300.0)
     assert isinstance(given.rows, ReadingColumns)
     assert given.clocks is not None
-    hours = {"30 min": 0.5 * HOUR_S, "1 h": HOUR_S, "4 h": 4.0 * HOUR_S, "8 h": 8.0 * HOUR_S}
+    hours = {"30 min": 0.5 * HOUR_S, "1 h": HOUR_S, "4 h": 4.0 * HOUR_S}
     told = leave_one_out(given.rows, given.clocks, horizons_s=list(hours.values()))
-    rows: dict = {"clocks": len(given.clocks)}
-    for word, each in zip(hours, told.horizons, strict=True):
-        if len(each.clock):
-            rows[word] = {
-                "coverage": round(each.coverage(), 3),
-                "coverage_of_model": round(each.coverage(model=True), 3),
-                "predictions": len(each.clock),
-                "unsettled": int(each.unsettled.sum()),
-            }
-    return rows
+    return [
+        told_of(
+            f"{path.name}, {len(given.clocks)} clocks",
+            np.abs(each.error_s) <= each.u_s,
+            np.abs(each.error_s) <= each.u_model_s,
+            [each.coverage(i) for i in np.unique(each.clock).tolist()],
+            word,
+        )
+        | {"set_aside": int(each.unsettled.sum())}
+        for word, each in zip(hours, told.horizons, strict=True)
+        if len(each.clock)
+    ]
 
 
 def main() -> int:
@@ -97,19 +108,18 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, default=None, help="a JSON file that the figures are added to")
     options = parser.parse_args()
-    told: dict = {"days": DAYS, "horizons_s": HORIZONS, "coverage_of_one_sigma": {}}
+    told: dict = {"days": DAYS, "reading_noise_ps": options.noise_ps, "simulated": [], "real": []}
     if options.out is not None and options.out.exists():
         told = json.loads(options.out.read_text(encoding="utf-8"))
-    for path in options.clock_files:
-        told.setdefault("real_clock_files", {})[path.name] = real(path)
-        print(path.name, told["real_clock_files"][path.name], flush=True)
-        if options.out is not None:
-            options.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    for name in filter(None, options.ensembles.split(";")):
-        figures = measure(name, options.seeds, noise_s=options.noise_ps * 1e-12, kinds=not options.kinds_unknown)
-        title = f"{name}{', kinds unknown' if options.kinds_unknown else ''}"
-        told["coverage_of_one_sigma"][title] = {"seeds": options.seeds, "noise_ps": options.noise_ps} | figures
-        print(title, {word: (row["coverage"], row["coverage_of_model"]) for word, row in figures.items()}, flush=True)
+    work = [("real", real, (path,), {}) for path in options.clock_files]
+    how = {"noise_s": options.noise_ps * 1e-12, "kinds": not options.kinds_unknown}
+    work += [("simulated", measure, (name, options.seeds), how) for name in filter(None, options.ensembles.split(";"))]
+    for part, measured, arguments, more in work:
+        rows = measured(*arguments, **more)
+        names = {row["ensemble"] for row in rows}
+        told[part] = [row for row in told[part] if row["ensemble"] not in names] + rows
+        for row in rows:
+            print(row, flush=True)
         if options.out is not None:
             options.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     return 0

@@ -328,17 +328,17 @@ def _predict(
     What the past says of a sigma comes from parts of the horizon first, of which there are more, then from itself.
     """
     epochs, n = followed.epochs, difference.shape[1]
-    ladder: list[tuple[int, float, Ints, Ints]] = []
-    for index, horizon_s in enumerate(horizons_s):
+    ladder: list[tuple[float, float, Ints, Ints]] = []
+    for horizon_s in horizons_s:
         for part in PARTS:
             origins, targets = _origins(epochs, followed.step_s, horizon_s * part)
             if part == 1.0 or (len(origins) and horizon_s * part >= 3.0 * followed.step_s):
-                ladder.append((index, horizon_s * part, origins, targets))
+                ladder.append((part, horizon_s * part, origins, targets))
     ran = followed.run(difference, settled, [(h, origins) for _, h, origins, _ in ladder])
     out_so_far = np.concatenate([np.zeros((1, n), np.int64), np.cumsum(~settled & np.isfinite(difference), axis=0)])
     found: list[Predictions] = []
     below: tuple[Ints, Floats] | None = None
-    for (index, h, origins, targets), (predicted, variance) in zip(ladder, ran, strict=True):
+    for (part, h, origins, targets), (predicted, variance) in zip(ladder, ran, strict=True):
         came = difference[targets]
         quiet = out_so_far[targets + 1] == out_so_far[origins]
         there = np.isfinite(predicted) & np.isfinite(came)
@@ -349,9 +349,11 @@ def _predict(
             u = u_model * below[1][np.clip(np.searchsorted(below[0], origins, side="right") - 1, 0, None)]
         if len(origins):
             u = u * _shown(error / u, epochs[origins], epochs[targets], h)
-        if h < horizons_s[index]:
+        if part < 1.0:
             below = (origins, u / u_model)
             continue
+        # a quantile of few is too small on average
+        u = u * np.sqrt(1.0 + 1.0 / (2.0 * POOLED_WORTH))
         below = None
         judged = (origins >= half)[:, None]
         row, clock = np.nonzero(np.isfinite(error) & judged)
@@ -397,7 +399,5 @@ def _shown(z: Floats, origin_ns: Ints, target_ns: Ints, horizon_s: float) -> Flo
             own2 = np.ones(z.shape[1])
             own2[able] = np.nanquantile(so_far[:, able], ONE_SIGMA, axis=0) ** 2
         worth = count * independent
-        # a quantile of few is too small on average
-        few = 1.0 + 1.0 / (POOLED_WORTH + worth)
-        factor[k] = np.sqrt(few * (POOLED_WORTH * common2 + worth * own2) / (POOLED_WORTH + worth))
+        factor[k] = np.sqrt((POOLED_WORTH * common2 + worth * own2) / (POOLED_WORTH + worth))
     return factor
