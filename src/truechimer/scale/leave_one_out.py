@@ -352,8 +352,6 @@ def _predict(
         if part < 1.0:
             below = (origins, u / u_model)
             continue
-        # a quantile of few is too small on average
-        u = u * np.sqrt(1.0 + 1.0 / (2.0 * POOLED_WORTH))
         below = None
         judged = (origins >= half)[:, None]
         row, clock = np.nonzero(np.isfinite(error) & judged)
