@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tests.scale.ensembles import START_NS, readings, rig, truth
 
-from truechimer.formats.reading_columns import of_rows
+from truechimer.formats.reading_columns import ReadingColumns, of_rows
 from truechimer.scale.plausibility import check, repeated
 
 RIG = rig(3, 3, 0)
@@ -131,3 +131,23 @@ def test_a_coarse_counter_repeats_itself_by_chance_and_is_not_blamed() -> None:
     for resolution in (1e-12, 1e-11, 1e-10):
         x = np.round(columns(2000) / resolution) * resolution
         assert repeated(x, ["a", "b", "c", "d"]) == (), resolution
+
+
+def test_a_twin_among_a_hundred_clocks_is_found_without_looking_at_every_pair() -> None:
+    rng = np.random.default_rng(8)
+    x = np.cumsum(rng.normal(size=(90, 100)), axis=0) * 1e-10
+    x[:, 73] = x[:, 12] + 4e-8
+    x[40:44, 12] = np.nan
+    names = [f"n{i}" for i in range(100)]
+    columns = ReadingColumns(
+        np.zeros(90 * 100, np.int64),
+        np.repeat(START_NS + np.arange(90) * 3_600_000_000_000, 100),
+        np.tile(np.arange(100, dtype=np.int32), 90),
+        x.ravel(),
+        np.full(90 * 100, 1e-12),
+        tuple((name, "hub") for name in names),
+    )
+    found = check(columns, [*names, "hub"])
+    assert [finding.rule for finding in found] == ["same-clock-twice"]
+    assert "n12" in found[0].says
+    assert "n73" in found[0].says

@@ -29,7 +29,7 @@ maser.
 """
 SAME_CLOCK = 1e-3
 """Two names whose difference varies by less than this part of what others' differences do are one clock."""
-SAMPLED_PAIRS = 2_000
+SAMPLED_PAIRS = 300
 """So many pairs of clocks are looked at for what differences are usual; where there are not more, all of them."""
 SAMPLED_EPOCHS = 40
 CLOSURE_SIGMAS = 6.0

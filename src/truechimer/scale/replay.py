@@ -328,14 +328,18 @@ def csv_lines(series: ScaleSeries) -> Iterator[str]:
     known of a clock.
     """
     yield SCALE_HEADER
-    names = [clock.name for clock in series.clocks]
     words = {int(membership): word for membership, word in STATES.items()}
+    middles = [f",{clock.name}," for clock in series.clocks]
+    tails: list[str] = []
+    before = b""
     for k, epoch_ns in enumerate(series.epoch_tai_ns.tolist()):
         at = mjd_text_of_ns(epoch_ns)
-        x, weight, state = series.x_clock_minus_scale_s[k].tolist(), series.weight[k].tolist(), series.state[k].tolist()
-        lines = []
-        for i, name in enumerate(names):
-            value = repr(x[i]) if isfinite(x[i]) else ""
-            reason = "" if weight[i] > 0.0 else series.reason(k, i)
-            lines.append(f"{at},{name},{value},{weight[i]!r},{words[state[i]]},{reason}\n")
-        yield "".join(lines)
+        # what follows x is mostly that of the epoch before
+        now = series.weight[k].tobytes() + series.state[k].tobytes() + series.unused[k].tobytes()
+        if now != before or not tails:
+            before = now
+            weight, state = series.weight[k].tolist(), series.state[k].tolist()
+            reasons = ["" if weight[i] > 0.0 else series.reason(k, i) for i in range(len(middles))]
+            tails = [f",{w!r},{words[s]},{why}\n" for w, s, why in zip(weight, state, reasons, strict=True)]
+        values = [repr(x) if isfinite(x) else "" for x in series.x_clock_minus_scale_s[k].tolist()]
+        yield "".join([at + middle + x + tail for middle, x, tail in zip(middles, values, tails, strict=True)])
