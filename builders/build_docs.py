@@ -295,6 +295,21 @@ def faults_block(body: dict[str, Any]) -> str:
     return f"{_table(rows)}\n\nOn clean clocks: {_plain(alarms)} false alarms in {_plain(years)} clock-years."
 
 
+def cost_block(body: dict[str, Any]) -> str:
+    """Return what a replay, a live step and reading a file cost, beside plain NumPy and DuckDB."""
+    rows = [["algorithm", "clocks", "epochs", "a step, us", "x plain NumPy", "whole replay, s"]]
+    for row in [*body["replay"], *body.get("gates", [])]:
+        whole = ("algorithm", "clocks", "epochs", "step_us", "ratio", "seconds")
+        rows.append([_plain(row[key]) for key in whole])
+    live, read = body["live_step"], body["reading_csv"]
+    median, slowest = _plain(live["median_ms"]), _plain(live["slowest_ms"])
+    step = f"`{live['algorithm']}`, {live['clocks']} clocks: {median} ms (median), {slowest} ms at most."
+    file = f"{read['rows']} rows ({read['bytes'] // MIB} MiB): {_plain(read['seconds'])} s"
+    if "duckdb_seconds" in read:
+        file += f"; DuckDB {read['duckdb_version']} takes {_plain(read['duckdb_seconds'])} s for the same file"
+    return f"{_table(rows)}\n\nOne live step with its record, {step}\n\nReading a CSV of {file}."
+
+
 def choices_block(body: dict[str, Any]) -> str:
     """Return one table for each constant."""
     return "\n\n".join(f"*{name}*\n\n{_objects_table(rows)}" for name, rows in body.items())
@@ -466,6 +481,8 @@ def documents(root: Path = ROOT) -> dict[Path, str]:
         root / "docs" / "adr" / "0012-dependencies.md",
     )
     metrics = root / "docs" / "guide" / "metrics.md"
+    ensemble = root / "docs" / "guide" / "ensemble.md"
+    speed = json.loads((measured / "scale_speed.json").read_text(encoding="utf-8"))
     kept = json.loads((measured / DEMO).read_text(encoding="utf-8"))
     return {
         readme: with_block(readme.read_text(encoding="utf-8"), "demo", demo_block(kept)),
@@ -473,6 +490,7 @@ def documents(root: Path = ROOT) -> dict[Path, str]:
         dependencies: with_block(dependencies.read_text(encoding="utf-8"), "dependencies", dependencies_block(root)),
         root / "docs" / "guide" / "lab-file.md": lab_file_page(),
         root / "docs" / "ensemble.md": ensemble_page(root),
+        ensemble: with_block(ensemble.read_text(encoding="utf-8"), "cost", cost_block(speed)),
         metrics: with_block(
             with_block(metrics.read_text(encoding="utf-8"), "laboratory", metrics_block("laboratory")),
             "chrony",
