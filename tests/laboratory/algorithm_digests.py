@@ -59,7 +59,8 @@ def digest(algorithm: str) -> str:
         )
         for part in (step.x_clock_minus_scale_s, step.weight, step.membership, step.residual_s):
             sum_.update(np.where(part == part, part, 0.0).tobytes())  # noqa: PLR0124 - every NaN alike
-        sum_.update(repr((step.x_pivot_minus_scale_s, step.u_center_s, step.detection_floor_s, step.divided)).encode())
+        single = (float(step.x_pivot_minus_scale_s), float(step.u_center_s), float(step.detection_floor_s))
+        sum_.update(repr((*single, bool(step.divided))).encode())
     return sum_.hexdigest()
 
 
