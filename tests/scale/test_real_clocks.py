@@ -36,8 +36,9 @@ def test_a_real_caesium_and_a_real_maser_predict_each_other() -> None:
     told = leave_one_out(reading_columns.of_rows(rows), clocks, horizons_s=[HOUR_S, 6.0 * HOUR_S, 24.0 * HOUR_S])
     for each in told.horizons:
         assert len(each.clock) > 400
-        # one pair of clocks, three days judged: two days' predictions are no two hundred independent ones
-        assert 0.55 <= each.coverage() <= 0.81
+        # one pair and three days judged: about ten independent predictions over six hours, three over a day, whose
+        # coverage scatters by 15 % and more; what is wrong by a factor of two still fails
+        assert 0.45 <= each.coverage() <= 0.90
 
 
 @pytest.mark.acceptance
