@@ -36,6 +36,8 @@ from truechimer.scale.noise_learning import RING
 from truechimer.scale.state import Membership
 
 _LEARNING, _IN, _OBSERVER = int(Membership.LEARNING), int(Membership.IN), int(Membership.OBSERVER)
+DOUBTED_FROM_S = 86_400.0
+"""A divided class has no say over averaging times from about here on."""
 _DISPUTED, _DIVIDED = int(Membership.DISPUTED), int(Membership.DIVIDED)
 DAILY_PLANS_S = 30.0 * 86_400.0
 """Until then weights are made anew every day."""
@@ -45,6 +47,24 @@ FORGOTTEN = 2.0
 """... as is one that was away for longer than this many of the memories that predict it best."""
 _LEAST_PART = 1e-9
 """Smallest part of the weights that a member has: it is in, and its column says so."""
+
+
+@kernel
+def in_doubt(noise, active, clock_i):
+    """Return the noise that weights are made of: that of a divided class has a floor where the other clocks together
+    are at a day. So it keeps the hours, and what it may have been pulled by ends where the others can see it.
+    """
+    believed = noise.copy()
+    others = 0.0
+    for i in range(noise.shape[0]):
+        if active[i] and clock_i[i, STATUS] != _DIVIDED:
+            others += 1.0 / (noise[i, 1] / DOUBTED_FROM_S + noise[i, 2] + noise[i, 3] * DOUBTED_FROM_S / 3.0)
+    if others <= 0.0:
+        return believed
+    for i in range(noise.shape[0]):
+        if clock_i[i, STATUS] == _DIVIDED:
+            believed[i, 2] = max(noise[i, 2], 1.0 / others)
+    return believed
 
 
 @kernel
@@ -86,7 +106,10 @@ def plan(  # noqa: PLR0917
     for i in range(n):
         drift_u2[i] = clock_f[i, DRIFT_U2]
     before = band.copy()
-    common_f[WORST] = band_weights(noise, drift_u2, active, tensors[:, :lags], taus[:lags], allowed[:lags], used, band)
+    believed = in_doubt(noise, active, clock_i)
+    common_f[WORST] = band_weights(
+        believed, drift_u2, active, tensors[:, :lags], taus[:lags], allowed[:lags], used, band
+    )
     total, largest = 0.0, 0.0
     for i in range(n):
         largest = max(largest, band[i, 0])
@@ -193,7 +216,9 @@ def membership(epoch_ns, x_ip, verdict, eligible, probation_ns, absent_ns, clock
     seen = np.isfinite(x_ip)
     wanted = np.zeros(n, np.int64)
     members = 0
+    changed = False
     for i in range(n):
+        was_divided = clock_i[i, STATUS] == _DIVIDED
         if clock_i[i, LAST_NS] == 0:
             if not seen[i]:
                 continue
@@ -202,6 +227,7 @@ def membership(epoch_ns, x_ip, verdict, eligible, probation_ns, absent_ns, clock
             clock_i[i, STATUS] = _IN
         if verdict[i] >= 0:
             clock_i[i, STATUS] = verdict[i]
+        changed = changed or (clock_i[i, STATUS] == _DIVIDED) != was_divided
     for turn in range(2):
         for i in range(n):
             last_ns, since_ns = clock_i[i, LAST_NS], clock_i[i, SINCE_NS]
@@ -211,14 +237,14 @@ def membership(epoch_ns, x_ip, verdict, eligible, probation_ns, absent_ns, clock
                     there = False
                 if clock_i[i, ACTIVE] == 0 and last_ns < common_i[EPOCH_NS]:
                     there = False
-            if eligible[i] and there and clock_i[i, STATUS] == _IN:
+            votes = clock_i[i, STATUS] == _IN or clock_i[i, STATUS] == _DIVIDED
+            if eligible[i] and there and votes:
                 wanted[i] = 1
                 members += 1
         if members > 0:
             break
     if members == 0:
         return False
-    changed = False
     for i in range(n):
         if wanted[i] != clock_i[i, ACTIVE]:
             changed = True
@@ -410,9 +436,8 @@ def move(  # noqa: PLR0917
         young = max(learned, own)
         if noisy > 0.0:
             young = max(learned / (1.0 + noisy / (noisy + noise[i, 1] * learned)), own)
-        # of a clock in a dispute the rate from before is kept: a class that is suspended shows no better one against
-        # the noisier clocks that carry the scale without it, nor does who was outvoted against those who were wrong
-        part = 0.0 if clock_i[i, STATUS] == _DIVIDED or clock_i[i, STATUS] == _DISPUTED else 1.0
+        # who was outvoted keeps the rate from before: he shows no better one against those who may be wrong
+        part = 0.0 if clock_i[i, STATUS] == _DISPUTED else 1.0
         for k in range(memory_count):
             ahead = rate[i, k] + d * own
             rate[i, k] = ahead + part * own / min(memories[k] + own, young) * (mean - ahead)

@@ -35,7 +35,7 @@ def _plain(  # noqa: PLR0917
 ):  # fmt: skip
     """Take epochs from `begin` on while nothing but readings comes in; return the first that is not of that kind."""
     n = x_ip.shape[1]
-    active = np.zeros(n, np.int64)
+    active, was = np.zeros(n, np.int64), np.zeros(n, np.int64)
     for k in range(begin, epoch_ns.shape[0]):
         for i in range(n):
             x_out[k, i], used[k, i], residual[k, i] = np.nan, 0.0, np.nan
@@ -45,13 +45,13 @@ def _plain(  # noqa: PLR0917
         if is_special[k] or common_i[EPOCH_NS] == 0 or epoch_ns[k] // day_ns != common_i[DAY]:
             return k
         for i in range(n):
-            active[i] = clock_i[i, ACTIVE]
+            active[i], was[i] = clock_i[i, ACTIVE], clock_i[i, STATUS]
             if clock_f[i, TAKEN] != 0.0:
                 return k
         if membership(epoch_ns[k], x_ip[k], verdict[k], eligible, probation_ns, absent_ns, clock_i, common_i):
             # new weights are made by `bands.advance`, which finds that out again
             for i in range(n):
-                clock_i[i, ACTIVE] = active[i]
+                clock_i[i, ACTIVE], clock_i[i, STATUS] = active[i], was[i]
             return k
         common_f[SHIFT] = 0.0
         x_pivot, _ = move(

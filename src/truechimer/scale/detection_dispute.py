@@ -12,8 +12,9 @@ a, b: mean deviation of either side since the onset, o: of the others. exp(L/2) 
 (Ville 1939). So the looks need no correction.
 
 Four stages: the scale FOLLOWS the larger side (it is far more often one clock that fails than two together), or
-is LED by the smaller one where the others speak for that, or the whole class is SUSPENDED: the others carry the scale
-at the rate that they had before the onset. A tie FOLLOWS both until it matters. Nobody is convicted below `CONVICTED`.
+is LED by the smaller one where the others speak for that, or the whole class is DIVIDED: it keeps its say over hours,
+and from a day on the others carry the scale, at the rate that they had before the onset. A tie FOLLOWS both until it
+matters. Nobody is convicted below `CONVICTED`.
 `design/ensemble/dispute.py` compares these rules with others by what they cost.
 
 Law of the file: only + - * / and sqrt in a written order, so that a replay is equal to the last bit.
@@ -25,8 +26,8 @@ from truechimer.kernel import kernel
 from truechimer.scale.detection_noise import phase_variance
 
 DAY = 86_400.0
-FOLLOWED, SUSPENDED, LED, BOTH = 1, 2, 3, 4
-"""Stages: the larger side carries the scale; nobody of the class; the smaller side; a tie that is too small to care."""
+FOLLOWED, IN_DOUBT, LED, BOTH = 1, 2, 3, 4
+"""Stages: the larger side carries the scale; beyond a day nobody of the class; the smaller side; a tie as yet small."""
 NO_SIDE, SMALLER, LARGER, ALONE = 0, 1, 2, 3
 """Sides. `ALONE`: off at one epoch against two; the next epoch says whether this becomes a dispute."""
 PRIOR = 4.4
@@ -51,6 +52,10 @@ ABRUPT_S = 4.0 * DAY
 """A change that took longer to be seen is slow: it costs less than a class without a say for weeks, and clocks that
 wander and drift more than was learned of them look the same. Then the larger side stays followed, and nothing is said
 aloud; only a conviction ends it sooner than its time.
+"""
+ALOUD2 = 36.0
+"""Squared sigmas of their own noise by which the sides must have been apart before a class loses a say and anything is
+said aloud: two honest clocks come apart by four now and then, and what has moved goes past this within hours.
 """
 SAID_AFTER_S = 1.0 * DAY
 
@@ -212,6 +217,8 @@ def ask(  # noqa: PLR0917
     if smaller == 0 or larger == 0:
         return -1, 0.0, 0.0
     apart2 = (a - b) * (a - b)
+    if apart2 > ALOUD2 * (v_a + v_b) and (dispute[2] - dispute[0]) / 1e9 <= ABRUPT_S:
+        dispute[5] = 1
     if apart2 < SETTLED2 * (v_a + v_b):
         return 0, a - o, b - o
     if others < 2:
@@ -221,7 +228,7 @@ def ask(  # noqa: PLR0917
         return 11, a - o, b - o
     if prefers >= CONVICTED:
         return 12, a - o, b - o
-    if (dispute[2] - dispute[0]) / 1e9 > ABRUPT_S:
+    if (dispute[2] - dispute[0]) / 1e9 > ABRUPT_S or (dispute[4] == 0 and apart2 < ALOUD2 * (v_a + v_b)):
         return stage, a - o, b - o
     if stage == 4 or dispute[3] == 1:
         if prefers <= -TIE_PREFERRED + (STAY if stage == 1 else 0.0):
@@ -262,9 +269,8 @@ def settle(  # noqa: PLR0917
     t = (epoch_ns - dispute[0]) / 1e9
     n = status.shape[0]
     if wanted == stage or wanted == -1:  # noqa: PLR1714 - a kernel
-        slow = (dispute[2] - dispute[0]) / 1e9 > ABRUPT_S
-        open_s = (epoch_ns - dispute[2]) / 1e9
-        return stage == 2 or stage == 3 or (open_s >= SAID_AFTER_S and not slow)  # noqa: PLR1714 - a kernel
+        aloud = dispute[5] == 1 and (epoch_ns - dispute[2]) / 1e9 >= SAID_AFTER_S
+        return stage == 2 or stage == 3 or aloud  # noqa: PLR1714 - a kernel
     if stage == 4 and wanted != 0 and wanted != 13:  # noqa: PLR1714 - a kernel
         dispute[3] = 1
     if wanted != 0 and wanted != 11:  # noqa: PLR1714 - a kernel
@@ -307,6 +313,6 @@ def settle(  # noqa: PLR0917
         if status[i] == 2 or status[i] == 7 or status[i] == 8:
             out = (side[i] == 1 and wanted != 3) or (side[i] == 2 and wanted != 1)
             if out:
-                status[i] = 7 if (side[i] == 1 and wanted == 1) else 8
+                status[i] = 8 if wanted == 2 else 7
                 good_ns[i] = epoch_ns
     return True

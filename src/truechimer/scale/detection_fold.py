@@ -17,6 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truechimer.kernel import kernel
+from truechimer.scale.detection_copies import (
+    LIKE_CLIP,
+    LIKE_SAMPLES,
+    SETTLED_SAMPLES,
+    find_twins,
+    take_votes_of_copies,
+)
 from truechimer.scale.detection_dispute import PROVING, begin, newest_past, put_out, settle
 from truechimer.scale.detection_judge import judge
 from truechimer.scale.detection_noise import (
@@ -53,45 +60,7 @@ its age: what it does over months is what has become doubtful. Not where fewer t
 SETTLING_S = 45.0 * DAY_S
 """Over long windows a clock is judged by what was known of it one to two of these ago, once it is four of them old."""
 DIVIDED_S = 5.0 * DAY_S
-SETTLED_SAMPLES = 500
-LIKE_SAMPLES, LIKE_CLIP = 150.0, 2.0
-"""Memory of the test for copies, in epochs, and the most that one epoch counts for."""
 ABSENT, LEARNING, IN, SUSPECT, OUT_STEP, OUT_RATE, OBSERVER, DISPUTED, DIVIDED, ALIKE = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
-
-
-@kernel
-def _take_votes_of_copies(  # noqa: PLR0917
-    status, good_ns, epoch_ns, likeness, likeness_count, sample, rate_sample, floor_q1, count
-):
-    """Take the vote of a clock that no independent clock can be: it lies nearer to the others than their own noise
-    would let even a perfect clock lie, or is quieter over a day than any clock of its kind.
-
-    `rate_sample[:, 0]` is each clock's mean squared sigma at one epoch: where the others' noise is not known well yet
-    it is far from 1, and nobody is called too good.
-    """
-    others = 0
-    total = settled = 0.0
-    for i in range(status.shape[0]):
-        if status[i] == 2 and sample[i, 0] > 0.0:
-            others += 1
-            total += 1.0 / sample[i, 0]
-            settled += rate_sample[i, 0] / sample[i, 0]
-    for i in range(status.shape[0]):
-        if likeness_count[i] < 100 or count[i, 0] < SETTLED_SAMPLES or sample[i, 0] <= 0.0:
-            continue
-        own = 1.0 / sample[i, 0] if status[i] == 2 else 0.0
-        if total <= own:
-            continue
-        known = (settled - own * rate_sample[i, 0]) / (total - own)
-        n = 0.75 * min(1.0 * likeness_count[i], LIKE_SAMPLES)
-        limit = max(1.0 - 4.0 * np.sqrt(2.0 / n), 0.2)
-        # a day's samples are many, and what the counter adds to them is to the clock's favour
-        quiet = count[i, 4] >= 40 and sample[i, 4] < floor_q1[i] * DAY_S
-        copied = others >= 4 and known > 0.7 and likeness[i] < limit * min(known, 1.0)
-        if status[i] == 2 and (copied or (others >= 3 and quiet)):
-            status[i], good_ns[i] = 9, epoch_ns
-        elif status[i] == 9 and likeness[i] > min(limit + 0.2, 0.8) and not quiet:
-            status[i], good_ns[i] = 2, epoch_ns
 
 
 @kernel
@@ -183,6 +152,8 @@ def advance(  # noqa: PLR0917
     settling_noise,
     settling_sample,
     settling_rate,
+    twin,
+    twin_count,
     residual,
     moved,
     began,
@@ -228,6 +199,8 @@ def advance(  # noqa: PLR0917
             h[i] = widened(sigmas[0], (epoch_ns - first_ns[i]) / 1e9, dt)
             if count[i, 0] < LEAST_SAMPLES:
                 h[i] = NEVER
+    if due:
+        find_twins(epoch_ns, before_ns, d, v, eligible, twin, twin_count)
     middle, judges = judge(d, v, voter, accused, h, z, verdict, kept)
     if judges == 0:
         # nobody whose noise is known: the clocks that are there carry the reference on
@@ -315,7 +288,7 @@ def advance(  # noqa: PLR0917
                 else:
                     x[i], last_ns[i] = now, epoch_ns
                     moved[i, 0], moved[i, 1] = extra / interval, 0.0
-                    put_out(i, status, epoch_ns, since_ns, good_ns, strikes, ring_x, began, 8 if alone else 5)
+                    put_out(i, status, epoch_ns, since_ns, good_ns, strikes, ring_x, began, 1 if alone else 5)
                     continue
         elif off and status[i] != 2 and status[i] != 6 and (status[i] != 7 or dispute[0] == 0):
             good_ns[i] = epoch_ns
@@ -422,7 +395,9 @@ def advance(  # noqa: PLR0917
             i, epoch_ns, age, began[i], noise, sample, rate_sample, settled_ns, settled_noise, settled_sample,
             settled_rate, settling_noise, settling_sample, settling_rate
         )  # fmt: skip
-    _take_votes_of_copies(status, good_ns, epoch_ns, likeness, likeness_count, sample, rate_sample, floor_q1, count)
+    take_votes_of_copies(
+        status, good_ns, epoch_ns, likeness, likeness_count, sample, rate_sample, floor_q1, count, twin_count
+    )  # fmt: skip
     for i in range(n):
         if status[i] == 8:
             divided = True
@@ -433,7 +408,7 @@ NAMES = (
     "x_s", "last_ns", "y", "drift", "first_ns", "since_ns", "good_ns", "status", "jump_s", "strikes", "noise",
     "memory_s", "sample_s2", "count", "rate_sample", "rate_count", "likeness", "likeness_count", "ring_ns", "ring_x",
     "ring_y", "dispute_ns", "dispute_x", "dispute_y", "dispute_side", "settled_ns", "settled_noise", "settled_sample",
-    "settled_rate", "settling_noise", "settling_sample", "settling_rate",
+    "settled_rate", "settling_noise", "settling_sample", "settling_rate", "twin", "twin_count",
 )  # fmt: skip
 CONSTANTS = (
     "windows_s", "sigmas", "rate_sigmas", "noise", "worth", "floor_q1", "eligible", "interval_s", "probation_s",

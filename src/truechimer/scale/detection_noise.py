@@ -54,6 +54,8 @@ def _reach(m, eff):
     The exact ratio, ((1+r)^2/r ln(1+r) - (1+r) ln r)/(4 ln 2), grows as the logarithm of r; r^(1/8) is within 7 % of it
     up to r = 1000.
     """
+    if m <= 0.0:
+        return 1.0
     r = m / eff if m > eff else eff / m
     return sqrt(sqrt(sqrt(r)))
 

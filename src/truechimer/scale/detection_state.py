@@ -75,13 +75,15 @@ class DetectionState:
     (1/s): its rate and the slow change of that; `first_ns`: first reading; `since_ns`: start of its rate; `good_ns`:
     start of its present conduct. `status`: a `Membership`. `jump_s`: deviation of a suspect. `strikes`: times it was
     out. `noise (n, 4)`, `memory_s`: learned noise, and the memory of the rate that suits it. `sample_s2`, `count`
-    `(n, W + 1)`: mean squared deviation by window, scaled to the window, and number of samples; `rate_sample`,
-    `rate_count` `(n, W + 1)`: the same for the rate, as a ratio to the model. `likeness`, `likeness_count` `(n,)`:
-    squared deviation from the others in units of the others' own noise: below 1 no independent clock can be. The ring
-    holds `(W, S)` epochs and `(W, S, n)` phases and rates. `divided_ns`: last epoch at which a majority was missing.
-    `dispute_ns (5,)`: epoch before the open dispute (0: none), its stage, when it was opened, whether it began as a
-    tie, and whether the reference may have followed a wrong side since; `dispute_x`, `dispute_y`: where every clock was
-    then; `dispute_side`: on which side a clock stands.
+    `(n, W + 2)`: mean squared deviation by window, scaled to the window, and number of samples, and last that of a day
+    lately; `rate_sample`, `rate_count` `(n, W + 1)`: the same for the rate, as a ratio to the model. `likeness`,
+    `likeness_count` `(n,)`: squared deviation from the others in units of the others' own noise: below 1 no independent
+    clock can be. The ring holds `(W, S)` epochs and `(W, S, n)` phases and rates. `divided_ns`: last epoch at which a
+    majority was missing.
+    `dispute_ns (6,)`: epoch before the open dispute (0: none), its stage, when it was opened, whether it began as a
+    tie, whether the reference may have followed a wrong side since, and whether it is large enough to be said;
+    `dispute_x`, `dispute_y`: where every clock was then; `dispute_side`: on which side a clock stands. `twin`,
+    `twin_count`: the clock that this one moved exactly as, and at how many looks running.
     `settled_noise`, `settled_sample`, `settled_rate`: `noise`, `sample_s2` and `rate_sample` as they were some time ago
     (`settling_...`: what they become next, at `settled_ns`).
     """
@@ -120,6 +122,8 @@ class DetectionState:
     settling_noise: Floats
     settling_sample: Floats
     settling_rate: Floats
+    twin: Ints
+    twin_count: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +219,8 @@ def empty(constants: DetectionParameters) -> DetectionState:
         strikes=none.copy(),
         noise=constants.noise.copy(),
         memory_s=np.minimum(np.maximum(memory, 2.0 * constants.interval_s), 200.0 * DAY_S),
-        sample_s2=np.zeros((n, w + 1)),
-        count=np.zeros((n, w + 1), np.int64),
+        sample_s2=np.zeros((n, w + 2)),
+        count=np.zeros((n, w + 2), np.int64),
         rate_sample=np.ones((n, w + 1)),
         rate_count=np.zeros((n, w + 1), np.int64),
         likeness=np.ones(n),
@@ -225,17 +229,19 @@ def empty(constants: DetectionParameters) -> DetectionState:
         ring_x=np.full((w, SNAPSHOTS, n), np.nan),
         ring_y=np.zeros((w, SNAPSHOTS, n)),
         divided_ns=0,
-        dispute_ns=np.zeros(5, np.int64),
+        dispute_ns=np.zeros(6, np.int64),
         dispute_x=np.full(n, np.nan),
         dispute_y=zeros.copy(),
         dispute_side=none.copy(),
         settled_ns=none.copy(),
         settled_noise=constants.noise.copy(),
-        settled_sample=np.zeros((n, w + 1)),
+        settled_sample=np.zeros((n, w + 2)),
         settled_rate=np.ones((n, w + 1)),
         settling_noise=constants.noise.copy(),
-        settling_sample=np.zeros((n, w + 1)),
+        settling_sample=np.zeros((n, w + 2)),
         settling_rate=np.ones((n, w + 1)),
+        twin=none.copy(),
+        twin_count=none.copy(),
     )
 
 

@@ -42,6 +42,8 @@ SLOW_AGE_S, YOUNG = 180.0 * DAY, 1.15
 """A change of rate is tested less sharply while a clock is young: how far its rate wanders is not known well."""
 SLOW_FROM_S = 10.0 * DAY
 """Over such windows two against one will do: two that drift alike are rarer than one that does."""
+LATELY = 0.05
+"""Gain of the mean square over a day that forgets: five days."""
 LEAST_AGES = 3.0
 """A clock is tested over a window when it has been known for this many of it."""
 
@@ -148,6 +150,11 @@ def _teach(  # noqa: PLR0917
             usual = phase_variance(noise[i], memory[i], m, 1e18, 0.0)
             here = phase_variance(noise[i], memory[i], age, (past_ns - since_ns[i]) / 1e9, u_drift2[i])
             sample[i, w + 1] += gain * (ratio * v[i] * (usual / here) - sample[i, w + 1])
+            if m == DAY:
+                # and lately, for whoever asks whether a clock has become too good
+                count[i, -1] += 1
+                gain = max(1.0 / count[i, -1], LATELY)
+                sample[i, -1] += gain * (min(z[i] * z[i], CLIP2) * v[i] * (usual / here) - sample[i, -1])
         else:
             rate_count[i, w + 1] += 1
             gain = gain_of(rate_count[i, w + 1], m)

@@ -193,6 +193,12 @@ class _Judged:
         self.none = np.zeros(len(clocks), np.bool_)
         self.stepped_s = np.zeros(len(self.eligible))
 
+    def _as_believed(self, status: Ints) -> Ints:
+        """Give a divided class no say at all where the algorithm has one weight for all averaging times."""
+        if self.fold is not bands:
+            status[status == Membership.DIVIDED] = Membership.DISPUTED
+        return status
+
     def step(self, epoch_tai_ns: int, x_clock_minus_pivot_s: Floats, u2_s2: Floats, *, due: bool) -> ScaleStep:
         n = len(self.eligible)
         status, anew, floor, divided = self.nobody, self.none, 0.0, False
@@ -212,7 +218,7 @@ class _Judged:
             self.stepped_s = self.stepped_s + judgement.stepped_s[:n]
             x_clock_minus_pivot_s = x_clock_minus_pivot_s - self.stepped_s
             x_clock_minus_pivot_s[judgement.status[:n] == Membership.SUSPECT] = np.nan
-            status, anew = judgement.status[:n].copy(), judgement.began_anew[:n].copy()
+            status, anew = self._as_believed(judgement.status[:n].copy()), judgement.began_anew[:n].copy()
             moved = judgement.moved_y[:n], judgement.moved_over_s[:n], judgement.moved_evenly[:n]
             floor, divided = float(judgement.floor_s.max(initial=0.0)), judgement.divided
         x, used, residual = np.empty(n), np.empty(n), np.empty(n)
@@ -263,7 +269,7 @@ class _Judged:
                 self.stepped_s = stepped_s[-1].copy()
             x_ip = x_ip - stepped_s
             x_ip[said.status[:, :n] == Membership.SUSPECT] = np.nan
-            status = np.ascontiguousarray(said.status[:, :n])
+            status = self._as_believed(np.ascontiguousarray(said.status[:, :n]))
             anew = np.ascontiguousarray(said.began_anew[:, :n])
             divided, moved = said.divided, np.ascontiguousarray(said.moved[:, :n])
         x, used, residual = np.empty((epochs, n)), np.empty((epochs, n)), np.empty((epochs, n))

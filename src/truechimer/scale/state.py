@@ -52,7 +52,7 @@ REASONS = {
     Membership.OUT_RATE: "frequency change",
     Membership.OBSERVER: "observer, weight 0 by rule",
     Membership.DISPUTED: "disputed: a clock like it says otherwise and nobody can say which is right",
-    Membership.DIVIDED: "its class is divided: other clocks carry the scale",
+    Membership.DIVIDED: "its class is divided: other clocks carry the scale over days",
     Membership.ALIKE: "too like the others to be a clock of its own",
 }
 
