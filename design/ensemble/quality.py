@@ -6,14 +6,16 @@
 Method. Clocks from `generator` (its own code, not `truechimer.sim`), hourly, levels varied by +-30 % from seed to seed;
 e = true clock minus its column, through the clock that is quietest over an hour; overlapping Allan variance of e,
 pooled over seeds as variance over B^2(tau) of that seed's own clocks. `known`: noise and drift declared, first year of
-three dropped. `noise unknown`: kinds declared, noise not, first 150 days of two years dropped. `kinds unknown`: no
-clock file at all. `drift unknown`: noise and drift unknown, first year of three dropped. B(tau) is without drift
-throughout.
+three dropped. `noise unknown`: kinds and drift declared, noise not, first 150 days of two years dropped. `drift
+unknown`: kinds alone declared, first year of three dropped. `no clock file`: nothing declared, first year of three
+dropped; clocks drift. `declared ten times wrong`: noise and drift declared, each clock's by a factor of 10 or 1/10.
+B(tau) is without drift throughout.
 """
 
 import argparse
 import json
 import sys
+from dataclasses import replace
 from math import sqrt
 from pathlib import Path
 
@@ -43,8 +45,9 @@ LAGS = {"1 h": 1, "1 d": 24, "10 d": 240, "30 d": 720}
 CASES = {
     "known": (1095, 365, True, True, True),
     "noise unknown": (730, 150, False, True, True),
-    "kinds unknown": (730, 150, False, True, False),
     "drift unknown": (1095, 365, False, False, True),
+    "no clock file": (1095, 365, False, False, False),
+    "declared ten times wrong": (1095, 365, True, True, True),
 }
 
 
@@ -61,6 +64,21 @@ def clocks_of(sources: tuple[Source, ...], *, noise: bool, drift: bool, kinds: b
         kind = ClockKind(source.kind) if kinds else ClockKind.OSCILLATOR
         out.append(Clock(name=f"c{i}", kind=kind, noise=model))
     return tuple(out)
+
+
+def wrong(sources: tuple[Source, ...], seed: int) -> tuple[Source, ...]:
+    """What a clock file that is wrong by ten either way says."""
+    factors = 10.0 ** np.random.default_rng([seed, 31]).choice([-1.0, 1.0], len(sources))
+    return tuple(
+        replace(
+            source,
+            white=source.white * f,
+            floor=source.floor * f,
+            walk_per_s=source.walk_per_s * f * f,
+            drift_per_day=source.drift_per_day * f,
+        )
+        for source, f in zip(sources, factors.tolist(), strict=True)
+    )
 
 
 def columns(read: np.ndarray, clocks: tuple[Clock, ...], *, noise_s: float, algorithm: str, judged: bool) -> np.ndarray:
@@ -85,9 +103,10 @@ def measure(
         sources = varied(ENSEMBLES[name], seed=seed) if seed else ENSEMBLES[name]
         x = truth(sources, seed=seed, days=days)
         read = readings(x, seed=seed, noise_s=noise_s, gap_fraction=gaps)
+        told = wrong(sources, seed) if case.endswith("wrong") else sources
         column = columns(
             read,
-            clocks_of(sources, noise=noise, drift=drift, kinds=kinds),
+            clocks_of(told, noise=noise, drift=drift, kinds=kinds),
             noise_s=noise_s,
             algorithm=algorithm,
             judged=judged,

@@ -11,7 +11,7 @@ import pytest
 from tests.scale.bits import printed_either_way
 
 from truechimer.clocks.clock import Clock, ClockKind, NoiseModel
-from truechimer.scale import algos, bands, kalman, noise_learning
+from truechimer.scale import algos, bands, drift, kalman, noise_learning
 from truechimer.scale.band_weights import allowed_at, band_weights, gram, invert
 from truechimer.scale.bands_state import DRIFT, DRIFT_U2, WEIGHT_DC, BandsState
 from truechimer.scale.state import Membership
@@ -135,6 +135,105 @@ def test_the_four_noises_are_found_again_from_their_variances_at_the_lags() -> N
     assert again == pytest.approx(square, rel=0.05)
     assert found[1] == pytest.approx(true[1], rel=0.3)
     assert found[3] == pytest.approx(true[3], rel=0.3)
+
+
+def test_a_clock_that_is_trusted_wrongly_is_found_out_by_products_of_two_differences() -> None:
+    rng = np.random.default_rng(4)
+    true = np.array([25.0, 1.0, 4.0]) * 1e-24
+    # the noisiest is believed to be the quietest by far
+    believed = np.zeros((3, 4))
+    believed[:, 1] = np.array([0.01, 1.0, 1.0]) * 1e-28
+    ring, square, count, usual = np.full((noise_learning.RING, 3), np.nan), np.zeros(3), np.zeros(3), np.zeros(3)
+    everybody = np.ones(3, np.bool_)
+    for k in range(4_000):
+        ring[k % noise_learning.RING] = rng.normal(size=3) * np.sqrt(true)
+        noise_learning.sample(ring, k % noise_learning.RING, 1, HOUR_S * 24, believed, everybody, square, count, usual)
+    # third differences of white PM: 1 + 9 + 9 + 1; the mean is that clock, and the others look as noisy as it is
+    assert square[0] == pytest.approx(20.0 * true[0], rel=0.2)
+    assert square[1] == pytest.approx(20.0 * (true[0] + true[1]), rel=0.2)
+
+
+def learned(prior_worth: float, factor: float) -> float:
+    """White FM learned where it was expected to be `factor` times the true one (1e-26 s^2/s)."""
+    lags = HOUR_S * 4.0 ** np.arange(6)
+    true = np.array([0.0, 1e-26, 0.0, 0.0])
+    prior = np.tile(true * factor, (4, 1))
+    square = np.repeat([[noise_learning.model(true, lag)] for lag in lags.tolist()], 4, axis=1)
+    noise = prior.copy()
+    noise_learning.learn(
+        square,
+        np.full((6, 4), 40.0),
+        np.zeros((6, 4)),
+        np.ones(4, np.bool_),
+        np.ones(6, np.int64),
+        lags,
+        np.arange(4),
+        prior,
+        np.full(4, prior_worth),
+        np.full(4, 1e-40),
+        noise,
+    )
+    return float(noise[0, 1] / 1e-26)
+
+
+def test_a_declaration_is_expected_until_the_clock_refutes_it() -> None:
+    assert learned(noise_learning.DECLARED_WORTH, 1.0) == pytest.approx(1.0, rel=0.03)
+    assert learned(noise_learning.DECLARED_WORTH, 1.3) > 1.1
+    assert learned(noise_learning.DECLARED_WORTH, 100.0) < 1.6
+    assert learned(noise_learning.DECLARED_WORTH, 0.01) > 0.6
+
+
+def test_who_drifts_shows_in_how_it_behaves() -> None:
+    maser = drift.expected(np.array([0.0, 1.44e-26, 9e-32, 4.6e-36]), 1.0, guessed=True) ** 0.5 * DAY_S
+    caesium = drift.expected(np.array([0.0, 7.2e-23, 1.6e-29, 4.6e-36]), 1.0, guessed=True) ** 0.5 * DAY_S
+    rubidium = drift.expected(np.array([0.0, 9e-24, 9e-28, 3.5e-31]), 1.0, guessed=True) ** 0.5 * DAY_S
+    assert 1e-16 < maser < 1e-15
+    assert caesium < 0.1 * maser
+    assert 5e-14 < rubidium < 1e-12
+    # a caesium is believed to be one unless it behaves as no caesium does
+    assert drift.expected(np.array([0.0, 7.2e-23, 1.6e-29, 4.6e-36]), 0.0, guessed=False) == 0.0
+    assert drift.expected(np.array([0.0, 1.44e-26, 9e-32, 4.6e-36]), 0.0, guessed=False) > 0.0
+
+
+def algos_again(x: np.ndarray, day: int, drift_per_s: np.ndarray) -> np.ndarray:
+    """EAL as published, written a second time and simply: every clock always there, batches of `day` samples a 5 days.
+
+    Clock minus EAL; x: clock minus any reference. Panfilo et al. 2012, 2014.
+    """
+    n, t5 = x.shape[1], 5.0 * DAY_S
+    out = np.full(x.shape, np.nan)
+    out[: day + 1] = x[: day + 1]
+    rate = (x[day] - x[0]) / (day * t5) + 0.5 * drift_per_s * day * t5
+    errors: list[np.ndarray] = []
+    for first in range(day, len(x) - 1, day):
+        t = np.arange(min(day, len(x) - 1 - first) + 1) * t5
+        if len(errors) >= 2:
+            wanted = 1.0 / np.mean(errors[-12:], axis=0)
+        else:
+            wanted = np.ones(n)
+        weight = wanted / wanted.sum()
+        # no clock above 4/N, the rest shared by the others
+        capped = np.zeros(n, bool)
+        while (weight[~capped] > 4.0 / n + 1e-15).any():
+            capped |= weight > 4.0 / n
+            weight = np.where(capped, 4.0 / n, wanted / wanted[~capped].sum() * (1.0 - capped.sum() * 4.0 / n))
+        ahead = out[first] + rate * t[:, None] + 0.5 * drift_per_s * t[:, None] ** 2
+        here = x[first : first + len(t)]
+        out[first : first + len(t)] = here + ((ahead - here) @ weight)[:, None]
+        seen = (out[first + len(t) - 1] - out[first]) / t[-1]
+        errors.append((seen - rate - 0.5 * drift_per_s * t[-1]) ** 2 / np.maximum(1.0 - weight, 0.1))
+        rate = seen + 0.5 * drift_per_s * t[-1]
+    return out
+
+
+def test_algos_is_what_a_second_plain_writing_of_its_description_gives() -> None:
+    x = truth(11, 1_000.0)[:: 5 * 24]
+    drifts = np.array([level[2] for level in LEVELS]) / DAY_S
+    epoch_ns = START_NS + np.arange(len(x)) * 5 * 86_400 * 10**9
+    out, weight = algos.run(epoch_ns, x - x[:, [0]], drifts)
+    again = algos_again(x - x[:, [0]], 6, drifts)
+    assert np.abs(out - again).max() < 1e-13
+    assert weight[-1].max() > 0.3
 
 
 def test_the_scale_makes_no_step_when_clocks_leave_return_enter_or_the_pivot_is_another() -> None:
