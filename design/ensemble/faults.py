@@ -19,11 +19,13 @@ from design.ensemble.faults_scenes import (
     ALL,
     DAY_S,
     FIVE_SIX,
+    FORTY,
     HOUR_S,
     NS,
     SMALL,
     START_NS,
     TEN,
+    TEN_DRIFT,
     Ensemble,
     Floats,
     K,
@@ -70,25 +72,25 @@ def run(of: Ensemble, began: Engine, x: Floats, read: Floats, *, first: int, las
         begins = np.arange(START_NS // 10**9 % 86_400 // 3_600, len(x), 24)
         rapid[begins] = np.random.default_rng(5).normal(size=len(begins)) * utcr_s - x[begins, 0]
         read = np.column_stack([read, rapid])
-    e, member, divided, weight = [], [], [], []
-    for k in range(first, last):
-        seen = read[k]
-        pivot = 0
-        if not np.isfinite(seen[0]):
-            pivot = int(np.flatnonzero(np.isfinite(seen[:n]))[0])
-            seen = seen - seen[pivot]
-        step = going.step(START_NS + round(k * HOUR_S * 1e9), seen, u2, due=True)
-        e.append(x[k, pivot] - step.x_pivot_minus_scale_s)
-        member.append(step.membership[:n])
-        divided.append(step.divided)
-        weight.append(step.weight)
-    return Ran(np.array(e), np.array(member), np.array(divided), np.array(weight), going)
+    seen = read[first:last].copy()
+    without = ~np.isfinite(seen[:, 0])
+    if without.any():
+        pivot = np.argmax(np.isfinite(seen[without, :n]), axis=1)
+        seen[without] -= np.take_along_axis(seen[without], pivot[:, None], axis=1)
+    epochs = START_NS + np.round(np.arange(first, last) * HOUR_S * 1e9).astype(np.int64)
+    made = going.run(epochs, seen, np.ascontiguousarray(np.tile(u2, (len(seen), 1))), np.ones(len(seen), np.bool_))
+    apart = np.where(made.weight > 0.0, made.weight * (x[first:last] - made.x_clock_minus_scale_s), 0.0)
+    e = apart.sum(axis=1) / made.weight.sum(axis=1)
+    return Ran(e, made.membership, made.divided, made.weight, going)
 
 
 @dataclass(frozen=True)
 class Case:
     """One fault: `of` the ensemble, `kind` whose clock (None: any), `count` how many clocks together; `utcr_s`:
-    noise of a rapid UTC that is fed in once a day, 0: none."""
+    noise of a rapid UTC that is fed in once a day, 0: none; `warm_d`: age of the ensemble; `beside`: what else happens:
+    `outage`, another clock of the kind is silent for ten days around the onset, `week`, a second one has the same fault
+    a week later.
+    """
 
     name: str
     of: Ensemble
@@ -98,6 +100,8 @@ class Case:
     windows_d: tuple[float, ...]
     count: int = 1
     utcr_s: float = 0.0
+    warm_d: float = WARM_DAYS
+    beside: str = ""
 
 
 CASES = (
@@ -108,6 +112,16 @@ CASES = (
     Case("drift 5.4e-21 1/s on a maser", TEN, K.MASER, "drift", 5.4e-21, (60.0, 100.0)),
     Case("ramp to 1 ns/d over 30 d on a maser", TEN, K.MASER, "ramp", NS / DAY_S, (30.0, 60.0)),
     Case("ramp to 1 ns/d with rapid UTC", TEN, K.MASER, "ramp", NS / DAY_S, (30.0, 60.0), utcr_s=1 * NS),
+    Case("3e-15 on a maser", TEN, K.MASER, "rate", 3e-15, (10.0, 60.0)),
+    Case("7e-14 on a maser, drift present", TEN_DRIFT, K.MASER, "rate", 7e-14, (1.0, 60.0)),
+    Case("drift 5.4e-21 1/s on a maser, drift present", TEN_DRIFT, K.MASER, "drift", 5.4e-21, (60.0, 100.0)),
+    Case("pull of 1 ns/d on a caesium", TEN, K.CAESIUM, "rate", NS / DAY_S, (10.0, 60.0)),
+    Case("pull of 1e-12 on a rubidium", TEN, K.RUBIDIUM, "rate", 1e-12, (1.0, 60.0)),
+    Case("50 ns step and 3e-14 on a maser", TEN, K.MASER, "both", 3e-14, (1.0, 60.0)),
+    Case("2e-14 on a maser after 30 d", TEN, K.MASER, "rate", 2e-14, (1.0, 30.0), warm_d=30.0),
+    Case("2e-14 on a maser while another is silent", TEN, K.MASER, "rate", 2e-14, (1.0, 30.0), beside="outage"),
+    Case("2e-14 on a maser, on a second a week later", TEN, K.MASER, "rate", 2e-14, (5.0, 30.0), 2, beside="week"),
+    Case("three of forty, 1 ns/d", FORTY, K.MASER, "rate", NS / DAY_S, (5.0, 30.0), 3),
     Case("two of five masers, 2e-14", FIVE_SIX, K.MASER, "rate", 2e-14, (5.0, 30.0), 2),
     Case("two of five masers, 1 ns/d", FIVE_SIX, K.MASER, "rate", NS / DAY_S, (5.0, 10.0), 2),
     Case("small: 20 ns step of any clock", SMALL, None, "step", 20 * NS, (1.0, 30.0)),
@@ -120,34 +134,46 @@ def one(case: Case, seed: int, algorithm: str) -> dict[str, object]:
     """Run one seed of a case."""
     rng = np.random.default_rng([seed, sum(map(ord, case.name))])
     of = varied(case.of, rng)
-    days = WARM_DAYS + max(case.windows_d) + 1.0
+    days = case.warm_d + max(case.windows_d) + 1.0
     x = truth(of, rng, days=days)
     noise_seed = int(rng.integers(2**31))
     candidates = list(range(len(of.kinds))) if case.kind is None else of.indices(case.kind)
     hit = sorted(rng.choice(candidates, case.count, replace=False).tolist())
-    k0 = round((WARM_DAYS + rng.uniform(0.0, 1.0)) * 24)
+    k0 = round((case.warm_d + rng.uniform(0.0, 1.0)) * 24)
     clean_read = readings(of, x, np.random.default_rng(noise_seed))
+    silent = np.zeros(clean_read.shape, np.bool_)
+    if case.beside == "outage":
+        other = next(i for i in candidates if i not in hit)
+        silent[k0 - 120 : k0 + 120, other] = True
+    clean_read[silent] = np.nan
     began = engine(algorithm, of.clocks(), interval_s=HOUR_S, references=int(case.utcr_s > 0.0))
     warm = run(of, began, x, clean_read, first=0, last=k0, utcr_s=case.utcr_s)
-    bad = faulty(x, k0, hit, case.fault, case.size)
+    bad = faulty(x, k0, hit[:1] if case.beside == "week" else hit, case.fault, case.size)
+    begins = dict.fromkeys(hit, k0)
+    if case.beside == "week":
+        begins[hit[1]] = k0 + 168
+        bad = faulty(bad, k0 + 168, hit[1:], case.fault, case.size)
     last = k0 + round(max(case.windows_d) * 24)
     clean = run(of, warm.engine, x, clean_read, first=k0, last=last, utcr_s=case.utcr_s)
+    bad_read = readings(of, bad, np.random.default_rng(noise_seed))
+    bad_read[silent] = np.nan
     struck = run(
         of,
         warm.engine,
         bad,
-        readings(of, bad, np.random.default_rng(noise_seed)),
+        bad_read,
         first=k0,
         last=last,
         utcr_s=case.utcr_s,
     )
     away = clean_read.copy()
-    away[k0:, hit] = np.nan
+    for i, begin in begins.items():
+        away[begin:, i] = np.nan
     gone = run(of, warm.engine, x, away, first=k0, last=last, utcr_s=case.utcr_s)
     # the scale's own error: a struck pivot is no other truth
     e_f = struck.e
     distance = np.minimum(np.abs(e_f - clean.e), np.abs(e_f - gone.e))
-    seen = [np.flatnonzero(struck.member[:, i] != IN) for i in hit]
+    seen = [np.flatnonzero(struck.member[begin - k0 :, i] != IN) for i, begin in begins.items()]
     after = [float(s[0] + 1) if len(s) else float("inf") for s in seen]
     honest = [i for i in range(len(of.kinds)) if i not in hit]
     was_in = clean.member[:, honest] == IN

@@ -81,17 +81,18 @@ TEN = ensemble("10 clocks (5 Cs, 3 masers, 2 Rb)", {K.CAESIUM: 5, K.MASER: 3, K.
 TEN_DRIFT = ensemble("10 clocks with drift", {K.CAESIUM: 5, K.MASER: 3, K.RUBIDIUM: 2}, reading_s=5e-12, drift=True)
 SMALL = ensemble("3 masers, 5 caesiums", {K.MASER: 3, K.CAESIUM: 5}, reading_s=5e-12)
 FIVE_SIX = ensemble("5 masers, 6 caesiums", {K.MASER: 5, K.CAESIUM: 6}, reading_s=5e-12)
+FORTY = ensemble(
+    "40 mixed",
+    {K.MASER: 8, K.CAESIUM: 20, K.RUBIDIUM: 6, K.OSCILLATOR: 6},
+    reading_s=5e-12,
+    drift=True,
+)
 ALL = (
     ensemble("5 caesiums", {K.CAESIUM: 5}, reading_s=5e-12),
     SMALL,
     FIVE_SIX,
     ensemble("2 rubidiums, 10 OCXOs", {K.RUBIDIUM: 2, K.OSCILLATOR: 10}, reading_s=5e-12),
-    ensemble(
-        "40 mixed",
-        {K.MASER: 8, K.CAESIUM: 20, K.RUBIDIUM: 6, K.OSCILLATOR: 6},
-        reading_s=5e-12,
-        drift=True,
-    ),
+    FORTY,
     ensemble("1 fountain, 2 masers", {K.FOUNTAIN: 1, K.MASER: 2}, reading_s=5e-12),
     TEN,
     TEN_DRIFT,
@@ -147,6 +148,8 @@ def faulty(x: Floats, k: int, clock: int | list[int], fault: str, size: float, *
         add = np.full(len(t), size)
     elif fault == "rate":
         add = size * t
+    elif fault == "both":
+        add = 50 * NS + size * t
     elif fault == "drift":
         add = 0.5 * size * t * t
     elif fault == "ramp":
