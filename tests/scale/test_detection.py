@@ -304,3 +304,12 @@ def test_machine_code_and_the_plain_functions_give_the_same_bits() -> None:
     digests = printed_either_way(_BITS)
     assert len(digests) == 1
     assert len(digests.pop()) > 64
+
+
+def test_of_two_names_of_one_clock_the_second_has_no_vote() -> None:
+    read = scene(SMALL, 12, [], "step", 0.0, days=21.0)[:60]
+    twice = np.column_stack([read, read[:, 4]])
+    clocks = (*SMALL.clocks(), Clock(name="again", kind=ClockKind.CAESIUM))
+    ran = watch(SMALL, twice, clocks=clocks)
+    assert ran.status[-1, 8] == Membership.ALIKE
+    assert (ran.status[:, :8] == IN).all()
