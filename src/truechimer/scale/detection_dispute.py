@@ -11,10 +11,10 @@ a, b: mean deviation of either side since the onset, o: of the others. exp(L/2) 
 "a moved"; under either the chance that it ever speaks for the wrong side by a factor k is 1/k, however often one looks
 (Ville 1939). So the looks need no correction.
 
-Four stages: the scale FOLLOWS the larger side (it is far more often one clock that fails than two together), or
-is LED by the smaller one where the others speak for that, or the whole class is DIVIDED: it keeps its say over hours,
-and from a day on the others carry the scale, at the rate that they had before the onset. A tie FOLLOWS both until it
-matters. Nobody is convicted below `CONVICTED`.
+The scale FOLLOWS the larger side until one is convicted (it is far more often one clock that fails than two
+together); the other side has no vote. A tie FOLLOWS both until it matters; then it is LED by the side that the others
+speak for, or the whole class is DIVIDED: it keeps its say over hours, and from a day on the others carry the scale.
+Nobody is convicted below `LARGER_CONVICTED`.
 `design/ensemble/dispute.py` compares these rules with others by what they cost.
 
 Law of the file: only + - * / and sqrt in a written order, so that a replay is equal to the last bit.
@@ -27,23 +27,18 @@ from truechimer.scale.detection_noise import phase_variance
 
 DAY = 86_400.0
 FOLLOWED, IN_DOUBT, LED, BOTH = 1, 2, 3, 4
-"""Stages: the larger side carries the scale; beyond a day nobody of the class; the smaller side; a tie as yet small."""
+"""Stages: the larger side carries the scale; a tie: beyond a day nobody of the class, one side, or both as yet."""
 NO_SIDE, SMALLER, LARGER, ALONE = 0, 1, 2, 3
 """Sides. `ALONE`: off at one epoch against two; the next epoch says whether this becomes a dispute."""
-PRIOR = 4.4
-"""One that moves alone is taken to be nine times as likely as two that move together: 2 ln 9."""
-FOLLOW_BELOW = -1.5
-LEAD_ABOVE = PRIOR + 2.0
-DOUBT_ABOVE = 3.0
-APART2 = 4.0
-"""Squared sigmas of the others by which the sides are apart from which on a wrong side costs more than the others'
-noise does: the class is suspended unless they prefer a side.
-"""
+TIE_APART2, TIE_PREFERRED = 1.0, 4.0
 STAY = 3.0
 """A side that is followed is let go only when the others have gone back by this much: no weight flutters."""
-TIE_APART2, TIE_PREFERRED = 1.0, 4.0
 CONVICTED = 14.0
 """Odds of a thousand."""
+LARGER_CONVICTED = 9.0
+"""Odds of ninety, against a larger side that moved abruptly and far: it carries the scale as long as it is believed,
+and one that moves alone meets them by chance in one case of ninety at most.
+"""
 SETTLED2 = 6.25
 """Sides that are apart by less than this (squared sigmas) agree again."""
 LONGEST_S = 30.0 * DAY
@@ -58,6 +53,8 @@ ALOUD2 = 36.0
 said aloud: two honest clocks come apart by four now and then, and what has moved goes past this within hours.
 """
 SAID_AFTER_S = 1.0 * DAY
+REFERENCE_AGE_S = 10.0 * DAY
+"""So old may a reference's last value before the onset be."""
 
 PEER_RATIO = 4.0
 PROVING = 10
@@ -226,9 +223,10 @@ def ask(  # noqa: PLR0917
     prefers = (b - o) * (b - o) / (v_b + v_o) - (a - o) * (a - o) / (v_a + v_o)
     if prefers <= -CONVICTED:
         return 11, a - o, b - o
-    if prefers >= CONVICTED:
+    slow = (dispute[2] - dispute[0]) / 1e9 > ABRUPT_S
+    if prefers >= (LARGER_CONVICTED if dispute[5] == 1 else CONVICTED):
         return 12, a - o, b - o
-    if (dispute[2] - dispute[0]) / 1e9 > ABRUPT_S or (dispute[4] == 0 and apart2 < ALOUD2 * (v_a + v_b)):
+    if slow or (dispute[4] == 0 and apart2 < ALOUD2 * (v_a + v_b)):
         return stage, a - o, b - o
     if stage == 4 or dispute[3] == 1:
         if prefers <= -TIE_PREFERRED + (STAY if stage == 1 else 0.0):
@@ -237,13 +235,6 @@ def ask(  # noqa: PLR0917
             return 3, a - o, b - o
         if apart2 > TIE_APART2 * v_o:
             return 2, a - o, b - o
-        return stage, a - o, b - o
-    if prefers <= (0.0 if stage == 1 else FOLLOW_BELOW):
-        return 1, a - o, b - o
-    if prefers >= LEAD_ABOVE - (STAY if stage == 3 else 0.0):
-        return 3, a - o, b - o
-    if apart2 > APART2 * v_o or prefers >= DOUBT_ABOVE:
-        return 2, a - o, b - o
     return stage, a - o, b - o
 
 
@@ -261,6 +252,12 @@ def settle(  # noqa: PLR0917
     dispute, dispute_x, dispute_y, side, eligible, v, moved, began
 ):  # fmt: skip
     """Look at the open dispute once; return whether it is to be said aloud."""
+    for i in range(status.shape[0]):
+        # a reference speaks once a day or a week: where it was at the onset is its last value before, carried on
+        before = (dispute[0] - last_ns[i]) / 1e9
+        if eligible[i] == 2 and last_ns[i] > 0 and not np.isfinite(dispute_x[i]) and 0.0 <= before <= REFERENCE_AGE_S:
+            dispute_x[i] = x[i] + (y[i] + 0.5 * drift[i] * before) * before
+            dispute_y[i] = y[i] + drift[i] * before
     wanted, by_a, by_b = ask(
         epoch_ns, x, last_ns, y, drift, since_ns, noise, memory, u_drift2, eligible, status, dispute, dispute_x,
         dispute_y, side, v
@@ -276,7 +273,7 @@ def settle(  # noqa: PLR0917
     if wanted != 0 and wanted != 11:  # noqa: PLR1714 - a kernel
         # the reference, and the scale, may have followed those who were wrong
         dispute[4] = 1
-        if stage == 1 and wanted != 13:
+        if stage == 1 and wanted == 12:
             for i in range(n):
                 if side[i] == 2 and status[i] == 2:
                     moved[i, 0], moved[i, 1], moved[i, 2] = (by_b - by_a) / t, t, 0.0

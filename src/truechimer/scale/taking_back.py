@@ -63,9 +63,11 @@ def take_back(epoch_ns, i, moved_y, over, is_ramp, memories, clock_f, clock_i, r
         if clock_i[j, LAST_NS] == 0:
             continue
         young = max((epoch_ns - clock_i[j, SINCE_NS]) / 1e9, 1.0)
+        # the means of a clock that was outvoted have stood still, and hold nothing of what the scale did since
+        stood = clock_i[j, STATUS] == _DISPUTED
         for k in range(memory_count):
             part = held(min(memories[k], young), over, is_ramp)
-            rate[j, k] += part * forced
+            rate[j, k] += 0.0 if stood else part * forced
             if j == i:
                 back[k] = part * moved_y
                 rate[i, k] -= back[k]
@@ -80,8 +82,8 @@ def give_back(epoch_ns, verdict, memories, clock_f, clock_i, rate, common_f):  #
     """Undo what was taken for a clock that was in a dispute and is cleared: its rate had not moved. Forget what was
     taken for one that is out for good.
 
-    Of what was added to a mean as much is left as the mean has not forgotten since; the means of clocks that are in a
-    dispute stand still. The scale's rate follows from the means when the clock has its weight again.
+    Of what was added to a mean as much is left as the mean has not forgotten since; the means of clocks that
+    are outvoted stand still. The scale's rate follows from the means when the clock has its weight again.
     """
     n = rate.shape[0]
     for i in range(n):
@@ -97,7 +99,7 @@ def give_back(epoch_ns, verdict, memories, clock_f, clock_i, rate, common_f):  #
         for j in range(n):
             if clock_i[j, LAST_NS] == 0:
                 continue
-            stood = j == i or clock_i[j, STATUS] == _DISPUTED or clock_i[j, STATUS] == _DIVIDED
+            stood = clock_i[j, STATUS] == _DISPUTED
             young = max((clock_i[i, TAKEN_NS] - clock_i[j, SINCE_NS]) / 1e9, 1.0)
             for k in range(rate.shape[1]):
                 part = held(min(memories[k], young), abs(over), over < 0.0)
