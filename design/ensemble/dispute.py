@@ -25,13 +25,16 @@ class Rule:
     lead: float
     convicted: float
     doubt: float = 3.0
+    larger: float = 0.0
+    """What convicts the larger side; 0: the same."""
 
 
 RULES = (
     Rule("the two are always believed", 0.0, NEVER, -NEVER, NEVER, NEVER, NEVER),
     Rule("the likelier side, at odds of 12", 0.0, NEVER, NEVER, NEVER, 5.0, NEVER),
     Rule("the class is put aside at once", 0.0, 0.0, NEVER, NEVER, 12.0),
-    Rule("the rule taken", 4.4, 2.0, 5.9, 2.0, 14.0),
+    Rule("aside until they prefer the two", 4.4, 2.0, 5.9, 2.0, 14.0),
+    Rule("the rule taken", 0.0, NEVER, NEVER, NEVER, 14.0, NEVER, 9.0),
 )
 
 
@@ -51,7 +54,7 @@ def run(rule: Rule, delta: float, *, pair: bool, runs: int) -> tuple[float, floa
     for k in range(n):
         p = prefers[:, k]
         named[(named == 0) & (p <= -rule.convicted)] = 1
-        named[(named == 0) & (p >= rule.convicted)] = 3
+        named[(named == 0) & (p >= (rule.larger or rule.convicted))] = 3
         stage = np.where((apart[k] >= rule.apart) | (p >= rule.doubt), 2, stage)
         stage = np.where(p - rule.prior <= -rule.follow, 1, stage)
         stage = np.where(p - rule.prior >= rule.lead, 3, stage)
