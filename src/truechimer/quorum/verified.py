@@ -27,7 +27,7 @@ class Verified(Generic[T]):
     def __init__(self, value: T, by: tuple[str, ...], *, seal: object = None) -> None:
         """Refuse to be made outside `quorum`."""
         if seal is not _SEAL:
-            raise VerifiedMisuse("only quorum.policy.verify and quorum.envelope.admit make a Verified value")
+            raise VerifiedMisuse("only the checks of quorum (verify..., admit) make a Verified value")
         object.__setattr__(self, "value", value)
         object.__setattr__(self, "by", by)
 
