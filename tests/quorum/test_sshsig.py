@@ -187,8 +187,15 @@ def test_any_bytes_are_read_or_refused_and_nothing_else(data: bytes) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["", "ssh-ed25519", "ssh-ed25519 AAAA", "ssh-ed25519 !", "ecdsa-sha2-nistp256 " + ED.public.line.split()[1]]
-    + [ED.public.line[:-4], ED.public.line + "\n" + ED.public.line],
+    [
+        "",
+        "ssh-ed25519",
+        "ssh-ed25519 AAAA",
+        "ssh-ed25519 !",
+        "ecdsa-sha2-nistp256 " + ED.public.line.split()[1],
+        ED.public.line[:-4],
+        ED.public.line + "\n" + ED.public.line,
+    ],
 )
 def test_a_line_that_is_no_key_is_refused(line: str) -> None:
     with pytest.raises(SshRejected):

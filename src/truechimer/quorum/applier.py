@@ -37,20 +37,21 @@ class Moment:
             raise Misuse("the present ends before it begins")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """Time that an order moves: `size_s` (not negative) evenly from `from_ns` to `until_ns`, at once if they are
-    one.
+    """Time that an order moves, `size_s` (not negative): evenly from `from_ns` to `until_ns`, or `at_once` at an
+    unknown moment between them.
     """
 
     from_ns: int
     until_ns: int
     size_s: Fraction
+    at_once: bool
 
     def within(self, begin_ns: int, end_ns: int) -> Fraction:
-        """Return how much of it falls between two instants, both counted in."""
-        if self.from_ns == self.until_ns:
-            return self.size_s if begin_ns <= self.from_ns <= end_ns else Fraction(0)
+        """Return the most of it that can fall between two instants, both counted in."""
+        if self.at_once:
+            return self.size_s if begin_ns <= self.until_ns and self.from_ns <= end_ns else Fraction(0)
         shared_ns = min(self.until_ns, end_ns) - max(self.from_ns, begin_ns)
         return self.size_s * max(shared_ns, 0) / (self.until_ns - self.from_ns)
 
@@ -338,14 +339,15 @@ def _moved(
     """Check what an order moves against the limits of the policy, and count it."""
     asked, limits = order.value, state.policy.limits
     from_ns = max(asked.valid_from_ns, now.earliest_ns)
-    until_ns = asked.expires_ns if asked.operation.moves is Moves.RATE else from_ns
+    at_once = asked.operation.moves is Moves.PHASE
+    until_ns = now.latest_ns if at_once else asked.expires_ns
     signed_s = Fraction(asked.value)
-    if asked.operation.moves is Moves.RATE:
+    if not at_once:
         signed_s = signed_s * (until_ns - from_ns) / _NS_PER_S
     what, limit = ("delay", "delay_s") if asked.op == "calibration-delay" else ("steer", "steer_s")
     if abs(signed_s) > limits.exact(limit):
         return state, Refused("per-order", _says(abs(signed_s), "by one order", getattr(limits, limit)))
-    moves = (*state.moves, Move(from_ns, until_ns, abs(signed_s)))
+    moves = (*state.moves, Move(from_ns=from_ns, until_ns=until_ns, size_s=abs(signed_s), at_once=at_once))
     day_s = most_in_a_day(moves)
     # a day that is full already (a change of policy lowered the limit) is no reason to refuse what moves nothing
     if signed_s and day_s > limits.exact("day_s"):
