@@ -1,9 +1,13 @@
 """k of n persons, never keys; keys that cannot be copied; every signature that does not count is named."""
 
+import contextlib
+import copy
 import json
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.quorum.signers import key, order, policy, policy_body, signed, signed_bytes
 
 from truechimer.quorum.operations import POLICY_NAMESPACE, STEER_NAMESPACE
@@ -192,6 +196,13 @@ def test_a_key_made_for_a_web_page_is_not_taken() -> None:
         order_policy_from(json.dumps(with_key(key=other.line)).encode())
 
 
+def test_one_secret_under_two_applications_is_not_two_persons() -> None:
+    body = policy_body("a1 b1", 2)
+    body["persons"][1]["keys"][0]["key"] = replace(key("a1").public, application="ssh:second").line
+    with pytest.raises(OrderPolicyRejected, match="key stands twice"):
+        order_policy_from(json.dumps(body).encode())
+
+
 def test_a_policy_is_the_same_in_any_layout_and_another_with_any_change() -> None:
     body = policy_body()
     under = order_policy_from(json.dumps(body, indent=3).encode())
@@ -225,3 +236,40 @@ def test_verified_orders_are_orders() -> None:
     assert isinstance(found, Verified)
     assert isinstance(found.value, Order)
     assert 'a namespaces="steer@truechimer" sk-ssh-ed25519@openssh.com ' in under.allowed_signers([STEER_NAMESPACE])
+
+
+PLACES: list[list[str | int]] = [
+    *([name] for name in policy_body()),
+    ["persons", 0],
+    ["persons", 0, "name"],
+    ["persons", 0, "keys"],
+    ["persons", 0, "keys", 0],
+    ["persons", 0, "keys", 0, "key"],
+    ["persons", 0, "keys", 0, "held"],
+    ["persons", 0, "keys", 0, "verify"],
+    ["limits", "day_s"],
+]
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=60)
+@given(st.sampled_from(PLACES), ANYTHING)
+def test_a_policy_with_any_one_field_replaced_is_read_or_refused(place: list[str | int], value: object) -> None:
+    body = copy.deepcopy(policy_body())
+    at = body
+    for step in place[:-1]:
+        at = at[step]
+    at[place[-1]] = value
+    with contextlib.suppress(OrderPolicyRejected):
+        found = order_policy_from(json.dumps(body).encode())
+        assert order_policy_from(found.canonical()) == found
+
+
+@given(st.binary(max_size=100))
+def test_any_bytes_are_a_policy_or_refused(data: bytes) -> None:
+    with contextlib.suppress(OrderPolicyRejected):
+        order_policy_from(data)

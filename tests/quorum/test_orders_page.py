@@ -1,0 +1,44 @@
+"""The page of the rules names every operation and every reason for a refusal, and none that is not there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from truechimer.quorum.operations import OPERATIONS
+from truechimer.quorum.order_policy import _GRAVITY
+
+ROOT = Path(__file__).parent.parent.parent
+PAGE = (ROOT / "docs" / "guide" / "orders.md").read_text(encoding="utf-8")
+MODULES = ("order", "order_policy", "policy_change", "applier", "ssh_keys", "sshsig")
+RAISED = re.compile(r'(?:Refused|SshRejected|OrderRejected)\(\s*"([a-z-]+)"')
+
+
+def table(heading: str) -> list[list[str]]:
+    """The rows of the first table after a heading, as cells."""
+    part = PAGE.split(heading, 1)[1].split("\n\n|", 1)[1].split("\n\n", 1)[0]
+    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in part.splitlines()[2:]]
+
+
+def test_every_operation_stands_there_with_its_units_and_its_purpose() -> None:
+    text = PAGE.split("| op | value", 1)[1].split("\n\n", 1)[0]
+    rows = {line.split("`")[1]: line for line in text.splitlines()[2:]}
+    assert set(rows) == set(OPERATIONS)
+    for name, operation in OPERATIONS.items():
+        assert rows[name].endswith(f"| `{operation.namespace}` |")
+        for unit in operation.units:
+            assert (f"`{unit}`" if unit else "empty") in rows[name]
+
+
+def test_every_reason_stands_there_and_none_that_is_not_given() -> None:
+    given = {"signatures", *_GRAVITY}
+    for module in MODULES:
+        source = (ROOT / "src" / "truechimer" / "quorum" / f"{module}.py").read_text(encoding="utf-8")
+        given |= set(RAISED.findall(source))
+    told = {word for row in table("## Why an order was refused") for word in re.findall(r"`([a-z-]+)`", row[0])}
+    assert told == given
+
+
+@pytest.mark.parametrize("key", ["steer_s", "day_s", "total_s", "delay_s", "change_delay_s", "insecure_software_keys"])
+def test_every_key_of_the_policy_that_needs_a_word_has_one(key: str) -> None:
+    assert PAGE.count(f"`{key}`") >= 1
