@@ -10,11 +10,14 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, d
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.quorum.signers import key
+from tests.quorum.signers import at, key, order, policy
 
 from truechimer.errors import Misuse
+from truechimer.quorum.applier import Applied, OrderEntry, begun, step
+from truechimer.quorum.order import SignedOrder
 from truechimer.quorum.ssh_keys import SshRejected, key_of_blob, key_of_line, string
 from truechimer.quorum.sshsig import SigningKeyRejected, armoured, signature_from, signing_key, signing_key_from
+from truechimer.quorum.verified import Refused
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "sshsig"
 DATA = (VECTORS / "signed-data").read_bytes()
@@ -74,15 +77,15 @@ def test_an_rsa_key_is_no_key_of_ours() -> None:
 def test_no_single_bit_of_a_signature_can_be_changed(name: str) -> None:
     blob = base64.b64decode("".join(of_openssh(name).decode().split("\n")[1:-2]))
     whole = signature_from(of_openssh(name))
-    for at in range(len(blob)):
+    for place in range(len(blob)):
         bent = bytearray(blob)
-        bent[at] ^= 1 << (at % 8)
+        bent[place] ^= 1 << (place % 8)
         text = b"-----BEGIN SSH SIGNATURE-----\n" + base64.b64encode(bent) + b"\n-----END SSH SIGNATURE-----\n"
         with pytest.raises(SshRejected):
             found = signature_from(text)
             found.check(DATA, NAMESPACE)
             assert found.key == whole.key, "another key's name under it is no forgery, but nobody's key"
-            raise AssertionError(f"byte {at} may be anything")
+            raise AssertionError(f"byte {place} may be anything")
 
 
 @pytest.mark.parametrize("by", [ED, EC], ids=["ed25519", "p256"])
@@ -209,6 +212,27 @@ def test_a_point_off_the_curve_is_no_key() -> None:
         key_of_blob(bytes(blob))
 
 
+@pytest.mark.parametrize("sign", [0, 0x80])
+@pytest.mark.parametrize(
+    "low",
+    [
+        "00" * 32,
+        "01" + "00" * 31,
+        "ec" + "ff" * 30 + "7f",
+        "ed" + "ff" * 30 + "7f",
+        "ee" + "ff" * 30 + "7f",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    ],
+)
+def test_a_key_for_which_anybody_can_sign_is_no_key(low: str, sign: int) -> None:
+    point = bytearray.fromhex(low)
+    point[31] |= sign
+    for head, tail in ((b"ssh-ed25519", b""), (b"sk-ssh-ed25519@openssh.com", string(b"ssh:"))):
+        with pytest.raises(SshRejected, match="no valid point"):
+            key_of_blob(string(head) + string(bytes(point)) + tail)
+
+
 @pytest.mark.parametrize("data", [b"", b"-----BEGIN OPENSSH PRIVATE KEY-----\n", b"\xff" * 100])
 def test_a_file_that_is_no_private_key_is_refused(data: bytes) -> None:
     with pytest.raises(SigningKeyRejected, match="ssh-keygen -Y sign"):
@@ -221,3 +245,30 @@ def test_no_signature_is_made_for_an_empty_purpose_or_on_another_curve() -> None
     with pytest.raises(Misuse):
         signing_key(derive_private_key(5, SECP384R1()))
     assert armoured(ED.public, "n", b"").startswith(b"-----BEGIN")
+
+
+@pytest.mark.needs_ssh_keygen
+def test_two_persons_with_nothing_but_ssh_keygen_give_a_lawful_order(tmp_path: Path) -> None:
+    persons = []
+    for name, kind in (("anna", "ed25519"), ("ben", "ecdsa"), ("cleo", "ed25519")):
+        assert keygen("-q", "-t", kind, "-N", "", "-f", tmp_path / name).returncode == 0
+        line = (tmp_path / f"{name}.pub").read_text(encoding="utf-8").strip()
+        persons.append({"name": name, "keys": [{"held": "software", "verify": False, "key": line}]})
+    under = policy("A1", 2, persons=persons)
+    (tmp_path / "order.json").write_bytes(order(under).canonical())
+    signatures = []
+    for name in ("anna", "ben"):
+        words = ("-Y", "sign", "-n", "steer@truechimer", "-f", tmp_path / name, tmp_path / "order.json")
+        assert keygen(*words).returncode == 0
+        signatures.append((tmp_path / "order.json.sig").read_bytes())
+        (tmp_path / "order.json.sig").rename(tmp_path / f"{name}.sig")
+    _, alone = step(begun(under), OrderEntry(SignedOrder(order(under).canonical(), (signatures[0],)), at()))
+    assert isinstance(alone, Refused)
+    _, outcome = step(begun(under), OrderEntry(SignedOrder(order(under).canonical(), tuple(signatures)), at()))
+    assert isinstance(outcome, Applied)
+    assert outcome.order.by == ("anna", "ben")
+    (tmp_path / "signers").write_text(under.allowed_signers(["steer@truechimer"]), encoding="ascii")
+    for name in ("anna", "ben"):
+        words = ("-Y", "verify", "-f", tmp_path / "signers", "-I", name, "-n", "steer@truechimer")
+        checked = keygen(*words, "-s", tmp_path / f"{name}.sig", data=order(under).canonical())
+        assert checked.returncode == 0, checked.stderr

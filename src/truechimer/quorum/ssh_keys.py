@@ -33,6 +33,8 @@ USER_VERIFIED = 0x04
 _SEEN_FLAGS = USER_PRESENT | USER_VERIFIED
 _LONGEST_LINE = 1024
 _CURVE = b"nistp256"
+_P = 2**255 - 19
+_D = -121665 * pow(121666, -1, _P) % _P
 
 
 class SshRejected(Rejected):
@@ -203,12 +205,22 @@ def key_of_blob(blob: bytes) -> SshKey:
 def _is_point(kind: str, public: bytes) -> bool:
     """Return whether these bytes are a public key of this kind, in the one form SSH sends."""
     if kind in (ED25519, SK_ED25519):
-        return len(public) == 32
+        return len(public) == 32 and not _has_small_order(public)
     try:
         EllipticCurvePublicKey.from_encoded_point(SECP256R1(), public)
     except ValueError:
         return False
     return len(public) == 65 and public[0] == 4
+
+
+def _has_small_order(public: bytes) -> bool:
+    """Return whether an Ed25519 key is one of the eight points for which anybody can make signatures.
+
+    On -x^2 + y^2 = 1 + d x^2 y^2 (RFC 8032, 5.1) the points of order 1, 2 and 4 have y = 1, -1, 0; those of order
+    8 double to y = 0, so x^2 = -y^2 and d y^4 + 2 y^2 = 1.
+    """
+    y = int.from_bytes(public, "little") % 2**255 % _P
+    return y in (0, 1, _P - 1) or (_D * pow(y, 4, _P) + 2 * y * y - 1) % _P == 0
 
 
 def key_of_line(line: str) -> SshKey:
