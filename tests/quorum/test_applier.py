@@ -129,6 +129,13 @@ def test_the_limit_of_a_day_is_exact_and_counts_both_directions() -> None:
     assert applied(state, phase(state, "1e-10", over), now=at(over, doubt_ns=0))
 
 
+def test_two_moves_exactly_a_day_apart_stand_in_one_day() -> None:
+    state = applied(START, phase(START, "2e-09"), now=at(doubt_ns=0))
+    for ns, lawful in ((NOW_NS + DAY_NS, False), (NOW_NS + DAY_NS + 1, True)):
+        _, outcome = step(state, entry(phase(state, "1e-10", ns), now=at(ns, doubt_ns=0)))
+        assert isinstance(outcome, Applied) == lawful
+
+
 def test_a_rate_counts_for_as_long_as_it_holds() -> None:
     day = {"valid_from_ns": NOW_NS - 1000, "expires_ns": NOW_NS - 1000 + DAY_NS}
     asked = order(START, op="steer-rate", unit="1", value="2e-14", **day)

@@ -76,16 +76,12 @@ def test_an_rsa_key_is_no_key_of_ours() -> None:
 @pytest.mark.parametrize("name", ["ed25519", "ecdsa", "ed25519_sk", "ecdsa_sk"])
 def test_no_single_bit_of_a_signature_can_be_changed(name: str) -> None:
     blob = base64.b64decode("".join(of_openssh(name).decode().split("\n")[1:-2]))
-    whole = signature_from(of_openssh(name))
     for place in range(len(blob)):
         bent = bytearray(blob)
         bent[place] ^= 1 << (place % 8)
         text = b"-----BEGIN SSH SIGNATURE-----\n" + base64.b64encode(bent) + b"\n-----END SSH SIGNATURE-----\n"
         with pytest.raises(SshRejected):
-            found = signature_from(text)
-            found.check(DATA, NAMESPACE)
-            assert found.key == whole.key, "another key's name under it is no forgery, but nobody's key"
-            raise AssertionError(f"byte {place} may be anything")
+            signature_from(text).check(DATA, NAMESPACE)
 
 
 @pytest.mark.parametrize("by", [ED, EC], ids=["ed25519", "p256"])
