@@ -374,7 +374,9 @@ class WorldOf:
 
 def of_scenario(scenario: Scenario) -> Callable[..., Run]:
     """Return the run of a scenario."""
-    return lambda seed, *, days, algorithm: simulated_run(scenario, seed, days=days, algorithm=algorithm)
+    return lambda seed, *, days, algorithm=DEFAULT_LIVE_ALGORITHM: simulated_run(
+        scenario, seed, days=days, algorithm=algorithm
+    )
 
 
 def worlds() -> tuple[WorldOf, ...]:
