@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-untyped-calls
-"""Detection: the fold that tests every clock against the others, epoch by epoch, over windows of one epoch to 60 days.
+"""Detection: the fold that tests every clock against the others, epoch by epoch, over windows of one epoch to 90 days.
 
 It makes no scale: an algorithm gives weight to the clocks that are `IN` and to no others. It reads clocks minus pivot
 and keeps a reference of its own, so that a scale that a bad clock has moved cannot vouch for that clock. A phase step
