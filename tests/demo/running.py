@@ -20,12 +20,23 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 PORTS = 4
+FIRST_PORT = 20_000
+SLICES = 8
+PORTS_IN_SLICE = 1_500
 ANSWERS = "NTP answers on"
 
 
 def free_port_base() -> int:
-    """Return a port P such that P to P+3 are free on loopback, for UDP and TCP."""
-    for base in range(20_000 + os.getpid() % 10_000, 60_000, PORTS):
+    """Return a port P such that P to P+3 are free on loopback, for UDP and TCP.
+
+    Each worker of a parallel run looks in a slice of its own, so that no demo of one worker takes a port that a test
+    of another has just seen freed. The slices end below the ports that the kernel gives away itself (32,768 and up).
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = FIRST_PORT + worker % SLICES * PORTS_IN_SLICE
+    groups = PORTS_IN_SLICE // PORTS
+    for turn in range(groups):
+        base = first + (os.getpid() + turn) % groups * PORTS
         try:
             for port in range(base, base + PORTS):
                 for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
