@@ -13,7 +13,7 @@ from tests.daemon_faults.laboratories import KINDS, FaultyStore
 
 from truechimer.daemon import journal as rooms
 from truechimer.daemon.journal import Journal
-from truechimer.evidence.record import Record
+from truechimer.evidence.record import Record, RecordMisuse
 from truechimer.store.sqlite_records import SqliteRecords
 
 
@@ -166,3 +166,12 @@ def test_a_file_that_another_process_locks_is_written_when_it_lets_go(written: t
     other.close()
     assert journal.commit(at_once=True)
     assert on_disk(folder / "records.sqlite3") == 5
+
+
+def test_a_record_of_a_kind_that_nobody_registered_is_never_written() -> None:
+    store = FaultyStore()
+    journal = Journal(store)
+    with pytest.raises(RecordMisuse, match="register it"):
+        journal.keep((*records(0, 1), Record(1, "reading", b"{}")))
+    assert journal.commit()
+    assert store.held == []

@@ -14,8 +14,8 @@ from truechimer.cli.__main__ import VERBS
 from truechimer.clocks.clock import ClockKind
 from truechimer.compare.selection import SelectionState, Verdict
 from truechimer.daemon.lab_file import LabFile
+from truechimer.evidence.kinds import KINDS
 from truechimer.formats.toml_fields import fields_of, is_table, item_of, members_of
-from truechimer.laboratory.records import KINDS
 from truechimer.scale.state import Membership
 from truechimer.serve.clock_page import ServiceState
 from truechimer.steer.bound import BoundTerms

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.laboratory import rig
 
-from truechimer.errors import Rejected
+from truechimer.errors import Misuse, Rejected
 from truechimer.evidence import record as evidence
-from truechimer.laboratory.replay import input_from, replay
+from truechimer.laboratory.replay import input_from, note, replay
 from truechimer.laboratory.run_start import decode, encode
 from truechimer.sim import demo_scenario
 
@@ -203,3 +203,16 @@ def test_a_readings_record_of_anything_is_read_or_rejected(body: dict[str, objec
         input_from(body, 3)
     except Rejected:
         return
+
+
+def test_what_is_noted_beside_the_fold_stands_in_the_log_and_changes_nothing_that_follows(log: list[bytes]) -> None:
+    at = [k for k, data in enumerate(log) if json.loads(data)["kind"] == "readings"][50]
+    beat = evidence.canonical({"kind": "heartbeat", "seq": 0, "prev": "", "epoch_tai_ns": "1", "state": "steered"})
+    again = replay(rechained([*log[:at], beat, *log[at:]]))
+    assert (again.difference, again.compared) == (None, len(log) + 1)
+    assert again.state is not None
+    state, record = note(again.state, "keys", {"log": "lab+00000000+AA=="})
+    assert (record.kind, state.chain.seq) == ("keys", len(log) + 2)
+    for kind, body in (("scale-step", {}), ("heartbeats", {}), ("heartbeat", {"x": 1.0})):
+        with pytest.raises(Misuse):
+            note(again.state, kind, body)

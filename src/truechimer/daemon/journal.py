@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from truechimer.evidence.record import Record
+from truechimer.evidence.kinds import KINDS
+from truechimer.evidence.record import Record, RecordMisuse
 from truechimer.store.fabric import StoreIoFailed, StoreRejected
 
 MOST_WAITING_BYTES = 64 << 20
@@ -95,9 +96,13 @@ class Journal:
 
     def keep(self, records: Iterable[Record]) -> None:
         """Queue the records of one epoch, or what else belongs together: on the disk there will be all of them or
-        none.
+        none. Raises `RecordMisuse` for a kind that is not registered.
         """
-        group = [(record.seq, record.data) for record in records]
+        group = []
+        for record in records:
+            if record.kind not in KINDS:
+                raise RecordMisuse(f"a record of the kind {record.kind!r}: register it in evidence.kinds first")
+            group.append((record.seq, record.data))
         if group:
             self._groups.append(group)
             self._bytes += sum(len(data) for _, data in group)

@@ -180,6 +180,15 @@ class Laboratory:
         self._chain(alert)
         self.settle()
 
+    def note_record(self, kind: str, body: dict[str, Any]) -> None:
+        """Put a record that is noted beside the fold (`evidence.kinds.NOTED`) on the chain and commit it; where no more
+        records may wait, it is lost.
+        """
+        if not self.journal.is_full:
+            self.started.state, record = replay.note(self.started.state, kind, body)
+            self._keep((record,))
+            self.settle()
+
     def _chain(self, alert: Alert) -> None:
         """Put an alert on the chain; where no more records may wait, it is only said."""
         records: tuple[Record, ...] = ()

@@ -1,8 +1,8 @@
 """The records of one epoch: what came in, what was decided, what was served; one kind per decision, in the order of the
 line.
 
-It decides nothing and seals by `evidence.record`. Kinds: `readings`, `scale-step`, `selection`, `coordination-start`,
-`steer`, `served-time`, `state`, `alert`; `run-start` and `register` are made beside the fold (`laboratory.run_start`).
+It decides nothing and seals by `evidence.record`. What each kind says stands in `evidence.kinds`; `run-start` and
+`register` are made beside the fold (`laboratory.run_start`).
 """
 
 from typing import Any
@@ -15,19 +15,6 @@ from truechimer.laboratory.steering import Steered
 from truechimer.scale.state import ScaleStep
 from truechimer.serve.clock_page import ClockPage, ServiceState
 from truechimer.steer.bound import Bound
-
-KINDS = (
-    "run-start",
-    "register",
-    "readings",
-    "scale-step",
-    "selection",
-    "coordination-start",
-    "steer",
-    "served-time",
-    "state",
-    "alert",
-)
 
 Body = tuple[str, dict[str, Any]]
 

@@ -1,7 +1,8 @@
 """Replay: repeat a recorded run through the same fold and compare every record it makes with the one that was recorded.
 
-It trusts nothing but the inputs in the log (`run-start`, `register`, `readings`, alerts of the daemon): each decision
-is made again, and must come out in the same bytes. It reads no disk: whoever holds the records hands them in.
+It trusts nothing but the inputs in the log (`run-start`, `register`, `readings`, alerts of the daemon, and what was
+noted beside the fold): each decision is made again, and must come out in the same bytes. It reads no disk: whoever
+holds the records hands them in.
 """
 
 from collections.abc import Iterable
@@ -14,7 +15,8 @@ from truechimer.alerts import Alert
 from truechimer.compare.claims import SILENT
 from truechimer.compare.reading import EpochReadings
 from truechimer.errors import Misuse, TruechimerError
-from truechimer.evidence.record import Chain, Record, RecordRejected, numbers_of, read, seal
+from truechimer.evidence.kinds import NOTED
+from truechimer.evidence.record import Chain, Record, RecordRejected, canonical, numbers_of, read, seal
 from truechimer.laboratory import line, records, run_start
 from truechimer.laboratory.epoch_input import EpochInput
 from truechimer.laboratory.snapshot import Mark, Roots, roots_after
@@ -107,6 +109,15 @@ def note_alert(state: LaboratoryState, alert: Alert) -> tuple[LaboratoryState, R
     return replace(state, chain=chain), sealed
 
 
+def note(state: LaboratoryState, kind: str, body: dict[str, Any]) -> tuple[LaboratoryState, Record]:
+    """Put a record on the chain that was noted beside the fold (`evidence.kinds.NOTED`): it changes nothing else."""
+    if kind not in NOTED:
+        raise Misuse(f"a record {kind} is not one that is noted beside the fold")
+    canonical(body)  # refuses what a record cannot hold; `seal` does not look, because the fold's epochs must be cheap
+    sealed, chain = seal(kind, body, state.chain)
+    return replace(state, chain=chain), sealed
+
+
 def input_from(body: dict[str, Any], n_links: int) -> EpochInput:
     """Read the record `readings` back into what the fold was fed; raises `RecordRejected`."""
     try:
@@ -146,9 +157,9 @@ class _Run:
             self.owed.append(sealed)
         elif self.config is None or self.state is None:
             raise RecordRejected(body["seq"], "the log does not begin with run-start")
-        elif kind == "alert":
+        elif kind == "alert" or kind in NOTED:
             seen = {key: value for key, value in body.items() if key not in ("kind", "seq", "prev")}
-            sealed, chain = seal("alert", seen, self.state.chain)
+            sealed, chain = seal(kind, seen, self.state.chain)
             self.state = replace(self.state, chain=chain)
             self.owed.append(sealed)
         elif kind == "register":
@@ -165,7 +176,7 @@ class _Run:
             self.owed.extend(outcome.records)
 
 
-INPUTS = frozenset({"run-start", "register", "readings"})
+INPUTS = frozenset({"run-start", "register", "readings"}) | NOTED
 
 DAEMON = "daemon"
 """Component of the alerts that come from outside the fold."""
