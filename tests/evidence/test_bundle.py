@@ -16,7 +16,6 @@ from tests.evidence.test_audit import files_of, flipped, log_of, rewritten
 
 import truechimer
 from truechimer.cli import evidence_verb
-from truechimer.cli.bundle_reader import program
 from truechimer.errors import Rejected
 from truechimer.evidence import verifier
 from truechimer.evidence.bundle import Judged, bundled, judged_bundle
@@ -26,6 +25,7 @@ from truechimer.evidence.log import Edge
 from truechimer.evidence.log_policy import CheckpointDistrusted, log_policy
 from truechimer.evidence.merkle import ProofRejected
 from truechimer.evidence.record import Chain, seal
+from truechimer.store.bundle_reader import program
 from truechimer.store.evidence_files import EvidenceFilesRejected, verify_evidence
 from truechimer.store.sqlite_records import SqliteRecords
 

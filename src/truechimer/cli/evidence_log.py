@@ -148,12 +148,12 @@ def _policy_line(directory: Path) -> str:
 
 
 def _bundle(options: argparse.Namespace) -> int:
-    from truechimer.cli.bundle_reader import program
     from truechimer.cli.evidence_verb import records_file
     from truechimer.evidence.bundle import bundled
     from truechimer.evidence.checkpoint import checkpoint
     from truechimer.evidence.disclosure import disclosure
     from truechimer.quorum.note import parsed
+    from truechimer.store.bundle_reader import program
     from truechimer.store.evidence_files import log_folder
     from truechimer.store.log_files import LogFiles
     from truechimer.store.sqlite_records import SqliteRecords

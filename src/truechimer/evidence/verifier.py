@@ -2,7 +2,7 @@
 
 It imports nothing of truechimer and nothing of truechimer imports its parts: two implementations that must agree (a
 test holds them against each other). A copy of this text, with the few lines that read files, is the `verify.py` of
-every bundle (`cli.bundle_reader`). Sources: C2SP signed-note, tlog-checkpoint, tlog-cosignature, tlog-policy,
+every bundle (`store.bundle_reader`). Sources: C2SP signed-note, tlog-checkpoint, tlog-cosignature, tlog-policy,
 tlog-proof, tlog-tiles; RFC 6962.
 
 Law of the file: whatever is not understood is refused; a policy that came with the evidence proves nothing.
