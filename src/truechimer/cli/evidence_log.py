@@ -39,10 +39,15 @@ def add(verbs: "argparse._SubParsersAction[Any]") -> None:
     bundle.add_argument("--entries", metavar="N,A-B", help="only these entries, each with its proof")
     bundle.add_argument("--policy", metavar="FILE", type=Path, help="the policy to suggest (default: this log alone)")
     bundle.add_argument("--disclose", metavar="N=FILE", action="append", default=[], help="open entry N's commitment")
-    verify = _verb(verbs, "verify", "judge a bundle, a folder of tiles or a laboratory's log, offline")
-    verify.add_argument("path", metavar="PATH", type=Path, help="a bundle (folder or .zip), or a folder with a log")
+    verify = _verb(verbs, "verify", "judge a bundle, a folder of tiles or a laboratory's log offline, or a log's URL")
+    verify.add_argument(
+        "path", metavar="PATH", help="a bundle (folder or .zip), a folder with a log, or a URL of tiles"
+    )
     verify.add_argument(
         "--policy", required=True, metavar="FILE", type=Path, help="whose logs and witnesses you believe"
+    )
+    verify.add_argument(
+        "--keep", metavar="DIR", type=Path, help="keep the copy of a log behind a URL: go on from it, and compare heads"
     )
     verify.add_argument("--json", action="store_true", help="print one JSON document")
 
@@ -64,11 +69,11 @@ def run(options: argparse.Namespace) -> int:
         case "bundle":
             return _bundle(options)
         case _:
-            return _verify(options.path, options.policy, as_json=options.json)
+            return _verify(options)
 
 
 def _publish(directory: Path, origin: str | None, *, as_json: bool) -> int:
-    from truechimer.cli.evidence_verb import records_file
+    from truechimer.cli.evidence_source import records_file
     from truechimer.daemon.signer import SignerProcess
     from truechimer.daemon.tree_keeper import KEY, make_keeper
     from truechimer.evidence.cosignature import private_key, public_key
@@ -148,7 +153,7 @@ def _policy_line(directory: Path) -> str:
 
 
 def _bundle(options: argparse.Namespace) -> int:
-    from truechimer.cli.evidence_verb import records_file
+    from truechimer.cli.evidence_source import records_file
     from truechimer.evidence.bundle import bundled
     from truechimer.evidence.checkpoint import checkpoint
     from truechimer.evidence.disclosure import disclosure
@@ -216,14 +221,25 @@ def _write(out: Path, files: Iterable[tuple[str, bytes]]) -> None:
         (out / name).write_bytes(data)
 
 
-def _verify(path: Path, policy: Path, *, as_json: bool) -> int:
+def _verify(options: argparse.Namespace) -> int:
+    from truechimer.cli.evidence_source import as_distrusted, copied, read_policy
+    from truechimer.daemon.log_mirror import LogUrlRejected, is_url
     from truechimer.evidence.log_policy import CheckpointDistrusted
     from truechimer.store.evidence_files import verify_evidence
 
+    path, as_json = str(options.path), options.json
     try:
-        found = verify_evidence(path, policy)
+        if is_url(path):
+            with copied(path, read_policy(options.policy), options.keep) as folder:
+                found = verify_evidence(folder, options.policy)
+        else:
+            found = verify_evidence(path, options.policy)
     except CheckpointDistrusted as error:
-        told = {"path": str(path), "holds": False, "distrusted": error.reason, "says": str(error)}
+        return as_distrusted(path, error, as_json=as_json)
+    except LogUrlRejected as error:
+        if error.reason not in {"rollback", "fork"}:
+            raise
+        told = {"path": path, "holds": False, "distrusted": error.reason, "says": str(error)}
         print(json.dumps(told) if as_json else f"not believed: {_printable(str(error))}")
         return 1
     head = found.trusted.checkpoint
@@ -231,7 +247,7 @@ def _verify(path: Path, policy: Path, *, as_json: bool) -> int:
         print(
             json.dumps(
                 {
-                    "path": str(path),
+                    "path": path,
                     "holds": found.holds,
                     "origin": head.origin,
                     "size": head.size,

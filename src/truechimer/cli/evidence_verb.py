@@ -1,12 +1,13 @@
-"""`truechimer evidence replay DIR [--from T] [--to T]`: repeat a recorded run, or any past interval of it, through the
+"""`truechimer evidence replay PATH [--from T] [--to T]`: repeat a recorded run, or any past interval of it, through the
 same fold, and name the first record that comes out otherwise. The verbs of the signed log are in `evidence_log`.
 
-The fold is `truechimer.laboratory`, the comparison `laboratory.replay`; here are arguments and the file. Nothing is
+The fold is `truechimer.laboratory`, the comparison `laboratory.replay`, what a path means `evidence_source`. Nothing is
 written.
 
 Exit status: 0 every record came out in the same bytes; 1 one did not; 2 there is nothing to replay, or wrong use.
 """
 
+import argparse
 import json
 import sys
 import time
@@ -18,21 +19,23 @@ from typing import IO, TYPE_CHECKING, Any
 
 from truechimer.cli import evidence_log
 from truechimer.cli.arguments import verb_parser
-from truechimer.errors import Rejected
+from truechimer.cli.evidence_source import (
+    EvidenceInputRejected,
+    Source,
+    as_distrusted,
+    printable,
+    read_policy,
+    records_of,
+    signature_of,
+)
 
 if TYPE_CHECKING:
+    from truechimer.cli.evidence_source import Records
     from truechimer.instants import LeapTable
     from truechimer.laboratory.replay import Known
-    from truechimer.store.sqlite_records import SqliteRecords
 
-PLACES = ("records.sqlite3", "evidence/records.sqlite3", "state/records.sqlite3", "run/records.sqlite3")
-"""Where a laboratory's directory holds its records."""
 PROGRESS_AFTER_S = 2.0
 _PROGRESS_EVERY = 500
-
-
-class EvidenceInputRejected(Rejected):
-    """There is no record file where one was named."""
 
 
 def main(argv: list[str]) -> int:
@@ -45,7 +48,15 @@ def main(argv: list[str]) -> int:
         description="Repeat a run from its records: every decision is made again and must come out in the same bytes.",
         allow_abbrev=False,
     )
-    again.add_argument("directory", metavar="DIR", type=Path, help="a laboratory's directory, or its records.sqlite3")
+    again.add_argument(
+        "path",
+        metavar="PATH",
+        help="a laboratory's directory, its record file, a folder of tiles, a bundle, a log's URL",
+    )
+    again.add_argument("--policy", metavar="FILE", type=Path, help="replay the signed log, judged by this policy first")
+    again.add_argument(
+        "--keep", metavar="DIR", type=Path, help="keep the copy of a log behind a URL, and go on from it"
+    )
     again.add_argument(
         "--from",
         dest="start",
@@ -58,50 +69,51 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     if options.verb != "replay":
         return evidence_log.run(options)
-    return _replay(options.directory, options.start, options.end, as_json=options.json)
+    return _replay(options)
 
 
-def records_file(path: Path) -> Path:
-    """Return the record file that a path means: itself, or the one in that directory; raises
-    `EvidenceInputRejected`.
-    """
-    if path.is_file():
-        return path
-    for place in PLACES:
-        if (path / place).is_file():
-            return path / place
-    if not path.exists():
-        raise EvidenceInputRejected(f"{path}: no such file or directory; name a laboratory's directory")
-    raise EvidenceInputRejected(
-        f"{path}: no records here (looked for {', '.join(PLACES)}); name a laboratory's directory"
-    )
+def _replay(options: argparse.Namespace) -> int:
+    from truechimer.evidence.log_policy import CheckpointDistrusted
+
+    policy = read_policy(options.policy) if options.policy is not None else None
+    try:
+        with records_of(options.path, policy, keep=options.keep) as source:
+            return _replayed(source, options.start, options.end, as_json=options.json)
+    except CheckpointDistrusted as error:
+        return as_distrusted(options.path, error, as_json=options.json)
 
 
-def _replay(path: Path, start: str | None, end: str | None, *, as_json: bool) -> int:
+def _replayed(source: Source, start: str | None, end: str | None, *, as_json: bool) -> int:
     from truechimer.laboratory.replay import replay
-    from truechimer.store.sqlite_records import SqliteRecords
 
-    file = records_file(path)
-    store = SqliteRecords(file, read_only=True)
+    part = _part(source, start, end)
+    begin = 0 if part.known is None else part.known.state.chain.seq
     progress = Progress("replaying")
     try:
-        part = _part(file, store, start, end)
-        begin = 0 if part.known is None else part.known.state.chain.seq
-        log = islice(store.read(first=begin), part.last - begin)
+        log = islice(source.records.read(first=begin), part.last - begin)
         outcome = replay(progress.watched(log, part.last - begin), part.known)
     finally:
         progress.end()
-        store.close()
     if outcome.compared == 0 and outcome.difference is None:
-        raise EvidenceInputRejected(f"{file}: holds no records yet; nothing to replay")
-    told: dict[str, Any] = {"file": str(file), "records_compared": outcome.compared, "difference": None}
+        raise EvidenceInputRejected(f"{source.name}: holds no records yet; nothing to replay")
+    told: dict[str, Any] = {"file": source.name, "records_compared": outcome.compared, "difference": None}
     if part.is_part:
         told |= {"replayed_from_record": begin, "first_record": part.first, "last_record": part.last - 1}
     if outcome.difference is not None:
         told["difference"] = {"seq": outcome.difference.seq, "why": outcome.difference.why}
+    if source.folder is None:
+        told["signature"] = signature_of(source.judged)
+    same = outcome.difference is None and (source.judged is None or source.judged.holds)
     if as_json:
         print(json.dumps(told))
-        return 0 if outcome.difference is None else 1
+        return 0 if same else 1
+    if source.judged is not None:
+        head = source.judged.trusted.checkpoint
+        print(f"{printable(head.origin)}: {head.size} entries, signed as the policy asks")
+        for fault in source.judged.faults[:20]:
+            print(f"fault: {printable(fault)}")
+    elif source.folder is None:
+        print("the signature of this log is NOT judged: give --policy")
     if part.is_part:
         whence = f"the state kept after record {begin - 1}" if begin else "the first record"
         print(f"records {part.first} to {part.last - 1}, repeated from {whence} on")
@@ -109,8 +121,8 @@ def _replay(path: Path, start: str | None, end: str | None, *, as_json: bool) ->
         print(f"{outcome.compared} records compared: every one came out in the same bytes")
     else:
         print(f"{outcome.compared} records compared; the first difference is record {outcome.difference.seq}:")
-        print(f"  {outcome.difference.why}")
-    return 0 if outcome.difference is None else 1
+        print(f"  {printable(outcome.difference.why)}")
+    return 0 if same else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,37 +137,40 @@ class _Part:
     is_part: bool
 
 
-def _part(file: Path, store: "SqliteRecords", start: str | None, end: str | None) -> _Part:
-    """Return what an interval means in this journal; raises `EvidenceInputRejected` where it holds no epoch of it."""
+def _part(source: Source, start: str | None, end: str | None) -> _Part:
+    """Return what an interval means in these records; raises `EvidenceInputRejected` where they hold no epoch of it."""
+    records = source.records
     if start is None and end is None:
-        return _Part(None, 0, store.count(), is_part=False)
+        return _Part(None, 0, records.count(), is_part=False)
     from truechimer.cli.verdict_verb import moment
     from truechimer.daemon import past_snapshots
     from truechimer.daemon.snapshots import FILE, STATE_KEY
 
-    leaps = _leaps(store)
-    first, last = 0, store.count()
+    leaps = _leaps(records)
+    first, last = 0, records.count()
     if start is not None:
-        first = past_snapshots.first_epoch_from(store, moment(start, leaps, "--from") * 10**9)
+        first = past_snapshots.first_epoch_from(records, moment(start, leaps, "--from") * 10**9)
     if end is not None:
-        last = past_snapshots.first_epoch_from(store, moment(end, leaps, "--to") * 10**9)
+        last = past_snapshots.first_epoch_from(records, moment(end, leaps, "--to") * 10**9)
     if first >= last:
         raise EvidenceInputRejected(
-            f"{file}: holds no epoch in that interval; `truechimer verdict` tells what it reaches"
+            f"{source.name}: holds no epoch in that interval; `truechimer verdict` tells what it reaches"
         )
-    folder = file.parent if (file.parent / "run" / FILE).is_file() else file.parent.parent
-    known = past_snapshots.nearest(folder / "run" / FILE, store, first, STATE_KEY)
+    known = None
+    if source.folder is not None:  # kept states are the laboratory's own: who judges a signed log repeats it whole
+        folder = source.folder if (source.folder / "run" / FILE).is_file() else source.folder.parent
+        known = past_snapshots.nearest(folder / "run" / FILE, records, first, STATE_KEY)
     return _Part(known, first, last, is_part=True)
 
 
-def _leaps(store: "SqliteRecords") -> "LeapTable":
+def _leaps(records: "Records") -> "LeapTable":
     """Return the leap table that the log begins with, else this program's."""
     from truechimer.evidence.record import RecordRejected
     from truechimer.instants import builtin_leap_table
     from truechimer.laboratory.run_start import decode
 
     try:
-        return decode(json.loads(next(iter(store.read()), b"{}"))).leaps
+        return decode(json.loads(next(iter(records.read()), b"{}"))).leaps
     except (RecordRejected, ValueError):
         return builtin_leap_table()
 

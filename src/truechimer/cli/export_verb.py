@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from truechimer.cli import export_systemd
 from truechimer.cli.arguments import verb_parser
-from truechimer.cli.evidence_verb import records_file
+from truechimer.cli.evidence_source import records_file
 from truechimer.errors import Rejected
 
 if TYPE_CHECKING:

@@ -1,29 +1,32 @@
 """`truechimer verdict`: was the time moved? Each second of an interval proved, unproved or moved, from records alone.
 
-It asks no server and reads no clock. The judging is `truechimer.laboratory.verdict`; here are arguments, files, words.
+It asks no time server and reads no clock. The judging is `truechimer.laboratory.verdict`, what is read
+`evidence_source`; here are arguments; what is said is `verdict_words`.
 Exit status: 0 every second of the interval is proved; 1 some are not; 2 nothing readable, or wrong use.
 """
 
 import argparse
 import json
 import math
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from truechimer.cli.arguments import VerbParser, verb_parser
-from truechimer.cli.evidence_verb import Progress, records_file
-from truechimer.cli.lab_words import plain, seconds
+from truechimer.cli.evidence_source import Source, printable, records_of
+from truechimer.cli.evidence_verb import Progress
+from truechimer.cli.verdict_words import document_of, lines_of, utc_of
 from truechimer.errors import Rejected
-from truechimer.instants import FS_PER_S, Instant, LeapTable, UtcLabel, builtin_leap_table, from_utc, to_utc
+from truechimer.instants import FS_PER_S, LeapTable, UtcLabel, builtin_leap_table, from_utc
 
 if TYPE_CHECKING:
-    from truechimer.laboratory.replay import Replay
-    from truechimer.laboratory.testimony import Decision, Testimony
-    from truechimer.laboratory.verdict import Segment, Verdict
+    from truechimer.evidence.log_policy import LogPolicy
+    from truechimer.quorum.policy import Policy
 
 PROVED, NOT_PROVED = 0, 1
-MOST_LINES = 40
-"""Segments shown to people; `--json` has all of them."""
+UNIX_TAI_S = 2**40
+"""No witness's time beyond this is one."""
 
 
 class VerdictInputRejected(Rejected):
@@ -41,11 +44,23 @@ def parser() -> VerbParser:
     )
     options.add_argument("--to", dest="end", metavar="T", help="end, itself not included (default: the log's)")
     options.add_argument(
-        "--log", type=Path, metavar="DIR", help="a laboratory's directory or record file (default: the running one's)"
+        "--log",
+        metavar="PATH",
+        help="a laboratory's directory or record file, a folder of tiles, a bundle, a log's URL (default: the running "
+        "laboratory's)",
     )
     options.add_argument("--lab", type=Path, metavar="DIR", help="the laboratory whose records are meant, as elsewhere")
     options.add_argument(
-        "--policy", type=Path, metavar="FILE", help="who must have signed the envelope (default: whom the log names)"
+        "--policy",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="whose log and witnesses are believed (C2SP tlog-policy), or who must have signed the envelope (JSON); "
+        "may be given twice (default: whom the log names, its signature not judged)",
+    )
+    options.add_argument(
+        "--keep", metavar="DIR", type=Path, help="keep the copy of a log behind a URL, and go on from it"
     )
     options.add_argument(
         "--within", type=_positive, default=1.0, metavar="S", help="a wider error proves nothing (default: 1 s)"
@@ -60,41 +75,101 @@ def parser() -> VerbParser:
 def main(argv: list[str]) -> int:
     """Judge, print, and return the exit status. `argv` is what follows `verdict`."""
     options = parser().parse_args(argv)
+    from truechimer.evidence.log_policy import CheckpointDistrusted
+
+    policies = _policies(options.policy)
+    named = str(options.log) if options.log is not None else _running(options.lab)
+    try:
+        with records_of(named, policies.log, keep=options.keep) as source:
+            return _judged(source, options, policies)
+    except CheckpointDistrusted as error:
+        return _distrusted(named, error, options)
+
+
+def _judged(source: Source, options: argparse.Namespace, policies: "_Policies") -> int:
+    from truechimer.evidence.log_policy import seen_by
     from truechimer.laboratory.replay import replay
     from truechimer.laboratory.testimony import hear
     from truechimer.laboratory.verdict import reach, verdict
-    from truechimer.store.sqlite_records import SqliteRecords
 
-    policy = _policy(options.policy)
-    file = records_file(_place(options))
-    store = SqliteRecords(file, read_only=True)
+    records, file = source.records, source.name
     progress = Progress("reading")
+    believed = again = None
     try:
-        said = hear(progress.watched(store.read(), store.count()), policy=policy)
+        said = hear(progress.watched(records.read(), records.count()), policy=policies.persons)
         progress.end()
         if not said.records:
             why = f"{file}: holds no record of a run" if said.broken is None else f"{file}: {said.broken[1]}"
             raise VerdictInputRejected(f"{why}; name a laboratory's directory with --log")
-        again = None
         if not options.no_replay:
             progress = Progress("replaying")
-            again = replay(progress.watched(store.read(), said.records))
+            again = replay(progress.watched(records.read(), said.records))
+            if again.difference is not None:
+                before = islice(records.read(), again.difference.since)
+                believed = hear(before, policy=policies.persons)
     finally:
         progress.end()
-        store.close()
     leaps = said.leaps or builtin_leap_table()
     within = reach(said)
     first = moment(options.start, leaps, "--from") if options.start else within[0] if within else None
     last = moment(options.end, leaps, "--to") if options.end else within[1] if within else None
     if first is None or last is None:
+        why = f"; record {said.broken[0]}: {said.broken[1]}" if said.broken is not None else ""
         raise VerdictInputRejected(
-            f"{file}: nothing was read or served yet, so it reaches no second; give --from and --to"
+            f"{file}: nothing was read or served yet, so it reaches no second; give --from and --to{why}"
         )
-    difference = None if again is None else again.difference
-    found = verdict(said, first, last, within_s=options.within, difference=difference)
-    document = _document(file, said, found, again, leaps, policy_file=options.policy, span=(first, last))
-    print(json.dumps(document) if options.json else "\n".join(_lines(document)))
+    seen = None if source.judged is None or policies.log is None else seen_by(source.judged.trusted, policies.log)
+    found = verdict(
+        said,
+        first,
+        last,
+        within_s=options.within,
+        difference=None if again is None else again.difference,
+        believed=believed,
+        first_bad=None if source.judged is None else source.judged.first_bad,
+        seen_tai_s=None if seen is None else _tai_of(seen, leaps),
+    )
+    document = document_of(source, said, found, again, leaps, policy_given=policies.persons is not None)
+    document |= {"from": utc_of(first, leaps), "to": utc_of(last, leaps)}
+    print(json.dumps(document) if options.json else "\n".join(lines_of(document)))
     return PROVED if document["seconds"]["proved"] == last - first else NOT_PROVED
+
+
+def _distrusted(named: str, error: "Rejected", options: argparse.Namespace) -> int:
+    """Answer for a log that the policy does not believe: no second of it is proved."""
+    from truechimer.evidence.verdict import Why
+
+    leaps = builtin_leap_table()
+    told: dict[str, Any] = {
+        "log": named,
+        "signature": {"judged": True, "holds": False, "distrusted": getattr(error, "reason", ""), "says": str(error)},
+        "seconds": {"proved": 0, "unproved": 0, "moved": 0},
+        "segments": [],
+    }
+    if options.start and options.end:
+        first, last = moment(options.start, leaps, "--from"), moment(options.end, leaps, "--to")
+        span = {"from": utc_of(first, leaps), "to": utc_of(last, leaps)}
+        told |= span
+        told["seconds"]["unproved"] = max(0, last - first)
+        told["segments"] = [
+            span | {"seconds": max(0, last - first), "verdict": "unproved", "why": Why.UNBELIEVED.value}
+        ]
+    if options.json:
+        print(json.dumps(told))
+    else:
+        print(f"nothing is proved: no checkpoint of this log is believed\n{printable(str(error))}")
+    return NOT_PROVED
+
+
+def _tai_of(posix_s: int, leaps: LeapTable) -> int | None:
+    """Return the TAI second of a witness's POSIX time; None for a time beyond all reason."""
+    if not 0 <= posix_s < UNIX_TAI_S:
+        return None
+    day, second = divmod(posix_s, 86_400)
+    try:
+        return from_utc(UtcLabel(40_587 + day, second), leaps, beyond_expiry="flag").tai_fs // FS_PER_S
+    except Rejected:
+        return None
 
 
 def _positive(text: str) -> float:
@@ -108,27 +183,44 @@ def _positive(text: str) -> float:
     return value
 
 
-def _place(options: argparse.Namespace) -> Path:
-    """Return where the records are."""
-    if options.log is not None:
-        return Path(options.log)
+def _running(lab: Path | None) -> str:
+    """Return the folder of the running laboratory."""
     from truechimer.client import find_service
 
-    return find_service(options.lab).lab
+    return str(find_service(lab).lab)
 
 
-def _policy(path: Path | None) -> Any:
-    """Read the policy file, where one is named."""
-    if path is None:
-        return None
+@dataclass(frozen=True, slots=True)
+class _Policies:
+    """Whom the judge believes: whose log and witnesses, and which persons must have signed the envelope."""
+
+    log: "LogPolicy | None"
+    persons: "Policy | None"
+
+
+def _policies(paths: list[Path]) -> _Policies:
+    """Read the policy files that are named: JSON says who orders, a tlog-policy whose log is believed."""
+    from truechimer.evidence.log_policy import LARGEST_POLICY, log_policy
     from truechimer.quorum.policy import policy_from
 
-    try:
-        return policy_from(path.read_bytes())
-    except OSError as error:
-        raise VerdictInputRejected(
-            f"{path}: cannot be read ({error.strerror}); name the policy with --policy"
-        ) from None
+    found = _Policies(None, None)
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                data = file.read(LARGEST_POLICY + 1)
+        except OSError as error:
+            raise VerdictInputRejected(
+                f"{path}: cannot be read ({error.strerror}); name the policy with --policy"
+            ) from None
+        if data.lstrip()[:1] == b"{":
+            if found.persons is not None:
+                raise VerdictInputRejected(f"{path}: a second policy of persons; give one")
+            found = _Policies(found.log, policy_from(data))
+        else:
+            if found.log is not None:
+                raise VerdictInputRejected(f"{path}: a second policy of logs; give one")
+            found = _Policies(log_policy(data), found.persons)
+    return found
 
 
 def moment(text: str, leaps: LeapTable, option: str) -> int:
@@ -149,139 +241,3 @@ def moment(text: str, leaps: LeapTable, option: str) -> int:
         return from_utc(label, leaps, beyond_expiry="flag").tai_fs // FS_PER_S
     except Rejected as error:
         raise VerdictInputRejected(f"{option} {text}: {error}") from None
-
-
-def _document(
-    file: Path,
-    said: "Testimony",
-    found: "Verdict",
-    again: "Replay | None",
-    leaps: LeapTable,
-    *,
-    policy_file: Path | None,
-    span: tuple[int, int],
-) -> dict[str, Any]:
-    """Return the whole answer."""
-    from truechimer.evidence.verdict import Word
-
-    start = said.eras[-1].start
-    chain: dict[str, Any] = {"records": said.records, "head": said.head, "whole": said.broken is None}
-    if said.broken is not None:
-        chain |= {"broken_at": said.broken[0], "why": said.broken[1]}
-    replayed: dict[str, Any] = {"made": again is not None}
-    if again is not None:
-        replayed |= {"records_compared": again.compared, "same": again.difference is None}
-        if again.difference is not None:
-            replayed |= {"differs_at": again.difference.seq, "why": again.difference.why}
-    policy: dict[str, Any] = {
-        "given": policy_file is not None,
-        "sentence": "as the log itself names it; give --policy to hold it against yours" if policy_file is None else "",
-        "envelope_signed_by": list(said.signers),
-    }
-    policy = {key: value for key, value in policy.items() if value != ""}
-    if said.unsigned:
-        policy["not_signed"] = [{"record": seq, "why": why} for _, seq, why in said.unsigned]
-    return {
-        "scale": start.scale_name,
-        "against": "simulated-utc" if start.simulated else "utc",
-        "from": _utc(span[0], leaps),
-        "to": _utc(span[1], leaps),
-        "seconds": {word.value: found.count(word) for word in Word},
-        "segments": [_segment(segment, leaps) for segment in found.segments],
-        "chain": chain,
-        "replay": replayed,
-        "policy": policy,
-        "log": str(file),
-        "unwitnessed": True,
-    }
-
-
-def _segment(segment: "Segment", leaps: LeapTable) -> dict[str, Any]:
-    """Return one segment as a document."""
-    body: dict[str, Any] = {
-        "from": _utc(segment.from_tai_s, leaps),
-        "to": _utc(segment.to_tai_s, leaps),
-        "seconds": segment.seconds,
-        "verdict": segment.word.value,
-    }
-    if segment.error_s is not None:
-        body |= {"error_s": segment.error_s, "by": list(segment.by)}
-    if segment.why:
-        body["why"] = segment.why
-    if segment.moved_s is not None:
-        body |= {"moved_s": segment.moved_s, "moved_at_least_s": segment.at_least_s, "by": list(segment.by)}
-    if segment.before is not None:
-        before = segment.before
-        if before.last_proved_tai_s is not None:
-            body["last_proved"] = _utc(before.last_proved_tai_s, leaps)
-        body |= {
-            "envelope_signed_by": list(before.signers),
-            "orders": [_decision(one, leaps) for one in before.orders],
-            "alerts_before": [_decision(one, leaps) for one in before.alerts],
-        }
-    if segment.records is not None:
-        body["records"] = list(segment.records)
-    return body
-
-
-def _decision(one: "Decision", leaps: LeapTable) -> dict[str, Any]:
-    """Return a decision or an alert as a document; its time is the host's own label."""
-    return {"record": one.seq, "kind": one.kind, "at": _utc(one.t_ns // 10**9, leaps), "says": one.says}
-
-
-def _utc(tai_s: int, leaps: LeapTable) -> str:
-    """Return a TAI second as UTC."""
-    return to_utc(Instant(tai_s * FS_PER_S), leaps, beyond_expiry="flag").isoformat(digits=0)
-
-
-def _lines(document: dict[str, Any]) -> list[str]:
-    """Return the answer for people: the sentence first."""
-    counts = document["seconds"]
-    whole = sum(counts.values())
-    if counts["moved"]:
-        sentence = f"THE TIME WAS MOVED in {counts['moved']} of {whole} seconds"
-    elif counts["proved"] == whole:
-        sentence = f"the time was not moved: all {whole} seconds are proved"
-    else:
-        sentence = f"no second was seen moved; {counts['proved']} of {whole} are proved, {counts['unproved']} are not"
-    lines = [sentence, f"{plain(document['scale'])}, {document['from']} to {document['to']}"]
-    if document["against"] != "utc":
-        lines.append("SIMULATED: against simulated UTC, not UTC")
-    segments = document["segments"]
-    shown = segments if len(segments) <= MOST_LINES else sorted(segments, key=_gravity)[:MOST_LINES]
-    lines += ["", *(_segment_line(segment) for segment in shown)]
-    if len(shown) < len(segments):
-        lines.append(f"... and {len(segments) - len(shown)} more; --json has all")
-    chain, replayed = document["chain"], document["replay"]
-    lines += ["", f"chain:  {chain['records']} records follow each other"]
-    if not chain["whole"]:
-        lines[-1] += f"; record {chain['broken_at']} does not: {plain(chain['why'])}"
-    if not replayed["made"]:
-        lines.append("replay: not made (--no-replay): forged decisions are not seen as such")
-    elif replayed["same"]:
-        lines.append(f"replay: {replayed['records_compared']} records came out in the same bytes")
-    else:
-        lines.append(f"replay: record {replayed['differs_at']} comes out otherwise: {plain(replayed['why'])}")
-    policy = document["policy"]
-    signed = ", ".join(map(plain, policy["envelope_signed_by"])) or "nobody"
-    lines.append(f"policy: the envelope is signed by {signed} ({policy.get('sentence', 'as the policy given asks')})")
-    lines.append("no witness has cosigned this log: who holds the whole disk could have written another")
-    return lines
-
-
-def _gravity(segment: dict[str, Any]) -> tuple[int, int]:
-    """Order segments: moved first, then unproved, the longest first."""
-    return ("moved", "unproved", "proved").index(segment["verdict"]), -segment["seconds"]
-
-
-def _segment_line(segment: dict[str, Any]) -> str:
-    """Return one segment for people."""
-    head = f"{segment['from']}  {segment['seconds']:>8} s  {segment['verdict']:<8}"
-    if segment["verdict"] == "proved":
-        return f"{head}  error <= {seconds(segment['error_s'])} by {', '.join(map(plain, segment['by']))}"
-    if segment["verdict"] == "unproved":
-        return f"{head}  {segment['why']}"
-    orders = ", ".join(f"{one['kind']} {one['record']}" for one in segment["orders"]) or "no order"
-    proved = f"; last proved {segment['last_proved']}" if "last_proved" in segment else "; nothing proved before"
-    who = f" against {', '.join(map(plain, segment['by']))}" if segment["by"] else " against its own readings"
-    return f"{head}  by {seconds(segment['moved_s'], signed=True)}{who}; orders since: {orders}{proved}"

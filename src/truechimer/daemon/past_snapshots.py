@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Protocol
 
 from truechimer.errors import Rejected
 from truechimer.evidence import exact
@@ -19,11 +20,20 @@ from truechimer.laboratory.run_start import of_this_fold
 from truechimer.laboratory.snapshot import SnapshotRejected
 from truechimer.store.fabric import StoreRejected
 from truechimer.store.sqlite_fabric import SqliteFabric
-from truechimer.store.sqlite_records import SqliteRecords
 
 DAY_NS = 86_400 * 10**9
 DAYS_KEPT = 96
 _PREFIX = "laboratory/past/"
+
+
+class Records(Protocol):
+    """A journal or a log, read in order (`SqliteRecords`, `LogRecords`)."""
+
+    def read(self, *, first: int = 0) -> Iterator[bytes]:
+        """Yield the records from number `first` on."""
+
+    def count(self) -> int:
+        """Return how many there are."""
 
 
 def key_of(epoch_ns: int) -> str:
@@ -40,7 +50,7 @@ def day_of(data: bytes) -> int | None:
         return None
 
 
-def known_of(store: SqliteRecords, found: snapshot.Snapshot) -> Known:
+def known_of(store: Records, found: snapshot.Snapshot) -> Known:
     """Return what a snapshot gives back over this journal; raises `SnapshotRejected` where it is not of it, or where
     another fold or another version of the scale's algorithm made the records before it.
     """
@@ -61,14 +71,14 @@ def known_of(store: SqliteRecords, found: snapshot.Snapshot) -> Known:
     return Known(start, config, state, roots)
 
 
-def record_at(store: SqliteRecords, seq: int) -> bytes:
+def record_at(store: Records, seq: int) -> bytes:
     """Return one record; raises `SnapshotRejected` where the journal does not reach so far."""
     if not 0 <= seq < store.count():
         raise SnapshotRejected("misfit", f"the journal has {store.count()} records, and none of number {seq}")
     return next(iter(store.read(first=seq)))
 
 
-def nearest(file: Path, store: SqliteRecords, before_seq: int, newest_key: str) -> Known | None:
+def nearest(file: Path, store: Records, before_seq: int, newest_key: str) -> Known | None:
     """Return the state of the last kept snapshot after which record `before_seq` still comes, or None.
 
     `file`: the laboratory's `run/state.sqlite3`; whatever is wrong with it, the replay can do without.
@@ -93,7 +103,7 @@ def nearest(file: Path, store: SqliteRecords, before_seq: int, newest_key: str) 
     return None
 
 
-def first_epoch_from(store: SqliteRecords, epoch_ns: int) -> int:
+def first_epoch_from(store: Records, epoch_ns: int) -> int:
     """Return the number of the first `readings` record whose epoch is not before `epoch_ns`, the number of records
     where there is none. Epochs only grow, so it is found by halving.
     """
@@ -109,7 +119,7 @@ def first_epoch_from(store: SqliteRecords, epoch_ns: int) -> int:
     return store.count() if at is None else at[0]
 
 
-def _epochs(store: SqliteRecords, first: int) -> Iterator[tuple[int, int]]:
+def _epochs(store: Records, first: int) -> Iterator[tuple[int, int]]:
     """Yield number and epoch (ns TAI) of each `readings` record from a number on."""
     for number, data in enumerate(store.read(first=first), first):
         if b'"kind":"readings"' in data:

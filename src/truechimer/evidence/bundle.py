@@ -15,11 +15,21 @@ from truechimer.errors import Rejected
 from truechimer.evidence.audit import CHECKPOINT, Read, audit
 from truechimer.evidence.checkpoint import checkpoint
 from truechimer.evidence.disclosure import Disclosure, DisclosureRejected, check_disclosed, disclosure
-from truechimer.evidence.entry import hash_of_long
+from truechimer.evidence.entry import hash_of_long, payload_path
 from truechimer.evidence.log_policy import CheckpointDistrusted, LogPolicy, TrustedCheckpoint
 from truechimer.evidence.merkle import HASH_BYTES, check_inclusion, inclusion_proof, leaf_hash
 from truechimer.evidence.proof import ProofFile, ProofFileRejected, check_entry, proof_file
-from truechimer.evidence.tiles import ENTRIES, WIDTH, Tile, TileRejected, TreeReader, covering, entries_of, tiles_of
+from truechimer.evidence.tiles import (
+    ENTRIES,
+    WIDTH,
+    Tile,
+    TileRejected,
+    TreeReader,
+    covering,
+    entries_of,
+    tiles_of,
+    tiles_of_level,
+)
 from truechimer.quorum.note import parsed
 
 README = """\
@@ -129,6 +139,9 @@ def bundled(
                 yield tile.full.path, fetch(tile.full)
             else:
                 yield tile.path, fetch(tile)
+        for index, entry in enumerate(_entries(read, head.size)):
+            if (name := hash_of_long(entry)) is not None:
+                yield payload_path(name), record(index)
     for index in sorted(set(indexes or ())):
         entry = entry_at(read, index, head.size)
         yield f"proofs/{index}.tlog-proof", proof_of(read, note, index).data
@@ -137,7 +150,15 @@ def bundled(
             check_disclosed(entry, disclosed[index])
             yield f"disclosed/{index}.json", disclosed[index].data
         if (name := hash_of_long(entry)) is not None:
-            yield f"payloads/{name}", record(index)
+            yield payload_path(name), record(index)
+
+
+def _entries(read: Read, size: int) -> Iterator[bytes]:
+    """Yield the entries of a log as they stand; raises `TileRejected`."""
+    for tile in tiles_of_level(size, ENTRIES):
+        data = read(tile.path)
+        whole = tile if data is not None else tile.full
+        yield from entries_of(whole, fetching(read)(whole) if data is None else data)[: tile.width]
 
 
 def judged_bundle(names: Iterable[str], read: Read, policy: LogPolicy) -> Judged:

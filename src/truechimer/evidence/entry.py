@@ -6,12 +6,23 @@ stands there as a small record of kind `long-record` with its `seq` and `prev` a
 """
 
 import json
+import re
 from hashlib import sha256
 
 from truechimer.evidence.record import canonical
 from truechimer.evidence.tiles import LARGEST_ENTRY
 
 LONG_RECORD = "long-record"
+_HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+PAYLOADS = "payloads"
+"""The folder, beside the tiles, in which records stand that are too long for an entry, each under its hash."""
+
+
+def payload_path(digest: str) -> str:
+    """Return the name of a long record's file, `digest` being its SHA-256 in hex."""
+    return f"{PAYLOADS}/{digest}"
 
 
 def entry_of(record: bytes) -> bytes:
@@ -40,4 +51,4 @@ def hash_of_long(entry: bytes) -> str | None:
         found = body["payload_sha256"] if body["kind"] == LONG_RECORD else None
     except (ValueError, LookupError, TypeError, RecursionError):
         return None
-    return found if isinstance(found, str) else None
+    return found if isinstance(found, str) and _HEX.fullmatch(found) else None

@@ -106,6 +106,19 @@ class TrustedCheckpoint:
     note: bytes
 
 
+def seen_by(trusted: TrustedCheckpoint, policy: LogPolicy) -> int | None:
+    """Return when enough witnesses had seen a checkpoint, by their own clocks (s since 1970); None where none did.
+
+    Where the policy asks for none, the last one's word counts.
+    """
+    times = sorted(trusted.witnessed.items(), key=lambda one: one[1])
+    if policy.quorum != "none":
+        for n in range(1, len(times) + 1):
+            if policy.fulfilled(frozenset(name for name, _ in times[:n])):
+                return times[n - 1][1]
+    return times[-1][1] if times else None
+
+
 def log_policy(data: bytes) -> LogPolicy:
     """Read a policy file; raises `LogPolicyRejected`."""
     if len(data) > LARGEST_POLICY or data.count(b"\n") > MOST_LINES:

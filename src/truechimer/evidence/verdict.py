@@ -62,6 +62,8 @@ class Why(StrEnum):
     DIFFERENT = "a record before this second does not follow from its readings"
     NOT_SIGNED = "the envelope in force is not signed as the policy asks"
     OUTSIDE = "the records do not reach this second"
+    UNBELIEVED = "no checkpoint of this log is believed"
+    AFTER_WITNESSES = "the witnesses had seen the log's end before this second: its records were dated ahead"
 
 
 @dataclass(frozen=True, slots=True)

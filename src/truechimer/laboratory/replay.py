@@ -26,13 +26,14 @@ from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
 @dataclass(frozen=True, slots=True)
 class Difference:
     """The first record that a replay makes otherwise: its sequence number, what was recorded and what the replay makes
-    (None: nothing).
+    (None: nothing). `since`: the input record from which it was to follow; it and all after it are doubted.
     """
 
     seq: int
     why: str
     recorded: bytes | None
     replayed: bytes | None
+    since: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +144,12 @@ class _Run:
         self.start: run_start.RunStart | None = None if known is None else known.start
         self.roots: Roots | None = None if known is None else known.roots
         self.owed: list[Record] = []
+        self.since = 0
 
     def take(self, body: dict[str, Any]) -> None:
         """Feed one recorded input; its own record and all that follow from it are owed now."""
         kind = body["kind"]
+        self.since = int(body["seq"])
         if kind == "run-start":
             self.start = run_start.decode(body)
             run_start.of_this_fold(self.start)
@@ -194,7 +197,14 @@ def replay(log: Iterable[bytes], known: Known | None = None) -> Replay:
     """
     run, compared = _Run(known), 0
     chain = Chain() if known is None else known.state.chain
-    for data in log:
+    records = iter(log)
+    while True:
+        try:
+            data = next(records, None)
+        except RecordRejected as error:  # who reads a signed log ends where it is not what was signed
+            return _ended(run, compared, Difference(chain.seq, str(error), None, None))
+        if data is None:
+            break
         try:
             body, chain = read(data, chain)
             if _is_input(body):
@@ -228,4 +238,6 @@ def _ended(run: _Run, compared: int, difference: Difference | None) -> Replay:
     """Return the outcome; a log may end inside an epoch (a crash), so records still owed at its end are no
     difference.
     """
+    if difference is not None:
+        difference = replace(difference, since=min(run.since, difference.seq))
     return Replay(compared, difference, run.config, run.state, run.start, run.roots)

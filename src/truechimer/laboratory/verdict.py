@@ -3,7 +3,7 @@
 It joins what `evidence.verdict` found at each moment into seconds, and takes back every proof that rests on records
 after a break of the chain, after a record that does not follow from its readings, or on an envelope that nobody signed.
 
-What it cannot see before the log is witnessed by others: whoever holds the whole disk and forges readings of a majority
+What it cannot see in records that no witness has seen: whoever holds the whole disk and forges readings of a majority
 of the operators, and every record after them, forges a log that proves what it says.
 """
 
@@ -38,6 +38,8 @@ ORDERS_TOLD = 20
 ALERTS_TOLD = 10
 ALERTS_BEFORE_S = 3600.0
 EDGE_S = 1e-9
+WITNESS_SLACK_S = 120
+"""A witness's clock is its own: seconds up to this much after its signature are not held against the log."""
 WHOLE_S = 1e-6
 """A second of which all but this is stated is a whole one."""
 _PROVED, _UNPROVED, _MOVED = range(3)
@@ -86,10 +88,23 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class Tampering:
+    """The first thing that is not as it should be: `what` (`signature`, `chain`, `replay`, `moved`), the first record
+    or entry concerned (None: the served time alone), why, and the last second proved before it.
+    """
+
+    what: str
+    record: int | None
+    why: str
+    last_proved_tai_s: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
-    """All segments in order, without a gap."""
+    """All segments in order, without a gap; `tampering` None where nothing was found."""
 
     segments: tuple[Segment, ...]
+    tampering: Tampering | None = None
 
     def count(self, word: Word) -> int:
         """Return how many seconds have this word."""
@@ -131,16 +146,41 @@ def reach(said: Testimony) -> tuple[int, int] | None:
 
 
 def verdict(
-    said: Testimony, from_tai_s: int, to_tai_s: int, *, within_s: float = 1.0, difference: Difference | None = None
+    said: Testimony,
+    from_tai_s: int,
+    to_tai_s: int,
+    *,
+    within_s: float = 1.0,
+    difference: Difference | None = None,
+    believed: Testimony | None = None,
+    first_bad: int | None = None,
+    seen_tai_s: int | None = None,
 ) -> Verdict:
     """Judge the seconds from `from_tai_s` to `to_tai_s` (not included). `within_s`: a wider error proves nothing;
-    `difference`: the first record that a replay makes otherwise. Raises `VerdictRejected`.
+    `difference`: the first record that a replay makes otherwise, and `believed` what the records say that stand before
+    its epoch: only what they prove is proved; `first_bad`: the first entry of the log that is not
+    what was signed; `seen_tai_s`: when enough witnesses had seen its end. Raises `VerdictRejected`.
     """
     n = to_tai_s - from_tai_s
     if n <= 0:
         raise VerdictRejected("the interval is empty or ends before it begins: give --from before --to")
     if n > MOST_SECONDS:
         raise VerdictRejected(f"{n} seconds at once are too many: judge at most {MOST_SECONDS}, one part after another")
+    found = _found(said, from_tai_s, n, within_s=within_s)
+    _take_back(said, found, difference)
+    if believed is not None:
+        lost = (found.word == _PROVED) & (_found(believed, from_tai_s, n, within_s=within_s).word != _PROVED)
+        _unprove(found, np.flatnonzero(lost), Why.DIFFERENT)
+    if seen_tai_s is not None:
+        ahead = np.arange(max(0, seen_tai_s + WITNESS_SLACK_S - from_tai_s), n)
+        _unprove(found, ahead[found.label_ns[ahead] >= 0], Why.AFTER_WITNESSES)
+    return Verdict(
+        tuple(_segments(said, found, from_tai_s)), _tampering(said, found, from_tai_s, difference, first_bad=first_bad)
+    )
+
+
+def _found(said: Testimony, from_tai_s: int, n: int, *, within_s: float) -> _Seconds:
+    """Return what the records say of `n` seconds, whatever they are worth."""
     names = list(dict.fromkeys(name for era in said.eras for name in operators_of(era.claims())))
     found = _Seconds(
         word=np.full(n, _UNPROVED, dtype=np.int8),
@@ -156,8 +196,35 @@ def verdict(
     )
     for era in said.eras:
         _judge_era(era, found, from_tai_s, within_s)
-    _take_back(said, found, difference)
-    return Verdict(tuple(_segments(said, found, from_tai_s)))
+    return found
+
+
+def _tampering(
+    said: Testimony, found: _Seconds, from_tai_s: int, difference: Difference | None, *, first_bad: int | None
+) -> Tampering | None:
+    """Return the first thing, in the order of records, that is not as it should be; of a movement its second."""
+    moved = np.flatnonzero(found.word == _MOVED)
+    things: list[tuple[int, str, str]] = []
+    if first_bad is not None:
+        things.append((first_bad, "signature", "this entry of the log is not the one that was signed"))
+    elif said.broken is not None:
+        things.append((said.broken[0], "chain", said.broken[1]))
+    if difference is not None:
+        things.append((difference.seq, "replay", difference.why))
+    if len(moved):
+        seq = int(found.last[moved[0]])
+        why = "what was served lies outside what the operators allow"
+        # a record that differs within the moved second says more than the second
+        things.append((seq + 1 if seq >= 0 else np.iinfo(np.int64).max, "moved", why))
+    if not things:
+        return None
+    record, what, why = min(things, key=lambda thing: thing[0])
+    proved = np.flatnonzero(found.word == _PROVED)
+    if what == "moved":
+        proved = proved[proved < moved[0]]
+        return Tampering(what, None, why, from_tai_s + int(proved[-1]) if len(proved) else None)
+    before = proved[found.last[proved] < record]
+    return Tampering(what, record, why, from_tai_s + int(before[-1]) if len(before) else None)
 
 
 def _axis(served: Served, claims: list[Claim]) -> tuple[Floats, Floats] | None:

@@ -12,18 +12,20 @@ after it are taken in again and give the same bytes. Source: C2SP tlog-tiles; su
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import islice
 from threading import Lock
 from typing import Protocol
 
 from truechimer.evidence.checkpoint import Checkpoint, CheckpointRejected, checkpoint, decimal, hash_of
-from truechimer.evidence.entry import entry_of
+from truechimer.evidence.entry import entry_of, payload_path
 from truechimer.evidence.log import Edge, edge_of, grown
 from truechimer.evidence.merkle import HASH_BYTES, consistency_proof
 from truechimer.evidence.succession import Head
 from truechimer.evidence.tiles import (
     ENTRIES,
     HEIGHT,
+    LARGEST_ENTRY,
     MOST_LEVELS,
     WIDTH,
     Tile,
@@ -153,9 +155,13 @@ class TiledLog:
         while True:
             # what was signed before a crash gets its own tiles again, before the log goes on
             most = min(MOST_AT_ONCE, (last.size - self._edge.size) if last.size > self._edge.size else MOST_AT_ONCE)
-            new = [entry_of(one) for one in islice(self._records(self._edge.size), most)]
+            records = list(islice(self._records(self._edge.size), most))
+            new = [entry_of(one) for one in records]
             growth = grown(self._edge, new)
-            self._files.write({tile.path: data for tile, data in growth.tiles.items()})
+            files = {tile.path: data for tile, data in growth.tiles.items()}
+            # what is too long for an entry stands beside the log, so that its readers need nothing else
+            files |= {payload_path(sha256(one).hexdigest()): one for one in records if len(one) > LARGEST_ENTRY}
+            self._files.write(files)
             self._edge = growth.edge
             taken += len(new)
             if len(new) < most or (most == MOST_AT_ONCE and self._edge.size >= last.size):
