@@ -18,7 +18,6 @@ from tests.laboratory import rig
 from tests.laboratory.test_verdict import SECONDS, after, rechained, recorded
 
 from truechimer.cli.__main__ import main
-from truechimer.store.bundle_reader import program
 from truechimer.daemon import log_mirror
 from truechimer.evidence.bundle import bundled
 from truechimer.evidence.checkpoint import Checkpoint
@@ -27,6 +26,7 @@ from truechimer.evidence.entry import entry_of, payload_path
 from truechimer.evidence.log import Edge, grown
 from truechimer.evidence.record import Chain, seal
 from truechimer.quorum.note import joined, parsed, signed
+from truechimer.store.bundle_reader import program
 
 WITNESSED = "\n".join(
     [
