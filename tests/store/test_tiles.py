@@ -15,9 +15,11 @@ from tests.evidence.logs import ORIGIN, POLICY_OF_LOG, POLICY_TEXT, WITNESSES, e
 from tests.store.tile_power import Journal, LossyFiles, Memory, Power, PowerCut
 
 from truechimer.evidence.audit import audit
+from truechimer.evidence.checkpoint import checkpoint
 from truechimer.evidence.cosignature import Cosigner
 from truechimer.evidence.entry import LONG_RECORD, entry_of, hash_of_long
 from truechimer.evidence.log_policy import judged, log_policy
+from truechimer.evidence.merkle import check_consistency
 from truechimer.evidence.record import GENESIS, Chain, read, seal
 from truechimer.quorum.note import parsed, signed
 from truechimer.store.fabric import StoreCorrupt, StoreFull, StoreMisuse
@@ -130,6 +132,59 @@ def test_tiles_that_were_settled_and_changed_since_are_refused() -> None:
             log_on(LossyFiles(changed, files.power), journal, memory)
     with pytest.raises(StoreCorrupt):
         log_on(LossyFiles(files.now | {"settled": b"x\n"}, files.power), journal, memory)
+
+
+@pytest.mark.parametrize("size", [256, 300])
+def test_another_journal_is_found_before_anything_of_it_is_taken_in(size: int) -> None:
+    journal = Journal([entry(n) for n in range(size)])
+    files = LossyFiles({}, Power(ENDLESS))
+    memory = Memory(journal, files.power)
+    log = log_on(files, journal, memory)
+    log.advance()
+    log.settle()
+    before = dict(files.now)
+    journal.records = [*journal.records[: size - 1], b"another", *[entry(n) for n in range(size, size + 50)]]
+    for one in (log, log_on(files, journal, memory)):
+        with pytest.raises(StoreCorrupt, match="not the one that was signed"):
+            one.advance()
+    journal.records = journal.records[: size - 1]
+    with pytest.raises(StoreCorrupt, match="has lost records"):
+        log.advance()
+    assert (files.now, len(memory.signed)) == (before, 1)
+
+
+def test_a_log_that_waits_for_witnesses_publishes_its_first_checkpoint_and_then_cosigned_ones_only() -> None:
+    journal = Journal([entry(n) for n in range(10)])
+    files = LossyFiles({}, Power(ENDLESS))
+    memory = Memory(journal, files.power)
+
+    def waiting(files: LossyFiles) -> TiledLog:
+        return TiledLog(files, origin=ORIGIN, records=journal.read, signer=memory, waits=True)
+
+    log, notes = waiting(files), []
+    for n in (300, 320, 350):
+        made = log.advance()
+        assert made is not None
+        notes.append(made.note)
+        journal.records += [entry(k) for k in range(len(journal.records), n)]
+    assert (log.shown, log.size) == (10, 320)
+    text = parsed(notes[1]).text
+    cosigned = signed(text, [Cosigner(WITNESSES["w1"], 5)], also=parsed(notes[1]).signatures)
+    assert log.show(cosigned)
+    assert not log.show(notes[0]), "never back to an earlier one"
+    assert files.now["checkpoint"] == cosigned
+    with pytest.raises(StoreMisuse):
+        waiting(LossyFiles({}, files.power)).show(notes[1])
+    # after a cut the tiles of what is shown are there again, under the same names
+    lost = {name: data for name, data in files.now.items() if not name.startswith("tile/") and name != "settled"}
+    again = LossyFiles(lost, files.power)
+    log = waiting(again)
+    assert log.shown == 300
+    log.advance()
+    assert (again.now["checkpoint"], log.size) == (cosigned, 350)
+    assert audit({k: v for k, v in again.now.items() if k != "tile/0/001.p/94"}.get, POLICY).holds
+    assert log.root_at(300) == checkpoint(parsed(cosigned).text).root
+    check_consistency(300, log.root_at(300), 350, new_root=log.root_at(350), proof=log.proof(300, 350))
 
 
 def test_a_signer_that_fails_is_asked_again_and_nothing_is_published_before() -> None:

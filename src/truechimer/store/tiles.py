@@ -3,7 +3,7 @@
 The order is the design: an entry is in the journal, durably (append, fsync), before it is taken in here; tiles are
 written (integrate); the signer stores the new head and signs it (sign); only then the checkpoint is replaced (publish).
 Entries up to the checkpoint are acknowledged. It holds no key (`TreeSigner`) and asks no witness: `cosigned` takes
-their lines.
+their lines, and a log that `waits` for them publishes a checkpoint only with them (`show`).
 
 Tiles follow from the journal, so they need not be on the disk before the signature: from time to time they are settled,
 and the file `settled` says up to which size. Recovery begins there and is the same path as normal work: the entries
@@ -20,7 +20,7 @@ from typing import Protocol
 from truechimer.evidence.checkpoint import Checkpoint, CheckpointRejected, checkpoint, decimal, hash_of
 from truechimer.evidence.entry import entry_of, payload_path
 from truechimer.evidence.log import Edge, edge_of, grown
-from truechimer.evidence.merkle import HASH_BYTES, consistency_proof
+from truechimer.evidence.merkle import HASH_BYTES, consistency_proof, folded, parts
 from truechimer.evidence.succession import Head
 from truechimer.evidence.tiles import (
     ENTRIES,
@@ -95,16 +95,32 @@ class TiledLog:
     """
 
     def __init__(
-        self, files: Files, *, origin: str, records: Callable[[int], Iterable[bytes]], signer: TreeSigner
+        self,
+        files: Files,
+        *,
+        origin: str,
+        records: Callable[[int], Iterable[bytes]],
+        signer: TreeSigner,
+        waits: bool = False,
     ) -> None:
         """`records` yields the journal's records from a number on; raises `StoreRejected` where what is settled is not
-        what was written.
+        what was written. `waits`: a signed checkpoint is published by `show` alone, once there is a first one.
         """
         self._files, self._origin, self._records, self._signer = files, origin, records, signer
+        self._waits = waits
         self._edge, self._settled = self._begin()
         self._note: bytes | None = None
         self._signed = -1
+        self._shown = self._in_place()
         self._settling = Lock()
+
+    def _in_place(self) -> int:
+        """Return the published checkpoint's size; -1 where there is none that the signer can have signed."""
+        try:
+            head = checkpoint(parsed(self._files.read(CHECKPOINT) or b"").text)
+        except (NoteRejected, CheckpointRejected):
+            return -1
+        return head.size if head.origin == self._origin and head.size <= self._signer.last().size else -1
 
     @property
     def size(self) -> int:
@@ -113,8 +129,13 @@ class TiledLog:
 
     @property
     def note(self) -> bytes | None:
-        """Return the checkpoint's note that was published last by this object."""
+        """Return the note of the checkpoint that was signed last for this object, with the lines that it has."""
         return self._note
+
+    @property
+    def shown(self) -> int:
+        """Return the size of the published checkpoint; -1 before the first."""
+        return self._shown
 
     def _begin(self) -> tuple[Edge, int]:
         """Return the edge that is surely on the disk."""
@@ -154,8 +175,8 @@ class TiledLog:
         taken = 0
         while True:
             # what was signed before a crash gets its own tiles again, before the log goes on
-            most = min(MOST_AT_ONCE, (last.size - self._edge.size) if last.size > self._edge.size else MOST_AT_ONCE)
-            records = list(islice(self._records(self._edge.size), most))
+            most = self._next_stop(last.size) - self._edge.size
+            records = self._new_records(most)
             new = [entry_of(one) for one in records]
             growth = grown(self._edge, new)
             files = {tile.path: data for tile, data in growth.tiles.items()}
@@ -174,17 +195,69 @@ class TiledLog:
             return None
         return self._publish(last, taken)
 
+    def _next_stop(self, signed: int) -> int:
+        """Return up to which size the next entries are taken in: what was published or signed before a crash gets its
+        own tiles again before the log goes on.
+        """
+        stops = [size for size in (self._shown, signed) if size > self._edge.size]
+        return min([self._edge.size + MOST_AT_ONCE, *stops])
+
+    def _new_records(self, most: int) -> list[bytes]:
+        """Return the journal's next records; raises `StoreCorrupt` where it does not hold, at its place, the one that
+        was taken in last: then it is another journal, or an older copy, and nothing of it continues this log.
+        """
+        if not self._edge.size:
+            return list(islice(self._records(0), most))
+        found = list(islice(self._records(self._edge.size - 1), most + 1))
+        if not found or entry_of(found[0]) != self._last_entry():
+            says = "is not the one that was signed" if found else "has lost records that were signed"
+            raise StoreCorrupt(CHECKPOINT, f"the journal, at record {self._edge.size - 1},", says)
+        return found[1:]
+
+    def _last_entry(self) -> bytes:
+        """Return the entry that was taken in last."""
+        if self._edge.entries:
+            return self._edge.entries[-1]
+        tile = Tile(ENTRIES, self._edge.size // WIDTH - 1)
+        return entries_of(tile, self._fetch(tile))[-1]
+
     def _publish(self, last: Head, taken: int) -> Published:
         head = Checkpoint(self._origin, self._edge.size, self._edge.root)
-        proof = consistency_proof(last.size, head.size, TreeReader(head.size, self._fetch).nodes)
+        proof = self.proof(last.size, head.size)
         lines = self._lines_of(head) if last.size == head.size else ()
         note = self._signer.sign(head, old_size=last.size, proof=proof)
         self._note = joined(head.text, [*parsed(note).signatures, *lines])
-        self._files.write({CHECKPOINT: self._note})  # the signer has it durably; a start publishes it once more
+        if not self._waits or self._shown < 0:
+            self._files.write({CHECKPOINT: self._note})  # the signer has it durably; a start publishes it once more
+            self._shown = head.size
         self._signed = head.size
         if self._edge.size - self._settled >= MOST_UNSETTLED:
             self.settle()
         return Published(head, self._note, taken)
+
+    def proof(self, old: int, new: int) -> tuple[bytes, ...]:
+        """Return the proof that the tree of `new` entries, a size that was signed, begins with that of `old`; any
+        thread may ask. Raises `TileRejected`, `StoreRejected`.
+        """
+        return consistency_proof(old, new, TreeReader(new, self._fetch).nodes)
+
+    def root_at(self, size: int) -> bytes:
+        """Return the root of the tree of the first `size` entries, as its tiles say it; raises as `proof`."""
+        reader = TreeReader(self.size, self._fetch)
+        return folded(reader.nodes(parts(0, size)))
+
+    def show(self, note: bytes) -> bool:
+        """Publish a signed checkpoint, verified by the caller; False where a later one stands there."""
+        head = checkpoint(parsed(note).text)
+        if head.origin != self._origin or head.size > self.size:
+            raise StoreMisuse(f"a checkpoint of {head.origin!r} of size {head.size} is not one of this log")
+        if head.size < self._shown:
+            return False
+        self._files.replace_durably(CHECKPOINT, note)
+        self._shown = head.size
+        if self._note is not None and parsed(self._note).text == parsed(note).text:
+            self._note = note
+        return True
 
     def _lines_of(self, head: Checkpoint) -> tuple[NoteSignature, ...]:
         """Return the lines (witnesses') under the published checkpoint, where it is this one."""
@@ -204,9 +277,7 @@ class TiledLog:
         note = parsed(self._note)
         if note.text != text:
             return False
-        self._note = joined(text, [*note.signatures, *signatures])
-        self._files.replace_durably(CHECKPOINT, self._note)
-        return True
+        return self.show(joined(text, [*note.signatures, *signatures]))
 
     def settle(self) -> None:
         """Bring all tiles to the disk and write down up to where; raises `StoreRejected`.
