@@ -1,0 +1,376 @@
+"""`truechimer cggtts read|compare|write`: time transfer by satellites from CGGTTS files.
+
+The format is `truechimer.formats.cggtts`, the comparison `truechimer.compare.common_view`; here are arguments, files
+and what is printed (pictures: `cggtts_plot`). A line that cannot be used is named with file, line, column and rule, and
+costs no other line.
+
+Exit status: 0 done; 1 (`read --strict`) something was found; 2 wrong use, a file that cannot be read, or files that
+have nothing in common.
+"""
+
+import argparse
+import json
+import math
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from truechimer.cli.arguments import verb_parser
+from truechimer.errors import Rejected
+
+if TYPE_CHECKING:
+    from truechimer.compare.common_view import SatelliteLink
+    from truechimer.compare.link_smoothing import Smoothed
+    from truechimer.formats.cggtts import CggttsFile
+    from truechimer.formats.finding import Finding
+
+LARGEST_FILE = 256 << 20
+MOST_NAMED = 20
+NS = 1e9
+
+
+class CggttsUseRejected(Rejected):
+    """A file that is no CGGTTS file, or an option that does not fit it."""
+
+
+def main(argv: list[str]) -> int:
+    """Run `cggtts` with the arguments after the verb; return the exit status."""
+    parser = verb_parser("cggtts", "Time transfer by satellites: CGGTTS files of formats 2E and 01.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    read = verbs.add_parser("read", help="say what a file holds and what is wrong with it", allow_abbrev=False)
+    read.add_argument("file", metavar="FILE", type=Path, help="- for standard input")
+    read.add_argument("--strict", action="store_true", help="status 1 if anything was found, a header's sum included")
+    read.add_argument("--json", action="store_true", help="print one JSON document")
+    compare = verbs.add_parser(
+        "compare",
+        help="clock of A minus clock of B, by common view or all in view",
+        description="Clock of A minus clock of B (ns): each code by itself, epoch by epoch, with the uncertainty that "
+        "the satellites' scatter gives, then smoothed. Outliers are named.",
+        allow_abbrev=False,
+    )
+    compare.add_argument("a", metavar="A", type=Path)
+    compare.add_argument("b", metavar="B", type=Path)
+    compare.add_argument("--method", choices=("cv", "aiv"), default="cv", help="common view (default) or all in view")
+    compare.add_argument("--min-elevation", metavar="DEG", type=_degrees, help="default 20 (cv), 10 (aiv)")
+    compare.add_argument("--code", metavar="CODE", help="one code only: L3P, C1, 'E L3E' (system before it)")
+    compare.add_argument("--measured-ionosphere", action="store_true", help="use MSIO in place of the model (MDIO)")
+    compare.add_argument("--same-ephemeris", action="store_true", help="only pairs that used one ephemeris (IOE)")
+    compare.add_argument("--short-tracks", action="store_true", help="use tracks below 780 s too")
+    compare.add_argument("--calibration", metavar="NS", type=_ns, default=0.0, help="added to A - B, in ns")
+    compare.add_argument("--out", metavar="CSV", type=Path, help="write the epochs")
+    compare.add_argument("--plot", metavar="OUT", type=Path, help="draw epochs and TDEV: .svg, .html or .png")
+    compare.add_argument("--json", action="store_true", help="print one JSON document")
+    write = verbs.add_parser(
+        "write",
+        help="write a file anew, with both checksums right and, if asked, with other delays",
+        description="Writes the good tracks of a file by the standard's rules, both checksums made anew. --delay takes "
+        "a new value of a delay of the header; REFSYS and REFSV move by the difference of the totals.",
+        allow_abbrev=False,
+    )
+    write.add_argument("file", metavar="FILE", type=Path)
+    write.add_argument("--out", metavar="FILE", type=Path, required=True)
+    write.add_argument(
+        "--delay",
+        metavar="'KEY [CODE]=NS'",
+        type=_delay,
+        action="append",
+        default=[],
+        help="such as 'CAB DLY=155.2' or 'INT DLY GAL E1=34.6'; may be given again",
+    )
+    options = parser.parse_args(argv)
+    return {"read": _read, "compare": _compare, "write": _write}[options.verb](options)
+
+
+def _degrees(text: str) -> float:
+    try:
+        degrees = float(text)
+    except ValueError:
+        degrees = -1.0
+    if not 0.0 <= degrees <= 90.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no elevation: give degrees, 0 to 90")
+    return degrees
+
+
+def _ns(text: str) -> float:
+    try:
+        ns = float(text)
+    except ValueError:
+        ns = float("nan")
+    if not abs(ns) < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no calibration: give ns, less than a second")
+    return ns
+
+
+def _delay(text: str) -> tuple[str, str, float]:
+    key, equals, value = text.partition("=")
+    words = key.split()
+    if not equals or len(words) < 2 or words[1] != "DLY":
+        raise argparse.ArgumentTypeError(f"{text!r} is no delay: give 'INT DLY GAL E1=34.6'")
+    return " ".join(words[:2]), " ".join(words[2:]), _ns(value)
+
+
+def _file(path: Path) -> "tuple[CggttsFile, list[Finding]]":
+    from truechimer.cli import file_bytes
+    from truechimer.formats import cggtts
+
+    value, findings = cggtts.read(file_bytes.read(path, at_most=LARGEST_FILE))
+    if value is None:
+        raise CggttsUseRejected(findings[-1].at(str(path)))
+    return value, findings
+
+
+def _name(findings: "list[Finding]", path: Path) -> None:
+    for finding in findings[:MOST_NAMED]:
+        print(f"{finding.at(str(path))} [{finding.rule}]", file=sys.stderr)
+    if len(findings) > MOST_NAMED:
+        print(f"{path}: and {len(findings) - MOST_NAMED} more", file=sys.stderr)
+
+
+# ---- read -----------------------------------------------------------------------------------------------------------
+
+
+def _read(options: argparse.Namespace) -> int:
+    value, findings = _file(options.file)
+    _name(findings, options.file)
+    body = _contents(value, findings, str(options.file))
+    if options.json:
+        print(json.dumps(body))
+    else:
+        print("\n".join(_lines(body)))
+    return 1 if options.strict and findings else 0
+
+
+def _contents(value: "CggttsFile", findings: "list[Finding]", name: str) -> dict[str, Any]:
+    import numpy as np
+
+    header, tracks = value.header, value.tracks
+    body: dict[str, Any] = {
+        "file": name,
+        "version": header.version,
+        "laboratory": header.laboratory,
+        "receiver": header.receiver,
+        "reference": header.reference,
+        "tracks": len(tracks),
+        "refused": sum(finding.severity.value == "error" for finding in findings),
+        "header_checksum": header.checksum_rule.value if header.checksum_rule else "none holds",
+        "common_view_only": header.common_view_only,
+        "delays": [{"key": each.which, "code": each.code, "delay_s": each.ns * 1e-9} for each in header.delays],
+        "calibration": header.calibration,
+        "findings": [
+            {"line": each.line, "column": each.column, "rule": each.rule, "severity": each.severity.value}
+            | {"says": each.says}
+            for each in findings
+        ],
+    }
+    if len(tracks):
+        body["mjd_first"], body["mjd_last"] = int(tracks.mjd.min()), int(tracks.mjd.max())
+        body["epochs"] = len(set(zip(tracks.mjd.tolist(), tracks.start_s.tolist(), strict=True)))
+    codes = []
+    x_s = tracks.x_clock_minus_system_s()
+    for system, code in sorted(set(zip(tracks.system.tolist(), tracks.code.tolist(), strict=True))):
+        of = (tracks.system == system) & (tracks.code == code)
+        here = x_s[of][np.isfinite(x_s[of])]
+        row = {
+            "system": system.decode(),
+            "code": code.decode(),
+            "tracks": int(of.sum()),
+            "satellites": len(set(tracks.number[of].tolist())),
+        }
+        if len(here):
+            row["x_clock_minus_system_median_s"] = float(np.median(here))
+        codes.append(row)
+    return body | {"codes": codes}
+
+
+def _lines(body: dict[str, Any]) -> list[str]:
+    days = f"MJD {body['mjd_first']} to {body['mjd_last']}, {body['epochs']} epochs" if body["tracks"] else "no track"
+    out = [
+        " ".join(
+            (
+                f"{body['file']}: CGGTTS {body['version']}, laboratory {body['laboratory'] or '-'},",
+                f"reference {body['reference'] or '-'}, receiver {body['receiver'] or '-'}",
+            )
+        ),
+        f"{body['tracks']} tracks used, {body['refused']} refused; {days}",
+        f"header checksum: {body['header_checksum']}",
+    ]
+    if body["common_view_only"]:
+        out.append("its producer says: for common view only")
+    out += ["", f"{'code':<8} {'tracks':>7} {'satellites':>11} {'median clock - system / ns':>28}"]
+    for row in body["codes"]:
+        median = row.get("x_clock_minus_system_median_s")
+        shown = "-" if median is None else f"{median * NS:.1f}"
+        out.append(f"{row['system'] + ' ' + row['code']:<8} {row['tracks']:>7} {row['satellites']:>11} {shown:>28}")
+    return out
+
+
+# ---- compare --------------------------------------------------------------------------------------------------------
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from truechimer.cli import cggtts_plot, scale_input
+    from truechimer.compare import common_view, link_smoothing
+    from truechimer.instants import builtin_leap_table
+
+    targets = [path for path in (options.out, options.plot) if path is not None]
+    scale_input.check_targets(targets, [options.a, options.b])
+    if options.plot is not None:
+        cggtts_plot.check_target(options.plot)
+    files = []
+    for path in (options.a, options.b):
+        value, findings = _file(path)
+        _name(findings, path)
+        files.append(value)
+    choices = common_view.Choices(
+        method=common_view.Method(options.method),
+        min_elevation_deg=options.min_elevation,
+        full_tracks_only=not options.short_tracks,
+        measured_ionosphere=options.measured_ionosphere,
+        same_ephemeris=options.same_ephemeris,
+        offset_s=options.calibration * 1e-9,
+    )
+    links = common_view.compare(files[0], files[1], choices, leaps=builtin_leap_table())
+    if options.code is not None:
+        wanted = options.code.split()
+        links = tuple(link for link in links if wanted in ([link.code], [link.system, link.code], [link.system]))
+        if not links:
+            raise CggttsUseRejected(f"no code {options.code!r} in common; leave --code out to see which there are")
+    smoothed = [link_smoothing.smooth(link.middle_tai_ns, link.x_a_minus_b_s, link.u_s) for link in links]
+    shown = list(zip(links, smoothed, strict=True))
+    for link in links:
+        for each in link.left_out[:MOST_NAMED]:
+            clock = f"{each.start_s // 3600:02d}:{each.start_s // 60 % 60:02d}"
+            side = f" of {each.side.upper()}" if each.side else ""
+            says = (
+                f"{each.satellite}{side} on MJD {each.mjd} at {clock} is {each.departure_s * NS:+.1f} ns off: left out"
+            )
+            print(f"{link.system} {link.code}: {says} [outlier]", file=sys.stderr)
+    if options.out is not None:
+        scale_input.write_whole(options.out, _rows(shown))
+    document = {
+        "a": str(options.a),
+        "b": str(options.b),
+        "method": options.method,
+        "min_elevation_deg": choices.elevation_deg,
+        "links": [_link(link, smooth) for link, smooth in shown],
+    }
+    if options.json:
+        print(json.dumps(document))
+    else:
+        print("\n".join(_table(document)))
+    if options.plot is not None:
+        cggtts_plot.write(options.plot, shown)
+        print(f"wrote {options.plot}", file=sys.stderr)
+    return 0
+
+
+def _link(link: "SatelliteLink", smoothed: "Smoothed | None") -> dict[str, Any]:
+    import numpy as np
+
+    body: dict[str, Any] = {
+        "system": link.system,
+        "code": link.code,
+        "epochs": len(link),
+        "counts": link.counts,
+        "outliers": len(link.left_out),
+        "mean_s": link.mean_s,
+        "track_std_s": link.track_std_s,
+        "u_epoch_median_s": float(np.median(link.u_s)),
+    }
+    if len(link) > 1:
+        body["std_s"] = link.std_s
+    tdev = tdev_of(link)
+    if tdev is not None:
+        body["tdev_s"] = {f"{tau:g}": value for tau, value in tdev}
+    if smoothed is not None:
+        body["smoothed_std_s"] = float(np.std(smoothed.x_s, ddof=1))
+        body["u_smoothed_median_s"] = float(np.median(smoothed.u_s))
+    return {key: value for key, value in body.items() if not (isinstance(value, float) and math.isnan(value))}
+
+
+def tdev_of(link: "SatelliteLink") -> list[tuple[float, float]] | None:
+    """Return (tau in s, TDEV in s) of a link, its epochs laid on the schedule's grid of 16 min; None: too few.
+
+    Missing epochs and the gap of 28 min at the schedule's wrap are left empty.
+    """
+    import numpy as np
+
+    from truechimer import stability
+
+    if len(link) < 8:
+        return None
+    steps = np.diff(link.middle_tai_ns)
+    grid_ns = int(np.median(steps))
+    place = np.round((link.middle_tai_ns - link.middle_tai_ns[0]) / grid_ns).astype(np.int64)
+    if grid_ns <= 0 or place[-1] > 1_000_000 or len(set(place.tolist())) != len(place):
+        return None
+    x = np.full(int(place[-1]) + 1, np.nan)
+    x[place] = link.x_a_minus_b_s
+    curve = stability.tdev(x, grid_ns * 1e-9, "octave")
+    found = [
+        (float(tau), float(value))
+        for tau, value in zip(curve.tau_s, curve.value, strict=True)
+        if np.isfinite(value) and value > 0.0
+    ]
+    return found or None
+
+
+def _table(body: dict[str, Any]) -> list[str]:
+    mask = f"elevation from {body['min_elevation_deg']:g} degrees"
+    columns = f"{'mean / ns':>14} {'std / ns':>10} {'u epoch':>9} {'TDEV':>9} {'smoothed u':>11}"
+    out = [f"clock of {body['a']} minus clock of {body['b']}, {body['method']}, {mask}", ""]
+    out.append(f"{'code':<8} {'epochs':>7} {'out':>5} {columns}")
+    for link in body["links"]:
+        tdev = next(iter(link["tdev_s"].values())) if "tdev_s" in link else None
+        cells = [link.get("std_s"), link.get("u_epoch_median_s"), tdev, link.get("u_smoothed_median_s")]
+        widths = (10, 9, 9, 11)
+        shown = " ".join(
+            f"{'-' if value is None else format(value * NS, '.3f'):>{width}}"
+            for value, width in zip(cells, widths, strict=True)
+        )
+        name = f"{link['system']} {link['code']}"
+        out.append(f"{name:<8} {link['epochs']:>7} {link['outliers']:>5} {link['mean_s'] * NS:>14.3f} {shown}")
+    return out
+
+
+def _rows(shown: "list[tuple[SatelliteLink, Smoothed | None]]") -> list[str]:
+    from truechimer.instants.instant import Instant
+    from truechimer.instants.mjd import to_mjd_text
+
+    out = ["# epoch_mjd: middle of the tracks, MJD on the TAI axis"]
+    out.append("epoch_mjd,system,code,x_a_minus_b_s,u_s,satellites,x_smoothed_s,u_smoothed_s")
+    for link, smoothed in shown:
+        for k in range(len(link)):
+            epoch = to_mjd_text(Instant(int(link.middle_tai_ns[k]) * 1_000_000), digits=10)
+            sigma = f"{link.u_s[k]:.3e}" if math.isfinite(link.u_s[k]) else ""
+            after = "," if smoothed is None else f"{smoothed.x_s[k]:.15e},{smoothed.u_s[k]:.3e}"
+            out.append(
+                f"{epoch},{link.system},{link.code},{link.x_a_minus_b_s[k]:.15e},{sigma},{link.satellites[k]},{after}"
+            )
+    return [line + "\n" for line in out]
+
+
+# ---- write ----------------------------------------------------------------------------------------------------------
+
+
+def _write(options: argparse.Namespace) -> int:
+    from truechimer.cli import scale_input
+    from truechimer.formats import cggtts, cggtts_delays
+
+    scale_input.check_targets([options.out], [options.file])
+    value, findings = _file(options.file)
+    _name(findings, options.file)
+    for which, code, ns in options.delay:
+        value = cggtts_delays.recalibrated(value, which=which, code=code, ns=ns)
+    part = options.out.with_name(f".{options.out.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(cggtts.write(value))
+        part.replace(options.out)
+    except OSError as error:
+        raise CggttsUseRejected(f"{options.out}: {error.strerror}; name a file that can be written") from None
+    finally:
+        part.unlink(missing_ok=True)
+    refused = sum(finding.severity.value == "error" for finding in findings)
+    print(f"wrote {options.out}: {len(value.tracks)} tracks; {refused} lines were refused", file=sys.stderr)
+    return 0
