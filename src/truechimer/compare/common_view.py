@@ -89,7 +89,8 @@ class SatelliteLink:
 
     `middle_tai_ns`: middle of the tracks, ns since 1970-01-01T00:00:00 TAI; `x_a_minus_b_s`; `u_s`: one sigma of the
     epoch's noise, NaN where never two satellites were seen at once (the calibration's is `u_offset_s`); `satellites`:
-    how many, in all in view of the side that sees fewer. `counts`: what became of the tracks, by reason; `track_std_s`: scatter of single differences about their mean.
+    how many, in all in view of the side that sees fewer. `counts`: what became of the tracks, by reason;
+    `track_std_s`: scatter of single differences about their mean.
     """
 
     system: str
