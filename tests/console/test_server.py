@@ -25,6 +25,8 @@ PATHS = (
     "/api/history",
     "/api/clock",
     "/healthz",
+    "/evidence",
+    "/api/evidence",
     "/static/page.js",
     "/static/page.css",
     "/static/icon.svg",

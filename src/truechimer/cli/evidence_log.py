@@ -154,6 +154,7 @@ def _policy_line(directory: Path) -> str:
 
 def _bundle(options: argparse.Namespace) -> int:
     from truechimer.cli.evidence_source import records_file
+    from truechimer.console.verify_page import page
     from truechimer.evidence.bundle import bundled
     from truechimer.evidence.checkpoint import checkpoint
     from truechimer.evidence.disclosure import disclosure
@@ -186,7 +187,15 @@ def _bundle(options: argparse.Namespace) -> int:
 
     _write(
         options.out,
-        bundled(files.read, indexes=indexes, policy=policy, verifier=program(), disclosed=disclosed, record=record),
+        bundled(
+            files.read,
+            indexes=indexes,
+            policy=policy,
+            verifier=program(),
+            page=page(),
+            disclosed=disclosed,
+            record=record,
+        ),
     )
     count = size if indexes is None else len(indexes)
     print(f"{options.out}: {count} entries; verify it: python3 verify.py --policy FILE")

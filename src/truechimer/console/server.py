@@ -27,6 +27,7 @@ from starlette.applications import Starlette
 from truechimer.client import ask
 from truechimer.console import views
 from truechimer.console.api import MAX_WATCHERS, Api
+from truechimer.console.evidence_desk import EvidenceDesk
 from truechimer.console.laboratory_feed import LaboratoryFeed
 from truechimer.console.metrics import MetricsPage
 from truechimer.daemon import notify
@@ -138,7 +139,7 @@ class _Notified(logging.Handler):
 
 
 def application(
-    feed: LaboratoryFeed, raw_ns: Any, *, loopback: bool, metrics: MetricsPage, watchers: int
+    feed: LaboratoryFeed, raw_ns: Any, *, lab: Path, loopback: bool, metrics: MetricsPage, watchers: int
 ) -> views.Guarded:
     """Return the ASGI application over one feed, which runs as long as the application does."""
 
@@ -153,7 +154,7 @@ def application(
                 await asking
 
     api = Api(feed, raw_ns, watchers=watchers)
-    routes = [*api.routes(), *metrics.routes(), *views.routes()]
+    routes = [*api.routes(), *EvidenceDesk(lab, feed, raw_ns).routes(), *metrics.routes(), *views.routes()]
     return views.Guarded(Starlette(routes=routes, lifespan=lifespan), loopback=loopback, often=api.often())
 
 
@@ -174,6 +175,7 @@ class _Server(uvicorn.Server):
                 application(
                     self._feed,
                     raw_ns,
+                    lab=lab,
                     loopback=loopback,
                     metrics=MetricsPage(self._feed, lab, metrics),
                     watchers=min(MAX_WATCHERS, connections // 2),
@@ -227,7 +229,10 @@ def _bind(address: str, port: int) -> socket.socket:
     version = ipaddress.ip_address(address).version
     if not 0 <= port <= 65_535:
         raise ValueError(port)
-    listener = socket.socket(socket.AF_INET6 if version == 6 else socket.AF_INET, socket.SOCK_STREAM)
+    # the protocol is named, or asyncio leaves Nagle's delay on: 40 ms a reply, and half of it in the display's bound
+    listener = socket.socket(
+        socket.AF_INET6 if version == 6 else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP
+    )
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if version == 6:

@@ -1,12 +1,12 @@
-"""The page: its HTML, its static files, and the headers that keep it to itself.
+"""The pages: their HTML, their static files, and the headers that keep them to themselves.
 
-It renders no data: the page fills itself from the API. The law of the file: nothing inline, nothing from outside, and
-no name but this machine's where the door is on loopback (a page of elsewhere must not read this one through a name that
+It renders no data: each page fills itself from the API. The law of the file: nothing inline, nothing from outside, and
+no name but this machine's where the door is on loopback (a page of elsewhere must not read these through a name that
 it points here).
 """
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from starlette.requests import Request
@@ -14,6 +14,8 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from truechimer.console.verify_page import form
 
 HERE = Path(__file__).parent
 CONTENT_SECURITY_POLICY = (
@@ -34,14 +36,23 @@ _HEADER_NAMES = frozenset(name for name, _ in _RAW_HEADERS)
 _MISDIRECTED = 421
 
 
+PAGES = {"/": "page.html", "/evidence": "evidence.html"}
+
+
 def routes() -> list[BaseRoute]:
-    """Return the page and its files; the page is read once, at start."""
-    html = (HERE / "templates" / "page.html").read_text(encoding="utf-8")
+    """Return the pages and their files; each page is read once, at start."""
+    pages = [Route(path, _page(name), methods=["GET"]) for path, name in PAGES.items()]
+    return [*pages, Mount("/static", StaticFiles(directory=HERE / "static"))]
+
+
+def _page(name: str) -> Callable[[Request], Awaitable[Response]]:
+    """Return what serves one page."""
+    html = (HERE / "templates" / name).read_text(encoding="utf-8").replace("{{form}}", form())
 
     async def page(_: Request) -> Response:
         return HTMLResponse(html)
 
-    return [Route("/", page, methods=["GET"]), Mount("/static", StaticFiles(directory=HERE / "static"))]
+    return page
 
 
 class Guarded:

@@ -3,7 +3,7 @@
 It reads and writes no file: names and bytes. A bundle of single entries holds `proofs/N.tlog-proof` and
 `entries/N.json` for each, `disclosed/N.json` where a commitment is opened, `payloads/HASH` for records too long for an
 entry; a bundle of the whole log holds its `checkpoint` and `tile/...` as they are. Both hold `policy`, `verify.py`,
-`README.md`, which prove nothing.
+`verify.html`, `README.md`, which prove nothing.
 """
 
 import re
@@ -45,6 +45,8 @@ Two commands on any machine with Python 3.10 or later, without a network for the
 `YOUR-POLICY` says whose log and whose witnesses you believe (C2SP tlog-policy). Take the keys from where you trust
 them: the laboratory's web page, its calibration certificate, the witnesses themselves. The file `policy` in this bundle
 is the sender's suggestion and proves nothing.
+
+Or open `verify.html` in a browser: it asks no network, and judges what you choose or drop on it by your policy.
 
 It answers `ok` and how many entries are what was signed, or names the first that is not. That an entry was signed and
 witnessed says that it stood in the log then and was not changed since; whether what it says is right is another
@@ -117,13 +119,15 @@ def bundled(
     indexes: Sequence[int] | None,
     policy: bytes,
     verifier: str,
+    page: str = "",
     disclosed: Mapping[int, Disclosure],
     record: Callable[[int], bytes],
 ) -> Iterator[tuple[str, bytes]]:
     """Yield a bundle's files: of single entries, or (`indexes` None) of the whole log.
 
-    `policy`: the sender's suggestion; `verifier`: the text of `verify.py`; `disclosed`: commitments to open;
-    `record` returns a whole record where the log holds its hash only. Raises as `proof_of`, `DisclosureRejected`.
+    `policy`: the sender's suggestion; `verifier`: the text of `verify.py`; `page`: that of `verify.html`;
+    `disclosed`: commitments to open; `record` returns a whole record where the log holds its hash only. Raises as
+    `proof_of`, `DisclosureRejected`.
     """
     note = read(CHECKPOINT) or b""
     head = checkpoint(parsed(note).text)
@@ -131,6 +135,8 @@ def bundled(
     what = f"{count} entries of its log, each with a proof." if indexes is not None else "Its whole log."
     text = README.format(what=what, origin=head.origin, size=head.size, root=head.root.hex())
     yield from (("README.md", text.encode()), ("policy", policy), ("verify.py", verifier.encode()))
+    if page:
+        yield "verify.html", page.encode()
     if indexes is None:
         yield CHECKPOINT, note
         fetch = fetching(read)

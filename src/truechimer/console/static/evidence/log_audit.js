@@ -123,6 +123,23 @@ export async function audited({ read, size, root, progress = () => {} }) {
   };
 }
 
+/** What `ask(0)` to `ask(count - 1)` promise, in order; some are asked for ahead. */
+async function* ahead(count, ask) {
+  const coming = [];
+  const begin = (index) => {
+    if (index >= count) return;
+    coming[index] = ask(index);
+    coming[index].catch(() => {}); // its failure is taken up where it is awaited
+  };
+  for (let index = 0; index < AT_ONCE; index += 1) begin(index);
+  for (let index = 0; index < count; index += 1) {
+    begin(index + AT_ONCE);
+    const found = await coming[index];
+    delete coming[index];
+    yield { index, found };
+  }
+}
+
 class Log {
   constructor(read, size) {
     this.read = read;
@@ -142,18 +159,9 @@ class Log {
   }
 
   async readAll(progress) {
-    const count = Math.ceil(this.size / WIDTH);
     const width = (index) => Math.min(WIDTH, this.size - index * WIDTH);
-    const coming = [];
-    const ask = (index) => {
-      if (index < count) coming[index] = this.tile("entries", index, width(index));
-      coming[index]?.catch(() => {}); // its failure is taken up where it is awaited
-    };
-    for (let index = 0; index < AT_ONCE; index += 1) ask(index);
-    for (let index = 0; index < count; index += 1) {
-      const found = await coming[index];
-      delete coming[index];
-      ask(index + AT_ONCE);
+    const bundles = ahead(Math.ceil(this.size / WIDTH), (index) => this.tile("entries", index, width(index)));
+    for await (const { index, found } of bundles) {
       this.hash(index, width(index), found);
       if (this.missing.length > MOST_MISSING) return;
       progress(Math.min((index + 1) * WIDTH, this.size), this.size);
@@ -188,9 +196,11 @@ class Log {
   async filedAt(level) {
     const filled = Math.floor(this.size / WIDTH ** level);
     const row = new Row(filled);
-    for (let index = 0; index * WIDTH < filled; index += 1) {
-      const width = Math.min(WIDTH, filled - index * WIDTH);
-      const { data, asked } = await this.tile(level, index, width);
+    const count = Math.ceil(filled / WIDTH);
+    const widthOf = (index) => Math.min(WIDTH, filled - index * WIDTH);
+    for await (const { index, found } of ahead(count, (n) => this.tile(level, n, widthOf(n)))) {
+      const width = widthOf(index);
+      const { data, asked } = found;
       if (data === null || (asked ? data.length !== 32 * width : data.length < 32 * width)) continue;
       row.hashes.set(data.subarray(0, 32 * width), 32 * index * WIDTH);
       row.known.fill(1, index * WIDTH, index * WIDTH + width);

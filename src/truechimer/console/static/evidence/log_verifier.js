@@ -18,6 +18,7 @@ const MOST_FAULTS = 1000;
 const PROVED = /^(proofs|entries|disclosed)\/(0|[1-9][0-9]{0,18})\.(tlog-proof|json)$/;
 const PAYLOAD = /^payloads\/([0-9a-f]{64})$/;
 const NOTHING = new Uint8Array(0);
+let agreed = null; // whether this program hashes as the browser does: asked once
 
 export function leafHash(entry) {
   const out = new Uint8Array(32);
@@ -87,22 +88,23 @@ function checkDisclosed(entry, data) {
 
 /**
  * Judge evidence. `names` of all its files (a Set; null: a whole log whose files are asked for), `read(name)` a promise of
- * octets or null, `policy` the octets of a tlog-policy, `held` a head of this log that was believed before ({origin, size,
- * root in hex}; null: none), `progress(done, of)`.
+ * octets or null, `policy` the octets of a tlog-policy, `heads` the
+ * heads that were believed before, by origin ({size, root in hex}), `progress(done, of)`.
  *
  * The result has only plain values: `believed` whether a checkpoint is, `holds` whether nothing at all is wrong, `reason`
  * and `says` where it is not believed, `origin`, `size` (decimal text), `root` (hex), `witnessed` [{name, key, seconds}],
  * `unchecked` names of keys, `entries` how many were looked at, `firstBad` (decimal text; null where none is), `faults`
  * sentences, `unnamed` how many more, `continues` whether it begins with what was held (null where that was not asked or
- * cannot be told).
+ * cannot be told), `isWholeLog`.
  */
-export async function judge({ names = null, read, policy, held = null, progress = () => {} }) {
+export async function judge({ names = null, read, policy, heads = {}, progress = () => {} }) {
   try {
     const able = await canCheck();
     if (!globalThis.crypto?.subtle) throw new Unverified("browser", "this browser offers no cryptography here (WebCrypto): it does on https, on this machine's own addresses such as 127.0.0.1, and in a page opened from disk");
     if (!able.Ed25519) throw new Unverified("browser", "this browser's WebCrypto has no Ed25519, with which logs are signed: take a newer one, or `truechimer evidence verify`");
-    if (!(await agrees(crypto.subtle))) throw new Unverified("browser", "this program and this browser do not agree on SHA-256: one of them is broken, and nothing was judged");
-    const judging = new Judging(names, read, policyOf(policy), { able, held, progress });
+    agreed ??= agrees(crypto.subtle);
+    if (!(await agreed)) throw new Unverified("browser", "this program and this browser do not agree on SHA-256: one of them is broken, and nothing was judged");
+    const judging = new Judging(names, read, policyOf(policy), { able, heads, progress });
     return await judging.whole();
   } catch (error) {
     if (error instanceof Unverified) return { believed: false, holds: false, reason: error.reason, says: error.message, who: error.who, faults: [error.message], firstBad: null };
@@ -111,14 +113,15 @@ export async function judge({ names = null, read, policy, held = null, progress 
 }
 
 class Judging {
-  constructor(names, read, policy, { able, held, progress }) {
-    Object.assign(this, { names, read, policy, able, held, progress });
+  constructor(names, read, policy, { able, heads, progress }) {
+    Object.assign(this, { names, read, policy, able, heads, progress });
     this.trusted = [];
     this.faults = []; // [entry (BigInt), sentence]
     this.bad = [];
     this.entries = 0n;
     this.unnamed = 0;
     this.continues = null;
+    this.isWholeLog = false;
     this.notes = new Map(); // a note that many proofs repeat is verified once
   }
 
@@ -166,19 +169,20 @@ class Judging {
     this.unnamed += audit.unnamed;
     this.faults.push(...audit.faults.map((fault) => [BigInt(fault.first), fault.says]));
     if (audit.firstBad !== null) this.bad.push(BigInt(audit.firstBad));
-    if (this.held !== null && this.held.origin === origin) this.holdAgainst(size, audit);
+    this.isWholeLog = true;
+    if (Object.hasOwn(this.heads ?? {}, origin)) this.holdAgainst(this.heads[origin], size, audit);
   }
 
   /** Compare with a head that was believed before: a log may grow, nothing else. */
-  holdAgainst(size, audit) {
-    const before = decimal(String(this.held.size));
+  holdAgainst(held, size, audit) {
+    const before = decimal(String(held?.size));
     if (before === null) return;
     const begun = before <= size ? audit.rootAt(Number(before)) : null;
     if (before > size) {
       this.continues = false;
       this.faults.push([size, `${before} entries were signed when this browser looked before, now ${size}: the log was taken back. Keep both`]);
     } else if (begun !== null) {
-      this.continues = hex(begun) === this.held.root;
+      this.continues = hex(begun) === held.root;
       if (!this.continues) this.faults.push([-1n, `its first ${before} entries are not those that were signed when this browser looked before: the log shows two histories. Keep both`]);
     }
   }
@@ -230,6 +234,7 @@ class Judging {
       faults: faults.slice(0, MOST_FAULTS),
       unnamed: this.unnamed + Math.max(0, faults.length - MOST_FAULTS),
       continues: this.continues,
+      isWholeLog: this.isWholeLog,
     };
   }
 }

@@ -31,12 +31,20 @@ function load(data, at) {
 /** FIPS 180-4, 6.2.2: one block. */
 function compress() {
   for (let t = 16; t < 64; t += 1) {
-    const [x, y] = [WORDS[t - 15], WORDS[t - 2]];
+    const x = WORDS[t - 15];
+    const y = WORDS[t - 2];
     const small = ((x >>> 7) | (x << 25)) ^ ((x >>> 18) | (x << 14)) ^ (x >>> 3);
     const large = ((y >>> 17) | (y << 15)) ^ ((y >>> 19) | (y << 13)) ^ (y >>> 10);
     WORDS[t] = (WORDS[t - 16] + small + WORDS[t - 7] + large) | 0;
   }
-  let [a, b, c, d, e, f, g, h] = STATE;
+  let a = STATE[0];
+  let b = STATE[1];
+  let c = STATE[2];
+  let d = STATE[3];
+  let e = STATE[4];
+  let f = STATE[5];
+  let g = STATE[6];
+  let h = STATE[7];
   for (let t = 0; t < 64; t += 1) {
     const fromE = ((e >>> 6) | (e << 26)) ^ ((e >>> 11) | (e << 21)) ^ ((e >>> 25) | (e << 7));
     const one = (h + fromE + ((e & f) ^ (~e & g)) + ROUNDS[t] + WORDS[t]) | 0;

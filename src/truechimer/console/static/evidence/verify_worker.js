@@ -1,14 +1,14 @@
 // The verifier's thread: takes one task, tells how far it is, answers once. What it reads comes from the console's own
 // log, from chosen files, or from a zip file; it asks nobody else.
 //
-// A task: {policy: text, held, from: "console" | "zip" | "files", log: address, blob, files: [[name, File]]}.
+// A task: {policy: text, heads: {origin: {size, root}}, from: "console" | "zip" | "files", log: address, blob, files: [[name, File]]}.
 
 import { judge } from "./log_verifier.js";
 import { Unverified } from "./signed_note.js";
 import { zipOf } from "./zip_reader.js";
 
 const TELL_EVERY_MS = 100;
-const LARGEST_FILE = 1 << 28;
+const LARGEST_CHOSEN = 1 << 28;
 const LARGEST_FETCHED = 256 * (2 + 65535); // the largest bundle of entries
 const PLACES = ["", "evidence/log/", "log/"]; // where a log lies in a folder, as `truechimer evidence verify` looks for it
 
@@ -44,7 +44,7 @@ function chosen(files) {
   const has = (place) => all.has(`${place}checkpoint`) || [...all.keys()].some((name) => name.startsWith(`${place}proofs/`) || name.startsWith(`${place}tile/`));
   const place = PLACES.find(has) ?? "";
   const kept = new Map([...all].filter(([name]) => name.startsWith(place)).map(([name, file]) => [name.slice(place.length), file]));
-  const read = async (name) => (kept.has(name) && kept.get(name).size < LARGEST_FILE ? new Uint8Array(await kept.get(name).arrayBuffer()) : null);
+  const read = async (name) => (kept.has(name) && kept.get(name).size < LARGEST_CHOSEN ? new Uint8Array(await kept.get(name).arrayBuffer()) : null);
   return { names: new Set(kept.keys()), read };
 }
 
@@ -60,7 +60,7 @@ async function answer(task) {
   let outcome = null;
   try {
     const source = task.from === "zip" ? await zipOf(task.blob) : task.from === "files" ? chosen(task.files) : { names: null, read: fetched(task.log) };
-    outcome = await judge({ ...source, policy: new TextEncoder().encode(task.policy), held: task.held, progress });
+    outcome = await judge({ ...source, policy: new TextEncoder().encode(task.policy), heads: task.heads, progress });
   } catch (error) {
     const reason = error instanceof Unverified ? error.reason : "unreadable";
     outcome = { believed: false, holds: false, reason, says: `could not be read: ${error.message}`, faults: [], firstBad: null };

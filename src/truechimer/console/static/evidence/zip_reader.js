@@ -9,7 +9,7 @@ import { Unverified } from "./signed_note.js";
 const [END, ENTRY, LOCAL] = [0x06054b50, 0x02014b50, 0x04034b50];
 const END_BYTES = 22;
 const LONGEST_COMMENT = 0xffff;
-const LARGEST_FILE = 1 << 28;
+const LARGEST_UNPACKED = 1 << 28;
 
 /** Read an archive (a Blob): its names, and how to read them; raises Unverified ("zip"). */
 export async function zipOf(blob) {
@@ -44,7 +44,7 @@ async function octetsOf(blob, from, to) {
 
 /** One file's octets; null where it cannot be read as its directory says. */
 async function unpacked(blob, { method, packed, whole, from, encrypted }) {
-  if (encrypted || whole >= LARGEST_FILE || from + 30 > blob.size) return null;
+  if (encrypted || whole >= LARGEST_UNPACKED || from + 30 > blob.size) return null;
   const head = await octetsOf(blob, from, from + 30);
   if (head.getUint32(0, true) !== LOCAL) return null;
   const begin = from + 30 + head.getUint16(26, true) + head.getUint16(28, true);
