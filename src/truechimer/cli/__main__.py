@@ -16,7 +16,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "diag": ("diag_verb", "check a running laboratory and this machine, with what to do about each fault"),
     "evidence": (
         "evidence_verb",
-        "the signed log: publish, head, bundle, verify offline; repeat a recorded run (replay)",
+        "the signed log: publish, head, bundle, verify; replay a run; hold captured replies against it",
     ),
     "export": ("export_verb", "write the records as files for other people's tools (export parquet)"),
     "init": ("init_verb", "write a commented laboratory file to start from"),

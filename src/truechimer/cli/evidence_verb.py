@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from truechimer.cli import evidence_log
+from truechimer.cli import check_capture, evidence_log
 from truechimer.cli.arguments import verb_parser
 from truechimer.cli.evidence_source import (
     EvidenceInputRejected,
@@ -66,7 +66,10 @@ def main(argv: list[str]) -> int:
     again.add_argument("--to", dest="end", metavar="T", help="only epochs before this moment")
     again.add_argument("--json", action="store_true", help="print one JSON document")
     evidence_log.add(verbs)
+    check_capture.add(verbs)
     options = parser.parse_args(argv)
+    if options.verb == "check-capture":
+        return check_capture.run(options)
     if options.verb != "replay":
         return evidence_log.run(options)
     return _replay(options)
