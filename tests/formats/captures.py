@@ -63,7 +63,7 @@ def pcapng(
     out = [
         block(0x0A0D0D0A, struct.pack(f"{order}IHHq", 0x1A2B3C4D, 1, 0, -1), order),
         block(1, struct.pack(f"{order}HHI", link_type, 0, 0) + options, order),
-        block(0xBAD, b"of another kind", order),
+        block(5, struct.pack(f"{order}III", 0, 0, 0), order),  # statistics of the interface: no frame
     ]
     for t_ns, data in frames:
         if simple:
