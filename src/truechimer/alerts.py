@@ -43,6 +43,10 @@ class AlertKind(StrEnum):
     RECORDS_NOT_WRITTEN = "records-not-written"
     RECORDS_LOST = "records-lost"
     DOOR_ENDED = "door-ended"
+    LOG_UNPUBLISHED = "log-unpublished"
+    LOG_UNWITNESSED = "log-unwitnessed"
+    LOG_CONTRADICTED = "log-contradicted"
+    WITNESS_CLOCK = "witness-clock"
 
 
 class AlertSeverity(StrEnum):

@@ -150,6 +150,14 @@ def test_another_journal_is_found_before_anything_of_it_is_taken_in(size: int) -
     journal.records = journal.records[: size - 1]
     with pytest.raises(StoreCorrupt, match="has lost records"):
         log.advance()
+    # not even where nothing was settled yet, and all is taken in again
+    unsettled = {name: data for name, data in before.items() if name != "settled"}
+    for records in (journal.records, [b"another", *journal.records[1:], b"more"]):
+        journal.records = records
+        again = LossyFiles(unsettled, files.power)
+        with pytest.raises(StoreCorrupt):
+            log_on(again, journal, memory).advance()
+        assert again.now == unsettled
     assert (files.now, len(memory.signed)) == (before, 1)
 
 

@@ -45,7 +45,8 @@ class Answers:
     """What answers are made from. `seen` gives the present `View`; `max_age_s`: how old the newest epoch may be
     (None: any age); `faults`: the
     kept refused rows and how many there were; `uptime_s`: since the start; `host_clock`: the host's own clock against
-    UTC, None where the laboratory is simulated; `recent`: its past, for plots; `store`: what became of the records.
+    UTC, None where the laboratory is simulated; `recent`: its past, for plots; `store`: what became of the records;
+    `log`: of the signed log over them.
     """
 
     started: Started
@@ -58,6 +59,7 @@ class Answers:
     uptime_s: Callable[[], float]
     recent: Recent
     store: Callable[[], dict[str, Any]]
+    log: Callable[[], dict[str, Any]]
     host_clock: ObservedHost | None = None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -84,7 +86,7 @@ class Answers:
         state = ServiceState.FREERUN if view.outcome is None or stale else view.outcome.service
         if view.outcome is None and view.page is not None:
             state = now_document.held_over(view.page)
-        return now_document.time_document(
+        body = now_document.time_document(
             page,
             raw_ns=raw_ns,
             leaps=self.started.config.leaps,
@@ -93,6 +95,8 @@ class Answers:
             observing=self.started.config.observing,
             state=state,
         )
+        since = self.log().get("unwitnessed_since")
+        return body if since is None else body | {"unwitnessed_since": since}
 
     def _missing(self, view: View, raw_ns: int) -> tuple[tuple[str, ...], bool]:
         """Return what is missing for a synchronised answer, and whether fresh epochs are among it."""
@@ -131,6 +135,7 @@ class Answers:
         )
         body["state_sentence"] = outside_words.sentence(body["state_sentence"], ServiceState(body["state"]), view.state)
         body["store"] = self.store()
+        body["evidence"] = self.log()
         if view.held:
             body["state_sentence"] = HELD_SENTENCE
         if view.outcome is None and view.page is not None:

@@ -49,6 +49,12 @@ NAMED: dict[str, Condition] = {
 }
 """Standing conditions whose key ends with their subject."""
 
+LOG: dict[str, Condition] = {
+    "unpublished": (AlertKind.LOG_UNPUBLISHED, _WARNING),
+    "contradicted": (AlertKind.LOG_CONTRADICTED, _CRITICAL),
+}
+"""Conditions of the signed log, by its state word in `status`."""
+NOT_WITNESSED: Condition = (AlertKind.LOG_UNWITNESSED, _WARNING)
 NOT_WRITTEN: Condition = (AlertKind.RECORDS_NOT_WRITTEN, _CRITICAL)
 AWAY: Condition = (AlertKind.SOURCE_AWAY, _WARNING)
 DIVIDED: Condition = (AlertKind.CLASS_DIVIDED, _CRITICAL)
@@ -62,6 +68,8 @@ CONDITIONS: tuple[Condition, ...] = (
     *(condition for condition, _ in STANDING.values()),
     *NAMED.values(),
     NOT_WRITTEN,
+    *LOG.values(),
+    NOT_WITNESSED,
     AWAY,
     OPEN_LOOP,
     NO_MAJORITY,
@@ -90,9 +98,14 @@ def document(state: LaboratoryState, host_clock: ObservedHost | None = None) -> 
 
 def add_outside_the_fold(body: dict[str, Any]) -> None:
     """Add to the block `firing` of a status document what other blocks of it say: records that cannot be written, a
-    chronyd that is away.
+    log that is not published or not witnessed, a chronyd that is away.
     """
     held: dict[Condition, list[str]] = {NOT_WRITTEN: [], AWAY: []}
+    log = body.get("evidence", {})
+    if log.get("state") in LOG:
+        held[LOG[log["state"]]] = ["log"]
+    if log.get("quorum", "none") != "none" and "unwitnessed_since" in log:  # nobody named is no fault, but is said
+        held[NOT_WITNESSED] = ["log"]
     if body["store"]["state"] != "written":
         held[NOT_WRITTEN].append("records")
     held[AWAY] += [chronyd["name"] for chronyd in body.get("chrony", ()) if chronyd.get("says")]

@@ -67,6 +67,7 @@ def check_lab(path: Path, *, now: Instant, flags: InsecureFlags | None = None, o
             findings += _keys(read, read.partial, folder)
         findings += _folders(read, read.partial, folder, observe=observe)
         findings += _ports(read, doors_of(read.partial, observe=observe))
+        findings += _witnesses(read, read.partial, folder)
         findings += notify_check.faults_of_files(read, read.partial.notify, folder)
     lab = None if has_errors(findings) else read.value
     return CheckedLab(
@@ -200,6 +201,20 @@ def _folders(read: TreeRead[LabFile], lab: LabFile, folder: Path, *, observe: bo
         elif not os.access(nearest, os.W_OK | os.X_OK):
             says = f"nothing can be written to {nearest}, where {name} belongs; change its owner or name another folder"
             yield Finding("folder-not-writable", says, line)
+
+
+def _witnesses(read: TreeRead[LabFile], lab: LabFile, folder: Path) -> Iterator[Finding]:
+    """Judge the policy file that names the witnesses of the log."""
+    if lab.evidence.witnesses is None:
+        return
+    from truechimer.daemon.log_witnesses import witness_policy  # brings `cryptography`
+    from truechimer.evidence.log_policy import LogPolicyRejected
+
+    try:
+        witness_policy(folder / lab.evidence.witnesses)
+    except LogPolicyRejected as error:
+        says = f"[evidence] witnesses {lab.evidence.witnesses}: {error}"
+        yield Finding("bad-witness-policy", says, read.line_of(lab.evidence, "witnesses"))
 
 
 def doors_of(lab: LabFile, *, observe: bool) -> tuple[Listener, ...]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from truechimer.clocks.clock import Clock
 from truechimer.clocks.delay import Delay
+from truechimer.daemon.evidence_settings import EvidenceSettings
 from truechimer.daemon.notify_settings import NotifySettings
 
 NAME_PATTERN = "[A-Za-z0-9_.-]+"
@@ -453,16 +454,6 @@ class Listener:
         if self.protocol is Protocol.CHRONY_SOCK:
             return f"to {self.path}"
         return f"on {self.address} port {self.port_number}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvidenceSettings:
-    """Where the records are kept."""
-
-    folder: str = field(
-        default="evidence",
-        metadata=_says("folder of the records, relative to this file", "what happened cannot be shown afterwards"),
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,7 @@ from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.journal import Journal
 from truechimer.daemon.lab_check import doors_of
 from truechimer.daemon.lab_start import Started
+from truechimer.daemon.log_keeping import LogKeeping, Outlets
 from truechimer.daemon.machine_code import MachineCode
 from truechimer.daemon.observed_host import ObservedHost, observed_host
 from truechimer.daemon.readings_feed import ReadingsFeed
@@ -86,6 +87,7 @@ class Laboratory:
     ending: threading.Event = field(default_factory=threading.Event)
     _queue: "queue.Queue[Batch]" = field(default_factory=queue.Queue)
     _standing: Standing = field(init=False)
+    _log: LogKeeping = field(init=False)
     _control: ControlSocket | None = None
     _unsaid: list[tuple[Alert, int | None]] = field(default_factory=list)
     _told_trouble: bool = False
@@ -100,6 +102,7 @@ class Laboratory:
 
     def __post_init__(self) -> None:
         self._standing = Standing(self.started, self.clocks)
+        self._log = LogKeeping(self.started, self.clocks)
 
     @property
     def page(self) -> ClockPage | None:
@@ -203,6 +206,7 @@ class Laboratory:
         the last that was recorded.
         """
         if self.commit():
+            self._log.wake()
             self._standing.show(self.outcome, epochs=self.epochs, alerts=tuple(self.alerts))
             self._keep_state()
         else:
@@ -360,6 +364,8 @@ class Laboratory:
             self.note(lost_records.alert_of(self.started.lost, seen_ns=seen_ns))
         for feed in self.feeds:
             feed.start()
+        outlets = Outlets(self.note_record, self.note, self.now_document)
+        self._log.begin(outlets)
         interval_s = self.started.lab.scale.interval_s
         gathering = Gathering(clocks=self._has_clocks(), patience_s=max(3.0 * interval_s, 5.0))
         heartbeat_s = max(1.0, min(interval_s, self.started.config.silence_s / 4.0))
@@ -382,6 +388,7 @@ class Laboratory:
             elif self.journal.trouble is not None:
                 self.settle()
             self._look_around(now)
+            self._log.turn(outlets)
             self._machine_code.turn()
             self.manager.turn(self._in_short)
         self.settle()
@@ -416,6 +423,7 @@ class Laboratory:
             for door in self.doors:
                 ends.callback(door_processes.end_door, door)
             ends.callback(self.started.store.close)
+            ends.callback(self._log.close)
             ends.callback(self._end_records)
             ends.callback(self._standing.close)
             if self._control is not None:
@@ -498,6 +506,7 @@ class Laboratory:
             recent=self.recent,
             host_clock=self.host_clock,
             store=lambda: store_trouble.document(self.journal, self.started),
+            log=self._log.document,
         )
 
     def now_document(self) -> dict[str, Any]:

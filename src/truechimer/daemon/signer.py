@@ -4,22 +4,27 @@
 answers each, and ends with the socket. It opens nothing but its folder and sees no record: a size, a root, and the
 proof that the tree only grew. `SignerProcess` is the other end.
 
-A message is its length (4 bytes, big-endian) and its bytes. Asked: `last`, or `sign`, a newline and the body of an
-add-checkpoint request whose note is the unsigned text. Answered: `ok` or `no REASON`, a newline and the rest.
+Where a third argument names an origin and there is no key yet, it makes one.
+
+A message is its length (4 bytes, big-endian) and its bytes. Asked: `key` (the public one), `last`, or `sign`, a newline
+and the body of an add-checkpoint request whose note is the unsigned text. Answered: `ok` or `no REASON`, a newline and
+the rest.
 """
 
 import os
+import secrets
 import socket
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from truechimer.daemon.tree_keeper import NotSigned, TreeKeeper
+from truechimer.daemon.tree_keeper import KEY, NotSigned, TreeKeeper, make_keeper
 from truechimer.errors import Rejected
 from truechimer.evidence.checkpoint import Checkpoint, CheckpointRejected, checkpoint
 from truechimer.evidence.succession import Head
 from truechimer.evidence.witnessing import AddCheckpoint, RequestRejected, add_checkpoint
+from truechimer.quorum.keys import KeyRejected, verifier_key
 
 LARGEST_MESSAGE = 1 << 20
 ANSWER_WITHIN_S = 30.0
@@ -64,8 +69,10 @@ def answer(keeper: TreeKeeper, message: bytes) -> bytes:
         if what == b"last":
             last = keeper.last()
             return b"ok\n" + Checkpoint(keeper.public.name, last.size, last.root).text
+        if what == b"key":
+            return b"ok\n" + keeper.public.text.encode()
         if what != b"sign":
-            return b"no request\nneither last nor sign"
+            return b"no request\nneither key nor last nor sign"
         request = add_checkpoint(body)
         return b"ok\n" + keeper.sign(checkpoint(request.note), old_size=request.old_size, proof=request.proof)
     except NotSigned as error:
@@ -79,12 +86,17 @@ def answer(keeper: TreeKeeper, message: bytes) -> bytes:
 class SignerProcess:
     """A `store.tiles.TreeSigner` that is another process. Close it, or let it be garbage: it ends with its socket."""
 
-    def __init__(self, folder: Path) -> None:
-        """Start it; raises `SignerRejected` where it does not come up (what it said stands on standard error)."""
+    def __init__(self, folder: Path, *, new_origin: str = "") -> None:
+        """Start it; raises `SignerRejected` where it does not come up (what it said stands on standard error).
+
+        `new_origin`: makes a key of this name where there is none; `made` then says so.
+        """
+        self.made = bool(new_origin) and not (folder / KEY).exists()
+        words = [new_origin] if self.made else []
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "truechimer.daemon.signer", str(folder), str(theirs.fileno())],
+                [sys.executable, "-m", "truechimer.daemon.signer", str(folder), str(theirs.fileno()), *words],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PATH": os.environ.get("PATH", "")},
@@ -93,6 +105,11 @@ class SignerProcess:
         self._line = ours
         try:
             self._last = self._ask_last()
+            self.public = verifier_key(self._ask(b"key\n").decode("utf-8", "replace"))
+            """The key that verifies what it signs."""
+        except KeyRejected as error:
+            self.close()
+            raise SignerRejected(f"the signer answers nonsense: {error}") from None
         except SignerRejected:
             self.close()
             raise
@@ -150,8 +167,10 @@ class SignerProcess:
             self._process.wait()
 
 
-def main(folder: Path, descriptor: int) -> int:
+def main(folder: Path, descriptor: int, new_origin: str = "") -> int:
     """Serve one socket until its other end goes."""
+    if new_origin and not (folder / KEY).exists():
+        make_keeper(folder, origin=new_origin, seed=secrets.token_bytes(32))
     keeper = TreeKeeper(folder, wait_s=KEY_WITHIN_S)
     with socket.socket(fileno=descriptor) as line:
         while (message := receive(line)) is not None:
@@ -161,7 +180,7 @@ def main(folder: Path, descriptor: int) -> int:
 
 if __name__ == "__main__":
     try:
-        raise SystemExit(main(Path(sys.argv[1]), int(sys.argv[2])))
+        raise SystemExit(main(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:4]))
     except Rejected as error:
         print(f"truechimer signer: {error}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -47,6 +47,9 @@ MOST_UNSETTLED = 1 << 18
 Whoever runs the log settles every few seconds, from another thread, so that no signature waits for it."""
 
 
+_OTHER = "is not the one that was signed"
+
+
 class TreeSigner(Protocol):
     """Who holds the log's key, in another process. It believes nothing: it keeps the last head that it signed."""
 
@@ -173,6 +176,8 @@ class TiledLog:
         """
         last = self._signer.last()
         taken = 0
+        if self._edge.size < last.size:
+            self._look_ahead(last)
         while True:
             # what was signed before a crash gets its own tiles again, before the log goes on
             most = self._next_stop(last.size) - self._edge.size
@@ -187,13 +192,24 @@ class TiledLog:
             taken += len(new)
             if len(new) < most or (most == MOST_AT_ONCE and self._edge.size >= last.size):
                 break
-        if self._edge.size < last.size:
-            raise StoreCorrupt(
-                CHECKPOINT, f"the journal: {self._edge.size} records where {last.size} were signed", "has lost records"
-            )
         if self._edge.size == self._signed:
             return None
         return self._publish(last, taken)
+
+    def _look_ahead(self, last: Head) -> None:
+        """Raise `StoreCorrupt` where the journal does not lead to what was signed: before a tile is written, so that
+        another journal never takes the place of the published one.
+        """
+        edge, records = self._edge, iter(self._records(self._edge.size))
+        while edge.size < last.size:
+            new = [entry_of(one) for one in islice(records, min(MOST_AT_ONCE, last.size - edge.size))]
+            if not new:
+                raise StoreCorrupt(
+                    CHECKPOINT, f"the journal: {edge.size} records where {last.size} were signed", "has lost records"
+                )
+            edge = grown(edge, new).edge
+        if edge.root != last.root:
+            raise StoreCorrupt(CHECKPOINT, f"the journal, in its first {last.size} records,", _OTHER)
 
     def _next_stop(self, signed: int) -> int:
         """Return up to which size the next entries are taken in: what was published or signed before a crash gets its
@@ -210,7 +226,7 @@ class TiledLog:
             return list(islice(self._records(0), most))
         found = list(islice(self._records(self._edge.size - 1), most + 1))
         if not found or entry_of(found[0]) != self._last_entry():
-            says = "is not the one that was signed" if found else "has lost records that were signed"
+            says = _OTHER if found else "has lost records that were signed"
             raise StoreCorrupt(CHECKPOINT, f"the journal, at record {self._edge.size - 1},", says)
         return found[1:]
 
