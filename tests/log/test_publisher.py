@@ -48,6 +48,7 @@ def test_records_become_entries_and_a_start_goes_on_where_it_was(tmp_path: Path)
     assert whole(tmp_path, told.log_key) == 325
 
 
+@pytest.mark.slow
 def test_a_log_keeps_its_name_and_a_wrong_one_is_said(tmp_path: Path) -> None:
     Journal(tmp_path).grow(1)
     make_keeper(tmp_path / "signer", origin=ORIGIN, seed=b"s" * 32)
@@ -97,6 +98,7 @@ def test_another_journal_is_a_contradiction_and_nothing_of_it_is_signed(tmp_path
     assert whole(tmp_path, one.state.log_key) == 40
 
 
+@pytest.mark.slow
 def test_a_disk_that_refuses_is_trouble_until_it_takes_files_again(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.grow(3)
