@@ -205,6 +205,42 @@ def test_seconds_after_the_witnesses_saw_the_logs_end_are_not_proved(
     assert found["seconds"]["proved"] == pytest.approx(SECONDS // 2, abs=8)  # type: ignore[index]
 
 
+def with_sighting(log: list[bytes], at: int, *, of: list[bytes], at_s: int) -> list[bytes]:
+    """The log with a record before entry `at` that holds a checkpoint over `of`, as witnesses signed it at a time."""
+    growth = grown(Edge(), of)
+    head = Checkpoint(ORIGIN, growth.edge.size, growth.edge.root)
+    lines = [signer_of(LOG, time_s=NOW_S), *[Cosigner(WITNESSES[name], at_s) for name in ("w1", "w2")]]
+    body = {"epoch_tai_ns": "0", "checkpoint": signed(head.text, lines).decode(), "signed_by": ["w1", "w2"]}
+    seen = {"kind": "witnessed", "prev": "", "seq": 0, **body}
+    return rechained([*log[:at], json.dumps(seen).encode(), *log[at:]], lambda _: None)
+
+
+@pytest.mark.parametrize(("what", "late_s"), [(None, 0), ("dated", 1800), ("dated", -1800), ("fork", 0)])
+def test_witnesses_date_the_records_between_them_and_show_another_history(
+    what: str | None, late_s: int, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Records after a cosignature that the log holds were written after it; records below its size before it."""
+    log = recorded()[0]
+    middle = next(
+        n for n, one in enumerate(log)
+        if b'"kind":"readings"' in one and int(json.loads(one).get("raw_ns", 0)) > rig.ANCHOR_RAW_NS + 60 * rig.NS
+    )  # fmt: skip
+    tree = [*log[: middle - 1], b"{}"] if what == "fork" else log[:middle]
+    kept = with_sighting(log, middle, of=tree, at_s=END_POSIX_S - 60 + late_s)
+    folder = published(tmp_path / "log", kept, witnessed_s=END_POSIX_S + 5 + max(0, late_s))
+    status, found = told(capsys, "verdict", "--log", folder, "--policy", place / "witnessed", "--no-replay")
+    if what is None:
+        assert (status, "tampering" in found) == (0, False)
+        return
+    assert status == 1
+    assert found["tampering"]["what"] == what  # type: ignore[index]
+    first, last = found["segments"][0]["verdict"], found["segments"][-1]["verdict"]  # type: ignore[index]
+    # written after the signature and dated half an hour before it: the second half; dated after it: the first
+    assert (first, last) == {1800: ("proved", "unproved"), -1800: ("unproved", "proved"), 0: ("unproved", "unproved")}[
+        late_s
+    ]
+
+
 def test_a_log_that_the_policy_does_not_believe_proves_nothing(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

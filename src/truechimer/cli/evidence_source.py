@@ -5,7 +5,7 @@ A signed log is judged by the policy first; entries after the first bad one are 
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from truechimer.cli.progress import Progress
 from truechimer.errors import Rejected
 
 if TYPE_CHECKING:
+    from truechimer.evidence.audit import Read
     from truechimer.evidence.bundle import Judged
     from truechimer.evidence.log_policy import CheckpointDistrusted, LogPolicy
 
@@ -40,13 +41,14 @@ class Records(Protocol):
 class Source:
     """Records, and what their signature is worth: None where they are a journal, which nobody signed.
 
-    `folder`: a laboratory's own, where the records are its journal.
+    `folder`: a laboratory's own, where the records are its journal. `root_at`: the root of the first so many entries.
     """
 
     name: str
     records: Records
     judged: "Judged | None" = None
     folder: Path | None = None
+    root_at: Callable[[int], bytes | None] = lambda _size: None
 
 
 def records_file(path: Path) -> Path:
@@ -160,9 +162,26 @@ def _signed(named: str, path: Path, policy: "LogPolicy | None") -> Iterator[Sour
                 size = found.trusted.checkpoint.size
                 if found.first_bad is not None:
                     bad = (found.first_bad, "from here on the log is not the one that was signed")
-            yield Source(named, LogRecords(read, size, bad=bad), found)
+            yield Source(named, LogRecords(read, size, bad=bad), found, root_at=_roots(read, size))
     except EvidenceFilesRejected as error:
         raise EvidenceInputRejected(f"{error}") from None
+
+
+def _roots(read: "Read", size: int) -> Callable[[int], bytes | None]:
+    """Return what tells the root of the first so many entries of a log; None where tiles lack."""
+    from truechimer.evidence.bundle import fetching
+    from truechimer.evidence.merkle import folded, parts
+    from truechimer.evidence.tiles import TileMisuse, TileRejected, TreeReader
+
+    tree = TreeReader(size, fetching(read))
+
+    def root_at(first: int) -> bytes | None:
+        try:
+            return folded(tree.nodes(parts(0, first)))
+        except (TileRejected, TileMisuse):
+            return None
+
+    return root_at
 
 
 def signature_of(found: "Judged | None") -> dict[str, Any]:

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from truechimer.quorum.policy import Policy
 
 PROVED, NOT_PROVED = 0, 1
-UNIX_TAI_S = 2**40
-"""No witness's time beyond this is one."""
 
 
 class VerdictInputRejected(Rejected):
@@ -87,7 +85,7 @@ def main(argv: list[str]) -> int:
 
 
 def _judged(source: Source, options: argparse.Namespace, policies: "_Policies") -> int:
-    from truechimer.evidence.log_policy import seen_by
+    from truechimer.evidence.seen import sightings
     from truechimer.laboratory.replay import replay
     from truechimer.laboratory.testimony import hear
     from truechimer.laboratory.verdict import reach, verdict
@@ -118,7 +116,9 @@ def _judged(source: Source, options: argparse.Namespace, policies: "_Policies") 
         raise VerdictInputRejected(
             f"{file}: nothing was read or served yet, so it reaches no second; give --from and --to{why}"
         )
-    seen = None if source.judged is None or policies.log is None else seen_by(source.judged.trusted, policies.log)
+    seen = None
+    if source.judged is not None and policies.log is not None:
+        seen = sightings(said.witnessed, source.judged.trusted, policies.log, root_at=source.root_at)
     found = verdict(
         said,
         first,
@@ -127,7 +127,7 @@ def _judged(source: Source, options: argparse.Namespace, policies: "_Policies") 
         difference=None if again is None else again.difference,
         believed=believed,
         first_bad=None if source.judged is None else source.judged.first_bad,
-        seen_tai_s=None if seen is None else _tai_of(seen, leaps),
+        sightings=seen,
     )
     document = document_of(source, said, found, again, leaps, policy_given=policies.persons is not None)
     document |= {"from": utc_of(first, leaps), "to": utc_of(last, leaps)}
@@ -159,17 +159,6 @@ def _distrusted(named: str, error: "Rejected", options: argparse.Namespace) -> i
     else:
         print(f"nothing is proved: no checkpoint of this log is believed\n{printable(str(error))}")
     return NOT_PROVED
-
-
-def _tai_of(posix_s: int, leaps: LeapTable) -> int | None:
-    """Return the TAI second of a witness's POSIX time; None for a time beyond all reason."""
-    if not 0 <= posix_s < UNIX_TAI_S:
-        return None
-    day, second = divmod(posix_s, 86_400)
-    try:
-        return from_utc(UtcLabel(40_587 + day, second), leaps, beyond_expiry="flag").tai_fs // FS_PER_S
-    except Rejected:
-        return None
 
 
 def _positive(text: str) -> float:

@@ -20,6 +20,8 @@ _TAMPERED = {
     "signature": "entry {record} of the log is not the one that was signed",
     "chain": "record {record} does not continue the record before it",
     "replay": "record {record} does not follow from its readings",
+    "dated": "record {record} is dated otherwise than witnesses saw it",
+    "fork": "from record {record} on witnesses saw another history",
     "moved": "what was served left what the operators allow",
 }
 

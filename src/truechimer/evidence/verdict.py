@@ -63,7 +63,8 @@ class Why(StrEnum):
     NOT_SIGNED = "the envelope in force is not signed as the policy asks"
     OUTSIDE = "the records do not reach this second"
     UNBELIEVED = "no checkpoint of this log is believed"
-    AFTER_WITNESSES = "the witnesses had seen the log's end before this second: its records were dated ahead"
+    DATED = "its records are dated otherwise than the witnesses saw them: ahead of it, or back"
+    OTHER_HISTORY = "witnesses saw another history of this log from before this second on"
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,6 +175,7 @@ class Decision:
 class Testimony:
     """All that a log says. `broken`: the first record that does not follow, and why; `records`: how many were read.
 
+    `witnessed`: the cosigned checkpoints that the log keeps, each with its record.
     `unsigned`: per run whose envelope the given policy does not accept: since when (ns of the label), its record, why.
     """
 
@@ -189,6 +190,7 @@ class Testimony:
     records: int = 0
     head: str = ""
     marks: dict[int, int] = field(default_factory=dict)
+    witnessed: list[tuple[int, bytes]] = field(default_factory=list)
 
     @property
     def leaps(self) -> LeapTable | None:
@@ -239,6 +241,8 @@ def _take(said: Testimony, body: dict[str, Any], policy: Policy | None) -> None:
     elif kind in {"steer", "coordination-start"}:
         says = "refused" if "refused" in body else f"rate {body['y_steer']}"
         said.decisions.append(Decision(body["seq"], kind, int(body["epoch_tai_ns"]), says))
+    elif kind == "witnessed":
+        said.witnessed.append((body["seq"], str(body["checkpoint"]).encode()))
     elif kind == "alert":
         said.alerts.append(Decision(body["seq"], kind, int(body["epoch_tai_ns"]), f"{body['alert']}: {body['says']}"))
 

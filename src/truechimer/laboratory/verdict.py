@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truechimer.errors import Rejected
+from truechimer.evidence.seen import Between, Sightings
 from truechimer.evidence.verdict import (
     WHYS,
     WORDS,
@@ -28,6 +29,8 @@ from truechimer.evidence.verdict import (
     judge,
     operators_of,
 )
+from truechimer.instants import LeapTable
+from truechimer.instants.mjd import MJD_OF_1970
 from truechimer.laboratory.replay import Difference
 from truechimer.laboratory.testimony import Decision, Era, Testimony
 
@@ -38,8 +41,9 @@ ORDERS_TOLD = 20
 ALERTS_TOLD = 10
 ALERTS_BEFORE_S = 3600.0
 EDGE_S = 1e-9
+DAY_S = 86_400
 WITNESS_SLACK_S = 120
-"""A witness's clock is its own: seconds up to this much after its signature are not held against the log."""
+"""A witness's clock is its own: a record that says a time so close to its signature is not held against the log."""
 WHOLE_S = 1e-6
 """A second of which all but this is stated is a whole one."""
 _PROVED, _UNPROVED, _MOVED = range(3)
@@ -89,8 +93,8 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Tampering:
-    """The first thing that is not as it should be: `what` (`signature`, `chain`, `replay`, `moved`), the first record
-    or entry concerned (None: the served time alone), why, and the last second proved before it.
+    """The first thing that is not as it should be, `what` (`signature`, `chain`, `replay`, `moved`, `dated`, `fork`): the
+    first record concerned (None: the served time alone), why, and the last second proved before it.
     """
 
     what: str
@@ -154,12 +158,12 @@ def verdict(
     difference: Difference | None = None,
     believed: Testimony | None = None,
     first_bad: int | None = None,
-    seen_tai_s: int | None = None,
+    sightings: Sightings | None = None,
 ) -> Verdict:
     """Judge the seconds from `from_tai_s` to `to_tai_s` (not included). `within_s`: a wider error proves nothing;
     `difference`: the first record that a replay makes otherwise, and `believed` what the records say that stand before
     its epoch: only what they prove is proved; `first_bad`: the first entry of the log that is not
-    what was signed; `seen_tai_s`: when enough witnesses had seen its end. Raises `VerdictRejected`.
+    what was signed; `sightings`: what witnesses saw of it and when. Raises `VerdictRejected`.
     """
     n = to_tai_s - from_tai_s
     if n <= 0:
@@ -171,12 +175,50 @@ def verdict(
     if believed is not None:
         lost = (found.word == _PROVED) & (_found(believed, from_tai_s, n, within_s=within_s).word != _PROVED)
         _unprove(found, np.flatnonzero(lost), Why.DIFFERENT)
-    if seen_tai_s is not None:
-        ahead = np.arange(max(0, seen_tai_s + WITNESS_SLACK_S - from_tai_s), n)
-        _unprove(found, ahead[found.label_ns[ahead] >= 0], Why.AFTER_WITNESSES)
+    dated = None if sightings is None else _take_back_unseen(said, found, sightings)
     return Verdict(
-        tuple(_segments(said, found, from_tai_s)), _tampering(said, found, from_tai_s, difference, first_bad=first_bad)
+        tuple(_segments(said, found, from_tai_s)),
+        _tampering(said, found, from_tai_s, difference, first_bad=first_bad, seen=dated),
     )
+
+
+def _take_back_unseen(said: Testimony, found: _Seconds, sightings: Sightings) -> tuple[int, str, str] | None:
+    """Take back the seconds whose lines were written at another time than they say, or in another history; return the
+    first record of that kind, what it is and why.
+    """
+    things = []
+    if (other := sightings.other) is not None:
+        _unprove(found, np.flatnonzero(found.last >= other.agreed), Why.OTHER_HISTORY)
+        why = f"witnesses signed another tree of {other.size} entries (record {other.record})"
+        things.append((other.agreed, "fork", why))
+    between = Between(sightings.seen)
+    wrong = []
+    leaps = said.leaps
+    tai_of = {one.at_s: _tai_of_posix(one.at_s, leaps) for one in sightings.seen} if leaps is not None else {}
+    for era in said.eras:
+        for seq, t_ns, x_s in zip(era.seq, era.t_ns, era.x_s, strict=True):
+            after_s, before_s = between.of(seq)
+            tai_s = t_ns / 1e9 + x_s
+            early_s = None if after_s is None else tai_of[after_s] - WITNESS_SLACK_S
+            late_s = None if before_s is None else tai_of[before_s] + WITNESS_SLACK_S
+            if early_s is not None and tai_s < early_s:
+                wrong.append((seq, f"says a time {early_s - tai_s + WITNESS_SLACK_S:.0f} s before it was written"))
+            elif late_s is not None and tai_s > late_s:
+                wrong.append((seq, f"says a time {tai_s - late_s + WITNESS_SLACK_S:.0f} s after witnesses had seen it"))
+    if wrong:
+        bad = np.array([seq for seq, _ in wrong])
+        at = np.searchsorted(bad, found.first)
+        hit = (found.last >= 0) & (at < len(bad)) & (bad[np.minimum(at, len(bad) - 1)] <= found.last)
+        _unprove(found, np.flatnonzero(hit), Why.DATED)
+        things.append((wrong[0][0], "dated", wrong[0][1]))
+    return min(things, default=None)
+
+
+def _tai_of_posix(posix_s: int, leaps: LeapTable) -> int:
+    """Return the TAI second of a witness's POSIX time; beyond the table the last difference stands."""
+    day = MJD_OF_1970 + posix_s // DAY_S
+    before = [entry for entry in leaps.entries if entry.mjd <= day]
+    return posix_s + (before[-1] if before else leaps.entries[0]).tai_minus_utc_s
 
 
 def _found(said: Testimony, from_tai_s: int, n: int, *, within_s: float) -> _Seconds:
@@ -200,11 +242,17 @@ def _found(said: Testimony, from_tai_s: int, n: int, *, within_s: float) -> _Sec
 
 
 def _tampering(
-    said: Testimony, found: _Seconds, from_tai_s: int, difference: Difference | None, *, first_bad: int | None
+    said: Testimony,
+    found: _Seconds,
+    from_tai_s: int,
+    difference: Difference | None,
+    *,
+    first_bad: int | None,
+    seen: tuple[int, str, str] | None,
 ) -> Tampering | None:
     """Return the first thing, in the order of records, that is not as it should be; of a movement its second."""
     moved = np.flatnonzero(found.word == _MOVED)
-    things: list[tuple[int, str, str]] = []
+    things: list[tuple[int, str, str]] = [] if seen is None else [seen]
     if first_bad is not None:
         things.append((first_bad, "signature", "this entry of the log is not the one that was signed"))
     elif said.broken is not None:
