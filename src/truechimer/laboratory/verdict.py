@@ -93,8 +93,8 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Tampering:
-    """The first thing that is not as it should be, `what` (`signature`, `chain`, `replay`, `moved`, `dated`, `fork`): the
-    first record concerned (None: the served time alone), why, and the last second proved before it.
+    """The first thing that is not as it should be: `what` (signature, chain, replay, moved, dated, fork), the first
+    record concerned (None: the served time alone), why, and the last second proved before it.
     """
 
     what: str
