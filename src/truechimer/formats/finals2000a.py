@@ -1,0 +1,56 @@
+"""Earth orientation of the IERS, finals2000A: bytes to (UT1 - UTC by day, findings).
+
+It rounds nothing to DUT1 and fetches nothing. Columns (from 1): MJD 8-15, flag 58 (I: measured, P: predicted), UT1-UTC
+59-68 in s, its sigma 69-78. Lines of days that are not yet predicted are blank there. Source: IERS, readme.finals2000A.
+"""
+
+from dataclasses import dataclass
+from math import isfinite
+
+from truechimer.formats.finding import Finding
+
+MAX_BYTES = 32_000_000
+LARGEST_S = 0.9
+"""UTC is kept within this of UT1 (ITU-R TF.460-6)."""
+
+
+@dataclass(frozen=True, slots=True)
+class EarthOrientation:
+    """Days in order: `mjd`, `ut1_minus_utc_s`, `u_s`, and `predicted`: True where not measured."""
+
+    mjd: tuple[int, ...]
+    ut1_minus_utc_s: tuple[float, ...]
+    u_s: tuple[float | None, ...]
+    predicted: tuple[bool, ...]
+
+
+def read(data: bytes) -> tuple[EarthOrientation | None, list[Finding]]:
+    """Return UT1 - UTC by day and what is wrong; None: the file holds none."""
+    if len(data) > MAX_BYTES:
+        return None, [Finding("too-long", f"{len(data)} bytes are no finals2000A (at most {MAX_BYTES})")]
+    findings: list[Finding] = []
+    rows: list[tuple[int, float, float | None, bool]] = []
+    for number, line in enumerate(data.decode("latin-1").split("\n"), start=1):
+        text = line.rstrip("\r")
+        if not text.strip() or not text[57:78].strip():
+            continue
+        flag, sigma = text[57:58], text[68:78].strip()
+        try:
+            day, value = float(text[7:15]), float(text[58:68])
+            u = float(sigma) if sigma else None
+        except ValueError:
+            findings.append(Finding("columns", "MJD or UT1-UTC does not stand in its columns: not used", number, 8))
+            continue
+        if not day.is_integer() or not 37_000 <= day <= 99_999 or flag not in ("I", "P"):
+            findings.append(Finding("day", "no whole MJD with a flag I or P: the line is not used", number, 8))
+        elif not isfinite(value) or abs(value) > LARGEST_S + 0.1 or (u is not None and not 0.0 <= u < 1.0):
+            findings.append(Finding("value", f"UT1-UTC {value:g} s is beyond 0.9 s: not used", number, 59))
+        elif rows and day <= rows[-1][0]:
+            findings.append(Finding("not-rising", "this day does not follow the one before: not used", number, 8))
+        else:
+            rows.append((int(day), value, u, flag == "P"))
+    if not rows:
+        findings.append(Finding("empty", "no day with UT1-UTC was read: is this finals2000A?"))
+        return None, findings
+    mjd, ut1, u_s, predicted = zip(*rows, strict=True)
+    return EarthOrientation(mjd, ut1, u_s, predicted), findings
