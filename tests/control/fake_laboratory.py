@@ -171,6 +171,7 @@ class FakeLaboratory:
         folder.mkdir(exist_ok=True)
         self.status = copy.deepcopy(STATUS)
         self.history = a_history()
+        self.orders: dict[str, Any] | None = None
         self.instant: Instant | None = None
         self.bound_s = 31.24e-9
         self.asked: list[str] = []
@@ -182,12 +183,16 @@ class FakeLaboratory:
             return {key: self.status[key] for key in ("sources", "clocks")}
         if request["ask"] == "history":
             return self.history
+        if request["ask"] == "orders" and self.orders is not None:
+            return self.orders
         document = dict(self.status)
         if document["synchronised"]:
             document |= time_keys(self.instant or host_label(), self.bound_s)
         if request["ask"] == "status":
             document["records"] += len(self.asked)
             return document
+        if request["ask"] != "now":
+            return {"error": f"nothing is known about {request['ask']!r}"}
         kept = ("state", "against", "scale", "synchronised", "missing", "why", *time_keys(host_label()))
         return {key: document[key] for key in kept if key in document}
 

@@ -30,6 +30,7 @@ from truechimer.console.api import MAX_WATCHERS, Api
 from truechimer.console.evidence_desk import EvidenceDesk
 from truechimer.console.laboratory_feed import LaboratoryFeed
 from truechimer.console.metrics import MetricsPage
+from truechimer.console.orders_page import OrdersPage
 from truechimer.daemon import notify
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.journal_log import LogForm, Priority
@@ -154,7 +155,9 @@ def application(
                 await asking
 
     api = Api(feed, raw_ns, watchers=watchers)
-    routes = [*api.routes(), *EvidenceDesk(lab, feed, raw_ns).routes(), *metrics.routes(), *views.routes()]
+    evidence = EvidenceDesk(lab, feed, raw_ns)
+    orders = OrdersPage(lambda: ask("orders", lab=lab), feed, raw_ns)
+    routes = [*api.routes(), *evidence.routes(), *orders.routes(), *metrics.routes(), *views.routes()]
     return views.Guarded(Starlette(routes=routes, lifespan=lifespan), loopback=loopback, often=api.often())
 
 

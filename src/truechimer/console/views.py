@@ -36,7 +36,7 @@ _HEADER_NAMES = frozenset(name for name, _ in _RAW_HEADERS)
 _MISDIRECTED = 421
 
 
-PAGES = {"/": "page.html", "/evidence": "evidence.html"}
+PAGES = {"/": "page.html", "/evidence": "evidence.html", "/orders": "orders.html"}
 
 
 def routes() -> list[BaseRoute]:

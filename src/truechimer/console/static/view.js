@@ -60,6 +60,7 @@ export function status(document_) {
   document.body.dataset.laboratory = "answering";
   element("simulated").hidden = document_.against === "utc";
   element("observing").hidden = document_.observing !== true;
+  element("insecure").hidden = document_.policy?.insecure_software_keys !== true;
   setSimulated(simulated());
   show("silent", "");
   put("title", text(document_.lab) || "truechimer");

@@ -1,7 +1,7 @@
 // The page of evidence: asks the console every few seconds what its log says, and judges it in a thread of this browser
 // when it is told to. Text only (textContent): what a log says is never markup.
 
-import { age, isNumber, text } from "../words.js";
+import { age, isNumber } from "../words.js";
 import { begin, grouped, plain, stamp } from "./verify_form.js";
 
 const ASK_EVERY_MS = 5000;
@@ -71,7 +71,7 @@ function draw(said) {
     pairs("log", [
       ["Name", plain(said.origin)],
       ["Height", `${grouped(said.size)} entries`],
-      ["Head", text(said.root)],
+      ["Head", plain(said.root)],
       ["Checkpoint", `unchanged for ${age(said.unchanged_for_s)} since this console saw it first`],
       ["Not yet in it", isNumber(said.behind) ? `${grouped(said.behind)} records` : "not known: the laboratory is silent"],
       ...(said.log_key ? [["Key, by its own word", plain(said.log_key)]] : []),
@@ -102,7 +102,7 @@ function offer(key) {
 }
 
 function replay({ command, last, unreadable }) {
-  element("replay-command").textContent = text(command);
+  element("replay-command").textContent = plain(command);
   const words = element("replay-last");
   const found = last?.difference;
   words.className = found ? "missing" : "quiet";
@@ -114,7 +114,7 @@ function replay({ command, last, unreadable }) {
 
 function kinds(said) {
   const select = element("kind");
-  const wanted = ["", ...listOf(said.kinds).map((one) => text(one.kind)).sort()];
+  const wanted = ["", ...listOf(said.kinds).map((one) => String(one.kind ?? "")).sort()];
   if (wanted.join("\n") === [...select.options].map((one) => one.value).join("\n")) return;
   const chosen = select.value;
   select.replaceChildren(...wanted.map((kind) => Object.assign(document.createElement("option"), { value: kind, textContent: kind ? plain(kind) : "the newest of each" })));

@@ -14,7 +14,7 @@ export const plain = (text) => String(text ?? "").replace(/[\p{Cc}\p{Cf}\p{Cs}\p
 /** A witness's own time (seconds since 1970) as UTC. */
 export const stamp = (seconds) => (Number.isFinite(seconds) && seconds >= 0 && seconds < LATEST_S ? new Date(seconds * 1000).toISOString().replace(".000Z", "Z").replace("T", " ") : "a time beyond all calendars");
 
-export const grouped = (digits) => String(digits).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+export const grouped = (digits) => plain(digits).replace(/\B(?=(\d{3})+$)/g, "\u202f");
 
 function put(id, words) {
   part(id).textContent = words;
