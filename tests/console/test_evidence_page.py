@@ -11,10 +11,11 @@ from tests.console.browser import Browser
 from tests.console.consoles import Console
 from tests.console.waits import FITS
 from tests.control.fake_laboratory import FakeLaboratory
-from tests.evidence.logs import ORIGIN, Tree
+from tests.evidence.logs import LOG, ORIGIN, Tree
 from tests.evidence.test_audit import files_of, rewritten
 
 from truechimer.console.verify_page import page as page_of_a_bundle
+from truechimer.evidence.cosignature import public_key
 from truechimer.evidence.log import Edge
 from truechimer.evidence.record import Chain, seal
 from truechimer.store.evidence_files import verify_evidence
@@ -25,6 +26,7 @@ ATTACK = "<img src=x onerror=document.title='taken'><script>document.title='take
 TOLD = "+document.body.dataset.told > 0"
 JUDGED = "!document.querySelector('#verdict').hidden"
 SIZE = 600
+KEY = public_key(LOG).text
 
 
 def records() -> list[bytes]:
@@ -167,8 +169,19 @@ def test_without_witnesses_without_a_log_and_without_a_laboratory_it_is_said_alo
     )
     looked_at_again(browser, "document.querySelector('#unwitnessed').innerText.includes('UNWITNESSED: nobody outside')")
     assert "the first difference is record 599: <b>other</b>" in browser.text("#replay-last")
-    lab.status["unwitnessed_since"] = f"2026-11-22T10:00:00Z{ATTACK}"
-    looked_at_again(browser, "document.querySelector('#unwitnessed').innerText.includes('since 2026-11-22T10:00:00Z')")
+    since = "2026-11-22T10:00:00Z"
+    row = {"name": f"w1{ATTACK}", "state": "silent", "says": f"nothing came{ATTACK}", "at": since, "size": 500}
+    says = {"state": "published", "says": f"unwitnessed since {since}: w1 is silent{ATTACK}", "witnesses": [row]}
+    says["log_key"] = KEY
+    lab.status |= {"unwitnessed_since": since, "evidence": says}
+    looked_at_again(browser, f"document.querySelector('#unwitnessed').innerText.includes('UNWITNESSED since {since}')")
+    assert "nothing came" in browser.text("#witnesses") or browser.evaluate("innerWidth") < 640
+    assert KEY in browser.text("#log")
+    browser.evaluate("document.querySelector('#take-offered').click()")
+    assert verify(browser).startswith("OK")
+    fork = {"witness": "w1", "what": "fork", "size": 9, "seen": since, "says": "it saw another tree"}
+    says |= {"state": "contradicted", "contradictions": [fork]}
+    looked_at_again(browser, "document.querySelector('#contradicted').innerText.includes('CONTRADICTED by w1')")
     lab.socket.close()
     looked_at_again(browser, "document.querySelector('#silent').innerText.includes('silent')")
     assert browser.evaluate("document.title") != "taken"

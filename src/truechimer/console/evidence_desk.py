@@ -28,7 +28,7 @@ MOST_READERS = 4
 """Requests that read the log's files at once; others wait."""
 LARGEST_REPLAY = 1 << 16
 REPLAY = "evidence/replay.json"
-FROM_STATUS = ("evidence", "unwitnessed_since", "witnesses")
+FROM_STATUS = ("lab", "against", "unwitnessed_since")
 _NOT_FOUND, _UNAVAILABLE = 404, 503
 _OCTETS = "application/octet-stream"
 
@@ -66,14 +66,22 @@ class EvidenceDesk:
         told = await self._read(self._log.document)
         snapshot = self._feed.current
         told["answering"] = snapshot.answering
-        if snapshot.document is not None:
-            kept = ("lab", "against", *FROM_STATUS)
-            told |= {key: snapshot.document[key] for key in kept if key in snapshot.document}
-            records = snapshot.document.get("records")
-            if isinstance(records, int) and told["published"]:
-                told["behind"] = max(0, records - told["size"])
+        document = snapshot.document or {}
+        told |= {key: document[key] for key in FROM_STATUS if key in document}
+        if isinstance(document.get("evidence"), dict):
+            told["says"] = document["evidence"]
+            told.setdefault("log_key", self._log_key())
+        records = document.get("records")
+        if isinstance(records, int) and told["published"]:
+            told["behind"] = max(0, records - told["size"])
         told["replay"] = await self._read(lambda: last_replay(self._lab))
         return JSONResponse(told)
+
+    def _log_key(self) -> str | None:
+        """Return the log's key as the laboratory names it; None where it names none."""
+        says = (self._feed.current.document or {}).get("evidence")
+        key = says.get("log_key") if isinstance(says, dict) else None
+        return key if isinstance(key, str) and key.isprintable() else None
 
     async def entry(self, request: Request) -> Response:
         """Return one entry, the bytes that were signed."""
@@ -105,7 +113,7 @@ class EvidenceDesk:
 
     async def _streamed(self, request: Request) -> AsyncIterator[bytes]:
         async with self._bundling:
-            parts = zipped(self._log.bundle(page()))
+            parts = zipped(self._log.bundle(page(), self._log_key()))
             while (part := await asyncio.to_thread(next, parts, None)) is not None:
                 if await request.is_disconnected():
                     return

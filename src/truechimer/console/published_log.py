@@ -20,6 +20,7 @@ from truechimer.errors import Rejected, TruechimerError
 from truechimer.evidence.bundle import bundled, entry_at, fetching, proof_of
 from truechimer.evidence.checkpoint import Checkpoint, checkpoint
 from truechimer.evidence.cosignature import time_of
+from truechimer.evidence.entry import hash_of_long, payload_path
 from truechimer.evidence.tiles import ENTRIES, WIDTH, covering, entries_of, tile_of
 from truechimer.instants import Instant, builtin_leap_table, to_utc
 from truechimer.quorum.keys import KeyRejected, verifier_key
@@ -37,6 +38,7 @@ LONGEST_WORDS = 300
 SAYING = ("says", "because", "reason", "why", "state", "word", "op", "algorithm")
 """Keys of a record whose text tells most, the first that is there."""
 TIMES = ("epoch_tai_ns", "scale_latest_tai_ns", "seen_at_tai_ns", "tai_ns", "valid_from_tai_ns")
+_PAYLOAD = re.compile(r"payloads/[0-9a-f]{64}")
 _KEY = re.compile(r"[^\s+]{1,255}\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44,1800}={0,2}")
 
 
@@ -68,9 +70,9 @@ class PublishedLog:
         self._seen: tuple[bytes, int] = (b"", 0)
 
     def file(self, name: str) -> bytes | None:
-        """Return the checkpoint or a tile by its one name below the log; None for anything else."""
+        """Return the checkpoint, a tile or a long record by its one name below the log; None for anything else."""
         try:
-            if name != CHECKPOINT:
+            if name != CHECKPOINT and not _PAYLOAD.fullmatch(name):
                 tile_of(name)
             return self._files().read(name)
         except TruechimerError:
@@ -100,8 +102,10 @@ class PublishedLog:
             raise NoSuchEntry(f"entry {index}: the published log holds 0 to {head.checkpoint.size - 1}")
         return head
 
-    def bundle(self, page: str) -> Iterator[tuple[str, bytes]]:
-        """Yield the files of a bundle of the whole log as it is published now; raises `Rejected`."""
+    def bundle(self, page: str, log_key: str | None = None) -> Iterator[tuple[str, bytes]]:
+        """Yield the files of a bundle of the whole log as it is published now, with `log_key` in the policy that it
+        suggests; raises `Rejected`.
+        """
         head = self.head()
         files = self._files()
 
@@ -109,11 +113,20 @@ class PublishedLog:
             return head.note if name == CHECKPOINT else files.read(name)
 
         said = "# the sender's suggestion, which proves nothing: compare the key with where you trust it\n"
-        line = f"log {self._log_key}\n" if self._log_key else "# its key is not told here: put its line in this place\n"
+        key = log_key or self._log_key
+        line = f"log {key}\n" if key else "# its key is not told here: put its line in this place\n"
         policy = f"{said}{line}quorum none\n".encode()
         yield from bundled(
-            read, indexes=None, policy=policy, verifier=program(), page=page, disclosed={}, record=_no_record
+            read, indexes=None, policy=policy, verifier=program(), page=page, disclosed={}, record=self._long_record
         )
+
+    def _long_record(self, index: int) -> bytes:
+        """Return the record for which only a hash stands in the log; raises `Rejected`."""
+        name = hash_of_long(self.entry(index))
+        data = None if name is None else self._files().read(payload_path(name))
+        if data is None:
+            raise NoSuchEntry(f"entry {index}: the record whose hash it holds is not beside the log")
+        return data
 
     def document(self) -> dict[str, Any]:
         """Return what the page shows; `published` is False where there is no log, with the reason."""
@@ -121,7 +134,7 @@ class PublishedLog:
             with self._lock:
                 return self._document()
         except (TruechimerError, ValueError) as error:
-            return {"published": False, "says": str(error)[:LONGEST_WORDS]}
+            return {"published": False, "why": str(error)[:LONGEST_WORDS]}
 
     def _document(self) -> dict[str, Any]:
         head = self.head()
@@ -179,10 +192,6 @@ class PublishedLog:
 
     def _files(self) -> LogFiles:
         return LogFiles(log_folder(self._lab))
-
-
-def _no_record(index: int) -> bytes:
-    raise NoSuchEntry(f"entry {index}: only its hash is in the log")
 
 
 def _seen_at(signature: Any) -> dict[str, Any]:

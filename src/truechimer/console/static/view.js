@@ -70,12 +70,22 @@ export function status(document_) {
   state(document_);
   holding(document_);
   store(document_.store);
+  evidence(document_);
   bounds(document_);
   clocks(rowsOf(document_.clocks));
   sources(rowsOf(document_.sources));
   alerts(rowsOf(document_.alerts), rowsOf(document_.firing?.conditions));
   steering(document_);
   service(document_);
+}
+
+/** What the records are worth to somebody outside: said while nobody outside vouches for them. */
+function evidence({ unwitnessed_since: since, evidence: log }) {
+  const state = text(log?.state);
+  const wrong = ["contradicted", "unpublished"].includes(state);
+  put("unwitnessed-words", wrong ? text(log.says) : since ? `Evidence: unwitnessed since ${text(since)}` : "");
+  element("unwitnessed").className = wrong ? "missing" : "quiet";
+  element("unwitnessed").hidden = !wrong && !since;
 }
 
 /** The laboratory is silent: say since when; what was last known stays, greyed, and nothing runs. */

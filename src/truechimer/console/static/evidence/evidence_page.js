@@ -59,20 +59,19 @@ function draw(said) {
   show("silent", said.answering ? "" : "Laboratory silent: the log below is what was published last.");
   show("title", `${plain(said.lab) || "truechimer"}: evidence`);
   document.title = `Evidence – ${plain(said.lab) || "truechimer"}`;
-  show("no-log", said.published ? "" : `No log was published here yet: ${plain(said.says)}`);
+  show("no-log", said.published ? "" : `No log was published here yet: ${plain(said.why)}`);
   for (const id of ["witness-section", "verify", "log", "bundle"]) element(id).classList.toggle("without", !said.published);
   element("witness-section").hidden = !said.published;
   if (!said.published) {
     element("log").replaceChildren();
-    show("unwitnessed", "");
     fill("entries", []);
   } else {
-    unwitnessed(said);
     pairs("log", [
       ["Name", plain(said.origin)],
       ["Height", `${grouped(said.size)} entries`],
       ["Head", plain(said.root)],
       ["Checkpoint", `unchanged for ${age(said.unchanged_for_s)} since this console saw it first`],
+      ...(said.says?.signed ? [["Signed", `${plain(said.says.signed).replace("T", " ")} by the laboratory's own time`]] : []),
       ["Not yet in it", isNumber(said.behind) ? `${grouped(said.behind)} records` : "not known: the laboratory is silent"],
       ...(said.log_key ? [["Key, by its own word", plain(said.log_key)]] : []),
     ]);
@@ -85,15 +84,37 @@ function draw(said) {
     kinds(said);
     entries(said);
   }
+  aloud(said);
+  witnesses(said);
   offer(said.log_key);
   replay(said.replay ?? {});
 }
 
-function unwitnessed(said) {
-  const since = said.unwitnessed_since ?? said.evidence?.unwitnessed_since;
-  if (since) show("unwitnessed", `UNWITNESSED since ${plain(since).slice(0, 40)}: since then nobody outside vouches for this log.`);
-  else if (!others(said).length) show("unwitnessed", "UNWITNESSED: nobody outside has signed this checkpoint; who holds this machine could write its history anew.");
+/** What is aloud: a contradiction, trouble, and that nobody outside vouches for the log. */
+function aloud(said) {
+  const says = said.says && typeof said.says === "object" ? said.says : {};
+  const wrong = ["contradicted", "unpublished"].includes(says.state);
+  show("contradicted", wrong ? plain(says.says) : "");
+  for (const one of listOf(says.contradictions).slice(0, 1)) show("contradicted", `CONTRADICTED by ${plain(one.witness)} at ${plain(one.seen)}: ${plain(one.says)}. Keep both.`);
+  if (!said.published && !says.state) show("unwitnessed", "");
+  else if (said.unwitnessed_since) show("unwitnessed", wrong || !says.says ? `UNWITNESSED since ${plain(said.unwitnessed_since)}: nobody outside vouches for what was recorded since.` : plain(says.says).replace("unwitnessed", "UNWITNESSED"));
+  else if (!says.state && !others(said).length) show("unwitnessed", "UNWITNESSED: nobody outside has signed this checkpoint; who holds this machine could write its history anew.");
   else show("unwitnessed", "");
+}
+
+const STATES = { good: "cosigns", new: "not asked yet" };
+
+/** The witnesses as the laboratory tells of them: who cosigned what, when, and who does not answer. */
+function witnesses(said) {
+  const rows = listOf(said.says?.witnesses);
+  element("witnesses").hidden = !rows.length;
+  fill("witnesses", rows.map((one) => [
+    { words: plain(one.name) },
+    { words: Object.hasOwn(STATES, one.state) ? STATES[one.state] : plain(one.state), className: one.state === "good" ? "" : "verdict bad" },
+    { words: plain(one.at).replace("T", " "), className: "when" },
+    { words: isNumber(one.size) ? grouped(one.size) : "", className: "number" },
+    { words: plain(one.says), className: "wide" },
+  ]));
 }
 
 function offer(key) {
