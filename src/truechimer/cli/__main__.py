@@ -29,6 +29,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "test": ("test_verb", "run the checks and core tests of a checkout (--ci: what CI runs)"),
     "top": ("top_verb", "show the running laboratory on a live screen"),
     "up": ("up_verb", "run a laboratory from its file"),
+    "utc": ("utc_verb", "what is exchanged about UTC: Circular T, rapid UTC, clock data, leap seconds (utc read)"),
     "verdict": ("verdict_verb", "was the time moved? judge each second of an interval from the records alone"),
     "wait": ("wait_verb", "block until the bound is small enough (wait --within S)"),
 }

@@ -1,0 +1,306 @@
+"""`truechimer utc read FILE..`: what the BIPM, the IERS and laboratories exchange, told by kind.
+
+The formats are `truechimer.formats`'; the kind of a file is found from its text, or given. A line that cannot be used
+is named with file, line, column and rule, and costs no other line. Nothing is believed or taken in here.
+
+Exit status: 0 done; 1 (`--strict`) something was found; 2 wrong use, or a file that is none of these.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from truechimer.cli.arguments import verb_parser
+from truechimer.errors import Rejected
+
+if TYPE_CHECKING:
+    from truechimer.formats.finding import Finding
+    from truechimer.formats.utc_table import UtcTable
+
+LARGEST_FILE = 64 << 20
+MOST_NAMED = 20
+KINDS = ("circular-t", "utcr", "api", "two-way", "clocks", "steps", "bulletin-c", "finals2000a", "leap-list", "cggtts")
+
+
+class UtcUseRejected(Rejected):
+    """A file of no kind that is known."""
+
+
+def main(argv: list[str]) -> int:
+    """Run `utc` with the arguments after the verb; return the exit status."""
+    parser = verb_parser("utc", "What is exchanged about UTC: Circular T, rapid UTC, clock data, leap seconds.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="read")
+    read = verbs.add_parser(
+        "read",
+        help="say what files hold and what is wrong with them",
+        description="Reads Circular T, rapid UTC, answers of the BIPM's server (text, JSON), two-way sessions, clock "
+        "data and steps, Bulletin C, finals2000A, leap-seconds.list and CGGTTS.",
+        allow_abbrev=False,
+    )
+    read.add_argument("files", metavar="FILE", nargs="+", type=Path, help="- for standard input")
+    read.add_argument("--kind", choices=KINDS, help="what the files are (found from their text if left out)")
+    read.add_argument("--laboratory", metavar="CODE", help="of tables of UTC - UTC(k), this laboratory alone")
+    read.add_argument("--strict", action="store_true", help="status 1 if anything was found")
+    read.add_argument("--json", action="store_true", help="print one JSON document")
+    return _read(parser.parse_args(argv))
+
+
+def _read(options: argparse.Namespace) -> int:
+    from truechimer.cli import file_bytes
+
+    documents = []
+    found = False
+    for path in options.files:
+        data = file_bytes.read(path, at_most=LARGEST_FILE)
+        kind = options.kind or kind_of(data)
+        if kind is None:
+            raise UtcUseRejected(f"{path}: of no kind that is known; say which with --kind ({', '.join(KINDS)})")
+        body, findings = _READERS[kind](data, path)
+        if body is None:
+            raise UtcUseRejected(findings[-1].at(str(path)))
+        for finding in findings[:MOST_NAMED]:
+            print(f"{finding.at(str(path))} [{finding.rule}]", file=sys.stderr)
+        if len(findings) > MOST_NAMED:
+            print(f"{path}: and {len(findings) - MOST_NAMED} more", file=sys.stderr)
+        found = found or bool(findings)
+        if options.laboratory is not None and "laboratories" in body:
+            body["laboratories"] = [row for row in body["laboratories"] if row["code"] == options.laboratory]
+            if not body["laboratories"]:
+                raise UtcUseRejected(f"{path}: no laboratory {options.laboratory}; leave --laboratory out to see all")
+        documents.append({"file": str(path), "kind": kind, **body, "findings": [_finding(each) for each in findings]})
+    if options.json:
+        print(json.dumps({"files": documents}))
+    else:
+        print("\n".join(line for document in documents for line in _lines(document)))
+    return 1 if options.strict and found else 0
+
+
+def kind_of(data: bytes) -> str | None:
+    """Return what a file is by its text, or None."""
+    head = data[:20_000].decode("latin-1")
+    begin = head.lstrip("\ufeff \r\n\t")
+    lines = [line for line in head.splitlines() if line.strip()]
+    for kind, holds in (
+        ("cggtts", begin.startswith(("CGGTTS", "GGTTS", "RAW CLOCK RESULTS"))),
+        ("utcr", "[UTCr-UTC(k)]" in head.replace(" ", "")),
+        ("circular-t", "CIRCULAR T " in head),
+        ("bulletin-c", "leap second will be introduced" in " ".join(head.split())),
+        ("leap-list", "#@" in head and "#$" in head),
+        ("two-way", begin.startswith("*") and "* FORMAT" in head),
+        ("api", begin.startswith("{")),
+        ("finals2000a", any(len(line) > 60 and line[57:58] in "IP" and line[12:13] == "." for line in lines[:3])),
+        ("steps", bool(lines) and _is_steps(lines[0])),
+        ("clocks", bool(lines) and lines[0][:5].isdigit() and lines[0][6:11].isdigit() and lines[0][12:19].isdigit()),
+        ("api", bool(lines) and (begin.startswith("# ") or len(lines[0].split()) == 3)),
+    ):
+        if holds:
+            return kind
+    return None
+
+
+def _is_steps(line: str) -> bool:
+    from truechimer.formats import clock_data
+
+    return bool(clock_data.read_steps(line.encode("latin-1", "replace"))[0])
+
+
+def _finding(finding: "Finding") -> dict[str, Any]:
+    place = {"line": finding.line, "column": finding.column}
+    return {
+        **{key: value for key, value in place.items() if value is not None},
+        "rule": finding.rule,
+        "severity": finding.severity.value,
+        "says": finding.says,
+    }
+
+
+# ---- the kinds: bytes to a document ---------------------------------------------------------------------------------
+
+_Told = tuple[dict[str, Any] | None, "list[Finding]"]
+
+
+def _table(table: "UtcTable", scale: str) -> dict[str, Any]:
+    rows = []
+    for row in table.rows:
+        values = {
+            str(mjd): value * 1e-9
+            for mjd, value in zip(table.mjds, row.utc_minus_utck_ns, strict=True)
+            if value is not None
+        }
+        sigmas = {"u_a_s": row.u_a_ns, "u_b_s": row.u_b_ns, "u_s": row.u_ns}
+        rows.append(
+            {"code": row.code, "city": row.city, "calibrated": row.calibrated, "notes": list(row.notes)}
+            | {"x_utc_minus_utck_s": values}
+            | {key: value * 1e-9 for key, value in sigmas.items() if value is not None}
+        )
+    return {"scale": scale, "mjd": list(table.mjds), "laboratories": rows}
+
+
+def _circular_t(data: bytes, _path: Path) -> _Told:
+    from truechimer.formats import circular_t
+
+    value, findings = circular_t.read(data)
+    if value is None:
+        return None, findings
+    body = {"issue": value.issue, "tai_minus_utc_s": value.tai_minus_utc_s, "published_mjd": value.published_mjd}
+    return {key: each for key, each in body.items() if each is not None} | _table(value.table, "UTC"), findings
+
+
+def _utcr(data: bytes, path: Path) -> _Told:
+    from truechimer.formats import utcr
+
+    value, findings = utcr.read(data, name=path.name)
+    return (None if value is None else {"week": value.week} | _table(value.table, "UTCr")), findings
+
+
+def _api(data: bytes, _path: Path) -> _Told:
+    from truechimer.formats import bipm_api
+
+    value, findings = bipm_api.read(data)
+    if value is None:
+        return None, findings
+    series = [
+        {"comment": each.comment, "mjd": list(each.mjd), "x_s": [ns * 1e-9 for ns in each.value_ns]}
+        | {"u_s": [None if u is None else u * 1e-9 for u in each.u_ns]}
+        for each in value
+    ]
+    return {"series": series}, findings
+
+
+def _two_way(data: bytes, _path: Path) -> _Told:
+    from truechimer.formats import twstft
+
+    value, findings = twstft.read(data)
+    if value is None:
+        return None, findings
+    links = sorted({(each.local, each.remote) for each in value.sessions})
+    body = {
+        "laboratory": value.laboratory,
+        "sessions": len(value.sessions),
+        "links": [f"{one} {other}" for one, other in links],
+        "calibrated": sum(each.switch == twstft.CALIBRATED for each in value.sessions),
+    }
+    return body, findings
+
+
+def _clocks(data: bytes, _path: Path) -> _Told:
+    from truechimer.formats import clock_data
+
+    readings, findings = clock_data.read(data)
+    if not readings and findings:
+        return None, findings
+    body = {
+        "readings": len(readings),
+        "clocks": sorted({each.clock for each in readings}),
+        "mjd": sorted({each.mjd for each in readings}),
+    }
+    return body, findings
+
+
+def _steps(data: bytes, _path: Path) -> _Told:
+    from truechimer.formats import clock_data
+
+    steps, findings = clock_data.read_steps(data)
+    if not steps and findings:
+        return None, findings
+    rows = [
+        {"mjd": each.mjd, "clock": each.clock, "x_step_s": each.time_ns * 1e-9}
+        | {"y_step": each.frequency_ns_per_day * 1e-9 / 86_400.0}
+        for each in steps
+    ]
+    return {"steps": rows}, findings
+
+
+def _bulletin_c(data: bytes, _path: Path) -> _Told:
+    from truechimer.formats import bulletin_c
+
+    value, findings = bulletin_c.read(data)
+    if value is None:
+        return None, findings
+    body = {"bulletin": value.number, "leap_s": value.step_s, "from_mjd": value.next_mjd}
+    body["tai_minus_utc_s"] = value.tai_minus_utc_s
+    return {key: each for key, each in body.items() if each is not None}, findings
+
+
+def _finals2000a(data: bytes, _path: Path) -> _Told:
+    from truechimer.formats import finals2000a
+
+    value, findings = finals2000a.read(data)
+    if value is None:
+        return None, findings
+    measured = [mjd for mjd, predicted in zip(value.mjd, value.predicted, strict=True) if not predicted]
+    body: dict[str, Any] = {"days": len(value.mjd), "mjd_first": value.mjd[0], "mjd_last": value.mjd[-1]}
+    if measured:
+        at = value.mjd.index(measured[-1])
+        body |= {"measured_to_mjd": measured[-1], "ut1_minus_utc_s": value.ut1_minus_utc_s[at]}
+    return body, findings
+
+
+def _leap_list(data: bytes, path: Path) -> _Told:
+    from truechimer.formats import leap_seconds_list
+
+    table, findings = leap_seconds_list.read(data, source=path.name)
+    if table is None:
+        return None, findings
+    last = table.entries[-1]
+    return {
+        "leap_seconds": len(table.entries) - 1,
+        "tai_minus_utc_s": last.tai_minus_utc_s,
+        "since_mjd": last.mjd,
+        "expires": table.expires.isoformat(0),
+    }, findings
+
+
+def _cggtts(_data: bytes, path: Path) -> _Told:
+    raise UtcUseRejected(f"{path}: a CGGTTS file: use `truechimer cggtts read`")
+
+
+_READERS: dict[str, Callable[[bytes, Path], _Told]] = {
+    "circular-t": _circular_t,
+    "utcr": _utcr,
+    "api": _api,
+    "two-way": _two_way,
+    "clocks": _clocks,
+    "steps": _steps,
+    "bulletin-c": _bulletin_c,
+    "finals2000a": _finals2000a,
+    "leap-list": _leap_list,
+    "cggtts": _cggtts,
+}
+
+
+# ---- text -----------------------------------------------------------------------------------------------------------
+
+
+def _lines(body: dict[str, Any]) -> list[str]:
+    wanted = [key for key in body if key not in ("file", "kind", "findings", "laboratories", "mjd", "series", "steps")]
+    said = ", ".join(f"{key} {_plain(body[key])}" for key in wanted)
+    out = [f"{body['file']}: {body['kind']}" + (f", {said}" if said else "")]
+    if "laboratories" in body:
+        days = body["mjd"]
+        heads = "".join(f"{mjd:>10}" for mjd in days)
+        out.append(f"{'UTC - UTC(k) / ns':<18}{heads}{'u':>8}")
+        for row in body["laboratories"]:
+            values = row["x_utc_minus_utck_s"]
+            cells = "".join(
+                f"{'-' if str(mjd) not in values else format(values[str(mjd)] * 1e9, '.1f'):>10}" for mjd in days
+            )
+            sigma = f"{row['u_s'] * 1e9:8.1f}" if "u_s" in row else f"{'-':>8}"
+            out.append(f"{row['code']:<18}{cells}{sigma}")
+    elif "series" in body:
+        for each in body["series"]:
+            ends = f"MJD {each['mjd'][0]} to {each['mjd'][-1]}"
+            out.append(f"{each['comment'] or 'series'}: {len(each['mjd'])} values, {ends}")
+    elif "steps" in body:
+        out += [
+            f"MJD {row['mjd']:.2f} clock {row['clock']}: {row['x_step_s'] * 1e9:+.1f} ns, {row['y_step']:+.2e}"
+            for row in body["steps"]
+        ]
+    return out
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
