@@ -21,6 +21,7 @@ from truechimer.scale.bands_state import (
     DRIFT_U2,
     EPOCH_NS,
     FIRST_DAY,
+    GOING,
     LAST_NS,
     RATE,
     READING_U2,
@@ -38,9 +39,14 @@ from truechimer.scale.state import Membership
 _LEARNING, _IN, _OBSERVER = int(Membership.LEARNING), int(Membership.IN), int(Membership.OBSERVER)
 DOUBTED_FROM_S = 86_400.0
 """A divided class has no say over averaging times from about here on."""
+_SUSPECT, _OUT_STEP = int(Membership.SUSPECT), int(Membership.OUT_STEP)
 _DISPUTED, _DIVIDED = int(Membership.DISPUTED), int(Membership.DIVIDED)
 DAILY_PLANS_S = 30.0 * 86_400.0
 """Until then weights are made anew every day."""
+HANDED_OVER_S, HANDED_OVER_STEPS = 86_400.0, 30.0
+"""In this time, and at least so many steps, the scale goes over from what the weights before made of the past to what
+the new ones make of it.
+"""
 RETURNS2 = 36.0
 """A clock without weight that is found six sigma from where it should be is another clock: it is learned anew."""
 FORGOTTEN = 2.0
@@ -68,6 +74,33 @@ def in_doubt(noise, active, clock_i):
 
 
 @kernel
+def _error2(noise, memory):
+    """Return the variance of a clock's rate as its mean over `memory` s tells it."""
+    return 0.5 * noise[1] / memory + noise[0] / (memory * memory) + 0.5 * noise[3] * memory
+
+
+@kernel
+def _memory_of_change(band, before, noise, drift_u2, memories, used):  # noqa: PLR0917
+    """Return the one memory whose rates tell best by how much new weights would move the scale's rate.
+
+    One for all clocks: where the scale itself has gone, all means over one memory hold the same of it, and since the
+    changes of weight sum to 0 it does not matter.
+    """
+    n, filters = band.shape
+    found, least = 0, np.inf
+    for m in range(used - 1):
+        error = 0.0
+        for i in range(n):
+            change = 0.0
+            for k in range(filters):
+                change += band[i, k] - before[i, k]
+            error += change * change * (_error2(noise[i], memories[m]) + drift_u2[i] * memories[m] * memories[m])
+        if error < least:
+            found, least = m, error
+    return found
+
+
+@kernel
 def plan(  # noqa: PLR0917
     epoch_ns,
     is_membership,
@@ -85,8 +118,11 @@ def plan(  # noqa: PLR0917
 ):
     """Make the weights anew for the active clocks, and keep the scale's phase and rate where they are.
 
-    `is_membership`: the active clocks have changed. The rate that is kept is then that of now; in the first month's
-    daily plans it is that of each clock's best memory: rates of a few hours are not worth keeping.
+    `is_membership`: the active clocks have changed. What is then kept for good is the rate that one memory, the
+    best for it, lets expect (`_memory_of_change`): means over less are noise, those over more are late, and a rate that
+    kept either would carry that on for months. So that the rate does not step either, what they differ by is handed
+    over within `HANDED_OVER_S`. The plans of the calendar change little and keep the rate of now; not in the first
+    month, whose rates of a few hours are not worth keeping.
     """
     n, filters = band.shape
     age = (epoch_ns - common_i[START_NS]) / 1e9
@@ -122,20 +158,23 @@ def plan(  # noqa: PLR0917
         # the memory whose rate predicts this clock best
         least = np.inf
         for k in range(filters - 1):
-            memory = memories[k]
-            error = 0.5 * noise[i, 1] / memory + noise[i, 0] / (memory * memory) + 0.5 * noise[i, 3] * memory
+            error = _error2(noise[i], memories[k])
             if error < least:
                 least = error
                 clock_i[i, BEST] = k
+    kept = _memory_of_change(band, before, noise, drift_u2, memories, used) if is_membership else -1
+    for i in range(n):
         # what the scale's rate would change by with the new weights goes into `r`, so that it stays where it is
         aged = clock_f[i, DRIFT] * max(common_i[EPOCH_NS] - clock_i[i, LAST_NS], 0) / 1e9
         whole = band[i, 0]
         best = clock_i[i, BEST]
-        common_f[RATE] += (band[i, 0] - before[i, 0]) * (rate[i, best] + aged)
-        for k in range(1, filters):
-            whole += band[i, k]
-            y = rate[i, k - 1] if is_membership or age > DAILY_PLANS_S else rate[i, best]
+        for k in range(filters):
+            if k > 0:
+                whole += band[i, k]
+            now = rate[i, best] if k == 0 or (age <= DAILY_PLANS_S and not is_membership) else rate[i, k - 1]
+            y = rate[i, kept] if kept >= 0 else now
             common_f[RATE] += (band[i, k] - before[i, k]) * (y + aged)
+            common_f[GOING] -= (band[i, k] - before[i, k]) * (now - y)
         clock_f[i, WEIGHT_DC] = whole
 
 
@@ -206,6 +245,14 @@ def forget(i, clock_f, clock_i, ring):
 
 
 @kernel
+def is_silenced(status):
+    """Return True for a clock whose phase is in doubt, and its rate is not: it keeps its place in the weights, and is
+    not heard.
+    """
+    return status == _SUSPECT or status == _OUT_STEP  # noqa: PLR1714 - a kernel
+
+
+@kernel
 def membership(epoch_ns, x_ip, verdict, eligible, probation_ns, absent_ns, clock_i, common_i):  # noqa: PLR0917
     """Say who is active from here on; True where that has changed.
 
@@ -238,6 +285,8 @@ def membership(epoch_ns, x_ip, verdict, eligible, probation_ns, absent_ns, clock
                 if clock_i[i, ACTIVE] == 0 and last_ns < common_i[EPOCH_NS]:
                     there = False
             votes = clock_i[i, STATUS] == _IN or clock_i[i, STATUS] == _DIVIDED
+            # who is off in phase alone is silent for a while: its rate is known, and no weight need change
+            votes = votes or (clock_i[i, ACTIVE] == 1 and is_silenced(clock_i[i, STATUS]))
             if eligible[i] and there and votes:
                 wanted[i] = 1
                 members += 1
@@ -350,16 +399,21 @@ def move(  # noqa: PLR0917
         expected -= total
     expected += 0.5 * dt * common_drift
     common_f[RATE] += dt * common_drift
+    expected -= common_f[GOING]
+    over = max(HANDED_OVER_S, HANDED_OVER_STEPS * dt)
+    common_f[GOING] *= over / (over + dt)
     if not settled:
         expected = plain
         common_f[RATE] = whole
+        common_f[GOING] = 0.0
     extra = (expected - plain) * dt
     # who votes: a clock that was silent at the last step listens for one
     part = 0.0
-    for turn in range(2):
+    for turn in range(3):
         for i in range(n):
             here = clock_i[i, ACTIVE] == 1 and seen[i] and clock_i[i, LAST_NS] > 0
-            if here and (turn == 1 or clock_i[i, LAST_NS] >= before_ns):
+            here = here and (turn == 2 or not is_silenced(clock_i[i, STATUS]))
+            if here and (turn >= 1 or clock_i[i, LAST_NS] >= before_ns):
                 used[i] = band[i, 0]
                 part += band[i, 0]
         if part > 0.0:

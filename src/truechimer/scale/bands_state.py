@@ -17,7 +17,7 @@ from truechimer.scale.noise_learning import DECLARED_WORTH, KIND_WORTH, RING
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-VERSION = 3
+VERSION = 4
 """Counts up with every change after which the same readings give another scale; it stands in the record."""
 
 HOUR_S = 3_600.0
@@ -59,7 +59,7 @@ COLUMNS_F = 16
 LAST_NS, SINCE_NS, STATUS, BEST, ACTIVE, DAY_NS, TAKEN_NS = range(7)
 COLUMNS_I = 7
 # common_f, common_i
-RATE, WORST, SHIFT = range(3)
+RATE, WORST, SHIFT, GOING = range(4)
 EPOCH_NS, START_NS, DAY, PLANS, FIRST_DAY = range(5)
 
 
@@ -104,7 +104,7 @@ class BandsState:
     """What the fold carries: blocks `clock_f (n, 16)`, `clock_i (n, 7)`, rates by memory `rate (n, K)`, weights `band
     (n, K + 1)`, learned `noise (n, 4)`, mean squares, their number and the others' part in them `squares`,
     `counts`, `usual (L, n)`, the ring `(L, RING,
-    n)` with its newest index and slot number `(L,)`, and what is common: `common_f (3,)`, `common_i (5,)`.
+    n)` with its newest index and slot number `(L,)`, and what is common: `common_f (4,)`, `common_i (5,)`.
     """
 
     clock_f: Floats
@@ -228,7 +228,7 @@ def empty_state(constants: BandsParameters) -> BandsState:
         ring=np.full((lags, RING, n), np.nan),
         newest=np.zeros(lags, np.int64),
         slot=np.zeros(lags, np.int64),
-        common_f=np.zeros(3),
+        common_f=np.zeros(4),
         common_i=np.zeros(5, np.int64),
     )
 

@@ -273,7 +273,9 @@ def advance(  # noqa: PLR0917
                     # (against two alone: either side may have stepped, and the step is all that there is to lose)
                     status[i] = 7 if alone else 4
                     strikes[i] += 1
-                    shift = 0.5 * (residual[i] + jump[i])
+                    # where readings are noisy the mean of two is better; where the clock is, its later going is real
+                    between = 2.0 * noise[i, 0] + noise[i, 1] * interval
+                    shift = jump[i] + extra * noise[i, 0] / between if between > 0.0 else jump[i]
                     x[i] += shift
                     stepped[i] = shift
                     for w in range(n_windows):

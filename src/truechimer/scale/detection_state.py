@@ -16,7 +16,7 @@ from truechimer.clocks.state_model import SECONDS_PER_DAY, two_state_noise
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-VERSION = 2
+VERSION = 3
 """Counts up with every change after which the same readings give other verdicts; it stands in the record."""
 
 DAY_S = SECONDS_PER_DAY
