@@ -132,6 +132,7 @@ def test_an_entry_of_any_form_is_shown_cut_short() -> None:
     for entry in (b"", b"\xff\xfe", b"[" * 20_000, b"{}", b'{"kind":7}', b'{"kind":"x","says":' + b'"y"' * 9 + b"}"):
         assert row_of(1, entry)["kind"] == "(no record)"
     assert len(row_of(1, b'{"kind":"' + b"k" * 999 + b'","says":"' + b"s" * 9999 + b'"}')["says"]) == 300
+    assert row_of(1, b'{"kind":"x","anchor_tai_fs":"1000000000000000000000000"}')["utc"].startswith("2001-09-09T01:46:")
     assert [utc_of(one) for one in (None, True, "x", "-5", "9" * 30, 1.5, [])] == [None] * 7
 
 

@@ -70,7 +70,8 @@ class EvidenceDesk:
         told |= {key: document[key] for key in FROM_STATUS if key in document}
         if isinstance(document.get("evidence"), dict):
             told["says"] = document["evidence"]
-            told.setdefault("log_key", self._log_key())
+            if (key := self._log_key()) is not None:
+                told.setdefault("log_key", key)
         records = document.get("records")
         if isinstance(records, int) and told["published"]:
             told["behind"] = max(0, records - told["size"])

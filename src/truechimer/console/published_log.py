@@ -37,7 +37,8 @@ MOST_KINDS = 40
 LONGEST_WORDS = 300
 SAYING = ("says", "because", "reason", "why", "state", "word", "op", "algorithm")
 """Keys of a record whose text tells most, the first that is there."""
-TIMES = ("epoch_tai_ns", "scale_latest_tai_ns", "seen_at_tai_ns", "tai_ns", "valid_from_tai_ns")
+TIMES = ("epoch_tai_ns", "scale_latest_tai_ns", "anchor_tai_fs", "anchor_tai_ns", "valid_from_tai_ns")
+"""Keys of a record that hold its time, ns or fs TAI."""
 _PAYLOAD = re.compile(r"payloads/[0-9a-f]{64}")
 _KEY = re.compile(r"[^\s+]{1,255}\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44,1800}={0,2}")
 
@@ -212,25 +213,27 @@ def row_of(index: int, entry: bytes) -> dict[str, Any]:
         text = entry[:LONGEST_WORDS].decode("utf-8", "replace")
         return {"index": index, "kind": "(no record)", "octets": len(entry), "says": text}
     row: dict[str, Any] = {"index": index, "kind": body["kind"][:60], "octets": len(entry)}
-    utc = next((said for key in TIMES if (said := utc_of(body.get(key))) is not None), None)
+    utc = next((said for key in TIMES if (said := utc_of(body.get(key), fs=key.endswith("_fs"))) is not None), None)
     if utc is not None:
         row["utc"] = utc
     words = [f"{key}: {body[key]}" for key in ("subject", "severity") if isinstance(body.get(key), str)]
     words += [body[key] for key in SAYING if isinstance(body.get(key), str) and body[key]][:1]
     if not words:
-        rest = {key: value for key, value in body.items() if key not in {"kind", "prev", "seq"}}
+        rest = {key: value for key, value in body.items() if key not in {"kind", "prev", "seq", *TIMES}}
         words = [json.dumps(rest, ensure_ascii=False, separators=(",", ":"))]
     row["says"] = "; ".join(words)[:LONGEST_WORDS]
     return row
 
 
-def utc_of(tai_ns: object) -> str | None:
-    """Return the UTC label of a record's time (ns TAI, a number or digits); None where it is none."""
-    digits = str(tai_ns) if isinstance(tai_ns, int | str) and not isinstance(tai_ns, bool) else ""
-    if not re.fullmatch(r"[0-9]{1,19}", digits):
+def utc_of(tai: object, *, fs: bool = False) -> str | None:
+    """Return the UTC label of a record's time (ns TAI, or `fs`; a number or digits); None where it is none."""
+    digits = str(tai) if isinstance(tai, int | str) and not isinstance(tai, bool) else ""
+    if not re.fullmatch(r"[0-9]{1,25}" if fs else r"[0-9]{1,19}", digits):
         return None
     try:
-        return to_utc(Instant(int(digits) * 10**6), builtin_leap_table(), beyond_expiry="flag").isoformat(digits=3)
+        return to_utc(
+            Instant(int(digits) * (1 if fs else 10**6)), builtin_leap_table(), beyond_expiry="flag"
+        ).isoformat(digits=3)
     except TruechimerError:
         return None
 
