@@ -84,7 +84,7 @@ def test_a_tired_engineer_reads_what_waits_who_is_missing_and_until_when(
         "Order 4 1 signature missing", "the time moves by +2.00 ns at once, once", "after the cable was moved",
         "2026-09-21 16:32:43 UTC in 2 h 0", "anna: 1 of 2 persons needed", "1 more of: bela, chen",
         "nothing changes; after its end it is worth nothing",
-        "truechimer order sign orders/order-4.json --key YOUR_KEY",
+        "truechimer order sign policy/orders/order-4.json --key YOUR_KEY",
         "Order 5 signed, would be refused", "the time moves by up to +360 ps until it ends",
         "refused (per-day): 2.1 ns of 2 ns in 24 h",
         "Change of the policy version 2 waits", "in 23 h 29 min", "any one key of the policy in force can veto it",

@@ -87,7 +87,7 @@ function proposed(one) {
   const isVeto = one.op === "veto";
   const lacking = Math.max(0, (isNumber(one.needed) ? one.needed : 0) - signed.length);
   const state = one.enough ? (one.refused ? "signed, would be refused" : "signed, not submitted") : `${lacking} ${lacking === 1 ? "signature" : "signatures"} missing`;
-  const folder = `orders/${plain(one.file)}`;
+  const file = `policy/orders/${plain(one.file)}`;
   return card(isVeto ? "Veto" : `Order ${plain(one.sequence)}`, state, one.refused && one.enough ? "refused" : "waits", [
     ["What", plain(one.sentence)],
     ["How much", isVeto ? "" : howMuch(one)],
@@ -98,8 +98,8 @@ function proposed(one) {
     ["Not counted", listOf(one.not_counted).map((found) => `${plain(found.says)} (${plain(found.reason)})`).join("; ")],
     ["If submitted", one.refused ? `refused (${plain(one.refused)}): ${plain(one.says)}` : one.enough ? "it would be taken" : ""],
     ["If nothing is done", isVeto ? "the waiting policy comes into force when its wait is over" : "nothing changes; after its end it is worth nothing"],
-    ["To sign", lacking ? commanded(`truechimer order sign ${folder} --key YOUR_KEY`) : ""],
-    ["To submit", lacking ? "" : commanded(`truechimer order submit ${folder}`)],
+    ["To sign", lacking ? commanded(`truechimer order sign ${file} --key YOUR_KEY`) : ""],
+    ["To submit", lacking ? "" : commanded(`truechimer order submit ${file}`)],
     ["SHA-256", one.sha256 ? `${short(one.sha256)}… (compare aloud)` : ""],
   ]);
 }
@@ -113,7 +113,7 @@ function change(one) {
     ["In force", utc(one.in_force), " ", isNumber(one.left_s) ? countdown(one.left_s, "in ", "the wait is over") : ""],
     ["Who could sign then", listOf(one.policy?.persons).map((person) => plain(person.name)).join(", ")],
     ["If nothing is done", "it comes into force then; until then any one key of the policy in force can veto it"],
-    ["To veto", commanded(`truechimer order propose veto ${short(one.sha256)}`)],
+    ["To veto", commanded('truechimer order veto --because "WHY"')],
     ["SHA-256", `${short(one.sha256)}… (compare aloud)`],
   ]);
 }
