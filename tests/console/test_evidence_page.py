@@ -140,6 +140,10 @@ def test_a_changed_entry_is_named_and_so_is_a_history_that_was_begun_anew(
     bundle.write_bytes(whole[:at] + b"9" + whole[at + 1 :])
     said = verify(browser)
     assert said.startswith("FIRST BAD entry 300 is the first")
+    bundle.write_bytes(bytes(17_000_000))
+    said = verify(browser)
+    assert said.startswith("NOT JUDGED")
+    assert "longer than any file of a log" in said
     bundle.unlink()
     assert "entry 256 is the first" in verify(browser)
     anew = Tree(Edge(), {}, [])

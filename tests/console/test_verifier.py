@@ -1,7 +1,10 @@
 """The browser's verifier says what `truechimer evidence verify` says, of good evidence and of any that was changed."""
 
+import io
 import json
 import tarfile
+import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
@@ -11,10 +14,10 @@ import pytest
 from tests.conftest import SHARED_DATA
 from tests.console.browser import Browser
 from tests.console.consoles import Console, a_console
-from tests.console.judging import HAS_NODE, Case, Files, in_node, in_page
+from tests.console.judging import HAS_NODE, Case, Files, in_node, in_page, text
 from tests.evidence.logs import NOW_S, ORIGIN, POLICY_TEXT
 from tests.evidence.test_audit import files_of, flipped, log_of, rewritten
-from tests.evidence.test_bundle import SINGLE, TREE, WHOLE, bundle_of
+from tests.evidence.test_bundle import LOG_FILES, SINGLE, TREE, WHOLE, bundle_of
 
 from truechimer.errors import Rejected
 from truechimer.evidence.bundle import judged_bundle
@@ -226,3 +229,75 @@ def test_ten_thousand_changes_are_judged_alike(judge: Judge, tmp_path: Path) -> 
             assert in_same_words(said) == by_python(files, case.policy), (seed, case.base, list(case.changes), said)
         seen += len(cases)
     assert seen > 10_000
+
+
+def archive_of(files: Mapping[str, bytes], how: int = zipfile.ZIP_DEFLATED) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", how) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+def from_zip(browser: Browser, archives: Sequence[bytes]) -> list[dict[str, Any]]:
+    program = """(async (archives, policy) => {
+      const { judge } = await import('/static/evidence/log_verifier.js');
+      const { zipOf } = await import('/static/evidence/zip_reader.js');
+      const octets = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+      const out = [];
+      for (const one of archives) {
+        try {
+          out.push(await judge({ ...(await zipOf(new Blob([octets(one)]))), policy: octets(policy) }));
+        } catch (error) { out.push({ believed: false, holds: false, reason: error.reason ?? String(error.stack) }); }
+      }
+      return out;
+    })"""
+    told = json.dumps([text(one) for one in archives])
+    return list(browser.evaluate(f"{program}({told}, {json.dumps(text(POLICY))})"))
+
+
+def test_a_zip_file_of_any_making_is_read_within_its_bounds_or_refused(browser: Browser, page: Console) -> None:
+    whole = archive_of(SINGLE)
+    place = whole.rindex(b"PK\x05\x06")
+    directory = int.from_bytes(whole[place + 16 : place + 20], "little")
+
+    def field(at: int, value: bytes) -> bytes:
+        return whole[:at] + value + whole[at + len(value) :]
+
+    first = whole.index(b"PK\x01\x02", directory)
+    names = whole.replace(b"entries/399.json", b"entries/3xx.json")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python warns of a name that stands twice, and writes it
+        twice = io.BytesIO()
+        with zipfile.ZipFile(twice, "w") as archive:
+            for name in ("checkpoint", "checkpoint"):
+                archive.writestr(name, LOG_FILES["checkpoint"])
+    good = [whole, archive_of(SINGLE, zipfile.ZIP_STORED), whole[:-2] + b"\x05\x00" + b"x" * 5]
+    assert [one["holds"] for one in from_zip(browser, good)] == [True] * 3
+    none = [b"", b"nothing of a zip", whole[:-40]]
+    assert [one["reason"] for one in from_zip(browser, none)] == ["zip"] * 3
+    refused = [
+        twice.getvalue(),
+        field(place + 10, b"\xff\xff"),  # ZIP64
+        field(place + 16, b"\xf0\xff\xff\xff"),  # a directory beyond the file
+        field(place + 10, b"\xff\x00"),  # more files than there are
+        field(first + 28, b"\xff\xff"),  # a name that is longer than all
+        field(first, b"PK\x01\x09"),
+    ]
+    assert {one["reason"] for one in from_zip(browser, refused)} == {"zip"}
+    entry = whole.index(b"PK\x01\x02", whole.index(b"entries/0.json", directory) - 46)
+    lies = [
+        field(entry + 24, b"\x05\x00\x00\x00"),  # it unpacks to more than it says
+        field(entry + 24, b"\xff\xff\xff\x7f"),  # ... says 2 GiB
+        field(entry + 20, b"\x01\x00\x00\x00"),  # ... is cut short
+        field(entry + 10, b"\x63\x00"),  # ... another method
+        field(entry + 8, b"\x01\x00"),  # ... encrypted
+        field(entry + 42, b"\xff\xff\xff\x7e"),  # ... begins elsewhere
+        names,
+    ]
+    for one in from_zip(browser, lies):
+        assert not one["holds"]
+        assert len(one.get("reason", "")) < 40
+    rng = Random(9)
+    for one in from_zip(browser, [flipped(whole, rng.randrange(8 * len(whole))) for _ in range(150)]):
+        assert one["holds"] or len(one.get("reason", "")) < 40, one
