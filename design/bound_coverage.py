@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from truechimer._version import __version__
 from truechimer.clocks.clock import Clock
@@ -53,8 +54,8 @@ from truechimer.laboratory.epoch_input import epoch_input
 from truechimer.laboratory.line import EpochOutcome
 from truechimer.laboratory.run_start import RunStart, configure, default_limits
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
-from truechimer.quorum.envelope import ENVELOPE_CONTEXT
-from truechimer.quorum.policy import PersonKey, Policy, Signed, public_of, sign
+from truechimer.quorum.proposal import Place, envelope_order, policy_of_one, signed_envelope
+from truechimer.quorum.sshsig import signing_key
 from truechimer.scale.live_state import DEFAULT_LIVE_ALGORITHM, LIVE_ALGORITHMS, VERSIONS
 from truechimer.serve.clock_page import ServiceState
 from truechimer.serve.served_time import bound_at, tai_fs_at
@@ -150,8 +151,13 @@ def run_start_of(
         valid_until_ns=ANCHOR_TAI_NS + 90 * DAY_NS,
         sequence=1,
     )
-    secret = bytes(32)
-    signature = sign(secret, ENVELOPE_CONTEXT, limits.canonical())
+    key = signing_key(Ed25519PrivateKey.from_private_bytes(bytes(32)))
+    policy = policy_of_one(
+        "measured", "operator", key.public, per_day_s=limits.per_day_s, total_s=max(limits.total_s, limits.per_day_s)
+    )
+    order = envelope_order(
+        limits, Place(policy.digest), target="SIM(measured)", because="to be measured", nonce="0" * 32
+    )
     return RunStart(
         name="measured",
         scale_name="SIM(measured)",
@@ -169,8 +175,8 @@ def run_start_of(
         steer_interval_s=ATOMIC_STEER_EVERY_S if atomic else max(OSCILLATOR_STEER_EVERY_S, interval_s),
         requalify_s=REQUALIFY_INTERVALS * interval_s,
         silence_s=600.0,
-        policy=Policy(1, (PersonKey("operator", public_of(secret), hardware=False),)),
-        envelope=Signed(ENVELOPE_CONTEXT, limits.canonical(), (signature,)),
+        policy=policy,
+        envelope=signed_envelope(limits, order, key),
         leaps=builtin_leap_table(),
         coverage=0.0,
         refid=b"SIM\0",

@@ -47,6 +47,9 @@ class AlertKind(StrEnum):
     LOG_UNWITNESSED = "log-unwitnessed"
     LOG_CONTRADICTED = "log-contradicted"
     WITNESS_CLOCK = "witness-clock"
+    ORDER_TAKEN = "order-taken"
+    ORDER_REFUSED = "order-refused"
+    CHANGED_WITHOUT_ORDER = "changed-without-order"
 
 
 class AlertSeverity(StrEnum):

@@ -148,11 +148,18 @@ def ask(what: str, *, lab: str | Path | Place | None = None, timeout_s: float = 
     return _ask(what, find_service(lab), timeout_s=timeout_s)
 
 
-def _ask(what: str, place: Place, *, timeout_s: float) -> dict[str, Any]:
-    """Ask the laboratory at `place`."""
+def send(
+    request: dict[str, Any], *, lab: str | Path | Place | None = None, timeout_s: float = DEFAULT_TIMEOUT_S
+) -> dict[str, Any]:
+    """Send the running laboratory a whole request (`ask`, and what belongs to it), as `ask` does."""
+    return _ask("", find_service(lab), timeout_s=timeout_s, request=request)
+
+
+def _ask(what: str, place: Place, *, timeout_s: float, request: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Ask the laboratory at `place`; `request`: in place of the mere question."""
     deadline = time.monotonic() + timeout_s
     try:
-        octets = _converse(place, json.dumps({"ask": what}).encode() + b"\n", deadline=deadline)
+        octets = _converse(place, json.dumps(request or {"ask": what}).encode() + b"\n", deadline=deadline)
     except TimeoutError:
         raise ServiceSilentRejected(
             place.lab, f"nothing came within {timeout_s:g} s", found_by=place.found_by

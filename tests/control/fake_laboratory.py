@@ -80,6 +80,12 @@ STATUS: dict[str, Any] = {
     "selection": {"state": "majority", "selected": 2, "named": ["UTC.p3"]},
     "root_dispersion": {"bound_s": 31.24e-9, "simulated_anchor_doubt_s": 1.0},
     "utc_minus_scale": {"x_s": 1.2e-8, "y": 2e-15, "u_s": 1e-9, "limit_s": 2e-9},
+    "policy": {
+        "version": 1,
+        "insecure_software_keys": True,
+        "orders_applied": 1,
+        "change_waits": False,
+    },
     "steering": {
         "y_steer": -1.2e-15,
         "x_utck_minus_scale_s": 1.19e-8,

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from tests.laboratory.rigs import ANCHOR_TAI_NS, DAY_NS, NS, limits_for, signed
+from tests.laboratory.rigs import ANCHOR_TAI_NS, DAY_NS, NS, limits_for
+from tests.laboratory.signing import POLICY, signed
 
 from truechimer.alerts import Alert, AlertKind
 from truechimer.clocks.register import host_clock
@@ -20,14 +21,12 @@ from truechimer.laboratory.epoch_input import epoch_input
 from truechimer.laboratory.line import EpochOutcome
 from truechimer.laboratory.replay import begin_run
 from truechimer.laboratory.run_start import RunStart, merged
-from truechimer.quorum.policy import PersonKey, Policy, public_of
 from truechimer.serve.clock_page import ServiceState
 from truechimer.serve.served_time import bound_at, tai_fs_at
 from truechimer.sim.host_oscillator import HostOscillator
 from truechimer.sim.scenario import Host
 
 ANCHOR_RAW_NS = 10**12
-SEED = bytes(32)
 HOST = Host(y_host=2.3e-5, wander_y=3e-9, wander_correlation_s=300.0, white_fm_1s=5e-10)
 SERVED = {ServiceState.STEERED, ServiceState.HOLDOVER}
 
@@ -202,7 +201,7 @@ def start_of(servers: tuple[Server, ...], *, poll_s: float) -> RunStart:
         steer_interval_s=10.0,
         requalify_s=60.0,
         silence_s=20.0,
-        policy=Policy(1, (PersonKey("operator", public_of(SEED), hardware=False),)),
+        policy=POLICY,
         envelope=signed(limits),
         leaps=builtin_leap_table(),
         coverage=0.9,

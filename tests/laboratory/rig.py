@@ -4,6 +4,8 @@ import copy
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
+from tests.laboratory.signing import POLICY, signed
+
 from truechimer.clocks.clock import Clock
 from truechimer.clocks.register import host_clock
 from truechimer.instants import LeapTable, builtin_leap_table
@@ -13,23 +15,12 @@ from truechimer.laboratory.line import EpochOutcome
 from truechimer.laboratory.replay import begin_run
 from truechimer.laboratory.run_start import RunStart, default_limits, merged
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
-from truechimer.quorum.envelope import ENVELOPE_CONTEXT, SteeringLimits
-from truechimer.quorum.policy import PersonKey, Policy, Signed, public_of, sign
 from truechimer.sim import Scenario, World, WorldBatch
 
 NS = 10**9
 DAY_NS = 86_400 * NS
 ANCHOR_TAI_NS = 1_795_000_037 * NS
 ANCHOR_RAW_NS = 10**12
-SEED_OF_OPERATOR = bytes(32)
-
-
-def signed(limits: SteeringLimits, *seeds: bytes) -> Signed:
-    """An envelope signed with these seeds (the operator's alone by default)."""
-    payload = limits.canonical()
-    return Signed(
-        ENVELOPE_CONTEXT, payload, tuple(sign(seed, ENVELOPE_CONTEXT, payload) for seed in seeds or (SEED_OF_OPERATOR,))
-    )
 
 
 def start_of(
@@ -66,7 +57,7 @@ def start_of(
         "steer_interval_s": 6 * 3600.0,
         "requalify_s": 86_400.0,
         "silence_s": 20.0,
-        "policy": Policy(1, (PersonKey("operator", public_of(SEED_OF_OPERATOR), hardware=False),)),
+        "policy": POLICY,
         "envelope": signed(limits),
         "leaps": leaps or builtin_leap_table(),
         "coverage": 0.99,

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
+from tests.laboratory.signing import POLICY, signed
+
 from truechimer.alerts import Alert, AlertKind
 from truechimer.clocks.clock import Clock, ClockKind, NoiseModel
 from truechimer.clocks.register import host_clock
@@ -18,8 +20,7 @@ from truechimer.laboratory.line import EpochOutcome
 from truechimer.laboratory.replay import begin_run, grow_register
 from truechimer.laboratory.run_start import RunStart, default_limits
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
-from truechimer.quorum.envelope import ENVELOPE_CONTEXT, SteeringLimits
-from truechimer.quorum.policy import PersonKey, Policy, Signed, public_of, sign
+from truechimer.quorum.envelope import SteeringLimits
 from truechimer.serve.clock_page import ServiceState
 from truechimer.sim import Event, Host, Laboratory, Link, Run, Scenario, SimulatedClock, What, World
 
@@ -27,7 +28,6 @@ NS = 10**9
 DAY_NS = 86_400 * NS
 ANCHOR_TAI_NS = 1_795_000_037 * NS
 ANCHOR_RAW_NS = 1_000 * NS
-SEED = bytes(32)
 
 MASER = NoiseModel(white_fm_1s=8e-14, random_walk_fm_1s=5.8e-19, drift_per_day=2e-16)
 CAESIUM = NoiseModel(white_fm_1s=5e-12)
@@ -65,10 +65,6 @@ def event(what: What, target: str, *, at_s: float = 0.0, **more: object) -> Even
     return Event(at_s=at_s, what=what, target=target, unit=unit, **more)
 
 
-def signed(limits: SteeringLimits) -> Signed:
-    return Signed(ENVELOPE_CONTEXT, limits.canonical(), (sign(SEED, ENVELOPE_CONTEXT, limits.canonical()),))
-
-
 def limits_for(clocks: tuple[Clock, ...], *, days: float = 90.0, begin_days: float = -60.0) -> SteeringLimits:
     """The default envelope, from `begin_days` to `days` of the anchor."""
     return default_limits(
@@ -100,7 +96,7 @@ def start_of(of: Scenario, *, host: bool = True, envelope_days: float = 90.0) ->
         steer_interval_s=6 * 3_600.0,
         requalify_s=21_600.0,
         silence_s=20.0,
-        policy=Policy(1, (PersonKey("operator", public_of(SEED), False),)),
+        policy=POLICY,
         envelope=signed(limits_for(clocks, days=envelope_days)),
         leaps=builtin_leap_table(),
         coverage=0.99,

@@ -77,9 +77,7 @@ def test_a_snapshot_brings_the_ensemble_back_bit_for_bit(algorithm: str) -> None
     assert before.roots is not None
     found = snapshot.read(snapshot.encode(before.state, before.roots))
     roots = found.roots
-    known = snapshot.restore(
-        found, start=log[roots.start.seq], envelope=log[roots.envelope.seq], last=log[found.seq - 1]
-    )
+    known = snapshot.restore(found, log.__getitem__)
     rest, whole = replay(log[found.seq :], Known(*known, roots)), replay(log)
     assert rest.difference is None
     assert rest.state is not None

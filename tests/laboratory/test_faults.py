@@ -328,7 +328,7 @@ def host_only() -> Rig:
         steer_time_constant_s=64.0,
         steer_interval_s=16.0,
     )
-    limits = json.loads(start.envelope.payload)
+    limits = json.loads(start.envelope.file)
     assert limits["per_change"] == "2.3e-14 1"
     rig = Rig.begin(bare, start=replace(start, envelope=signed(limits_for(start.clocks))))
     for _ in rig.world.history():

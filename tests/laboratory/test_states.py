@@ -93,7 +93,8 @@ def test_a_laboratory_of_which_one_maser_is_left_goes_on_inside_its_bound() -> N
 def test_an_expired_envelope_means_hold_and_holdover_and_a_new_one_ends_it() -> None:
     start = start_of(scenario())
     soon = limits_for(start.clocks, days=0.25)
-    rig = steered().again(envelope=signed(soon))
+    rig = steered()
+    rig.again(envelope=signed(soon, after=rig.start.envelope))
     rig.live(80)
     assert rig.words == [STEERED, HOLDOVER]
     held = [one for one in rig.seen if one.out.service is HOLDOVER]
@@ -104,7 +105,7 @@ def test_an_expired_envelope_means_hold_and_holdover_and_a_new_one_ends_it() -> 
     renewed = replace(limits_for(start.clocks), sequence=2)
     before = rig.state.coordination
     rig.seen.clear()
-    rig.again(envelope=signed(renewed)).live(2)
+    rig.again(envelope=signed(renewed, after=rig.start.envelope)).live(2)
     assert rig.words == [STEERED]
     assert rig.state.applied.reference_y == pytest.approx(before.y_steer, abs=0.0), "its reference is the present rate"
     assert rig.is_true()

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 from tests.laboratory import rig
+from tests.laboratory.signing import POLICY, key_of
 
 from truechimer.evidence.record import Chain, seal
 from truechimer.evidence.verdict import Why, Word
 from truechimer.laboratory.replay import replay
 from truechimer.laboratory.testimony import hear
 from truechimer.laboratory.verdict import Verdict, VerdictRejected, reach, verdict
-from truechimer.quorum.policy import PersonKey, Policy, public_of
+from truechimer.quorum.order_policy import OrderPolicy
+from truechimer.quorum.proposal import policy_of_one
 from truechimer.sim import World, demo_scenario
 
 SECONDS = 120
@@ -53,7 +55,9 @@ def clean() -> tuple[list[bytes], list[tuple[float, float]]]:
     return recorded()
 
 
-def judged(log: list[bytes], *, replayed: bool = True, policy: Policy | None = None, within_s: float = 1.0) -> Verdict:
+def judged(
+    log: list[bytes], *, replayed: bool = True, policy: OrderPolicy | None = None, within_s: float = 1.0
+) -> Verdict:
     """The verdict over all that the log was meant to reach."""
     said = hear(log, policy=policy)
     anchor_s = rig.ANCHOR_TAI_NS // rig.NS
@@ -193,12 +197,11 @@ def test_a_changed_byte_breaks_the_chain_and_proves_nothing_after_it(
 def test_an_envelope_that_a_given_policy_does_not_accept_proves_nothing(
     clean: tuple[list[bytes], list[tuple[float, float]]],
 ) -> None:
-    stranger = Policy(1, (PersonKey("stranger", public_of(bytes(31) + b"\1"), hardware=False),))
+    stranger = policy_of_one("rig", "stranger", key_of(bytes(31) + b"\1").public, per_day_s=10.0, total_s=1e4)
     found = judged(clean[0], policy=stranger, replayed=False)
     assert found.count(Word.PROVED) == 0
     assert {one.why for one in found.segments} == {Why.NOT_SIGNED.value}
-    own = Policy(1, (PersonKey("operator", public_of(rig.SEED_OF_OPERATOR), hardware=False),))
-    assert judged(clean[0], policy=own, replayed=False).count(Word.PROVED) == SECONDS - 7
+    assert judged(clean[0], policy=POLICY, replayed=False).count(Word.PROVED) == SECONDS - 7
 
 
 def test_a_wider_error_than_asked_for_proves_nothing(clean: tuple[list[bytes], list[tuple[float, float]]]) -> None:

@@ -103,6 +103,9 @@ def test_the_values_are_those_of_the_status_document() -> None:
         ("truechimer_scale_steer_ratio",): steering["y_steer"],
         ("truechimer_steer_limit_ratio",): steering["per_change"],
         ("truechimer_envelope_expiry_timestamp_seconds",): 4_075_228_800.0,  # 2099-02-20
+        ("truechimer_insecure_software_keys",): 1.0,
+        ("truechimer_orders_applied",): 1.0,
+        ("truechimer_policy_change_waits",): 0.0,
         ("truechimer_leap_table_expiry_timestamp_seconds",): 4_086_288_000.0,  # 2099-06-28
         ("truechimer_leap_tai_minus_utc_seconds",): leap["tai_minus_utc_s"],
         ("truechimer_holdover_remaining_seconds", "limit=0.001"): document["holdover_remaining_s"],

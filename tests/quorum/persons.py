@@ -1,11 +1,16 @@
 """Persons, keys and envelopes for the tests of this room; seeds are fixed, nothing is secret."""
 
-from truechimer.quorum.envelope import ENVELOPE_CONTEXT, SteeringLimits, limits_from
-from truechimer.quorum.policy import PersonKey, Policy, Signed, public_of, sign, verify
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from truechimer.quorum.applier import begun, start_envelope
+from truechimer.quorum.envelope import SteeringLimits
+from truechimer.quorum.proposal import Place, envelope_order, policy_of_one, signed_envelope
+from truechimer.quorum.sshsig import signing_key
 from truechimer.quorum.verified import Verified
 
 DAY_NS = 86_400 * 10**9
 BEGIN_NS = 1_800_000_000 * 10**9
+KEY = signing_key(Ed25519PrivateKey.from_private_bytes(bytes([1]) * 32))
 
 LIMITS = SteeringLimits(
     per_change=2.3e-14,
@@ -18,24 +23,10 @@ LIMITS = SteeringLimits(
 )
 
 
-def seed(number: int) -> bytes:
-    """The private seed of key `number`."""
-    return bytes([number]) * 32
-
-
-def key(person: str, number: int, *, hardware: bool = False) -> PersonKey:
-    return PersonKey(person, public_of(seed(number)), hardware)
-
-
-def signed(payload: bytes, *numbers: int, context: str = ENVELOPE_CONTEXT) -> Signed:
-    """The payload with the signatures of these keys."""
-    return Signed(context, payload, tuple(sign(seed(number), context, payload) for number in numbers))
-
-
 def verified(limits: SteeringLimits = LIMITS) -> Verified[SteeringLimits]:
     """Limits that one person has signed."""
-    made = verify(
-        signed(limits.canonical(), 1), Policy(1, (key("a", 1),)), context=ENVELOPE_CONTEXT, decode=limits_from
-    )
+    policy = policy_of_one("lab", "a", KEY.public, per_day_s=1e9, total_s=1e12)
+    order = envelope_order(limits, Place(policy.digest), target="UTC(LAB)", because="a test", nonce="0" * 32)
+    _, made = start_envelope(begun(policy), signed_envelope(limits, order, KEY))
     assert isinstance(made, Verified)
     return made

@@ -7,6 +7,7 @@ FIDO2 key, a capital one a key in a file.
 import json
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import count
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -18,6 +19,7 @@ from truechimer.quorum.policy_change import Veto
 from truechimer.quorum.ssh_keys import SK_ED25519, SshKey, string
 from truechimer.quorum.sshsig import _signed_data, armoured, signing_key
 
+_COUNTER = count(7)
 NOW_NS = 1_900_000_000 * 10**9
 LIMITS = {"steer_s": "2e-09 s", "day_s": "2e-09 s", "total_s": "1e-08 s", "delay_s": "5e-08 s"}
 
@@ -35,7 +37,8 @@ class Key:
             return signing_key(self.private).public
         return SshKey(SK_ED25519, self.private.public_key().public_bytes_raw(), "ssh:")
 
-    def sign(self, payload: bytes, namespace: str, *, flags: int = 1, counter: int = 7) -> bytes:
+    def sign(self, payload: bytes, namespace: str, *, flags: int = 1, counter: int | None = None) -> bytes:
+        counter = next(_COUNTER) if counter is None else counter
         if not self.hardware:
             return signing_key(self.private).sign(payload, namespace)
         head = sha256(b"ssh:").digest() + bytes((flags,)) + counter.to_bytes(4, "big")

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from truechimer.laboratory.orders import OPS_APPLIED
 from truechimer.quorum.operations import OPERATIONS
 from truechimer.quorum.order_policy import _GRAVITY
 
 ROOT = Path(__file__).parent.parent.parent
+SRC = ROOT / "src" / "truechimer"
 PAGE = (ROOT / "docs" / "guide" / "orders.md").read_text(encoding="utf-8")
 MODULES = ("order", "order_policy", "policy_change", "applier", "ssh_keys", "sshsig")
 RAISED = re.compile(r'(?:Refused|SshRejected|OrderRejected)\(\s*"([a-z-]+)"')
@@ -33,8 +35,11 @@ def test_every_operation_stands_there_with_its_units_and_its_purpose() -> None:
 def test_every_reason_stands_there_and_none_that_is_not_given() -> None:
     given = {"signatures", *_GRAVITY}
     for module in MODULES:
-        source = (ROOT / "src" / "truechimer" / "quorum" / f"{module}.py").read_text(encoding="utf-8")
+        source = (SRC / "quorum" / f"{module}.py").read_text(encoding="utf-8")
         given |= set(RAISED.findall(source))
+    for path in ("laboratory/orders.py", "laboratory/ordering.py"):
+        given |= set(RAISED.findall((SRC / path).read_text(encoding="utf-8")))
+    given |= set(re.findall(r'"reason": "([a-z-]+)"', (SRC / "daemon" / "orders_turn.py").read_text(encoding="utf-8")))
     told = {word for row in table("## Why an order was refused") for word in re.findall(r"`([a-z-]+)`", row[0])}
     assert told == given
 
@@ -42,3 +47,19 @@ def test_every_reason_stands_there_and_none_that_is_not_given() -> None:
 @pytest.mark.parametrize("key", ["steer_s", "day_s", "total_s", "delay_s", "change_delay_s", "insecure_software_keys"])
 def test_every_key_of_the_policy_that_needs_a_word_has_one(key: str) -> None:
     assert PAGE.count(f"`{key}`") >= 1
+
+
+def test_what_is_applied_and_what_is_not_stands_there_operation_by_operation() -> None:
+    text = PAGE.split("## What is applied today", 1)[1].split("\n\n**", 1)[0]
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    applied = {
+        name
+        for line in rows
+        if "| not applied" not in line
+        for name in re.findall(r"`([a-z-]+)`", line.split(" | ")[0])
+    }
+    refused = {
+        name for line in rows if "| not applied" in line for name in re.findall(r"`([a-z-]+)`", line.split(" | ")[0])
+    }
+    assert applied == OPS_APPLIED
+    assert refused == set(OPERATIONS) - OPS_APPLIED

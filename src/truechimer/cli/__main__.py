@@ -21,6 +21,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "export": ("export_verb", "write the records as files for other people's tools (export parquet)"),
     "init": ("init_verb", "write a commented laboratory file to start from"),
     "now": ("now_verb", "say what time it is and how sure that is"),
+    "order": ("order_verb", "orders that k of n persons sign: propose, sign, show, submit, veto"),
+    "policy": ("policy_verb", "who may order what: show, check, make a policy"),
     "scale": ("scale_verb", "run the ensemble time scale over recorded readings (scale replay)"),
     "sim": ("sim_verb", "make readings, truth and events of a simulated laboratory (sim make)"),
     "sources": ("sources_verb", "list who says what UTC is, with chrony's marks"),

@@ -96,9 +96,11 @@ def main(argv: list[str]) -> int:
 def _renew_envelope(folder: Path, *, as_json: bool) -> int:
     """Sign a new envelope, by the will of whoever holds the keys: a restart never does it by itself."""
     from truechimer.cli.lab_arguments import fault_lines, now_label
-    from truechimer.daemon import policy_files
+    from truechimer.daemon import orders_standing, policy_files
     from truechimer.daemon.lab_check import check_lab
     from truechimer.daemon.lab_start import clocks_of
+    from truechimer.daemon.now_document import scale_name
+    from truechimer.quorum.proposal import Place, place_after
 
     checked = check_lab(folder / "LAB.toml", now=now_label())
     read = checked.lab
@@ -111,7 +113,16 @@ def _renew_envelope(folder: Path, *, as_json: bool) -> int:
         raise InitRejected(f"{folder / 'LAB.toml'} cannot be read; nothing was signed")
     where = checked.folder / lab.policy.folder
     shown = folder / lab.policy.folder / "envelope.json"
-    files = policy_files.renew_envelope(where, clocks_of(lab, checked.folder), now_ns=now_label().tai_ns_floor)
+    orders = orders_standing.of_laboratory(checked.folder, lab.evidence.folder)
+    policy = policy_files.load_policy(where) if orders is None else orders.applier.policy
+    files = policy_files.renew_envelope(
+        where,
+        clocks_of(lab, checked.folder),
+        policy=policy,
+        place=Place(policy.digest) if orders is None else place_after(orders.applier),
+        target=scale_name(lab.lab.name, simulated=lab.is_simulated, observe=False),
+        now_ns=now_label().tai_ns_floor,
+    )
     limits = policy_files.limits_of(files)
     if as_json:
         print(json.dumps({"files": [str(shown)], "sequence": limits.sequence}, indent=1))

@@ -22,7 +22,7 @@ from truechimer.instants import FS_PER_S, LeapTable, UtcLabel, builtin_leap_tabl
 
 if TYPE_CHECKING:
     from truechimer.evidence.log_policy import LogPolicy
-    from truechimer.quorum.policy import Policy
+    from truechimer.quorum.order_policy import OrderPolicy
 
 PROVED, NOT_PROVED = 0, 1
 
@@ -184,13 +184,13 @@ class _Policies:
     """Whom the judge believes: whose log and witnesses, and which persons must have signed the envelope."""
 
     log: "LogPolicy | None"
-    persons: "Policy | None"
+    persons: "OrderPolicy | None"
 
 
 def _policies(paths: list[Path]) -> _Policies:
     """Read the policy files that are named: JSON says who orders, a tlog-policy whose log is believed."""
     from truechimer.evidence.log_policy import LARGEST_POLICY, log_policy
-    from truechimer.quorum.policy import policy_from
+    from truechimer.quorum.order_policy import order_policy_from
 
     found = _Policies(None, None)
     for path in paths:
@@ -204,7 +204,7 @@ def _policies(paths: list[Path]) -> _Policies:
         if data.lstrip()[:1] == b"{":
             if found.persons is not None:
                 raise VerdictInputRejected(f"{path}: a second policy of persons; give one")
-            found = _Policies(found.log, policy_from(data))
+            found = _Policies(found.log, order_policy_from(data))
         else:
             if found.log is not None:
                 raise VerdictInputRejected(f"{path}: a second policy of logs; give one")

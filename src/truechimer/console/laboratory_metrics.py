@@ -246,6 +246,21 @@ LABORATORY: tuple[Family, ...] = (
         when("steering", "envelope_valid_until"),
     ),
     Family(
+        "truechimer_insecure_software_keys",
+        "1 where the policy lets keys in files sign orders: whoever can read such a file orders in its person's name.",
+        flag("policy", "insecure_software_keys"),
+    ),
+    Family(
+        "truechimer_orders_applied",
+        "Orders of persons applied since the laboratory began, steering envelopes among them.",
+        one("policy", "orders_applied"),
+    ),
+    Family(
+        "truechimer_policy_change_waits",
+        "1 while a change of the policy waits; any one key of the policy in force can veto it.",
+        flag("policy", "change_waits"),
+    ),
+    Family(
         "truechimer_holdover_remaining_seconds",
         "Time until the bound of a laboratory without outside values reaches the smallest limit of its doors (label "
         "limit, seconds), as the laboratory foresees it.",

@@ -10,16 +10,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from truechimer.alerts import Alert
-from truechimer.daemon import firing, notify, now_document, outside_words, status
+from truechimer.daemon import firing, notify, now_document, orders_desk, outside_words, proposals, status
 from truechimer.daemon.doors import Door
 from truechimer.daemon.feeds import Feed
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.lab_start import Started
 from truechimer.daemon.observed_host import ObservedHost
+from truechimer.daemon.orders_desk import OrdersDesk
 from truechimer.daemon.readings_feed import ReadingsFeed
 from truechimer.daemon.recent import Recent
 from truechimer.laboratory.line import EpochOutcome
 from truechimer.laboratory.state import LaboratoryState
+from truechimer.quorum.applier import Moment
 from truechimer.serve.clock_page import ClockPage, PageUnreadable, ServiceState
 
 BEFORE_SENTENCE = "serving the last page of the run before, until the first reading of this one; its bound grows"
@@ -43,10 +45,9 @@ class View:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
     """What answers are made from. `seen` gives the present `View`; `max_age_s`: how old the newest epoch may be
-    (None: any age); `faults`: the
-    kept refused rows and how many there were; `uptime_s`: since the start; `host_clock`: the host's own clock against
-    UTC, None where the laboratory is simulated; `recent`: its past, for plots; `store`: what became of the records;
-    `log`: of the signed log over them.
+    (None: any age); `faults`: the kept refused rows and how many there were; `uptime_s`: since the start; `host_clock`:
+    the host's own clock against UTC, None where the laboratory is simulated; `recent`: its past, for plots; `store`:
+    what became of the records, `log`: of the signed log over them; `desk`: where orders are brought, `moment`: the present, for them.
     """
 
     started: Started
@@ -60,6 +61,8 @@ class Answers:
     recent: Recent
     store: Callable[[], dict[str, Any]]
     log: Callable[[], dict[str, Any]]
+    desk: OrdersDesk
+    moment: Callable[[], Moment]
     host_clock: ObservedHost | None = None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -76,7 +79,32 @@ class Answers:
             return self.status_document(view)
         if what == "history":
             return self.recent.document(self.started.config.leaps, until_ns=view.state.epoch_ns)
-        return {"error": f"nothing is known about {what!r}; ask now, status, sources or history"}
+        if what == "orders":
+            return self.orders_document(view)
+        if what == "submit":
+            return self._submitted(request)
+        return {"error": f"nothing is known about {what!r}; ask now, status, sources, history, orders or submit"}
+
+    def orders_document(self, view: View) -> dict[str, Any]:
+        """Return what is ordered: policy, account, what waits, and the last orders."""
+        orders = view.state.orders
+        if orders is None or self.started.config.observing:
+            return {"observing": True, "says": "nothing is steered here, and nothing can be ordered", "last": []}
+        folder = self.started.folder / self.started.lab.policy.folder
+        leaps = self.started.config.leaps
+        return orders_desk.document(orders, self.moment(), leaps, self.desk.done()) | {
+            "scale": self.started.config.scale_name,
+            "proposals": proposals.listed(folder / proposals.FOLDER, orders, self.moment(), leaps),
+        }
+
+    def _submitted(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Take an order in, or say what became of one (`number`)."""
+        if "number" in request:
+            found = self.desk.outcome(request["number"])
+            return {"number": request["number"], "outcome": "waits-its-turn"} if found is None else found
+        if self.started.config.observing:
+            return {"error": "this laboratory only observes: it steers nothing and takes no order"}
+        return self.desk.bring(request)
 
     def now_document(self, view: View) -> dict[str, Any]:
         """Return the time now, as an interval."""
@@ -96,7 +124,12 @@ class Answers:
             state=state,
         )
         since = self.log().get("unwitnessed_since")
-        return body if since is None else body | {"unwitnessed_since": since}
+        if since is not None:
+            body["unwitnessed_since"] = since
+        orders = None if self.started.config.observing else view.state.orders
+        if orders is not None and orders.applier.policy.insecure_software_keys:
+            body["insecure_software_keys"] = True
+        return body
 
     def _missing(self, view: View, raw_ns: int) -> tuple[tuple[str, ...], bool]:
         """Return what is missing for a synchronised answer, and whether fresh epochs are among it."""

@@ -160,6 +160,10 @@ class ChronyFeed(Feed):
 
     # ---- the thread -----------------------------------------------------------------------------------------------
 
+    def use_leaps(self, leaps: LeapTable) -> None:
+        """Follow another leap table from the next answer on."""
+        self._leaps = leaps
+
     def follow(self) -> None:
         """Look at chronyd at each whole poll interval of the raw counter."""
         every_ns = round(self._poll_s * NS_PER_S)

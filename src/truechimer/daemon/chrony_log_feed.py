@@ -148,6 +148,10 @@ class ChronyLogFeed(Feed):
             }
         return body | ({"says": self._away} if self._away else {})
 
+    def use_leaps(self, leaps: LeapTable) -> None:
+        """Follow another leap table from the next answer on."""
+        self._leaps = leaps
+
     def follow(self) -> None:
         """Look for new lines every now and then."""
         try:

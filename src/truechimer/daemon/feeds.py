@@ -16,6 +16,7 @@ from truechimer.compare.reading import Reading
 from truechimer.daemon import notify
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.lab_file import Source
+from truechimer.instants import LeapTable
 from truechimer.sim.world import World, WorldBatch
 
 NS_PER_S = 10**9
@@ -143,6 +144,9 @@ class Feed(threading.Thread, ABC):
         while self._news:
             found.append(self._news.popleft())
         return tuple(found)
+
+    def use_leaps(self, leaps: LeapTable) -> None:
+        """Follow another leap table from the next answer on; a feed that reads no UTC label needs none."""
 
     def stop(self) -> None:
         """Ask the thread to end; it does within a second or an exchange."""

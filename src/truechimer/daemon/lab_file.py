@@ -473,6 +473,13 @@ class PolicySettings:
             "whoever can read that file can order steers in your name; hardware keys cannot be copied",
         ),
     )
+    refuse_changes_without_order: bool = field(
+        default=False,
+        metadata=_says(
+            "true: no start after an edit of delays, clocks, doors, scale, steering or leap table that no order made",
+            "such an edit is only recorded and said aloud; whoever can write this file changes the time by a restart",
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from truechimer._version import __version__
 from truechimer.clocks.clock import Clock, ClockKind
 from truechimer.clocks.register import host_clock
-from truechimer.daemon import last_page, lost_records, other_version, policy_files
+from truechimer.daemon import guarded, last_page, lost_records, other_version, policy_files
 from truechimer.daemon.feeds import HostLabel
 from truechimer.daemon.hold import Hold
 from truechimer.daemon.host_clocks import HostClocks
@@ -26,14 +26,13 @@ from truechimer.daemon.policy_files import PolicyFiles
 from truechimer.daemon.snapshots import Snapshots, resume, world_again
 from truechimer.errors import Misuse, Rejected
 from truechimer.instants import FS_PER_NS, FS_PER_S, Instant, LeapTable
+from truechimer.laboratory import orders as orders_in_force
 from truechimer.laboratory import replay, run_start
 from truechimer.laboratory.measured_coverage import COVERAGE
+from truechimer.laboratory.orders import Orders
 from truechimer.laboratory.run_start import RunStart
-from truechimer.laboratory.snapshot import Mark, Roots, roots_after
+from truechimer.laboratory.snapshot import Mark, Roots
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
-from truechimer.quorum import policy as quorum_policy
-from truechimer.quorum.envelope import ENVELOPE_CONTEXT, limits_from
-from truechimer.quorum.verified import Refused
 from truechimer.serve.clock_page import ClockPage
 from truechimer.sim.scenario import Scenario
 from truechimer.sim.scenario_file import read as read_scenario
@@ -75,7 +74,8 @@ class Started:
 
     `known` records stand behind the snapshot that it was resumed from, and `replayed` were repeated after them;
     `last_page`: what doors of the last run still read, covered by a record; `false_page`: what must take its place
-    because no record covers it; `lost`: records that the run before had on the disk, and that are gone.
+    because no record covers it; `lost`: records that the run before had on the disk, and that are gone; `changed`: what
+    was edited since the last start though an order changes it.
     """
 
     folder: Path
@@ -96,6 +96,7 @@ class Started:
     last_page: ClockPage | None = None
     false_page: ClockPage | None = None
     lost: int = 0
+    changed: tuple[str, ...] = ()
 
     def release(self) -> None:
         """Give the folder back."""
@@ -163,11 +164,12 @@ class _Opening:
 def _begin(opening: _Opening) -> Started:
     """Begin a laboratory: its first record."""
     o, world = opening, None
+    _refuse_envelope(o, None)
     if o.scenario is not None:
         world = World(o.scenario, seed=_seed(o.lab, o.folder), anchor_tai_ns=o.now.tai_ns, anchor_raw_ns=o.now.raw_ns)
     config, state, sealed = replay.begin_run(o.start, None, same_boot=True)
     o.store.append([(sealed.seq, sealed.data)])
-    roots = roots_after(None, o.start, Mark.of(sealed.seq, sealed.data))
+    roots = Roots(Mark.of(sealed.seq, sealed.data))
     return Started(
         o.folder, o.lab, o.start, config, state, o.store, o.journal, o.snapshots, roots, o.now, world, o.hold
     )
@@ -194,13 +196,18 @@ def _resume(opening: _Opening) -> Started:
     start = run_start.merged(
         replace(o.start, anchor_raw_ns=label.raw_ns, anchor_tai_ns=label.tai_ns), found.state.register
     )
+    _refuse_envelope(o, found.state.orders)
+    changed = _changed(o, found.start, found.state)
+    orders = found.state.orders
+    if orders is not None and not start.observe:
+        start = replace(start, policy=orders.applier.policy)  # what the records say is in force, not what a file says
     config, state, sealed = replay.begin_run(start, found.state, same_boot=same_boot)
     o.journal.keep((sealed,))
     o.journal.commit()
     page = last_page.look(
         o.folder / "run" / "clock.page", o.store, boot_id=bytes.fromhex(o.boot_id), raw_ns=o.now.raw_ns
     )
-    roots = roots_after(found.roots, start, Mark.of(sealed.seq, sealed.data))
+    roots = Roots(Mark.of(sealed.seq, sealed.data))
     return Started(
         o.folder,
         o.lab,
@@ -219,7 +226,39 @@ def _resume(opening: _Opening) -> Started:
         replayed=resumed.replayed,
         last_page=page.page,
         false_page=page.false,
+        changed=changed,
     )
+
+
+def _refuse_envelope(o: _Opening, before: Orders | None) -> None:
+    """Raise `LabStartRejected` where the envelope of the policy's folder is a new one and cannot be taken."""
+    if o.start.policy is None or o.start.envelope is None:
+        return
+    refused = orders_in_force.refusal_of(before or orders_in_force.begun(o.start.policy), o.start.envelope)
+    if refused is not None:
+        raise LabStartRejected(
+            f"{o.lab.policy.folder}/envelope.json: the steering envelope is refused ({refused.says}); nothing is "
+            "steered by it: put back the signed one, or have a new one signed (`truechimer init DIR --renew-envelope`)"
+        )
+
+
+def _changed(o: _Opening, before: RunStart, state: LaboratoryState) -> tuple[str, ...]:
+    """Return what was edited since the last start though an order changes it; raises `LabStartRejected` where the
+    laboratory's file says that nothing may be.
+    """
+    found = guarded.changed(before.guarded, o.start.guarded)
+    if state.orders is not None and o.start.policy is not None:
+        in_force = state.orders.applier
+        waiting = None if in_force.pending is None else in_force.pending.change.policy.digest
+        if o.start.policy.digest not in {in_force.policy.digest, waiting}:
+            found += ("policy-file",)
+    if found and o.lab.policy.refuse_changes_without_order:
+        raise LabStartRejected(
+            f"edited since the last start, without an order: {', '.join(found)}; [policy] refuse_changes_without_order "
+            "is true: put back what stood there (and have an order signed for what must change), or have the quorum's "
+            "persons agree to start once without that line, which is recorded"
+        )
+    return found
 
 
 def _wall_label_ns(clocks: HostClocks, leaps: LeapTable) -> int:
@@ -346,6 +385,7 @@ def _run_start(  # noqa: PLR0917 - a lay-out of what was read, called once
         anchor_tai_ns=label.tai_ns,
         delays=lab.delays,
         boot_id=boot_id,
+        guarded=guarded.parts(lab, members, leaps),
     )
 
 
@@ -372,17 +412,10 @@ def _policy(checked: CheckedLab, members: tuple[Clock, ...], scenario: Scenario 
     folder = checked.folder / checked.lab.policy.folder
     if policy_files.has_policy(folder):
         files = policy_files.load(folder)
-        software = not all(key.hardware for key in files.policy.keys)
-        if software and not checked.lab.policy.insecure_software_keys:
+        if files.policy.insecure_software_keys and not checked.lab.policy.insecure_software_keys:
             raise LabStartRejected(
                 f"{checked.path}: the policy uses software keys; write [policy] insecure_software_keys = true, or use "
                 "hardware keys"
-            )
-        signed = quorum_policy.verify(files.envelope, files.policy, context=ENVELOPE_CONTEXT, decode=limits_from)
-        if isinstance(signed, Refused):
-            raise LabStartRejected(
-                f"{folder.name}/envelope.json: the steering envelope is refused ({signed.says}); nothing is steered by "
-                "it: put back the signed one, or have a new one signed (`truechimer init DIR --renew-envelope`)"
             )
         return files
     if not checked.lab.policy.insecure_software_keys:
@@ -405,4 +438,12 @@ def _policy(checked: CheckedLab, members: tuple[Clock, ...], scenario: Scenario 
             file=sys.stderr,
         )
     past_days = BACKLOG_DAYS if scenario is None else scenario.run.days + 1.0
-    return policy_files.make_first_policy(folder, members, now_ns=now_ns, past_days=past_days)
+    name = checked.lab.lab.name
+    return policy_files.make_first_policy(
+        folder,
+        members,
+        laboratory=name,
+        target=scale_name(name, simulated=checked.lab.is_simulated, observe=False),
+        now_ns=now_ns,
+        past_days=past_days,
+    )

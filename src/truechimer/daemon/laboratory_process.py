@@ -22,7 +22,7 @@ from typing import Any
 from truechimer.alerts import Alert, AlertKind, AlertSeverity
 from truechimer.clocks.register import UnknownLinkRejected, is_reference
 from truechimer.daemon import doors as door_processes
-from truechimer.daemon import lost_records, notify, source_feeds, store_trouble
+from truechimer.daemon import lost_records, notify, orders_turn, source_feeds, store_trouble
 from truechimer.daemon.answers import Answers, View
 from truechimer.daemon.control_socket import ControlSocket
 from truechimer.daemon.door_watch import DoorWatch
@@ -37,6 +37,7 @@ from truechimer.daemon.lab_start import Started
 from truechimer.daemon.log_keeping import LogKeeping, Outlets
 from truechimer.daemon.machine_code import MachineCode
 from truechimer.daemon.observed_host import ObservedHost, observed_host
+from truechimer.daemon.orders_desk import OrdersDesk
 from truechimer.daemon.readings_feed import ReadingsFeed
 from truechimer.daemon.recent import Recent
 from truechimer.daemon.service_manager import ServiceManager
@@ -85,6 +86,7 @@ class Laboratory:
     alerts: deque[Alert] = field(default_factory=lambda: deque(maxlen=ALERTS_KEPT))
     faults: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=FAULTS_KEPT))
     ending: threading.Event = field(default_factory=threading.Event)
+    desk: OrdersDesk = field(default_factory=OrdersDesk)
     _queue: "queue.Queue[Batch]" = field(default_factory=queue.Queue)
     _standing: Standing = field(init=False)
     _log: LogKeeping = field(init=False)
@@ -161,7 +163,8 @@ class Laboratory:
             self.on_fault(batch.source or "readings", Finding("unknown-clock", str(error)))
             return None
         stratum = source_feeds.stratum(self.feeds, batch, self.outcome, started)
-        given = epoch_input(batch.readings, state.register, epoch_tai_ns=epoch_ns, raw_ns=raw_ns, stratum=stratum)
+        readings = orders_turn.at_reference_plane(batch.readings, state.orders)
+        given = epoch_input(readings, state.register, epoch_tai_ns=epoch_ns, raw_ns=raw_ns, stratum=stratum)
         started.state, outcome = line.step(state, given, started.config)
         self.outcome = outcome
         self.epochs += 1
@@ -191,6 +194,10 @@ class Laboratory:
             self.started.state, record = replay.note(self.started.state, kind, body)
             self._keep((record,))
             self.settle()
+
+    def keep_record(self, record: Record) -> None:
+        """Queue a record that stands on the chain already; the next commit writes it."""
+        self._keep((record,))
 
     def _chain(self, alert: Alert) -> None:
         """Put an alert on the chain; where no more records may wait, it is only said."""
@@ -362,6 +369,9 @@ class Laboratory:
         if self.started.lost:
             seen_ns = self.started.label.at(self.clocks.raw_ns())
             self.note(lost_records.alert_of(self.started.lost, seen_ns=seen_ns))
+        if self.started.changed:
+            seen_ns = self.started.label.at(self.clocks.raw_ns())
+            self.note(orders_turn.changed_alert(self.started.changed, seen_ns=seen_ns))
         for feed in self.feeds:
             feed.start()
         outlets = Outlets(self.note_record, self.note, self.now_document)
@@ -389,6 +399,7 @@ class Laboratory:
                 self.settle()
             self._look_around(now)
             self._log.turn(outlets)
+            orders_turn.take_all(self)
             self._machine_code.turn()
             self.manager.turn(self._in_short)
         self.settle()
@@ -507,6 +518,8 @@ class Laboratory:
             host_clock=self.host_clock,
             store=lambda: store_trouble.document(self.journal, self.started),
             log=self._log.document,
+            desk=self.desk,
+            moment=lambda: orders_turn.moment(self),
         )
 
     def now_document(self) -> dict[str, Any]:

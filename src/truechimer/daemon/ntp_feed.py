@@ -56,6 +56,10 @@ class NtpFeed(Feed):
         """Return the one server."""
         return {f"UTC.{self._source.name}": self.status}
 
+    def use_leaps(self, leaps: LeapTable) -> None:
+        """Follow another leap table from the next answer on."""
+        self._leaps = leaps
+
     def follow(self) -> None:
         """Ask, first in a burst, then at the poll interval; where the server refuses us, wait for the end."""
         clocks = HostClocks()

@@ -55,12 +55,7 @@ def known_of(store: Records, found: snapshot.Snapshot) -> Known:
     another fold or another version of the scale's algorithm made the records before it.
     """
     roots = found.roots
-    start, config, state = snapshot.restore(
-        found,
-        start=record_at(store, roots.start.seq),
-        envelope=record_at(store, roots.envelope.seq),
-        last=record_at(store, found.seq - 1),
-    )
+    start, config, state = snapshot.restore(found, lambda seq: record_at(store, seq))
     try:
         of_this_fold(start)
     except Rejected as error:  # a state of the same shape may have come about in another way

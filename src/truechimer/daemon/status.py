@@ -27,6 +27,8 @@ from truechimer.serve.ntp.server import SIMULATED_ANCHOR_DOUBT_S
 
 OF_THE_RUN_BEFORE = "heard and judged by the run before, not yet by this one"
 
+OUT_BY_ORDER = "taken out by order"
+
 _OBSERVING = "nothing is steered and no time is served"
 _SENTENCES_OBSERVING = {
     ServiceState.FREERUN: f"observing: UTC as a majority of sources says it; {_OBSERVING}",
@@ -64,7 +66,7 @@ def laboratory_document(
         "uptime_s": uptime_s,
         "version": __version__,
         "state_sentence": sentence(service, is_stated=outcome is not None and outcome.page is not None, config=config),
-        "policy_sentence": start.policy_sentence,
+        "policy_sentence": start.policy_sentence if state.orders is None else state.orders.applier.policy.sentence,
         "records": state.chain.seq,
         "epochs": epochs,
         "rejected_readings": rejected,
@@ -91,6 +93,15 @@ def laboratory_document(
         }
     if not config.observing:
         body["steering"] = steering(config, state)
+        if state.orders is not None:
+            policy = state.orders.applier.policy
+            body["policy"] = {
+                "version": policy.version,
+                "sha256": policy.digest,
+                "insecure_software_keys": policy.insecure_software_keys,
+                "orders_applied": state.orders.applier.sequence,
+                "change_waits": state.orders.applier.pending is not None,
+            }
     return body
 
 
@@ -135,6 +146,7 @@ def ntp(page: ClockPage, *, synchronised: bool) -> dict[str, Any]:
 def clocks(state: LaboratoryState, outcome: EpochOutcome | None) -> list[dict[str, Any]]:
     """Return one row a clock."""
     rows = []
+    out = () if state.orders is None else state.orders.out
     step = None if outcome is None else outcome.step
     for i, clock in enumerate(state.register.clocks):
         membership = Membership(int(state.scale.membership[i]))
@@ -144,7 +156,7 @@ def clocks(state: LaboratoryState, outcome: EpochOutcome | None) -> list[dict[st
             "kind": clock.kind.value,
             "weight": 0.0 if step is None else float(step.weight[i]),
             "state": membership.name.lower().replace("_", "-"),
-            "reason": REASONS[membership],
+            "reason": OUT_BY_ORDER if clock.name in out else REASONS[membership],
         }
         if step is not None and np.isfinite(step.x_clock_minus_scale_s[i]):
             row["x_clock_minus_scale_s"] = float(step.x_clock_minus_scale_s[i])

@@ -93,6 +93,10 @@ class WallWatch(threading.Thread):
                 self._kept_raw_ns = pair.raw_ns
                 self._points.append(self._point(pair))
 
+    def use_leaps(self, leaps: LeapTable) -> None:
+        """Follow another leap table from the next look on."""
+        self._leaps = leaps
+
     def take_steps(self) -> tuple[HostStep, ...]:
         """Return the steps seen since the last call, and forget them."""
         with self._lock:

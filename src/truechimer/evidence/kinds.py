@@ -47,7 +47,9 @@ _ALL = (
     KindOfRecord("keys", "keys", Maker.NOTED, "the keys of the log and of its witnesses, as they are in force"),
     KindOfRecord("leap-table", "leap tables", Maker.NOTED, "the leap table in force, by its hash"),
     KindOfRecord("configuration", "configuration", Maker.NOTED, "the laboratory's file in force, by its hash"),
-    KindOfRecord("order", "orders", Maker.NOTED, "an order of persons, applied or refused"),
+    KindOfRecord(
+        "order", "orders", Maker.INPUT, "an order or veto of persons as it was offered, and what became of it"
+    ),
 )
 
 KINDS: Mapping[str, KindOfRecord] = MappingProxyType({one.name: one for one in _ALL})

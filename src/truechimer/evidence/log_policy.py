@@ -1,7 +1,7 @@
 """Whom a stranger believes: logs by key, witnesses by key, and which witnesses are enough, as one text file.
 
 It fetches nothing and does not know where a policy came from; a policy that came with the evidence proves nothing.
-Source: C2SP tlog-policy. (`quorum.policy` is another thing: which persons may give orders.)
+Source: C2SP tlog-policy. (`quorum.order_policy` is another thing: which persons may give orders.)
 
 Law of the file: a line that is not understood refuses the whole policy.
 """

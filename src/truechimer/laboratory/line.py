@@ -21,7 +21,7 @@ from truechimer.compare.claims import Claim
 from truechimer.compare.pivot import AgainstPivot
 from truechimer.compare.selection import Selection
 from truechimer.evidence.record import Record
-from truechimer.laboratory import bounding, observing, outside, records, service, steering
+from truechimer.laboratory import bounding, observing, ordering, outside, records, service, steering
 from truechimer.laboratory.epoch_input import EpochInput
 from truechimer.laboratory.service import Found
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
@@ -78,6 +78,9 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
     if found.alone and config.members > 1:
         # a pivot that no other clock is compared with at this epoch says nothing of the scale
         x_clock_minus_pivot_s = np.full(n, np.nan)
+    elif state.orders is not None and state.orders.out:
+        # out by order: not heard, as if it were silent; its links stay, for the pivot and the closures
+        x_clock_minus_pivot_s = ordering.without(x_clock_minus_pivot_s, state.orders, register)
     index = (epoch_ns + config.interval_ns // 2) // config.interval_ns
     scale, scale_step = live.step(
         state.scale,
@@ -246,6 +249,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         reentering=state.reentering and not steered.started,
         rate_known=started if config.observing else state.rate_known,
         wander=heard.wander,
+        orders=state.orders,
     )
     return after, EpochOutcome(
         scale_step,
@@ -296,13 +300,12 @@ def _standing(
     """Return the conditions that hold for days; none far from any expiry. An envelope expires only where it is used."""
     if config.observing:
         return expiry.leap_table(config.leap_expires_ns, epoch_tai_ns=epoch_ns)
-    nearest = min(config.leap_expires_ns, config.envelope_until_ns) - expiry.WARNING_NS
+    envelope_until_ns = limits.value.valid_until_ns if isinstance(limits, Verified) else 0
+    nearest = min(config.leap_expires_ns, envelope_until_ns) - expiry.WARNING_NS
     if epoch_ns < nearest and not said and isinstance(limits, Verified):
         return ()
     leap = expiry.leap_table(config.leap_expires_ns, epoch_tai_ns=epoch_ns)
-    return leap + expiry.envelope(
-        config.envelope_until_ns if isinstance(limits, Verified) else 0, epoch_tai_ns=epoch_ns
-    )
+    return leap + expiry.envelope(envelope_until_ns, epoch_tai_ns=epoch_ns)
 
 
 def _silence(

@@ -1,8 +1,8 @@
 """The records of one epoch: what came in, what was decided, what was served; one kind per decision, in the order of the
 line.
 
-It decides nothing and seals by `evidence.record`. What each kind says stands in `evidence.kinds`; `run-start` and
-`register` are made beside the fold (`laboratory.run_start`).
+It decides nothing and seals by `evidence.record`. What each kind says stands in `evidence.kinds`; `run-start`,
+`register` and `order` are made beside the fold (`laboratory.run_start`, `ordering`).
 """
 
 from typing import Any

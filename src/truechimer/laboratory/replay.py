@@ -1,8 +1,8 @@
 """Replay: repeat a recorded run through the same fold and compare every record it makes with the one that was recorded.
 
-It trusts nothing but the inputs in the log (`run-start`, `register`, `readings`, alerts of the daemon, and what was
-noted beside the fold): each decision is made again, and must come out in the same bytes. It reads no disk: whoever
-holds the records hands them in.
+It trusts nothing but the inputs in the log (`run-start`, `register`, `readings`, `order`, alerts of the daemon, and
+what was noted beside the fold): each decision is made again, and must come out in the same bytes. It reads no disk:
+whoever holds the records hands them in.
 """
 
 from collections.abc import Iterable
@@ -17,10 +17,11 @@ from truechimer.compare.reading import EpochReadings
 from truechimer.errors import Misuse, TruechimerError
 from truechimer.evidence.kinds import NOTED
 from truechimer.evidence.record import Chain, Record, RecordRejected, canonical, numbers_of, read, seal
-from truechimer.laboratory import line, records, run_start
+from truechimer.laboratory import line, ordering, records, run_start
 from truechimer.laboratory.epoch_input import EpochInput
-from truechimer.laboratory.snapshot import Mark, Roots, roots_after
+from truechimer.laboratory.snapshot import Mark, Roots
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
+from truechimer.quorum.verified import Refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,13 @@ def begin_run(
     else:
         config, after = run_start.resume(start, state, same_boot=same_boot)
     body = run_start.encode(start) | {"resumes": state is not None, "same_boot": same_boot}
+    before, orders = None if state is None else state.orders, after.orders
+    if orders is not None and orders is not before:
+        body |= {} if before is None else ordering.linked(before)
     sealed, chain = seal("run-start", body, after.chain)
-    return config, replace(after, chain=chain), sealed
+    if orders is not None and orders is not before:
+        orders = replace(orders, last=(sealed.seq, chain.prev))
+    return config, replace(after, chain=chain, orders=orders), sealed
 
 
 def grow_register(
@@ -156,7 +162,7 @@ class _Run:
             if self.state is None and body.get("resumes") is True:
                 raise RecordRejected(body["seq"], "the log begins with a run that resumes another")
             self.config, self.state, sealed = begin_run(self.start, self.state, same_boot=body.get("same_boot") is True)
-            self.roots = roots_after(self.roots, self.start, Mark.of(sealed.seq, sealed.data))
+            self.roots = Roots(Mark.of(sealed.seq, sealed.data))
             self.owed.append(sealed)
         elif self.config is None or self.state is None:
             raise RecordRejected(body["seq"], "the log does not begin with run-start")
@@ -165,6 +171,12 @@ class _Run:
             sealed, chain = seal(kind, seen, self.state.chain)
             self.state = replace(self.state, chain=chain)
             self.owed.append(sealed)
+        elif kind == ordering.KIND:
+            ordered = ordering.take(self.config, self.state, ordering.entry_from(body))
+            if isinstance(ordered, Refused):
+                raise RecordRejected(body["seq"], ordered.says)
+            self.config, self.state = ordered.config, ordered.state
+            self.owed.append(ordered.record)
         elif kind == "register":
             pairs, operators = (
                 [(a, b) for a, b in body["pairs"]],
@@ -179,7 +191,7 @@ class _Run:
             self.owed.extend(outcome.records)
 
 
-INPUTS = frozenset({"run-start", "register", "readings"}) | NOTED
+INPUTS = frozenset({"run-start", "register", "readings", ordering.KIND}) | NOTED
 
 DAEMON = "daemon"
 """Component of the alerts that come from outside the fold."""

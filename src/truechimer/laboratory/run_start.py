@@ -17,10 +17,13 @@ from truechimer.compare.cleaning import LinkHistory
 from truechimer.errors import Misuse, Rejected
 from truechimer.evidence.record import RecordRejected, number_of, quantity
 from truechimer.instants import FS_PER_NS, LeapEntry, LeapTable, UtcLabel
+from truechimer.laboratory import ordering
+from truechimer.laboratory import orders as orders_in_force
+from truechimer.laboratory.orders import Orders
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState, begin
-from truechimer.quorum import policy as quorum_policy
-from truechimer.quorum.envelope import ENVELOPE_CONTEXT, Applied, SteeringLimits, limits_from
-from truechimer.quorum.policy import Policy, Signature, Signed
+from truechimer.quorum.applier import SignedEnvelope
+from truechimer.quorum.envelope import Applied, SteeringLimits
+from truechimer.quorum.order_policy import OrderPolicy, OrderPolicyRejected, order_policy_from
 from truechimer.quorum.verified import Refused, Verified
 from truechimer.scale import live, live_change, live_state
 from truechimer.scale.live_state import DEFAULT_LIVE_ALGORITHM, VERSIONS
@@ -29,7 +32,7 @@ from truechimer.steer.realization import HostNoise
 from truechimer.steer.steering_law import SteeringParameters
 from truechimer.steer.utc_prediction import ScaleNoise
 
-FOLD = 2
+FOLD = 3
 """Number of the fold: raised by each change after which the same readings make other records. Records of another fold
 are neither replayed nor resumed: whoever wrote them repeats them. `None` in records from before there were numbers:
 those are compared, and come out or not.
@@ -46,6 +49,8 @@ class RunStart:
     `observe`: the run only watches; it has neither `policy` nor `envelope`, which every other run has.
     `fold`: the fold that makes its records, see `FOLD`; `algorithm` of the scale, one of `live_state.LIVE_ALGORITHMS`,
     and its version (`live_state.VERSIONS`; left empty: this program's).
+
+    `guarded`: (part, SHA-256) of each part of the laboratory's file that an order changes, or would have to.
 
     The host's label is `anchor_tai_ns` + (raw counter - `anchor_raw_ns`), in the boot `boot_id`: a name for epochs,
     never a time to serve.
@@ -66,8 +71,8 @@ class RunStart:
     steer_interval_s: float
     requalify_s: float
     silence_s: float
-    policy: Policy | None
-    envelope: Signed | None
+    policy: OrderPolicy | None
+    envelope: SignedEnvelope | None
     leaps: LeapTable
     coverage: float
     refid: bytes
@@ -81,6 +86,7 @@ class RunStart:
     fold: int | None = FOLD
     algorithm: str = DEFAULT_LIVE_ALGORITHM
     algorithm_version: str = ""
+    guarded: tuple[tuple[str, str], ...] = field(default=())
 
     def __post_init__(self) -> None:
         if self.observe is not (self.policy is None) or self.observe is not (self.envelope is None):
@@ -133,9 +139,10 @@ def of_this_fold(start: RunStart) -> RunStart:
 def configure(start: RunStart) -> tuple[LaboratoryConfig, LaboratoryState]:
     """Return the constants and the state before the first epoch."""
     register = Register(start.clocks, (), ()).with_links(start.pairs, operators=dict(start.operators))
-    config, limits = constants(start)
+    config, orders = constants(start), orders_at(start, None)
+    limits = NOT_STEERED if orders is None else orders.limits
     noise = ScaleNoise(*live.noise(live_state.start(config.scale), config.scale, start.clocks))
-    return config, begin(config, register, limits, noise)
+    return config, replace(begin(config, register, limits, noise), orders=orders)
 
 
 def merged(start: RunStart, register: Register) -> RunStart:
@@ -160,10 +167,11 @@ def resume(start: RunStart, state: LaboratoryState, *, same_boot: bool) -> tuple
     takes the present rate as its reference. An observing run keeps envelope, rate and account of the last run in
     service, so that watching for a while opens no new account; and it knows the rate where that run did.
     """
-    config, limits = constants(start)
+    orders = orders_at(start, state.orders)
+    config = ordering.over(constants(start), orders)
+    limits = state.limits if config.observing or orders is None else orders.limits
     known = state.rate_known
     if config.observing:
-        limits = state.limits
         known = known or (state.coordination is not None and not state.reentering)
     register = Register(start.clocks, state.register.references, _links_of(start, state.register))
     register = register.with_links(start.pairs, operators=dict(start.operators))
@@ -179,6 +187,7 @@ def resume(start: RunStart, state: LaboratoryState, *, same_boot: bool) -> tuple
         scale=scale,
         noise_of=scale.weight if scale is state.scale else state.noise_of,
         limits=limits,
+        orders=orders,
         applied=applied,
         claims=state.claims + (SILENT,) * (len(register.outside) - len(state.claims)),
         rate_known=known,
@@ -213,8 +222,8 @@ def _links_of(start: RunStart, register: Register) -> tuple[Link, ...]:
     return tuple(Link(link.a + more * (link.a >= n), link.b + more * (link.b >= n)) for link in register.links)
 
 
-def constants(start: RunStart) -> tuple[LaboratoryConfig, Verified[SteeringLimits] | Refused]:
-    """Return the constants of a run, and its envelope as far as the policy bears it."""
+def constants(start: RunStart) -> LaboratoryConfig:
+    """Return the constants of a run; what orders have made of them is laid over (`ordering.over`)."""
     constants = live_state.parameters(
         start.clocks,
         algorithm=start.algorithm,
@@ -226,8 +235,7 @@ def constants(start: RunStart) -> tuple[LaboratoryConfig, Verified[SteeringLimit
     host = two_state_noise(
         next((clock for clock in start.clocks if clock.kind is ClockKind.HOST), Clock(name="host", kind=ClockKind.HOST))
     )
-    limits = _limits(start)
-    config = LaboratoryConfig(
+    return LaboratoryConfig(
         name=start.name,
         scale_name=start.scale_name,
         simulated=start.simulated,
@@ -241,7 +249,6 @@ def constants(start: RunStart) -> tuple[LaboratoryConfig, Verified[SteeringLimit
         host_noise=HostNoise(host.q1, host.q2, host.y_spread),
         leaps=start.leaps,
         leap_expires_ns=start.leaps.expires_instant.tai_fs // FS_PER_NS,
-        envelope_until_ns=limits.value.valid_until_ns if isinstance(limits, Verified) else 0,
         requalify_s=start.requalify_s,
         silence_s=start.silence_s,
         coverage=start.coverage,
@@ -254,14 +261,16 @@ def constants(start: RunStart) -> tuple[LaboratoryConfig, Verified[SteeringLimit
             for clock, alone in zip(start.clocks, constants.eligible.tolist(), strict=True)
         ),
     )
-    return config, limits
 
 
-def _limits(start: RunStart) -> Verified[SteeringLimits] | Refused:
-    """Return the envelope as far as the policy bears it."""
+def orders_at(start: RunStart, before: Orders | None) -> Orders | None:
+    """Return the orders in force as a run begins: those of the records, and the envelope that the run brings."""
     if start.envelope is None or start.policy is None:
-        return Refused("observing", NOTHING_IS_STEERED)
-    return quorum_policy.verify(start.envelope, start.policy, context=ENVELOPE_CONTEXT, decode=limits_from)
+        return before
+    return orders_in_force.with_envelope(before or orders_in_force.begun(start.policy), start.envelope)
+
+
+NOT_STEERED = Refused("observing", NOTHING_IS_STEERED)
 
 
 def default_limits(
@@ -304,10 +313,7 @@ def encode(start: RunStart) -> dict[str, Any]:
     else:
         body |= {
             "policy": start.policy.canonical().decode(),
-            "envelope": start.envelope.payload.decode(),
-            "envelope_signatures": [
-                [signature.key_id, signature.signature.hex()] for signature in start.envelope.signatures
-            ],
+            "envelope": ordering.envelope_body(start.envelope),
         }
     if start.fold is not None:
         body |= {"fold": start.fold, "algorithm": start.algorithm, "algorithm_version": start.algorithm_version}
@@ -327,6 +333,7 @@ def encode(start: RunStart) -> dict[str, Any]:
         "anchor_raw_ns": str(start.anchor_raw_ns),
         "anchor_tai_ns": str(start.anchor_tai_ns),
         "boot_id": start.boot_id,
+        "guarded": [list(pair) for pair in start.guarded],
         "delays": [_delay(delay) for delay in start.delays],
         "leaps": {
             "entries": [[entry.mjd, entry.tai_minus_utc_s] for entry in start.leaps.entries],
@@ -340,6 +347,9 @@ def decode(body: dict[str, Any]) -> RunStart:
     """Read the record back; raises `RecordRejected` where it is not one."""
     try:
         observe = body.get("observe") is True
+        fold = int(body["fold"]) if "fold" in body else None
+        if not observe and "envelope_signatures" in body:  # the keys of before orders: nothing here can check them
+            raise FoldRejected(str(body["version"]), fold or 0)
         return RunStart(
             **{name: number_of(body[name], "s") for name in _SECONDS},
             name=body["name"],
@@ -358,18 +368,13 @@ def decode(body: dict[str, Any]) -> RunStart:
             delays=tuple(_delay_from(delay) for delay in body["delays"]),
             reference_refids=tuple((name, bytes.fromhex(refid)) for name, refid in body["reference_refids"]),
             polls=tuple((name, number_of(poll_s, "s")) for name, poll_s in body.get("polls", ())),
-            fold=int(body["fold"]) if "fold" in body else None,
+            fold=fold,
             algorithm=str(body.get("algorithm", "at1")),
             algorithm_version=str(body.get("algorithm_version", "")),
+            guarded=tuple((str(name), str(digest)) for name, digest in body.get("guarded", ())),
             observe=observe,
-            policy=None if observe else quorum_policy.policy_from(body["policy"].encode()),
-            envelope=None
-            if observe
-            else Signed(
-                ENVELOPE_CONTEXT,
-                body["envelope"].encode(),
-                tuple(Signature(key, bytes.fromhex(signature)) for key, signature in body["envelope_signatures"]),
-            ),
+            policy=None if observe else order_policy_from(body["policy"].encode()),
+            envelope=None if observe else ordering.envelope_from(body["envelope"]),
             leaps=LeapTable(
                 tuple(LeapEntry(mjd, offset) for mjd, offset in body["leaps"]["entries"]),
                 None,
@@ -377,7 +382,7 @@ def decode(body: dict[str, Any]) -> RunStart:
                 body["leaps"]["source"],
             ),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OrderPolicyRejected) as error:
         raise RecordRejected(body.get("seq"), f"not a run-start record ({error!r})") from None
 
 

@@ -11,6 +11,7 @@ first record that is not the fold's own.
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cache
 from hashlib import sha256
@@ -18,7 +19,9 @@ from typing import Any, get_args
 
 from truechimer.errors import Rejected
 from truechimer.evidence import exact
-from truechimer.laboratory import run_start
+from truechimer.evidence.record import RecordRejected
+from truechimer.laboratory import order_chain, ordering, run_start
+from truechimer.laboratory.orders import Orders
 from truechimer.laboratory.run_start import RunStart
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
 from truechimer.quorum.verified import Verified
@@ -28,8 +31,8 @@ from truechimer.scale.live_state import LiveState
 FORMAT = 1
 _FIRST_LINE = re.compile(rb"truechimer-snapshot ([0-9]{1,9}) ([0-9a-f]{64})\n")
 _HASH = re.compile(r"[0-9a-f]{64}")
-_LEFT_OUT = "limits"
-"""The one field of the state that is not written: what was verified is verified again."""
+_LEFT_OUT = frozenset({"limits", "orders"})
+"""The fields of the state that are not written: what was verified is verified again."""
 
 
 class SnapshotRejected(Rejected):
@@ -57,28 +60,21 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """The records that a state stands on: the `run-start` in force, and the one whose envelope is (an observing run
-    brings none).
-    """
+    """The record that a state stands on: the `run-start` in force. Its orders name their own records."""
 
     start: Mark
-    envelope: Mark
-
-
-def roots_after(before: Roots | None, start: RunStart, mark: Mark) -> Roots:
-    """Return the roots after a run-start."""
-    return Roots(mark, before.envelope if start.observe and before is not None else mark)
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """Whole bytes of this format, not yet a state. `seq` records stand before it, and `head` is the hash (hex) of the
-    last of them.
+    last of them; `last_order`: the last record that brought an order.
     """
 
     seq: int
     head: str
     roots: Roots
+    last_order: Mark | None
     body: dict[str, Any]
 
 
@@ -87,7 +83,7 @@ def _kinds() -> dict[str, type]:
     """Return what a state is made of; what may be `limits` is not among it."""
     hints = exact.hints_of(LaboratoryState)
     return {LaboratoryState.__name__: LaboratoryState} | exact.kinds_within(
-        *(hints[item.name] for item in fields(LaboratoryState) if item.name != _LEFT_OUT)
+        *(hints[item.name] for item in fields(LaboratoryState) if item.name not in _LEFT_OUT)
     )
 
 
@@ -98,7 +94,7 @@ def shape(scale: str) -> str:
     """
     hints = exact.hints_of(LaboratoryState)
     of_scale = {kind.__name__: kind for kind in get_args(LiveState)}[scale]
-    rest = [hints[item.name] for item in fields(LaboratoryState) if item.name not in {_LEFT_OUT, "scale"}]
+    rest = [hints[item.name] for item in fields(LaboratoryState) if item.name not in _LEFT_OUT | {"scale"}]
     return exact.shape_of({LaboratoryState.__name__: LaboratoryState} | exact.kinds_within(of_scale, *rest))
 
 
@@ -109,13 +105,13 @@ def encode(state: LaboratoryState, roots: Roots) -> bytes:
         "seq": state.chain.seq,
         "head": state.chain.prev,
         "start": [roots.start.seq, roots.start.sha256],
-        "envelope": [roots.envelope.seq, roots.envelope.sha256],
+        "orders": None if state.orders is None or state.orders.last is None else list(state.orders.last),
         "limits": _limits_digest(state),
         "shape": shape(type(state.scale).__name__),
         "state": {
             item.name: writer.written(getattr(state, item.name))
             for item in fields(LaboratoryState)
-            if item.name != _LEFT_OUT
+            if item.name not in _LEFT_OUT
         },
     }
     packed = json.dumps(body, separators=(",", ":")).encode()
@@ -135,13 +131,14 @@ def read(data: bytes) -> Snapshot:
     try:
         body = json.loads(packed)
         is_ours = body["shape"] == shape(body["state"]["scale"][1])
-        roots = Roots(_mark(body["start"]), _mark(body["envelope"]))
+        roots = Roots(_mark(body["start"]))
+        last_order = None if body["orders"] is None else _mark(body["orders"])
         after = _mark([body["seq"], body["head"]])
     except exact.READ_FAULTS as error:
         raise SnapshotRejected("corrupt", f"it lacks what a snapshot holds ({error!r})") from None
     if not is_ours:
         raise SnapshotRejected("version", "the program that wrote it keeps another state")
-    return Snapshot(after.seq, after.sha256, roots, body)
+    return Snapshot(after.seq, after.sha256, roots, last_order, body)
 
 
 def records_before(data: bytes) -> int | None:
@@ -158,26 +155,23 @@ def records_before(data: bytes) -> int | None:
 
 
 def restore(
-    snapshot: Snapshot, *, start: bytes, envelope: bytes, last: bytes
+    snapshot: Snapshot, record_at: Callable[[int], bytes]
 ) -> tuple[RunStart, LaboratoryConfig, LaboratoryState]:
-    """Return run, constants and state. `start`, `envelope`: the records that `roots` names, as the journal holds them;
-    `last`: its record before `seq`.
+    """Return run, constants and state. `record_at` gives a record of the journal by its number.
 
-    Raises `SnapshotRejected` where they are others, or where the state does not belong to them.
+    Raises `SnapshotRejected` where records are others than it was made after, or the state does not belong to them.
     """
-    after = Mark(snapshot.seq - 1, snapshot.head)
-    for mark, data in ((snapshot.roots.start, start), (snapshot.roots.envelope, envelope), (after, last)):
-        if Mark.of(mark.seq, data) != mark:
-            raise SnapshotRejected("misfit", f"record {mark.seq} of the journal is not the one that it was made after")
+    start = _record(Mark(snapshot.roots.start.seq, snapshot.roots.start.sha256), record_at)
+    _record(Mark(snapshot.seq - 1, snapshot.head), record_at)
     try:
-        begun, before = run_start.decode(json.loads(start)), run_start.decode(json.loads(envelope))
-        config, limits = run_start.constants(begun)
-        if before != begun:
-            limits = run_start.constants(before)[1]
+        begun = run_start.decode(json.loads(start))
+        orders = _orders(snapshot.last_order, record_at)
+        config = ordering.over(run_start.constants(begun), orders)
+        limits = run_start.NOT_STEERED if orders is None else orders.limits
         reader = exact.Reader(_kinds())
         values = snapshot.body["state"]
-        wanted = [item.name for item in fields(LaboratoryState) if item.name != _LEFT_OUT]
-        state = LaboratoryState(**{name: reader.read(values[name]) for name in wanted}, limits=limits)
+        wanted = [item.name for item in fields(LaboratoryState) if item.name not in _LEFT_OUT]
+        state = LaboratoryState(**{name: reader.read(values[name]) for name in wanted}, limits=limits, orders=orders)
         agrees = (
             (state.chain.seq, state.chain.prev) == (snapshot.seq, snapshot.head)
             and state.register.clocks == begun.clocks
@@ -189,6 +183,22 @@ def restore(
     if not agrees:
         raise SnapshotRejected("misfit", "its state does not belong to the run that it names")
     return begun, config, state
+
+
+def _record(mark: Mark, record_at: Callable[[int], bytes]) -> bytes:
+    """Return the record of a mark; raises `SnapshotRejected` where the journal holds another."""
+    data = record_at(mark.seq)
+    if Mark.of(mark.seq, data) != mark:
+        raise SnapshotRejected("misfit", f"record {mark.seq} of the journal is not the one that it was made after")
+    return data
+
+
+def _orders(last: Mark | None, record_at: Callable[[int], bytes]) -> Orders | None:
+    """Return the orders in force after the record `last`; raises `SnapshotRejected` where the journal holds others."""
+    try:
+        return order_chain.in_force(None if last is None else (last.seq, last.sha256), record_at)
+    except RecordRejected as error:
+        raise SnapshotRejected("misfit", str(error)) from None
 
 
 def _mark(pair: Any) -> Mark:
@@ -203,10 +213,12 @@ def _limits_digest(state: LaboratoryState) -> str:
     """Return what tells one envelope from another, or one refusal."""
     limits = state.limits
     said = limits.value.canonical() if isinstance(limits, Verified) else f"{limits.reason}: {limits.says}".encode()
+    if (orders := state.orders) is not None:
+        said += f" {orders.applier.sequence} {orders.applier.previous} {orders.out} {orders.envelope}".encode()
     return sha256(said).hexdigest()
 
 
 def is_same(one: LaboratoryState, other: LaboratoryState) -> bool:
     """Return True where two states are equal bit for bit, NaN and all."""
-    mark = Mark(0, "")
-    return encode(one, Roots(mark, mark)) == encode(other, Roots(mark, mark))
+    roots = Roots(Mark(0, ""))
+    return encode(one, roots) == encode(other, roots)

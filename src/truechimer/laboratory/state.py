@@ -15,6 +15,7 @@ from truechimer.compare.cleaning import LinkHistory
 from truechimer.compare.selection import SelectionState
 from truechimer.evidence.record import Chain
 from truechimer.instants import LeapTable
+from truechimer.laboratory.orders import Orders
 from truechimer.quorum.envelope import Applied, SteeringLimits
 from truechimer.quorum.verified import Refused, Verified
 from truechimer.scale import live_state
@@ -35,7 +36,7 @@ class LaboratoryConfig:
 
     `interval_ns`: between scale steps; `members`: clocks that may carry weight; `pivot`: clock index tried first;
     `requalify_s`: how long an outvoted source must agree before it votes; `silence_s`: how long doors may serve from
-    the last page; `coverage`: measured lower limit of the bound's coverage; `leap_expires_ns`, `envelope_until_ns`: ns
+    the last page; `coverage`: measured lower limit of the bound's coverage; `leap_expires_ns`: ns
     TAI; `observing`: nothing is steered in this run; `polls`: how often (s) each server is asked that the laboratory
     names, by reference; `is_host_alone`: the host's oscillator is the scale.
     """
@@ -51,7 +52,6 @@ class LaboratoryConfig:
     host_noise: HostNoise
     leaps: LeapTable
     leap_expires_ns: int
-    envelope_until_ns: int
     requalify_s: float
     silence_s: float
     coverage: float
@@ -72,7 +72,8 @@ class LaboratoryState:
     why there is none; `coordination`: None before coordination-start; `said`: standing conditions that were said
     already; `reentering`: after a boot, a scale of one waits for the links to say where it is; `rate_known`: while
     observing, offset and rate of UTC minus the scale are known, and UTC is stated; `wander`: what is known of the
-    host's oscillator where it is the scale, else None. An observing run leaves `limits`, `coordination`, `applied` and
+    host's oscillator where it is the scale, else None; `orders`: what signed orders have made, None before the first
+    run that is not observing. An observing run leaves `limits`, `coordination`, `applied` and
     `next_steer_ns` as the last run in service left them.
     """
 
@@ -100,6 +101,7 @@ class LaboratoryState:
     reentering: bool
     rate_known: bool = False
     wander: Wander | None = None
+    orders: Orders | None = None
 
 
 def begin(

@@ -19,11 +19,12 @@ from truechimer.errors import TruechimerError
 from truechimer.evidence.record import Chain, RecordRejected, number_of, read
 from truechimer.evidence.verdict import HOST_WANDER, Claim, Series, Served, Wander
 from truechimer.instants import LeapTable
-from truechimer.laboratory import run_start
+from truechimer.laboratory import ordering, run_start
+from truechimer.laboratory import orders as orders_in_force
+from truechimer.laboratory.orders import Orders
 from truechimer.laboratory.run_start import RunStart
-from truechimer.quorum import policy as quorum_policy
-from truechimer.quorum.envelope import ENVELOPE_CONTEXT, limits_from
-from truechimer.quorum.policy import Policy
+from truechimer.quorum.applier import Applied
+from truechimer.quorum.order_policy import OrderPolicy
 from truechimer.quorum.verified import Refused
 from truechimer.serve.clock_page import ServiceState
 
@@ -189,6 +190,7 @@ class Testimony:
     signed_again_ns: list[int] = field(default_factory=list)
     records: int = 0
     head: str = ""
+    orders: Orders | None = None
     marks: dict[int, int] = field(default_factory=dict)
     witnessed: list[tuple[int, bytes]] = field(default_factory=list)
 
@@ -198,7 +200,7 @@ class Testimony:
         return self.eras[-1].start.leaps if self.eras else None
 
 
-def hear(log: Iterable[bytes], *, policy: Policy | None = None) -> Testimony:
+def hear(log: Iterable[bytes], *, policy: OrderPolicy | None = None) -> Testimony:
     """Read a log to its end, or to the first record that does not follow; never raises for what the log holds.
 
     `policy`: whose persons must have signed each envelope; None: whom the log itself names.
@@ -221,7 +223,7 @@ def hear(log: Iterable[bytes], *, policy: Policy | None = None) -> Testimony:
     return said
 
 
-def _take(said: Testimony, body: dict[str, Any], policy: Policy | None) -> None:
+def _take(said: Testimony, body: dict[str, Any], policy: OrderPolicy | None) -> None:
     """Take one record in."""
     kind = body["kind"]
     if kind == "run-start":
@@ -243,11 +245,13 @@ def _take(said: Testimony, body: dict[str, Any], policy: Policy | None) -> None:
         said.decisions.append(Decision(body["seq"], kind, int(body["epoch_tai_ns"]), says))
     elif kind == "witnessed":
         said.witnessed.append((body["seq"], str(body["checkpoint"]).encode()))
+    elif kind == ordering.KIND:
+        _order(said, era, body)
     elif kind == "alert":
         said.alerts.append(Decision(body["seq"], kind, int(body["epoch_tai_ns"]), f"{body['alert']}: {body['says']}"))
 
 
-def _begin(said: Testimony, body: dict[str, Any], policy: Policy | None) -> None:
+def _begin(said: Testimony, body: dict[str, Any], policy: OrderPolicy | None) -> None:
     """Begin a run: the same era where the label goes on, a new one after a boot."""
     start = run_start.decode(body)
     register = Register(start.clocks, (), ()).with_links(start.pairs, operators=dict(start.operators))
@@ -266,13 +270,37 @@ def _begin(said: Testimony, body: dict[str, Any], policy: Policy | None) -> None
     if start.envelope is None or start.policy is None:
         said.signed_again_ns.append(now_ns)
         return
-    asked = policy or start.policy
-    found = quorum_policy.verify(start.envelope, asked, context=ENVELOPE_CONTEXT, decode=limits_from)
-    if isinstance(found, Refused):
-        said.unsigned.append((now_ns, body["seq"], found.says))
+    in_force = said.orders or orders_in_force.begun(policy or start.policy)
+    said.orders = orders_in_force.with_envelope(in_force, start.envelope)
+    _judge(said, body["seq"], now_ns)
+
+
+def _judge(said: Testimony, seq: int, now_ns: int) -> None:
+    """Note whether the envelope in force is signed as the policy asks."""
+    if said.orders is None:
+        return
+    limits = said.orders.limits
+    if isinstance(limits, Refused):
+        said.unsigned.append((now_ns, seq, limits.says))
     else:
-        said.signers = found.by
+        said.signers = limits.by
         said.signed_again_ns.append(now_ns)
+
+
+def _order(said: Testimony, era: Era, body: dict[str, Any]) -> None:
+    """Take an order: what the log calls refused changes nothing; what it calls taken is checked by the policy asked."""
+    entry, now_ns = ordering.entry_from(body), era.last_epoch_ns
+    order = ordering.order_of(entry)
+    what = "veto" if order is None else order.sentence
+    by = f", signed by {', '.join(str(name) for name in body.get('by', ()))}" if body.get("by") else ""
+    said.decisions.append(Decision(body["seq"], "order", now_ns, f"{body['outcome']}: {what}{by}"))
+    if said.orders is None or body["outcome"] == "refused":
+        return
+    said.orders, outcome = orders_in_force.stepped(said.orders, entry)
+    if isinstance(outcome, Refused):
+        said.unsigned.append((now_ns, body["seq"], f"an order that the log calls {body['outcome']}: {outcome.says}"))
+    elif isinstance(outcome, Applied) and outcome.envelope is not None:
+        _judge(said, body["seq"], now_ns)
 
 
 def _readings(era: Era, body: dict[str, Any]) -> None:

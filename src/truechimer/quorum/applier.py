@@ -14,12 +14,12 @@ from fractions import Fraction
 from hashlib import sha256
 
 from truechimer.errors import Misuse
-from truechimer.quorum.envelope import EnvelopeRejected, limits_from
+from truechimer.quorum.envelope import EnvelopeRejected, SteeringLimits, limits_from
 from truechimer.quorum.operations import DAY_NS, HOUR_NS, Moves, Value
 from truechimer.quorum.order import FIRST, Order, OrderRejected, SignedOrder, order_from
-from truechimer.quorum.order_policy import OrderPolicy, delay_ns, verify_order
+from truechimer.quorum.order_policy import OrderPolicy, delay_ns, standing, verify_order
 from truechimer.quorum.policy_change import PendingPolicy, PolicyChange, Veto, verify_change, verify_veto
-from truechimer.quorum.verified import Refused, Verified
+from truechimer.quorum.verified import Refused, Verified, _verified
 
 _NS_PER_S = 10**9
 
@@ -69,8 +69,9 @@ class ApplierState:
     """What was applied so far. Made by `begun`.
 
     `sequence`, `previous`: of the last order applied. `moves`: those that a window of 24 h can still hold. `totals`:
-    net time moved by (what, target), in s. `seen_ns`: the latest instant that is certainly past. Invariant: no time
-    that has been seen is unseen, no sequence is used twice.
+    net time moved by (what, target), in s. `seen_ns`: the latest instant that is certainly past. `counters`: the last
+    that each authenticator stated in what was applied. Invariant: no time that has been seen is unseen, no sequence is
+    used twice.
     """
 
     policy: OrderPolicy
@@ -81,6 +82,7 @@ class ApplierState:
     revoked: tuple[Revocation, ...]
     pending: PendingPolicy | None
     seen_ns: int
+    counters: tuple[tuple[str, int], ...] = ()
 
     @property
     def revoked_keys(self) -> frozenset[str]:
@@ -90,11 +92,14 @@ class ApplierState:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A lawful order: who signed it, what any 24 h around it and all orders together have moved with it (s)."""
+    """A lawful order: who signed it, what any 24 h around it and all orders together have moved with it (s); the
+    `envelope` that it brings into force, if it is one.
+    """
 
     order: Verified[Order]
     day_s: Fraction
     total_s: Fraction
+    envelope: Verified[SteeringLimits] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +126,14 @@ class OrderEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class SignedEnvelope:
+    """An order for a steering envelope, and the envelope itself; nothing of it is believed."""
+
+    signed: SignedOrder
+    file: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class VetoEntry:
     """A veto as it was offered."""
 
@@ -140,6 +153,41 @@ def begun(policy: OrderPolicy) -> ApplierState:
 
 def step(state: ApplierState, entry: OrderEntry | VetoEntry) -> tuple[ApplierState, Outcome]:
     """Take one entry: from bytes to what is lawful. A refused one leaves everything as time alone would have."""
+    after, outcome = _step(state, entry)
+    if isinstance(outcome, Applied | ChangeRecorded):
+        after = replace(after, counters=_counted(state, entry.signed))
+    return after, outcome
+
+
+def start_envelope(
+    state: ApplierState, envelope: SignedEnvelope
+) -> tuple[ApplierState, Verified[SteeringLimits] | Refused]:
+    """Take an envelope before the time is known, as a laboratory starts: signatures, place in the chain, limits.
+
+    Its validity is judged at each epoch by whoever steers inside it; no time passes here.
+    """
+    order = verify_order(envelope.signed, state.policy, revoked=state.revoked_keys, counters=dict(state.counters))
+    if isinstance(order, Refused):
+        return state, _or_replayed(state, envelope.signed, order)
+    if order.value.op != "steering-envelope":
+        return state, Refused("envelope", f"an order to {order.value.op} where a steering envelope is needed")
+    refused = _not_the_file(order.value, envelope.file) or _replayed(state, order.value)
+    found = refused or _reordered(state, order.value) or _envelope(state.policy, order, envelope.file)
+    if isinstance(found, Refused):
+        return state, found
+    counters = _counted(state, envelope.signed)
+    return replace(state, sequence=order.value.sequence, previous=order.value.digest, counters=counters), found
+
+
+def _counted(state: ApplierState, signed: SignedOrder) -> tuple[tuple[str, int], ...]:
+    """Return the counters of authenticators after these signatures."""
+    namespace = order_from(signed.payload).operation.namespace
+    found = standing(signed, state.policy, namespace=namespace, revoked=state.revoked_keys)
+    return tuple(sorted({**dict(state.counters), **dict(found.counters)}.items()))
+
+
+def _step(state: ApplierState, entry: OrderEntry | VetoEntry) -> tuple[ApplierState, Outcome]:
+    """Take one entry, without the counters of authenticators."""
     state = settled(state, entry.now)
     if entry.now.latest_ns < state.seen_ns:
         return state, _went_back(state, entry.now)
@@ -150,11 +198,13 @@ def step(state: ApplierState, entry: OrderEntry | VetoEntry) -> tuple[ApplierSta
     except OrderRejected as error:
         return state, Refused(error.reason, str(error))
     if op != "policy-change":
-        verified = verify_order(entry.signed, state.policy, revoked=state.revoked_keys)
+        verified = verify_order(entry.signed, state.policy, revoked=state.revoked_keys, counters=dict(state.counters))
         if isinstance(verified, Refused):
             return state, _or_replayed(state, entry.signed, verified)
         return apply_order(state, verified, entry.now, file=entry.file)
-    change = verify_change(entry.signed, entry.file, state.policy, revoked=state.revoked_keys)
+    change = verify_change(
+        entry.signed, entry.file, state.policy, revoked=state.revoked_keys, counters=dict(state.counters)
+    )
     if isinstance(change, Refused):
         return state, _or_replayed(state, entry.signed, change)
     return record_change(state, change, entry.now)
@@ -195,8 +245,11 @@ def apply_order(
     advanced = replace(state, sequence=asked.sequence, previous=asked.digest)
     if asked.op == "key-revoke":
         return _revoked(state, advanced, order, now)
-    if asked.op == "steering-envelope" and (refused := _envelope_outside(state.policy, asked, file or b"")):
-        return state, refused
+    if asked.op == "steering-envelope":
+        found = _envelope(state.policy, order, file or b"")
+        if isinstance(found, Refused):
+            return state, found
+        return advanced, Applied(order, Fraction(0), _total(state.totals), found)
     if asked.operation.moves is Moves.NOTHING:
         return advanced, Applied(order, Fraction(0), _total(state.totals))
     return _moved(state, advanced, order, now)
@@ -256,6 +309,19 @@ def _out_of_place(state: ApplierState, order: Order, now: Moment) -> Refused | N
         return refused
     if order.policy != state.policy.digest:
         return Refused("policy", f"signed under {order.policy[:12]}, in force is {state.policy.digest[:12]}")
+    if refused := _reordered(state, order):
+        return refused
+    if now.earliest_ns < order.valid_from_ns:
+        wait_s = (order.valid_from_ns - now.earliest_ns) / _NS_PER_S
+        return Refused("not-yet-valid", f"it may not be certain for {wait_s:.3f} s that it is valid: submit it then")
+    if now.latest_ns >= order.expires_ns:
+        over_h = (now.latest_ns - order.expires_ns) / HOUR_NS
+        return Refused("expired", f"it expired {over_h:.2f} h ago, as late as it may be now: propose it again")
+    return None
+
+
+def _reordered(state: ApplierState, order: Order) -> Refused | None:
+    """Refuse an order that does not follow the one applied last."""
     if order.sequence != state.sequence + 1:
         return Refused("reordered", f"order {order.sequence} came, {state.sequence + 1} is next: apply those before it")
     if order.previous != state.previous:
@@ -263,12 +329,6 @@ def _out_of_place(state: ApplierState, order: Order, now: Moment) -> Refused | N
             "reordered",
             f"it follows {order.previous[:12]}, the last applied is {state.previous[:12]}: propose it again",
         )
-    if now.earliest_ns < order.valid_from_ns:
-        wait_s = (order.valid_from_ns - now.earliest_ns) / _NS_PER_S
-        return Refused("not-yet-valid", f"it may not be certain for {wait_s:.3f} s that it is valid: submit it then")
-    if now.latest_ns >= order.expires_ns:
-        over_h = (now.latest_ns - order.expires_ns) / HOUR_NS
-        return Refused("expired", f"it expired {over_h:.2f} h ago, as late as it may be now: propose it again")
     return None
 
 
@@ -292,8 +352,11 @@ def _not_the_file(order: Order, file: bytes | None) -> Refused | None:
     )
 
 
-def _envelope_outside(policy: OrderPolicy, order: Order, file: bytes) -> Refused | None:
-    """Refuse an envelope that allows more than the policy, or outlives its order."""
+def _envelope(policy: OrderPolicy, order: Verified[Order], file: bytes) -> Verified[SteeringLimits] | Refused:
+    """Return the envelope, or why not: it allows more than the policy, or outlives its order.
+
+    It may begin before its order does: what a laboratory takes in from the past is steered inside it too.
+    """
     try:
         inside = limits_from(file)
     except EnvelopeRejected as error:
@@ -301,9 +364,9 @@ def _envelope_outside(policy: OrderPolicy, order: Order, file: bytes) -> Refused
     for name, asked in (("day_s", inside.per_day_s), ("total_s", inside.total_s)):
         if Fraction(repr(asked)) > policy.limits.exact(name):
             return Refused("envelope", f"its {name} is {asked!r} s, the policy allows {getattr(policy.limits, name)} s")
-    if inside.valid_from_ns < order.valid_from_ns or inside.valid_until_ns > order.expires_ns:
-        return Refused("envelope", "it holds outside the time for which its order was signed")
-    return None
+    if inside.valid_until_ns > order.value.expires_ns:
+        return Refused("envelope", "it holds beyond the time for which its order was signed")
+    return _verified(inside, order.by)
 
 
 def _revoked(

@@ -1,7 +1,7 @@
 """The envelope: what automatic steering may do without asking, as k of n persons have signed it.
 
 It knows nothing of clocks. An order inside the envelope is lawful; outside it needs signatures of its own
-(`policy.verify`). The envelope bounds one change, the time moved in a day, the time moved in all since its signers left
+(`applier`). The envelope bounds one change, the time moved in a day, the time moved in all since its signers left
 it, and it expires: an expired envelope means hold and holdover, never "carry on".
 
 The reference of a day's and the total's movement is the rate in force when the envelope began: automatic steering may
@@ -16,8 +16,6 @@ from typing import Protocol, TypeVar
 
 from truechimer.errors import Rejected
 from truechimer.quorum.verified import Refused, Verified, _verified
-
-ENVELOPE_CONTEXT = "steering-envelope-v1"
 
 
 class EnvelopeRejected(Rejected):

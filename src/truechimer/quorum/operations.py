@@ -23,7 +23,7 @@ POLICY_NAMESPACE = "policy@truechimer"
 VETO_NAMESPACE = "veto@truechimer"
 HASH = re.compile(r"[0-9a-f]{64}")
 FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:()/-]{0,63}")
+NAME = re.compile(r"[A-Za-z0-9._-][A-Za-z0-9_.:()/-]{0,63}")
 
 
 class Value(Enum):

@@ -7,10 +7,11 @@ holds two keys, is one voice. A policy asks for keys that cannot be copied (`hel
 That a key is on a PKCS#11 token cannot be seen in a signature: the policy states what its signers have seen.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Any
 
 from truechimer.errors import Rejected
@@ -51,6 +52,7 @@ _KEYS = frozenset(
     ]
 )
 _LIMITS = ("steer_s", "day_s", "total_s", "delay_s")
+_NONE: Mapping[str, int] = MappingProxyType({})
 
 
 class OrderPolicyRejected(Rejected):
@@ -290,6 +292,7 @@ _GRAVITY = (
     "bad-signature",
     "not-touched",
     "not-verified",
+    "counter-back",
     "namespace",
     "wrong-kind",
     "unknown-key",
@@ -301,34 +304,46 @@ _GRAVITY = (
 
 
 def standing(
-    signed: SignedOrder, policy: OrderPolicy, *, namespace: str, revoked: frozenset[str] = frozenset()
+    signed: SignedOrder,
+    policy: OrderPolicy,
+    *,
+    namespace: str,
+    revoked: frozenset[str] = frozenset(),
+    counters: Mapping[str, int] = _NONE,
 ) -> Standing:
     """Count the persons who signed these bytes for this namespace. A signature that does not hold never spoils others.
 
     `revoked`: fingerprints revoked beside those in the policy. More than `MOST_SIGNATURES` are not looked at.
+    `counters`: the last that each authenticator stated; one that does not go up was copied, or signed before another
+    order that was applied already (WebAuthn level 2, 7.2 step 21). Authenticators that always state 0 count nothing.
     """
     gone = revoked | set(policy.revoked)
     findings: list[tuple[str, str]] = []
     by: set[str] = set()
-    counters: dict[str, int] = {}
+    counted: dict[str, int] = {}
     for armoured in signed.signatures[:MOST_SIGNATURES]:
         try:
             person, name, stated = _signer(armoured, signed.payload, policy, namespace=namespace, gone=gone)
         except SshRejected as error:
             findings.append((error.reason, str(error)))
             continue
+        last = counters.get(name, 0)
+        if stated is not None and last and stated.counter <= last:
+            says = f"the key {name} of {person} counts {stated.counter} after {last}: sign again; if that helps nothing"
+            findings.append(("counter-back", f"{says}, the key was copied: revoke it"))
+            continue
         if person in by:
             findings.append(("doubled-signer", f"{person} has signed twice and counts once"))
             continue
         by.add(person)
         if stated is not None:
-            counters[name] = stated.counter
+            counted[name] = stated.counter
     could = tuple(
         person.name
         for person in policy.persons
         if person.name not in by and any(one.key.fingerprint not in gone for one in person.keys)
     )
-    return Standing(tuple(sorted(by)), could, policy.threshold, tuple(findings), tuple(sorted(counters.items())))
+    return Standing(tuple(sorted(by)), could, policy.threshold, tuple(findings), tuple(sorted(counted.items())))
 
 
 def _signer(
@@ -350,7 +365,11 @@ def _signer(
 
 
 def verify_order(
-    signed: SignedOrder, policy: OrderPolicy, *, revoked: frozenset[str] = frozenset()
+    signed: SignedOrder,
+    policy: OrderPolicy,
+    *,
+    revoked: frozenset[str] = frozenset(),
+    counters: Mapping[str, int] = _NONE,
 ) -> Verified[Order] | Refused:
     """Check form, policy and signatures: the only way to a `Verified[Order]`.
 
@@ -367,7 +386,7 @@ def verify_order(
             f"signed under the policy {order.policy[:12]}, in force is version {policy.version} ({policy.digest[:12]})"
             ": propose it again",
         )
-    found = standing(signed, policy, namespace=order.operation.namespace, revoked=revoked)
+    found = standing(signed, policy, namespace=order.operation.namespace, revoked=revoked, counters=counters)
     return _verified(order, found.by) if found.enough else found.refused
 
 

@@ -5,8 +5,10 @@ signed by the threshold of the old and of the new, version + 1), with a delay an
 coerced or copied must be seen before it binds.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from types import MappingProxyType
 
 from truechimer.errors import Rejected
 from truechimer.quorum.operations import HASH, POLICY_NAMESPACE, VETO_NAMESPACE
@@ -71,14 +73,19 @@ def veto_from(data: bytes) -> Veto:
 
 
 def verify_change(
-    signed: SignedOrder, file: bytes | None, policy: OrderPolicy, *, revoked: frozenset[str] = frozenset()
+    signed: SignedOrder,
+    file: bytes | None,
+    policy: OrderPolicy,
+    *,
+    revoked: frozenset[str] = frozenset(),
+    counters: Mapping[str, int] = MappingProxyType({}),
 ) -> Verified[PolicyChange] | Refused:
     """Check a change of the policy in force: the file named, version + 1, the same laboratory, and both quorums.
 
     Refused: those of `verify_order`, and "file", "policy-file", "policy-version", "policy-laboratory", "revoked-key",
     "new-quorum". A person may sign for both quorums with one signature, if the key stands in both policies.
     """
-    asked = verify_order(signed, policy, revoked=revoked)
+    asked = verify_order(signed, policy, revoked=revoked, counters=counters)
     if isinstance(asked, Refused):
         return asked
     if file is None or sha256(file).hexdigest() != asked.value.value:
@@ -95,7 +102,7 @@ def verify_change(
     back = sorted(one.key.fingerprint for person in new.persons for one in person.keys if one.key.fingerprint in gone)
     if back:
         return Refused("revoked-key", f"the new policy brings the revoked key {back[0]} back: a revoked key stays so")
-    theirs = standing(signed, new, namespace=POLICY_NAMESPACE, revoked=gone)
+    theirs = standing(signed, new, namespace=POLICY_NAMESPACE, revoked=gone, counters=counters)
     if not theirs.enough:
         return Refused(
             "new-quorum",

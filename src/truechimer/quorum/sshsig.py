@@ -18,7 +18,13 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, Ellip
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_ssh_private_key,
+)
 
 from truechimer.errors import Misuse, Rejected
 from truechimer.quorum.ssh_keys import (
@@ -143,6 +149,14 @@ def signing_key(private: Ed25519PrivateKey | EllipticCurvePrivateKey) -> Signing
         raise Misuse(f"a key on {private.curve.name}: orders are signed on P-256")
     point = private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     return SigningKey(SshKey(P256, point, ""), private)
+
+
+def key_of_seed(seed: bytes) -> tuple[SigningKey, bytes]:
+    """Return the Ed25519 key of 32 random bytes, and the text of its private key as OpenSSH writes it, unencrypted."""
+    if len(seed) != 32:
+        raise Misuse(f"an Ed25519 seed has 32 bytes, this one {len(seed)}")
+    private = Ed25519PrivateKey.from_private_bytes(seed)
+    return signing_key(private), private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
 
 
 def _signed_data(message: bytes, namespace: str, hash_name: bytes) -> bytes:
