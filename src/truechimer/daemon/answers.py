@@ -47,7 +47,8 @@ class Answers:
     """What answers are made from. `seen` gives the present `View`; `max_age_s`: how old the newest epoch may be
     (None: any age); `faults`: the kept refused rows and how many there were; `uptime_s`: since the start; `host_clock`:
     the host's own clock against UTC, None where the laboratory is simulated; `recent`: its past, for plots; `store`:
-    what became of the records, `log`: of the signed log over them; `desk`: where orders are brought, `moment`: the present, for them.
+    what became of the records, `log`: of the signed log over them; `desk`: where orders are brought, `moment`: the
+    present, for them.
     """
 
     started: Started

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truechimer.clocks.register import Register
+from truechimer.errors import Misuse
 from truechimer.evidence.record import Record, RecordRejected, seal
 from truechimer.instants import FS_PER_NS
 from truechimer.laboratory import orders as orders_in_force
@@ -140,14 +141,11 @@ def entry_from(body: dict[str, Any]) -> OrderEntry | VetoEntry:
             body["payload"].encode() if "payload" in body else _bytes(body["payload_base64"]),
             tuple(_bytes(one) for one in body["signatures"]),
         )
-        earliest_ns, latest_ns = int(body["earliest_tai_ns"]), int(body["latest_tai_ns"])
-        if earliest_ns > latest_ns:
-            raise ValueError("its moment ends before it begins")
-        now = Moment(earliest_ns, latest_ns)
+        now = Moment(int(body["earliest_tai_ns"]), int(body["latest_tai_ns"]))
         if body["what"] == "veto":
             return VetoEntry(signed, now)
         return OrderEntry(signed, now, _bytes(body["file"]) if "file" in body else None)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, Misuse) as error:  # Misuse: a moment that ends too early
         raise RecordRejected(body.get("seq"), f"not an order record ({error!r})") from None
 
 
