@@ -45,6 +45,8 @@ def reading(path: Path) -> Iterator[tuple[list[str], Read]]:
                 yield _of_archive(archive)
         else:
             yield _of_folder(log_folder(path))
+    except BrokenPipeError:  # of who reads what is said of it: not this file
+        raise
     except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise EvidenceFilesRejected(f"{path}: cannot be read ({error})") from None
 
