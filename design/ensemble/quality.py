@@ -81,16 +81,15 @@ def wrong(sources: tuple[Source, ...], seed: int) -> tuple[Source, ...]:
     )
 
 
-def columns(read: np.ndarray, clocks: tuple[Clock, ...], *, noise_s: float, algorithm: str, judged: bool) -> np.ndarray:
-    """Every clock minus the scale, as a replay gives it."""
+def columns(read: np.ndarray, clocks: tuple[Clock, ...], *, noise_s: float, algorithm: str, judged: bool):
+    """Every clock minus the scale, as a replay gives it, and what was learned of the clocks."""
     run = engine(algorithm, clocks, interval_s=HOUR_S, judged=judged)
     u2 = np.full(read.shape[1], noise_s * noise_s)
     u2[0] = 0.0
-    out = np.empty(read.shape)
-    for k, row in enumerate(read):
-        step = run.step(START_NS + round(k * HOUR_S * 1e9), row, u2, due=True)
-        out[k] = step.x_clock_minus_scale_s
-    return out
+    epochs = START_NS + np.round(np.arange(len(read)) * HOUR_S * 1e9).astype(np.int64)
+    u2s = np.broadcast_to(u2, read.shape).copy()
+    stretch = run.run(epochs, read, u2s, np.ones(len(read), np.bool_))
+    return stretch.x_clock_minus_scale_s, run.learned()
 
 
 def measure(

@@ -165,6 +165,7 @@ def advance(  # noqa: PLR0917
                     constants.strides,
                     constants.lags_s,
                     constants.kinds,
+                    constants.of_kind,
                     constants.prior,
                     constants.prior_worth,
                     constants.known,
@@ -174,6 +175,9 @@ def advance(  # noqa: PLR0917
                     state.squares,
                     state.counts,
                     state.usual,
+                    state.pair,
+                    state.pair_count,
+                    constants.spacing_ns,
                 )
             _plan(state, constants, epoch_tai_ns)
     return x_pivot, variance
@@ -285,6 +289,8 @@ def _sample(state: BandsState, constants: BandsParameters, epoch_ns: int, x_ip: 
         state.squares,
         state.counts,
         state.usual,
+        state.pair,
+        state.pair_count,
         state.ring,
         state.newest,
         state.slot,

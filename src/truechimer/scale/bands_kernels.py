@@ -10,7 +10,7 @@ Law of the file: only + - * / and sqrt in a written order, so that a replay is e
 import numpy as np
 
 from truechimer.kernel import kernel
-from truechimer.scale import drift, noise_learning
+from truechimer.scale import drift, noise_learning, noise_pairs
 from truechimer.scale.band_weights import band_weights
 from truechimer.scale.bands_state import (
     ACTIVE,
@@ -303,8 +303,9 @@ def membership(epoch_ns, x_ip, verdict, eligible, probation_ns, absent_ns, clock
 
 @kernel
 def sample(  # noqa: PLR0917
-    epoch_ns, x_ip, x_pivot, strides, spacing_ns, clock_i, rate, noise, squares, counts, usual, ring, newest, slot
-):
+    epoch_ns, x_ip, x_pivot, strides, spacing_ns, clock_i, rate, noise, squares, counts, usual, pair, pair_count, ring,
+    newest, slot
+):  # fmt: skip
     """Keep the phases of a new slot of each lag, and take the third differences that they complete."""
     n = x_ip.shape[0]
     voters = np.zeros(n, np.bool_)
@@ -320,17 +321,25 @@ def sample(  # noqa: PLR0917
             for i in range(n):
                 ring[j, newest[j], i] = np.nan
         slot[j] = index
-        back = (epoch_ns - index * spacing_ns[j]) / 1e9
+        back_ns = epoch_ns - index * spacing_ns[j]
         for i in range(n):
-            if np.isfinite(x_ip[i]) and clock_i[i, LAST_NS] == epoch_ns:
-                ring[j, newest[j], i] = x_ip[i] + x_pivot - back * rate[i, clock_i[i, BEST]]
-        noise_learning.sample(
-            ring[j], newest[j], strides[j], spacing_ns[j] / 1e9, noise, voters, squares[j], counts[j], usual[j]
-        )
+            # carried back to the slot by its rate: a rate that is younger than that says too little
+            known = clock_i[i, LAST_NS] == epoch_ns and epoch_ns - clock_i[i, SINCE_NS] >= back_ns
+            if np.isfinite(x_ip[i]) and known:
+                ring[j, newest[j], i] = x_ip[i] + x_pivot - back_ns / 1e9 * rate[i, clock_i[i, BEST]]
+        if pair.shape[1] > 0:
+            noise_pairs.sample(ring[j], newest[j], strides[j], spacing_ns[j] / 1e9, pair[j], pair_count[j])
+        else:
+            noise_learning.sample(
+                ring[j], newest[j], strides[j], spacing_ns[j] / 1e9, noise, voters, squares[j], counts[j], usual[j]
+            )
 
 
 @kernel
-def learn(strides, lags, kinds, prior, prior_worth, known, clock_f, clock_i, noise, squares, counts, usual):  # noqa: PLR0917
+def learn(  # noqa: PLR0917
+    strides, lags, kinds, of_kind, prior, prior_worth, known, clock_f, clock_i, noise, squares, counts, usual, pair,
+    pair_count, spacing_ns
+):  # fmt: skip
     """Write the learned noise of every clock; two clocks cannot say which is noisy."""
     n = noise.shape[0]
     members = 0
@@ -351,7 +360,23 @@ def learn(strides, lags, kinds, prior, prior_worth, known, clock_f, clock_i, noi
         reading[i] = clock_f[i, READING_U2]
         if reading[i] <= 0.0 and count > 0:
             reading[i] = stated / count
-    noise_learning.learn(squares, counts, usual, voters, strides, lags, kinds, prior, prior_worth, reading, noise)
+    if pair.shape[1] > 0:
+        noise_pairs.learn(
+            pair,
+            pair_count,
+            voters,
+            strides,
+            spacing_ns / 1e9,
+            lags,
+            kinds,
+            of_kind,
+            prior,
+            prior_worth,
+            reading,
+            noise,
+        )
+    else:
+        noise_learning.learn(squares, counts, usual, voters, strides, lags, kinds, prior, prior_worth, reading, noise)
     for i in range(n):
         if known[i]:
             noise[i, 0] = max(reading[i], prior[i, 0])

@@ -30,8 +30,8 @@ Ints = NDArray[np.int64]
 @kernel
 def _plain(  # noqa: PLR0917
     begin, epoch_ns, due, x_ip, u2, verdict, is_special, memories, strides, spacing_ns, eligible, probation_ns,
-    absent_ns, settle_ns, day_ns, clock_f, clock_i, rate, band, noise, squares, counts, usual, ring, newest, slot,
-    common_f, common_i, x_out, used, residual, status
+    absent_ns, settle_ns, day_ns, clock_f, clock_i, rate, band, noise, squares, counts, usual, pair, pair_count, ring,
+    newest, slot, common_f, common_i, x_out, used, residual, status
 ):  # fmt: skip
     """Take epochs from `begin` on while nothing but readings comes in; return the first that is not of that kind."""
     n = x_ip.shape[1]
@@ -63,8 +63,8 @@ def _plain(  # noqa: PLR0917
                 if clock_i[i, SINCE_NS] == epoch_ns[k]:
                     forget(i, clock_f, clock_i, ring)
             sample(
-                epoch_ns[k], x_ip[k], x_pivot, strides, spacing_ns, clock_i, rate, noise, squares, counts, usual, ring,
-                newest, slot
+                epoch_ns[k], x_ip[k], x_pivot, strides, spacing_ns, clock_i, rate, noise, squares, counts, usual, pair,
+                pair_count, ring, newest, slot
             )  # fmt: skip
         for i in range(n):
             status[k, i] = clock_i[i, STATUS]
@@ -124,6 +124,8 @@ def run(  # noqa: PLR0917
             state.squares,
             state.counts,
             state.usual,
+            state.pair,
+            state.pair_count,
             state.ring,
             state.newest,
             state.slot,

@@ -13,6 +13,7 @@ from truechimer.clocks.clock import Clock, ClockKind
 from truechimer.clocks.state_model import SECONDS_PER_DAY, two_state_noise
 from truechimer.scale.band_weights import allowed_at, gram
 from truechimer.scale.noise_learning import DECLARED_WORTH, KIND_WORTH, RING
+from truechimer.scale.noise_pairs import CLOSE
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -69,7 +70,8 @@ class BandsParameters:
 
     `interval_s`: usual time between epochs. `memories_s (K,)`, `taus_s (J,)`, `allowed (J,)`: averaging times that are
     optimised and by how much each may fall behind; `tensors`: `band_weights.gram`. `lags_s (L,)`, `strides (L,)`,
-    `spacing_ns (L,)`: the ladder of noise learning. `eligible`: bool, may carry weight. `prior (n, 4)`,
+    `spacing_ns (L,)`: the ladder of noise learning. `eligible`: bool, may carry weight.
+    `of_kind (n, 4)`: noise of the kind; `prior (n, 4)`,
     `prior_worth (n,)`: noise that the declaration or the kind lets expect, and its worth in samples; `known`: bool,
     declared: not learned. `kinds`: int. `drift (n,)`, `drift_known`: declared drift (1/s), if one is;
     `drift_u2 (n,)` (1/s^2): variance of the drift that the kind lets expect; `drift_guessed`: bool, no kind
@@ -85,6 +87,7 @@ class BandsParameters:
     strides: Ints
     spacing_ns: Ints
     eligible: NDArray[np.bool_]
+    of_kind: Floats
     prior: Floats
     prior_worth: Floats
     known: NDArray[np.bool_]
@@ -103,8 +106,9 @@ class BandsParameters:
 class BandsState:
     """What the fold carries: blocks `clock_f (n, 16)`, `clock_i (n, 7)`, rates by memory `rate (n, K)`, weights `band
     (n, K + 1)`, learned `noise (n, 4)`, mean squares, their number and the others' part in them `squares`,
-    `counts`, `usual (L, n)`, the ring `(L, RING,
-    n)` with its newest index and slot number `(L,)`, and what is common: `common_f (4,)`, `common_i (5,)`.
+    `counts`, `usual (L, n)` (where there are more than `noise_pairs.CLOSE` clocks), those of every pair and their
+    number `pair`, `pair_count (L, n, n)` (where there are not), the ring `(L, RING, n)` with its newest index and slot
+    number `(L,)`, and what is common: `common_f (4,)`, `common_i (5,)`.
     """
 
     clock_f: Floats
@@ -115,6 +119,8 @@ class BandsState:
     squares: Floats
     counts: Floats
     usual: Floats
+    pair: Floats
+    pair_count: Floats
     ring: Floats
     newest: Ints
     slot: Ints
@@ -173,6 +179,10 @@ def parameters(
         ((clock.noise.white_pm_s or 0.0) ** 2, noise.q1, noise.floor**2, noise.q2)
         for clock, noise in zip(clocks, noises, strict=True)
     ]
+    of_kind = [
+        (0.0, noise.q1, noise.floor**2, noise.q2)
+        for noise in (two_state_noise(Clock(name=clock.name, kind=clock.kind)) for clock in clocks)
+    ]
     expected = [DRIFT_PRIOR_PER_DAY[clock.kind] / SECONDS_PER_DAY for clock in clocks]
     drift_known = [clock.noise.drift_per_day is not None for clock in clocks]
     # where nobody has a kind (no clock file), all are called oscillators, and behaviour alone says what they are
@@ -190,6 +200,7 @@ def parameters(
         strides=np.array(strides, np.int64),
         spacing_ns=np.array([round(lag / stride * 1e9) for lag, stride in zip(lags, strides, strict=True)], np.int64),
         eligible=np.array(eligible, np.bool_),
+        of_kind=np.array(of_kind).reshape(n, 4),
         prior=np.array(prior).reshape(n, 4),
         prior_worth=np.array(
             [
@@ -213,6 +224,7 @@ def parameters(
 def empty_state(constants: BandsParameters) -> BandsState:
     """Return the state before the first reading."""
     n, k, lags = len(constants.prior), len(constants.memories_s), len(constants.lags_s)
+    pairs = n if n <= CLOSE else 0
     clock_f = np.zeros((n, COLUMNS_F))
     clock_f[:, DRIFT] = constants.drift
     clock_f[:, DRIFT_U2] = np.where(constants.drift_known, 0.0, constants.drift_u2)
@@ -225,6 +237,8 @@ def empty_state(constants: BandsParameters) -> BandsState:
         squares=np.zeros((lags, n)),
         counts=np.zeros((lags, n)),
         usual=np.zeros((lags, n)),
+        pair=np.zeros((lags, pairs, pairs)),
+        pair_count=np.zeros((lags, pairs, pairs)),
         ring=np.full((lags, RING, n), np.nan),
         newest=np.zeros(lags, np.int64),
         slot=np.zeros(lags, np.int64),
@@ -241,6 +255,8 @@ def grown(state: BandsState, constants: BandsParameters) -> BandsState:
     fresh = empty_state(constants)
     for item in fields(BandsState):
         was, blank = getattr(state, item.name), getattr(fresh, item.name)
-        # a clock has a place along the first axis or along the last; what is common has none
-        blank[tuple(slice(length) for length in was.shape)] = was
+        # a clock has a place along the first axis or along the last; what is common has none. More clocks than are kept
+        # in pairs: noise is learned in the other way from here on
+        if all(room >= length for room, length in zip(blank.shape, was.shape, strict=True)):
+            blank[tuple(slice(length) for length in was.shape)] = was
     return fresh

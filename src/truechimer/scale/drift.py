@@ -58,9 +58,14 @@ WIDE = 1e-13 / DAY_S
 """What the filter itself expects of a drift (1/s), at least: next to nothing, so that what is seen and what is expected
 stay apart until the end.
 """
-REFUTED2 = 16.0
-"""A declared drift that is wrong by four sigma is not believed."""
-REFUTED_DAYS = 60.0
+REFUTED2 = 3.0
+"""A declared drift is believed to this departure (in variances of what is seen), then less and less: of z sigma by
+which it seems wrong, z - 3/z are taken as wrong (Breiman's garrote). Where it is right this costs next to nothing.
+"""
+REFUTED_DAYS = 30.0
+DECLARED_PART = 0.1
+DECLARED_REL = 0.5
+"""For the reference, a declared drift counts as known to a tenth of the kind's variance and half of itself."""
 
 
 @kernel
@@ -114,12 +119,13 @@ def daily(epoch_ns, start_ns, noise, of_kind, guessed, known, declared, clock_f,
             common_ns = clock_i[i, DAY_NS]
     age = (epoch_ns - start_ns) / 1e9
     prior = np.zeros(n)
-    refuted = np.zeros(n, np.bool_)
+    may_drift = np.zeros(n)
     for i in range(n):
         prior[i] = expected(noise[i], of_kind[i], guessed[i])
+        may_drift[i] = prior[i]
         if known[i]:
-            off = clock_f[i, K_D]
-            refuted[i] = clock_f[i, DAYS] > REFUTED_DAYS and off * off > REFUTED2 * clock_f[i, K_DD]
+            stated = DECLARED_REL * declared[i]
+            may_drift[i] = min(prior[i], DECLARED_PART * prior[i] + stated * stated)
         if clock_i[i, LAST_NS] != epoch_ns:
             continue
         if clock_i[i, DAY_NS] == common_ns and epoch_ns > common_ns:
@@ -135,9 +141,8 @@ def daily(epoch_ns, start_ns, noise, of_kind, guessed, known, declared, clock_f,
         for i in range(n):
             is_there = np.isfinite(moved[i]) and clock_i[i, ACTIVE] == 1
             if is_there and (turn == 1 or clock_f[i, DAYS] >= 1.0):
-                may_drift = 0.0 if known[i] and not refuted[i] else prior[i]
                 weight = 1.0 / (
-                    noise[i, 1] / MONTHS_S + noise[i, 2] + noise[i, 3] * MONTHS_S / 3.0 + may_drift * YEAR_S * YEAR_S
+                    noise[i, 1] / MONTHS_S + noise[i, 2] + noise[i, 3] * MONTHS_S / 3.0 + may_drift[i] * YEAR_S * YEAR_S
                 )
                 # steeper than what would be best if all that is expected were true: a few clocks that drift more than
                 # is expected of them shall not matter
@@ -184,13 +189,13 @@ def daily(epoch_ns, start_ns, noise, of_kind, guessed, known, declared, clock_f,
             clock_f[i, K_YD] = yd - yy / whole * yd
             clock_f[i, K_DD] = max(dd - yd / whole * yd, 1e-16 * wide)
         # what is expected and what was seen; of a declared drift the filter sees by how much it is wrong
-        if known[i] and not refuted[i]:
-            clock_f[i, DRIFT] = declared[i]
-            clock_f[i, DRIFT_U2] = 0.0
+        seen2 = clock_f[i, K_D] * clock_f[i, K_D]
+        if known[i]:
+            part = 0.0
+            if clock_f[i, DAYS] > REFUTED_DAYS and seen2 > REFUTED2 * clock_f[i, K_DD]:
+                part = 1.0 - REFUTED2 * clock_f[i, K_DD] / seen2
+            clock_f[i, DRIFT] = declared[i] + part * clock_f[i, K_D]
         else:
-            may = max(prior[i], clock_f[i, K_D] * clock_f[i, K_D]) if known[i] else prior[i]
-            part = may / (may + clock_f[i, K_DD])
+            part = prior[i] / (prior[i] + clock_f[i, K_DD])
             clock_f[i, DRIFT] = part * clock_f[i, K_D]
-            if known[i]:
-                clock_f[i, DRIFT] += declared[i]
-            clock_f[i, DRIFT_U2] = part * clock_f[i, K_DD]
+        clock_f[i, DRIFT_U2] = part * clock_f[i, K_DD]
