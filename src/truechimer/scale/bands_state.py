@@ -14,6 +14,7 @@ from truechimer.clocks.state_model import SECONDS_PER_DAY, two_state_noise
 from truechimer.scale.band_weights import allowed_at, gram
 from truechimer.scale.noise_learning import DECLARED_WORTH, KIND_WORTH, RING
 from truechimer.scale.noise_pairs import CLOSE
+from truechimer.scale.noise_pairs import KIND_WORTH as KIND_WORTH_CLOSE
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -184,6 +185,7 @@ def parameters(
         for noise in (two_state_noise(Clock(name=clock.name, kind=clock.kind)) for clock in clocks)
     ]
     expected = [DRIFT_PRIOR_PER_DAY[clock.kind] / SECONDS_PER_DAY for clock in clocks]
+    of_kind_worth = KIND_WORTH_CLOSE if n <= CLOSE else KIND_WORTH
     drift_known = [clock.noise.drift_per_day is not None for clock in clocks]
     # where nobody has a kind (no clock file), all are called oscillators, and behaviour alone says what they are
     nameless = all(clock.kind in (ClockKind.OSCILLATOR, ClockKind.HOST) for clock in clocks)
@@ -204,7 +206,7 @@ def parameters(
         prior=np.array(prior).reshape(n, 4),
         prior_worth=np.array(
             [
-                DECLARED_WORTH if declared else KIND_WORTH if clock.kind.is_atomic else 0.0
+                DECLARED_WORTH if declared else of_kind_worth if clock.kind.is_atomic else 0.0
                 for clock, declared in zip(clocks, known, strict=True)
             ]
         ),

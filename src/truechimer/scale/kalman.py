@@ -45,7 +45,7 @@ from truechimer.scale.state import ScaleStep
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-VERSION = 2
+VERSION = 3
 TAU_X_S = 20.0 * 86_400.0
 MONTH_S = 30.0 * 86_400.0
 FIRST_RATE_S = 86_400.0

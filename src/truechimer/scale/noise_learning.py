@@ -30,7 +30,7 @@ RING = 13
 ROUNDS = 40
 POOLED = 8.0
 """Clocks of a kind together count as so many independent samples of each other, at most."""
-KIND_WORTH = 6.0
+KIND_WORTH = 3.0
 """What an atomic clock's kind lets expect counts as so many independent samples."""
 KIND_REACH = 10.0
 """... and is never taken to be further from what was seen than this factor."""

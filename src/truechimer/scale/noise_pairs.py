@@ -20,10 +20,12 @@ Law of the file: only + - * / and sqrt in a written order, so that a replay is e
 import numpy as np
 
 from truechimer.kernel import kernel
-from truechimer.scale.noise_learning import FLICKER, KIND_REACH, KIND_WORTH, LEAST, MEMORY_S, POOLED, RING, model
+from truechimer.scale.noise_learning import FLICKER, KIND_REACH, LEAST, MEMORY_S, POOLED, RING, model
 
 CLOSE = 48
 """Up to so many clocks every pair is kept."""
+KIND_WORTH = 6.0
+"""What an atomic clock's kind lets expect, at the level of the clock itself, counts as so many samples at each lag."""
 ROUNDS = 60
 ALIKE_FROM = 20
 """Rounds after which clocks are compared with each other, and those that are alike share what they do not know."""
@@ -37,7 +39,7 @@ LEVEL_WORTH, LEVEL_FROM = 0.2, 20.0
 """What the level of a kind's data sheets is worth, in lags; the samples from which a lag says what a clock's own is."""
 BENEFIT = 1.0
 OUTLIER2 = 16.0
-FAR_OFF = 2.0
+FAR_OFF = 1.5
 """A declaration whose mean square is wrong by more than this factor anywhere is worth less everywhere."""
 
 
@@ -201,7 +203,7 @@ def learn(  # noqa: PLR0917
     found = begin(squares, counts, voters, lags, reading, noise)
     v, info = np.zeros((n, lag_count)), np.zeros((n, lag_count))
     seen, free, own = np.zeros((lag_count, n)), np.zeros((lag_count, n)), np.zeros((lag_count, n))
-    hope, distrust = np.zeros(lag_count), np.zeros(lag_count)
+    hope, distrust, unlike = np.zeros(lag_count), np.zeros(lag_count), np.zeros(lag_count)
     alike = np.zeros((lag_count, n, n))
     up, down = np.zeros(4), np.zeros(4)
     for turn in range(ROUNDS):
@@ -222,21 +224,25 @@ def learn(  # noqa: PLR0917
             is_declared = prior_worth[i] > KIND_WORTH
             worst = 0.0
             for j in range(lag_count):
-                hope[j], distrust[j] = 0.0, 0.0
+                hope[j], distrust[j], unlike[j] = 0.0, 0.0, 0.0
                 if prior_worth[i] <= 0.0 or free[j, i] <= 1e-6 or own[j, i] <= 0.0:
                     continue
                 # against the common of the others: clock + others
                 f = free[j, i] if voters[i] else 1.0
                 against = seen[j, i] / (f * f)
                 rest = v[i, j] * (1.0 - f) / f if voters[i] else v[i, j] * (free[j, i] - 1.0)
-                wanted = model(prior[i], lags[j]) if is_declared else level * model(of_kind[i], lags[j])
-                ratio = max(against, 1e-3 * rest) / (wanted + rest)
+                shown = max(against, 1e-3 * rest)
+                ratio = shown / (level * model(of_kind[i], lags[j]) + rest)
+                unlike[j] = max(own[j, i] * (ratio - 1.0) * (1.0 - 1.0 / ratio) - USUAL, 0.0) / REFUTED
+                if not is_declared:
+                    continue
+                ratio = shown / (model(prior[i], lags[j]) + rest)
                 distrust[j] = max(own[j, i] * (ratio - 1.0) * (1.0 - 1.0 / ratio) - USUAL, 0.0) / REFUTED
                 beyond = max(ratio, 1.0 / ratio) / FAR_OFF
-                if beyond > 1.0 and is_declared:
+                if beyond > 1.0:
                     worst += own[j, i] * (beyond - 1.0) * (1.0 - 1.0 / beyond) / REFUTED
             for j in range(lag_count):
-                if prior_worth[i] > 0.0:
+                if is_declared:
                     off = distrust[j] + worst
                     hope[j] = prior_worth[i] / (1.0 + off * off)
             up[:] = 0.0
@@ -251,13 +257,14 @@ def learn(  # noqa: PLR0917
                     if not voters[i]:
                         out /= free[j, i] * free[j, i]
                         expected = own[j, i] / (mine * free[j, i])
-                of_my_kind = hope[j]
                 if is_declared:
                     hoped = min(max(model(prior[i], lag), mine / KIND_REACH), KIND_REACH * mine)
                     out += hope[j] * hoped / (mine * mine)
                     expected += hope[j] / mine
-                    of_my_kind = KIND_WORTH * (1.0 - hope[j] / prior_worth[i])
-                if of_my_kind > 0.0:
+                if prior_worth[i] > 0.0:
+                    of_my_kind = min(prior_worth[i], KIND_WORTH) / (1.0 + unlike[j] * unlike[j])
+                    if is_declared:
+                        of_my_kind *= 1.0 - hope[j] / prior_worth[i]
                     hoped = min(max(level * model(of_kind[i], lag), mine / KIND_REACH), KIND_REACH * mine)
                     out += of_my_kind * hoped / (mine * mine)
                     expected += of_my_kind / mine
