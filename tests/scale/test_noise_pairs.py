@@ -1,12 +1,18 @@
+# mypy: allow-untyped-calls
 """Noise among few clocks: learned from every pair, whatever was declared, and from nothing that was not measured."""
+
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from truechimer.clocks.clock import Clock, ClockKind, NoiseModel
 from truechimer.scale import noise_pairs
 from truechimer.scale.engines import engine
 from truechimer.scale.noise_learning import DECLARED_WORTH, RING, model
+
+Floats = NDArray[np.float64]
 
 HOUR_S = 3_600.0
 DAY_S = 86_400.0
@@ -15,9 +21,7 @@ START_NS = 1_700_000_000 * 10**9
 """13 minutes and 20 seconds after the hour: no slot of noise learning begins here."""
 
 
-def learned(
-    true: np.ndarray, declared: np.ndarray, *, of_kind: np.ndarray, days: float, worth: float = DECLARED_WORTH
-) -> np.ndarray:
+def learned(true: Floats, declared: Floats, *, of_kind: Floats, days: float, worth: float = DECLARED_WORTH) -> Floats:
     """Mean squares learned over the true ones, shape `(n, J)`, where every pair shows just what is expected of it in so
     many days.
     """
@@ -39,7 +43,8 @@ def learned(
         np.full(n, 1e-40),
         noise,
     )
-    return np.array([[model(noise[i], lag) for lag in LAGS.tolist()] for i in range(n)]) / v.T
+    out: Floats = np.array([[model(noise[i], lag) for lag in LAGS.tolist()] for i in range(n)]) / v.T
+    return out
 
 
 MASER = [0.0, 1.44e-26, 9e-32, 4.6e-36]
@@ -84,7 +89,7 @@ def test_samples_say_who_is_noisy_whoever_was_believed() -> None:
 
 def test_a_clock_whose_rate_is_not_known_yet_gives_no_sample() -> None:
     clocks = tuple(Clock(name=f"c{i}", kind=ClockKind.RUBIDIUM, noise=NoiseModel()) for i in range(4))
-    run = engine("bands", clocks, interval_s=HOUR_S, judged=False)
+    run: Any = engine("bands", clocks, interval_s=HOUR_S, judged=False)
     epochs = 24 * 20
     t = np.arange(epochs) * HOUR_S
     # no noise at all: rates 1e-10 apart, carried back to a slot of 16 hours with no rate, would be 6 us off
