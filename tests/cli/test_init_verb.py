@@ -98,7 +98,8 @@ def test_a_default_that_is_uncommented_changes_nothing() -> None:
     lab = dataclasses.replace(value.lab, leap_seconds_file=None)
     examples = {"webhook": None, "webhook_secret_file": None, "webhook_ca_file": None}
     notify = dataclasses.replace(value.notify, **examples)
-    assert dataclasses.replace(value, lab=lab, notify=notify) == plain
+    evidence = dataclasses.replace(value.evidence, origin=None, witnesses=None)
+    assert dataclasses.replace(value, lab=lab, notify=notify, evidence=evidence) == plain
 
 
 def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,6 +42,8 @@ silence_s = 20
 name = "world"
 kind = "simulated"
 scenario = "small.toml"
+[evidence]
+publish = false
 [policy]
 insecure_software_keys = true
 """

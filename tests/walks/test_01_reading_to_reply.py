@@ -236,8 +236,11 @@ def test_the_names_stand_in_the_order_of_their_first_calls(walked: Walked) -> No
         for before, name in pairwise(WALK)
         if first[before] is None or first[name] is None or first[name] < first[before]  # type: ignore[operator]
     ]
-    # UTC minus the scale is predicted inside `hear` as well, and called there first
-    assert late == [("watch.integrity.check_sources", "steer.utc_prediction.ahead")]
+    # UTC minus the scale is predicted inside `hear` as well, and called there first; a run begins by noting records
+    assert late == [
+        ("watch.integrity.check_sources", "steer.utc_prediction.ahead"),
+        ("laboratory.records.sealed", "evidence.record.seal"),
+    ]
 
 
 def test_whatever_the_line_calls_stands_on_the_page(walked: Walked) -> None:

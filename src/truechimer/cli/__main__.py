@@ -34,6 +34,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "utc": ("utc_verb", "what is exchanged about UTC: Circular T, rapid UTC, clock data, leap seconds (utc read)"),
     "verdict": ("verdict_verb", "was the time moved? judge each second of an interval from the records alone"),
     "wait": ("wait_verb", "block until the bound is small enough (wait --within S)"),
+    "witness": ("witness_verb", "vouch for the logs of others: cosign them over HTTP, or from a file (witness run)"),
 }
 """Verb: (module of this package, one line of help). A test compares this table with the modules that are there."""
 

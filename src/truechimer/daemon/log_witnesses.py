@@ -10,20 +10,24 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from truechimer.daemon import notify
 from truechimer.daemon.log_state import CONTRADICTIONS, WITNESSED, Contradiction, LogState, WitnessRow, WitnessState
 from truechimer.daemon.witness_client import Heard, Offer, Tree, WitnessCaller, cosigners_of
 from truechimer.errors import Rejected
-from truechimer.evidence.cosignature import time_of
+from truechimer.evidence.checkpoint import Checkpoint, CheckpointRejected, checkpoint
+from truechimer.evidence.cosignature import time_of, verifier_of
 from truechimer.evidence.log_policy import (
     LARGEST_POLICY,
     CheckpointDistrusted,
     Log,
     LogPolicy,
     LogPolicyRejected,
+    Witness,
     judged,
     log_policy,
 )
-from truechimer.quorum.note import joined, parsed
+from truechimer.evidence.witnessing import AddCheckpoint
+from truechimer.quorum.note import NoteRejected, joined, opened, parsed
 from truechimer.store.log_files import LogFiles
 from truechimer.store.tiles import TiledLog
 
@@ -33,6 +37,10 @@ nobody outside vouches for it.
 """
 MOST_OFFERS = 64
 """Checkpoints that wait for a cosignature, at most; the oldest are given up."""
+OFFLINE = "offline"
+"""Folder, beside the log, of requests that are carried by hand to witnesses without an address, and of their answers.
+"""
+OFFLINE_EVERY_S = 10.0
 MOST_CONTRADICTIONS = 16
 """Kept in the state; a witness that goes on contradicting is told once for each tree that it shows."""
 
@@ -62,6 +70,8 @@ class LogWitnesses:
         self._offers: dict[bytes, tuple[bytes, int]] = {}
         """Checkpoint text: its note with the lines so far, and when it was signed (raw)."""
         self._log: TiledLog | None = None
+        self._next_offline_s = 0.0
+        self._carried: dict[str, bytes] = {}
 
     def remember(self, state: LogState) -> None:
         """Fill the state from what was kept: who is named, and what was witnessed before this start."""
@@ -90,6 +100,50 @@ class LogWitnesses:
             self._callers.append(caller)
             caller.start()
 
+    def _offline(self, state: LogState) -> None:
+        """Write requests for witnesses without an address, who are asked by hand, and take their answers in."""
+        now_s = time.monotonic()
+        if now_s < self._next_offline_s or self._log is None or not self._offers:
+            return
+        self._next_offline_s = now_s + OFFLINE_EVERY_S
+        text, (note, _) = next(reversed(self._offers.items()))
+        for row, one in zip(state.witnesses, self._policy.witnesses, strict=True):
+            if one.url or "/" in one.name or one.name.startswith("."):
+                continue
+            head = checkpoint(text)
+            old = min(row.size, head.size)
+            request = AddCheckpoint(old, self._log.proof(old, head.size), note)
+            self._files.write({f"{OFFLINE}/{one.name}.request": request.data})
+            answer = self._files.read(f"{OFFLINE}/{one.name}.answer")
+            if answer is not None and answer != self._carried.get(one.name):
+                self._carried[one.name] = answer
+                self._carry(row, one, answer, state)
+
+    def _carry(self, row: WitnessRow, one: Witness, answer: bytes, state: LogState) -> None:
+        """Take in what a witness's box wrote: a checkpoint of ours, with its line."""
+        try:
+            note = opened(answer, [verifier_of(self._tree.key), verifier_of(one.key)])
+            head = checkpoint(note.text)
+            line = next(line for line in note.by if line.key_id == one.key.key_id)
+            self._look_whether_ours(head, state)
+        except (NoteRejected, CheckpointRejected, StopIteration) as error:
+            says = answer[:200].decode("utf-8", "replace").strip() if answer[:1].isdigit() else str(error)
+            row.state, row.says, row.raw_ns = WitnessState.REFUSES, f"its answer does not count: {says}", self._raw_ns()
+            return
+        ours = [given for given in parsed(answer).signatures if given.key_id == self._tree.key.key_id]
+        self._offers.setdefault(note.text, (joined(note.text, ours), self._raw_ns()))
+        heard = Heard("", WitnessState.GOOD, Offer(answer, head), (line,))
+        self._take(heard, state)
+
+    def _look_whether_ours(self, head: Checkpoint, state: LogState) -> None:
+        """Raise `CheckpointRejected` for a tree that is not this log's."""
+        is_ours = head.origin == self._tree.key.name and head.size <= self._tree_size(state)
+        if not is_ours or self._tree.root_at(head.size) != head.root:
+            raise CheckpointRejected("origin", f"a tree of {head.size} entries that is not this log's")
+
+    def _tree_size(self, state: LogState) -> int:
+        return state.size if self._log is None else self._log.size
+
     def offered(self, log: TiledLog, offer: Offer, state: LogState) -> None:
         """Take a new checkpoint in, which from now on may be cosigned."""
         self._log = log
@@ -109,8 +163,12 @@ class LogWitnesses:
             try:
                 heard = self._heard.get_nowait()
             except queue.Empty:
-                return
+                break
             self._take(heard, state)
+        try:
+            self._offline(state)
+        except Rejected as error:
+            notify.say_line(f"evidence: {OFFLINE}: {error}")
 
     def last_words(self, state: LogState, *, within_s: float) -> None:
         """Ask everybody once more, and wait a moment for the answers."""
@@ -143,7 +201,7 @@ class LogWitnesses:
 
     def _enough(self, text: bytes, state: LogState) -> None:
         """Publish and keep a checkpoint that enough witnesses cosigned."""
-        note, since_ns = self._offers[text]
+        note, _ = self._offers[text]
         try:
             trusted = judged(note, self._policy)
         except CheckpointDistrusted:
@@ -155,9 +213,10 @@ class LogWitnesses:
         if self._log is not None:
             self._log.show(note)
             state.published = self._log.shown
-        # later lines for this very checkpoint may still come; what is older has had its time
-        self._offers = {one: kept for one, kept in self._offers.items() if kept[1] >= since_ns}
-        waiting = [kept[1] for one, kept in self._offers.items() if one != text]
+        # later lines for this very checkpoint may still come; what is smaller has had its time
+        size = trusted.checkpoint.size
+        self._offers = {one: kept for one, kept in self._offers.items() if checkpoint(one).size >= size}
+        waiting = [kept[1] for one, kept in self._offers.items() if checkpoint(one).size > state.witnessed]
         state.waits_since_raw_ns = min(waiting, default=0)
 
     def _contradicted(self, heard: Heard, state: LogState) -> None:
@@ -166,7 +225,8 @@ class LogWitnesses:
         names = ", ".join(row.name for row in state.witnesses if row.url == heard.url)
         what = "rollback" if heard.seen.size > heard.offer.head.size else "fork"
         root = heard.seen.root.hex()
-        if any((one.witness, one.size, one.root) == (names, heard.seen.size, root) for one in state.contradictions):
+        told = {(one.witness, one.what, one.size, one.root) for one in state.contradictions}
+        if (names, what, heard.seen.size, root) in told:
             return
         name = f"{CONTRADICTIONS}/{heard.seen.size}-{root[:16]}"
         self._files.replace_durably(f"{name}.witness", heard.note)
