@@ -51,6 +51,9 @@ interval_s = 0.1
 [steer]
 decide_every_s = 0.1
 
+[evidence]
+publish = false
+
 [policy]
 insecure_software_keys = true
 """

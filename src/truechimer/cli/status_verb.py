@@ -69,6 +69,7 @@ def screen(document: dict[str, Any]) -> list[str]:
     lines += _labelled("leap", _leap(document))
     lines += _labelled("policy", plain(document.get("policy_sentence", "")))
     lines += _labelled("records", _records(document))
+    lines += _labelled("log", _log(document))
     lines += _clocks(rows_of(document, "clocks"))
     lines += ["", *source_lines(rows_of(document, "sources"))]
     lines += _doors(rows_of(document, "listeners"))
@@ -222,6 +223,15 @@ def _records(document: dict[str, Any]) -> str:
         words += f"; NOT WRITTEN since {plain(store.get('since', '-'))}, {plain(store.get('waiting', '-'))} wait: "
         words += plain(store.get("says", "-"), 300)
     return words
+
+
+def _log(document: dict[str, Any]) -> str:
+    """Return what the signed log over the records is worth now; "unwitnessed since" is said here wherever it holds."""
+    log = document.get("evidence")
+    if not isinstance(log, dict):
+        return ""
+    entries = "" if "size" not in log else f"{plain(log['size'])} entries of {plain(log.get('origin', '-'), 80)}; "
+    return entries + plain(log.get("says", log.get("state", "-")), 400)
 
 
 def _clocks(rows: list[dict[str, Any]]) -> list[str]:

@@ -71,7 +71,7 @@ def _chrony_source_state(document: Document, _: Counters) -> Iterator[Sample]:
     for row in rows(document, "sources"):
         state = SOURCE_STATES.get(str(row.get("mark")))
         if state is not None and row.get("name") is not None:
-            mode = "client" if row.get("kind") in {"ntp", "nts", "chrony"} else "reference clock"
+            mode = "client" if str(row.get("kind")) in {"ntp", "nts", "chrony"} else "reference clock"
             yield (label(row["name"]), label(row["name"]), state, mode), 1.0
 
 

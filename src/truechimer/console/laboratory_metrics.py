@@ -158,6 +158,31 @@ def _store_state(document: Document, _: Counters) -> Iterator[Sample]:
         yield (word,), value
 
 
+LOG_STATES = ("off", "starting", "published", "unpublished", "contradicted")
+
+
+def _log(document: Document) -> Mapping[str, object]:
+    log = document.get("evidence")
+    return log if isinstance(log, Mapping) else {}
+
+
+def _log_state(document: Document, _: Counters) -> Iterator[Sample]:
+    for word, value in one_hot(LOG_STATES, _log(document).get("state")):
+        yield (word,), value
+
+
+def _unwitnessed(document: Document, _: Counters) -> Iterator[Sample]:
+    if log := _log(document):
+        yield (), float("unwitnessed_since" in log)
+
+
+def _witness_good(document: Document, _: Counters) -> Iterator[Sample]:
+    witnesses = _log(document).get("witnesses")
+    for row in witnesses if isinstance(witnesses, list) else ():
+        if isinstance(row, Mapping) and row.get("name") is not None:
+            yield (label(row["name"]),), float(row.get("state") == "good")
+
+
 _SOURCE = ("source",)
 
 LABORATORY: tuple[Family, ...] = (
@@ -444,6 +469,39 @@ LABORATORY: tuple[Family, ...] = (
         "truechimer_store_waiting_records",
         "Records that wait for the disk.",
         one("store", "waiting"),
+    ),
+    Family(
+        "truechimer_log_state",
+        "State of the signed log over the records, one-hot: not asked for, starting, published, not published, or "
+        "contradicted by a witness or by its own journal.",
+        _log_state,
+        ("state",),
+    ),
+    Family(
+        "truechimer_log_entries",
+        "Entries of the last tree that the log's key signed.",
+        one("evidence", "size"),
+    ),
+    Family(
+        "truechimer_log_waiting_records",
+        "Records that are written and not yet entries of a signed tree.",
+        one("evidence", "waiting"),
+    ),
+    Family(
+        "truechimer_log_witnessed_entries",
+        "Entries of the last tree that enough witnesses cosigned.",
+        one("evidence", "witnessed", "size"),
+    ),
+    Family(
+        "truechimer_log_unwitnessed",
+        "1 while not enough witnesses vouch for what is recorded, or none is named; 0 while they do.",
+        _unwitnessed,
+    ),
+    Family(
+        "truechimer_log_witness_good",
+        "1 where a witness cosigned when it was asked last, 0 where it did not.",
+        _witness_good,
+        ("witness",),
     ),
     Family(
         "truechimer_alert_firing",
