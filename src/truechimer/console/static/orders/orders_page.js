@@ -81,6 +81,13 @@ const commanded = (words) => made("code", words);
 const utc = (text) => (text ? `${plain(text).slice(0, 19).replace("T", " ")} UTC` : "");
 const short = (digest) => plain(digest).slice(0, 12);
 
+/** What happens without the order, where it is more than that nothing changes. */
+const WITHOUT = {
+  veto: "the waiting policy comes into force when its wait is over",
+  "key-revoke": "the key keeps its voice",
+  "steering-envelope": "when the envelope in force ends, the rate is held and the bound grows",
+};
+
 function proposed(one) {
   const signed = namesOf(one.signed_by);
   const missing = namesOf(one.could_still_sign);
@@ -96,8 +103,8 @@ function proposed(one) {
     ["Signed", `${signed.join(", ") || "nobody"}: ${signed.length} of ${plain(one.needed)} persons needed`],
     ["Missing", lacking ? `${lacking} more of: ${missing.join(", ") || "nobody is left"}` : ""],
     ["Not counted", listOf(one.not_counted).map((found) => `${plain(found.says)} (${plain(found.reason)})`).join("; ")],
-    ["If submitted", one.refused ? `refused (${plain(one.refused)}): ${plain(one.says)}` : one.enough ? "it would be taken" : ""],
-    ["If nothing is done", isVeto ? "the waiting policy comes into force when its wait is over" : "nothing changes; after its end it is worth nothing"],
+    ["If submitted", !one.enough ? "" : one.refused ? `refused (${plain(one.refused)}): ${plain(one.says)}` : "it would be taken"],
+    ["If nothing is done", `${Object.hasOwn(WITHOUT, one.op) ? WITHOUT[one.op] : "nothing changes"}${isVeto ? "" : "; after its end this order is worth nothing"}`],
     ["To sign", lacking ? commanded(`truechimer order sign ${file} --key YOUR_KEY`) : ""],
     ["To submit", lacking ? "" : commanded(`truechimer order submit ${file}`)],
     ["SHA-256", one.sha256 ? `${short(one.sha256)}… (compare aloud)` : ""],

@@ -2,6 +2,8 @@
 
 import copy
 import json
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,13 @@ from tests.console.browser import Browser
 from tests.console.consoles import Console
 from tests.console.waits import FITS
 from tests.control.fake_laboratory import FakeLaboratory
+from tests.quorum import signers
 
-pytestmark = [pytest.mark.needs_chromium, pytest.mark.slow]
+from truechimer.daemon import orders_desk, proposals
+from truechimer.instants import builtin_leap_table
+from truechimer.laboratory import orders
+from truechimer.quorum import applier
+from truechimer.quorum.applier import ChangeRecorded
 
 TOLD = "+document.body.dataset.told > 0"
 NS = 1_790_000_000 * 10**9
@@ -71,6 +78,61 @@ def a_document() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def a_real_document(folder: Path) -> dict[str, Any]:
+    """What a laboratory tells while a change of its policy waits, an order is half signed, and one was refused."""
+    old = signers.policy("a1 b1 c1")
+    new = signers.policy("a1 b1 d1", version=2).canonical()
+    change = signers.order(old, op="policy-change", target="lab", unit="sha256", value=sha256(new).hexdigest())
+    begun = orders.begun(old)
+    state, outcome = applier.step(begun.applier, signers.entry(change, "a1 b1", file=new))
+    assert isinstance(outcome, ChangeRecorded), outcome
+    now = replace(begun, applier=state)
+    asked = signers.signed(signers.order(state), "a1")
+    (folder / "0002-steer.json").write_bytes(asked.payload)
+    (folder / "0002-steer.json.a.sig").write_bytes(asked.signatures[0])
+    leaps = builtin_leap_table()
+    desk = orders_desk.OrdersDesk()
+    brought = orders_desk.Brought(1, is_veto=False, signed=asked, file=None)
+    desk.tell(brought, {"outcome": "refused", "reason": "signatures", "says": "too few", "record": 5})
+    told = orders_desk.document(now, signers.at(), leaps, desk.done())
+    return told | {"proposals": proposals.listed(folder, now, signers.at(), leaps)}
+
+
+def test_the_documents_of_these_tests_have_the_keys_that_a_laboratory_tells(tmp_path: Path) -> None:
+    ours, real = a_document(), a_real_document(tmp_path)
+    assert set(ours) - set(real) <= {"envelope"}
+    for key in ("policy", "next", "policy_change"):
+        assert set(ours[key]) <= set(real[key]), key
+    assert set(ours["proposals"][1]) <= set(real["proposals"][0])
+    assert set(ours["last"][0]) <= set(real["last"][0])
+    assert set(ours["policy"]["persons"][0]["keys"][0]) <= set(real["policy"]["persons"][0]["keys"][0])
+
+
+@pytest.mark.needs_chromium
+@pytest.mark.slow
+def test_what_a_laboratory_tells_is_drawn(
+    browser: Browser, console: Console, lab: FakeLaboratory, tmp_path: Path
+) -> None:
+    (tmp_path / "proposals").mkdir()
+    lab.orders = a_real_document(tmp_path / "proposals")
+    browser.go(f"{console.url}orders", 1280)
+    browser.until(TOLD)
+    page = " ".join(browser.text("main").split())
+    for words in (
+        "version 2 waits",
+        "Order 2 1 signature missing",
+        "0002-steer.json",
+        "too few (signatures)",
+        "REFUSED",
+    ):
+        assert words in page, words
+    assert "undefined" not in page
+    assert "NaN" not in page
+    assert browser.complaints == []
+
+
+@pytest.mark.needs_chromium
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_tired_engineer_reads_what_waits_who_is_missing_and_until_when(
     browser: Browser, console: Console, lab: FakeLaboratory, width: int, tmp_path: Path
@@ -83,7 +145,7 @@ def test_a_tired_engineer_reads_what_waits_who_is_missing_and_until_when(
         "it can give none, sign none and veto none",
         "Order 4 1 signature missing", "the time moves by +2.00 ns at once, once", "after the cable was moved",
         "2026-09-21 16:32:43 UTC in 2 h 0", "anna: 1 of 2 persons needed", "1 more of: bela, chen",
-        "nothing changes; after its end it is worth nothing",
+        "nothing changes; after its end this order is worth nothing",
         "truechimer order sign policy/orders/order-4.json --key YOUR_KEY",
         "Order 5 signed, would be refused", "the time moves by up to +360 ps until it ends",
         "refused (per-day): 2.1 ns of 2 ns in 24 h",
@@ -103,6 +165,8 @@ def test_a_tired_engineer_reads_what_waits_who_is_missing_and_until_when(
     browser.picture(tmp_path / "orders.png")
 
 
+@pytest.mark.needs_chromium
+@pytest.mark.slow
 def test_software_keys_are_said_aloud_on_both_pages_and_a_silent_laboratory_counts_nothing_down(
     browser: Browser, console: Console, lab: FakeLaboratory
 ) -> None:
@@ -120,6 +184,8 @@ def test_software_keys_are_said_aloud_on_both_pages_and_a_silent_laboratory_coun
     assert browser.complaints == []
 
 
+@pytest.mark.needs_chromium
+@pytest.mark.slow
 def test_what_an_order_says_is_never_markup_and_any_document_is_drawn(
     browser: Browser, console: Console, lab: FakeLaboratory
 ) -> None:
@@ -148,6 +214,8 @@ def test_what_an_order_says_is_never_markup_and_any_document_is_drawn(
     assert browser.complaints == []
 
 
+@pytest.mark.needs_chromium
+@pytest.mark.slow
 def test_a_laboratory_without_orders_says_so(browser: Browser, console: Console, lab: FakeLaboratory) -> None:
     browser.go(f"{console.url}orders", 1280)
     browser.until(f"{TOLD} && document.querySelector('#none').innerText.includes('No orders are known here')")
