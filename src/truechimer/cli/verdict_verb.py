@@ -2,7 +2,8 @@
 
 It asks no time server and reads no clock. The judging is `truechimer.laboratory.verdict`, what is read
 `evidence_source`; here are arguments; what is said is `verdict_words`.
-Exit status: 0 every second of the interval is proved; 1 some are not; 2 nothing readable, or wrong use.
+Exit status: 0 every second of the interval is proved and nothing of the log was tampered with; 1 otherwise; 2 nothing
+readable, or wrong use.
 """
 
 import argparse
@@ -132,7 +133,8 @@ def _judged(source: Source, options: argparse.Namespace, policies: "_Policies") 
     document = document_of(source, said, found, again, leaps, policy_given=policies.persons is not None)
     document |= {"from": utc_of(first, leaps), "to": utc_of(last, leaps)}
     print(json.dumps(document) if options.json else "\n".join(lines_of(document)))
-    return PROVED if document["seconds"]["proved"] == last - first else NOT_PROVED
+    whole = found.tampering is None and (source.judged is None or source.judged.holds)
+    return PROVED if whole and document["seconds"]["proved"] == last - first else NOT_PROVED
 
 
 def _distrusted(named: str, error: "Rejected", options: argparse.Namespace) -> int:

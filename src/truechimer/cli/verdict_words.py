@@ -125,6 +125,8 @@ def lines_of(document: dict[str, Any]) -> list[str]:
     whole = sum(counts.values())
     if counts["moved"]:
         sentence = f"THE TIME WAS MOVED in {counts['moved']} of {whole} seconds"
+    elif counts["proved"] == whole and "tampering" in document:
+        sentence = f"all {whole} seconds asked for are proved, but the log is NOT whole"
     elif counts["proved"] == whole:
         sentence = f"the time was not moved: all {whole} seconds are proved"
     else:
