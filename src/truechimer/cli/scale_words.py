@@ -22,6 +22,7 @@ _WORDS = {
     What.DISPUTED: "disputed by one of its kind",
     What.CLASS_DIVIDED: "its class is divided",
     What.TOO_ALIKE: "too like the others",
+    What.REPLAYED: "repeats earlier readings",
     What.ENTERED: "first reading",
     What.SILENT: "not read",
     What.FROZEN: "same reading again and again",

@@ -27,6 +27,7 @@ MEMBERSHIPS: dict[Membership, Condition] = {
     Membership.DISPUTED: (AlertKind.CLOCK_DISPUTED, _WARNING),
     Membership.DIVIDED: (AlertKind.CLASS_DIVIDED, _CRITICAL),
     Membership.ALIKE: (AlertKind.CLOCK_TOO_GOOD, _WARNING),
+    Membership.REPLAYED: (AlertKind.CLOCK_TOO_GOOD, _CRITICAL),
 }
 VERDICTS: dict[Verdict, Condition] = {
     Verdict.OUTVOTED: (AlertKind.LINK_OUTVOTED, _CRITICAL),

@@ -33,6 +33,7 @@ from truechimer.scale.bands_state import (
     X_VARIANCE,
     X,
 )
+from truechimer.scale.detection_early import middle_of
 from truechimer.scale.noise_learning import RING
 from truechimer.scale.state import Membership
 
@@ -51,8 +52,33 @@ RETURNS2 = 36.0
 """A clock without weight that is found six sigma from where it should be is another clock: it is learned anew."""
 FORGOTTEN = 2.0
 """... as is one that was away for longer than this many of the memories that predict it best."""
+ASTRAY = 1e3
+CONTRADICTED2 = 10.0
+"""A memory is contradicted by a shorter one from about three sigma on."""
 _LEAST_PART = 1e-9
 """Smallest part of the weights that a member has: it is in, and its column says so."""
+
+
+@kernel
+def trusted(i, rate, memories, noise, clock_i):
+    """Return the place of the memory whose rate clock i is predicted with: the longest up to its best one that no
+    shorter memory contradicts (the rule of Lepski 1991). Where noise is all that moves a rate that is the best one;
+    what moves it beyond noise, an unknown drift or a scale that was turned, a long memory would follow for months.
+    """
+    best = clock_i[i, BEST]
+    while best > 0:
+        memory = memories[best]
+        for j in range(best):
+            short = memories[j]
+            allowed = 0.5 * noise[i, 1] / short + noise[i, 0] / (short * short) + noise[i, 2] * 2.0
+            allowed += 0.5 * noise[i, 3] * memory
+            apart = rate[i, j] - rate[i, best]
+            if apart * apart > CONTRADICTED2 * allowed:
+                best -= 1
+                break
+        else:
+            break
+    return best
 
 
 @kernel
@@ -121,8 +147,9 @@ def plan(  # noqa: PLR0917
     `is_membership`: the active clocks have changed. What is then kept for good is the rate that one memory, the
     best for it, lets expect (`_memory_of_change`): means over less are noise, those over more are late, and a rate that
     kept either would carry that on for months. So that the rate does not step either, what they differ by is handed
-    over within `HANDED_OVER_S`. The plans of the calendar change little and keep the rate of now; not in the first
-    month, whose rates of a few hours are not worth keeping.
+    over within `HANDED_OVER_S`. The plans of the calendar change little and keep the rate of now, each clock's as the
+    memory tells it that is `trusted`; in the first month they hand over to that alone, since rates of a few hours are
+    not worth keeping.
     """
     n, filters = band.shape
     age = (epoch_ns - common_i[START_NS]) / 1e9
@@ -167,12 +194,16 @@ def plan(  # noqa: PLR0917
         # what the scale's rate would change by with the new weights goes into `r`, so that it stays where it is
         aged = clock_f[i, DRIFT] * max(common_i[EPOCH_NS] - clock_i[i, LAST_NS], 0) / 1e9
         whole = band[i, 0]
-        best = clock_i[i, BEST]
+        sure = trusted(i, rate, memories, noise, clock_i)
         for k in range(filters):
             if k > 0:
                 whole += band[i, k]
-            now = rate[i, best] if k == 0 or (age <= DAILY_PLANS_S and not is_membership) else rate[i, k - 1]
-            y = rate[i, kept] if kept >= 0 else now
+            now = rate[i, sure] if k == 0 else rate[i, k - 1]
+            y = now
+            if kept >= 0:
+                y = rate[i, kept]
+            elif age <= DAILY_PLANS_S:
+                y = rate[i, sure]
             common_f[RATE] += (band[i, k] - before[i, k]) * (y + aged)
             common_f[GOING] -= (band[i, k] - before[i, k]) * (now - y)
         clock_f[i, WEIGHT_DC] = whole
@@ -215,14 +246,24 @@ def begin(epoch_ns, x_ip, u2, verdict, eligible, day_ns, clock_f, clock_i, noise
 
 @kernel
 def origin(epoch_ns, x_ip, u2, clock_f, clock_i, band, x_out, used):  # noqa: PLR0917
-    """Put the scale at the weighted mean of the first epoch's clocks; return that and its reading noise (s^2)."""
+    """Put the scale at the weighted mean of the first epoch's clocks, but for those that stand a thousand times further
+    off than the others do; return that and its reading noise (s^2).
+    """
     n = x_ip.shape[0]
-    mean, variance = 0.0, 0.0
+    heard = np.zeros(n, np.bool_)
     for i in range(n):
-        if clock_i[i, ACTIVE] == 1:
-            mean += band[i, 0] * x_ip[i]
-            variance += band[i, 0] * band[i, 0] * u2[i]
+        heard[i] = clock_i[i, ACTIVE] == 1
+    middle = middle_of(x_ip, heard)
+    usual = middle_of(np.abs(x_ip - middle), heard)
+    mean, variance, part = 0.0, 0.0, 0.0
+    for i in range(n):
+        if heard[i]:
             used[i] = band[i, 0]
+            if abs(x_ip[i] - middle) <= ASTRAY * usual:
+                mean += band[i, 0] * x_ip[i]
+                variance += band[i, 0] * band[i, 0] * u2[i]
+                part += band[i, 0]
+    mean, variance = mean / part, variance / (part * part)
     for i in range(n):
         if clock_i[i, LAST_NS] > 0:
             clock_f[i, X] = x_ip[i] - mean
@@ -407,11 +448,14 @@ def move(  # noqa: PLR0917
     before_ns = common_i[EPOCH_NS]
     dt = (epoch_ns - before_ns) / 1e9
     seen = np.isfinite(x_ip)
+    at = np.empty(n, np.int64)
+    for i in range(n):
+        at[i] = trusted(i, rate, memories, noise, clock_i)
     # the scale's rate, from the clocks' rates by memory
     settled = before_ns - common_i[START_NS] >= settle_ns
     common_drift, expected, plain, whole = 0.0, common_f[RATE], 0.0, 0.0
     for i in range(n):
-        best = clock_i[i, BEST]
+        best = at[i]
         d = clock_f[i, DRIFT]
         # a clock that was not read of late has drifted since
         aged = max(before_ns - clock_i[i, LAST_NS], 0) / 1e9
@@ -450,7 +494,7 @@ def move(  # noqa: PLR0917
             if used[i] > 0.0:
                 used[i] = used[i] / part
                 own = (epoch_ns - clock_i[i, LAST_NS]) / 1e9
-                ahead = clock_f[i, X] + rate[i, clock_i[i, BEST]] * own + 0.5 * clock_f[i, DRIFT] * own * own
+                ahead = clock_f[i, X] + rate[i, at[i]] * own + 0.5 * clock_f[i, DRIFT] * own * own
                 x_pivot += used[i] * (ahead - x_ip[i])
                 variance += used[i] * used[i] * u2[i]
     # phases: of a departure, the part that the clock's noise explains, not the part that the counter explains
@@ -459,7 +503,7 @@ def move(  # noqa: PLR0917
         if clock_i[i, LAST_NS] == 0 or not np.isfinite(x_pivot):
             continue
         own = (epoch_ns - clock_i[i, LAST_NS]) / 1e9
-        x_out[i] = clock_f[i, X] + rate[i, clock_i[i, BEST]] * own + 0.5 * clock_f[i, DRIFT] * own * own
+        x_out[i] = clock_f[i, X] + rate[i, at[i]] * own + 0.5 * clock_f[i, DRIFT] * own * own
         if not seen[i]:
             continue
         residual[i] = x_ip[i] + x_pivot - x_out[i]
@@ -493,7 +537,7 @@ def move(  # noqa: PLR0917
         for i in range(n):
             if clock_i[i, LAST_NS] > 0:
                 own = (epoch_ns - clock_i[i, LAST_NS]) / 1e9
-                x_out[i] = clock_f[i, X] + rate[i, clock_i[i, BEST]] * own + 0.5 * clock_f[i, DRIFT] * own * own
+                x_out[i] = clock_f[i, X] + rate[i, at[i]] * own + 0.5 * clock_f[i, DRIFT] * own * own
         common_f[RATE] -= dt * common_drift
         return x_pivot, variance
     for i in range(n):

@@ -11,6 +11,7 @@ Law of the file: only + - * / and sqrt in a written order, so that a replay is e
 import numpy as np
 
 from truechimer.kernel import kernel
+from truechimer.scale.detection_early import middle_of
 from truechimer.scale.detection_state import DAY_S
 
 SETTLED_SAMPLES = 500
@@ -20,6 +21,11 @@ SAME = 1e-3
 """Two clocks that move by less than this part of what clocks here usually move apart, `TWIN_LOOKS` times running, are
 one: by chance two do so once in a thousand looks at most.
 """
+NEAR2, NEAR_LOOKS, NEAR_FROM = 0.09, 48, 1_000
+"""So are two that stay within 0.3 sigma of what they were known to differ by, `NEAR_LOOKS` times running: two clocks do
+so once in 10^30 looks, and once in 10^8 where their noise is thought ten times (as a variance) too large. Their noise
+must have been learned over `NEAR_FROM` epochs before.
+"""
 TWIN_LOOKS = 24
 QUIET_LOOKS = 40
 """Ten days: a clock is quieter than its kind where its mean square over a day has been, lately."""
@@ -28,40 +34,48 @@ EVERY_EPOCH_TO = 40
 
 
 @kernel
-def find_twins(epoch_ns, before_ns, d, v, eligible, twin, twin_count):  # noqa: PLR0917
-    """Count the epochs running at which a clock moved exactly as one before it in the register did; `d`, `v`: each
-    clock's deviation and its variance.
+def find_twins(epoch_ns, before_ns, d, v, voter, eligible, count, twin, twin_count):  # noqa: PLR0917
+    """Count the looks running at which a clock moved as one before it in the register did; `d`, `v`: each clock's
+    deviation and its variance, `count (n, W)`: how often its noise was seen.
+
+    Looks at which two move exactly alike count double, so that `NEAR_LOOKS` are `TWIN_LOOKS` of them.
     """
     n = d.shape[0]
     slot_ns = np.int64(DAY_S * 1e9) // 4
     if n > EVERY_EPOCH_TO and epoch_ns // slot_ns == before_ns // slot_ns:
         return
-    usual, heard = 0.0, 0
+    heard = np.zeros(n, np.bool_)
     for i in range(n):
-        if np.isfinite(d[i]) and np.isfinite(v[i]) and eligible[i] == 1:
-            usual += np.sqrt(v[i])
-            heard += 1
-    if heard < 3:
+        heard[i] = voter[i] and np.isfinite(d[i]) and np.isfinite(v[i])
+    usual2 = middle_of(v, heard)
+    if heard.sum() < 3:
         return
-    limit = SAME * usual / heard
+    exact2 = SAME * SAME * usual2
     for i in range(1, n):
         if not np.isfinite(d[i]) or eligible[i] != 1:
             continue
-        same = -1
-        j = twin[i]
-        if twin_count[i] > 0 and np.isfinite(d[j]) and abs(d[i] - d[j]) <= limit:
-            same = j
-        else:
-            for j in range(i):
-                if eligible[j] == 1 and np.isfinite(d[j]) and abs(d[i] - d[j]) <= limit:
-                    same = j
+        known = count[i, 0] >= NEAR_FROM and np.isfinite(v[i])
+        same, looks = -1, 0
+        for turn in range(i + 1):
+            # the one it was like at the last look, then all before it
+            j = twin[i] if turn == 0 else turn - 1
+            if (turn == 0 and twin_count[i] == 0) or eligible[j] != 1 or not np.isfinite(d[j]) or j == i:
+                continue
+            apart2 = (d[i] - d[j]) * (d[i] - d[j])
+            if apart2 <= exact2:
+                same, looks = j, NEAR_LOOKS // TWIN_LOOKS
+                break
+            near = known and count[j, 0] >= NEAR_FROM and np.isfinite(v[j])
+            if near and apart2 <= NEAR2 * (v[i] + v[j]) and (same < 0 or turn == 0):
+                same, looks = j, 1
+                if turn == 0:
                     break
         if same < 0:
             twin_count[i] = 0
         elif same == twin[i]:
-            twin_count[i] += 1
+            twin_count[i] += looks
         else:
-            twin[i], twin_count[i] = same, 1
+            twin[i], twin_count[i] = same, looks
 
 
 @kernel
@@ -83,7 +97,7 @@ def take_votes_of_copies(  # noqa: PLR0917
             total += 1.0 / sample[i, 0]
             settled += rate_sample[i, 0] / sample[i, 0]
     for i in range(status.shape[0]):
-        if twin_count[i] >= TWIN_LOOKS:
+        if twin_count[i] >= NEAR_LOOKS:
             if status[i] == 1 or status[i] == 2:
                 status[i], good_ns[i] = 9, epoch_ns
             continue

@@ -25,6 +25,7 @@ from truechimer.scale.detection_copies import (
     take_votes_of_copies,
 )
 from truechimer.scale.detection_dispute import PROVING, begin, newest_past, put_out, settle
+from truechimer.scale.detection_early import beyond_any, odd_rates
 from truechimer.scale.detection_judge import judge
 from truechimer.scale.detection_noise import (
     DRIFT_MEMORY_S,
@@ -34,6 +35,7 @@ from truechimer.scale.detection_noise import (
     memory_of,
     phase_variance,
 )
+from truechimer.scale.detection_replay import look_for_replays
 from truechimer.scale.detection_state import DAY_S, REFERENCE_MEMORY_S, DetectionParameters, DetectionState, Judgement
 from truechimer.scale.detection_windows import (
     CLIP2,
@@ -116,6 +118,7 @@ def advance(  # noqa: PLR0917
     prior,
     worth,
     floor_q1,
+    drift_u,
     eligible,
     interval,
     probation,
@@ -154,6 +157,11 @@ def advance(  # noqa: PLR0917
     settling_rate,
     twin,
     twin_count,
+    largest,
+    count_at,
+    signs,
+    known_signs,
+    replay,
     residual,
     moved,
     began,
@@ -200,17 +208,29 @@ def advance(  # noqa: PLR0917
             if count[i, 0] < LEAST_SAMPLES:
                 h[i] = NEVER
     if due:
-        find_twins(epoch_ns, before_ns, d, v, eligible, twin, twin_count)
+        find_twins(epoch_ns, before_ns, d, v, voter, eligible, count, twin, twin_count)
+    early = np.zeros(n, np.bool_)
+    beyond_any(
+        epoch_ns, d, u2, voter, eligible, last_ns, since_ns, prior, worth, drift_u, memory, count, largest, early
+    )  # fmt: skip
+    for i in range(n):
+        voter[i] = voter[i] and not early[i]
     middle, judges = judge(d, v, voter, accused, h, z, verdict, kept)
+    for i in range(n):
+        if early[i]:
+            verdict[i] = 1
     if judges == 0:
         # nobody whose noise is known: the clocks that are there carry the reference on
         total = 0.0
-        middle = 0.0
-        for i in range(n):
-            if np.isfinite(d[i]) and (voter[i] or not voter.any()):
-                middle += d[i]
-                total += 1.0
-        if total == 0.0:
+        odd = np.zeros(n, np.bool_)
+        middle = odd_rates(d, voter if voter.any() else np.isfinite(d), odd)
+        if np.isfinite(middle):
+            total = 1.0
+            for i in range(n):
+                if odd[i] and due and status[i] == 2 and last_ns[i] == first_ns[i]:
+                    status[i], good_ns[i] = 1, epoch_ns
+        else:
+            middle = 0.0
             for i in range(n):
                 if np.isfinite(x_ip[i]) and status[i] == 0:
                     middle += x_ip[i]
@@ -248,7 +268,7 @@ def advance(  # noqa: PLR0917
             continue
         residual[i] = d[i] - middle
         dt = (epoch_ns - last_ns[i]) / 1e9
-        off = np.isfinite(z[i]) and abs(z[i]) > h[i]
+        off = early[i] or (np.isfinite(z[i]) and abs(z[i]) > h[i])
         if verdict[i] == 5:
             divided = True
         if status[i] == 2 and (verdict[i] == 1 or verdict[i] == 2 or verdict[i] == 5):
@@ -397,6 +417,13 @@ def advance(  # noqa: PLR0917
             i, epoch_ns, age, began[i], noise, sample, rate_sample, settled_ns, settled_noise, settled_sample,
             settled_rate, settling_noise, settling_sample, settling_rate
         )  # fmt: skip
+    ended = np.zeros(n, np.bool_)
+    look_for_replays(
+        epoch_ns, before_ns, x_ip, eligible, status, good_ns, count_at, signs, known_signs, replay, ended
+    )  # fmt: skip
+    for i in range(n):
+        if ended[i]:
+            put_out(i, status, epoch_ns, since_ns, good_ns, strikes, ring_x, began, 5)
     take_votes_of_copies(
         status, good_ns, epoch_ns, likeness, likeness_count, sample, rate_sample, floor_q1, count, twin_count
     )  # fmt: skip
@@ -410,10 +437,12 @@ NAMES = (
     "x_s", "last_ns", "y", "drift", "first_ns", "since_ns", "good_ns", "status", "jump_s", "strikes", "noise",
     "memory_s", "sample_s2", "count", "rate_sample", "rate_count", "likeness", "likeness_count", "ring_ns", "ring_x",
     "ring_y", "dispute_ns", "dispute_x", "dispute_y", "dispute_side", "settled_ns", "settled_noise", "settled_sample",
-    "settled_rate", "settling_noise", "settling_sample", "settling_rate", "twin", "twin_count",
+    "settled_rate", "settling_noise", "settling_sample", "settling_rate", "twin", "twin_count", "largest_s",
+    "sign_at", "signs", "signs_known", "replay",
 )  # fmt: skip
 CONSTANTS = (
-    "windows_s", "sigmas", "rate_sigmas", "noise", "worth", "floor_q1", "eligible", "interval_s", "probation_s",
+    "windows_s", "sigmas", "rate_sigmas", "noise", "worth", "floor_q1", "drift_u", "eligible", "interval_s",
+    "probation_s",
 )  # fmt: skip
 
 

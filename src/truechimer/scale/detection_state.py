@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from truechimer.clocks.clock import Clock, ClockKind
 from truechimer.clocks.state_model import SECONDS_PER_DAY, two_state_noise
+from truechimer.scale.bands_state import DRIFT_PRIOR_PER_DAY
+from truechimer.scale.detection_replay import WORDS
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-VERSION = 3
+VERSION = 4
 """Counts up with every change after which the same readings give other verdicts; it stands in the record."""
 
 DAY_S = SECONDS_PER_DAY
@@ -40,6 +42,9 @@ REFERENCE_FLOOR, REFERENCE_MEMORY_S = 8e-16, 10.0 * DAY_S
 its own rate is averaged; and that average.
 """
 
+LARGEST_DRIFT = 3.0
+"""A drift within so many of what its kind lets expect is nothing odd in the first days."""
+
 N_TERMS = 4
 """Terms of a clock's learned noise: reading (s^2), white FM (s^2/s), flicker FM (1), random-walk FM (1/s)."""
 
@@ -51,9 +56,9 @@ class DetectionParameters:
     `windows_s (W,)`. `sigmas (W + 1,)`: threshold of the phase test of one epoch and of each window; `rate_sigmas
     (W + 1,)`: of the test of the rate itself, 0 where there is none. `noise (n, 4)`: what a clock's kind or declaration
     lets expect; `worth (n,)`: independent samples that this is worth; `floor_q1 (n,)`: white FM below which no clock of
-    its kind is known (0: no such figure). `interval_s`: usual time between epochs; `probation_s`: proof asked of a
-    clock that is new. `eligible`: 1: may carry weight and judge; 2: a reference
-    that claims UTC, a witness over long windows; 0: neither.
+    its kind is known (0: no such figure); `drift_u (n,)` (1/s): largest drift that the kind lets expect. `interval_s`:
+    usual time between epochs; `probation_s`: proof asked of a clock that is new. `eligible`: 1: may carry weight and
+    judge; 2: a reference that claims UTC, a witness over long windows; 0: neither.
     """
 
     windows_s: Floats
@@ -62,6 +67,7 @@ class DetectionParameters:
     noise: Floats
     worth: Floats
     floor_q1: Floats
+    drift_u: Floats
     eligible: Ints
     interval_s: float
     probation_s: float
@@ -84,6 +90,9 @@ class DetectionState:
     tie, whether the reference may have followed a wrong side since, and whether it is large enough to be said;
     `dispute_x`, `dispute_y`: where every clock was then; `dispute_side`: on which side a clock stands. `twin`,
     `twin_count`: the clock that this one moved exactly as, and at how many looks running.
+    `largest_s`: a young clock's largest departure so far.
+    `sign_at (1,)`: epochs so far; `signs`, `signs_known (n, 132)`: signs of second differences of the readings, a bit
+    each, and where they are known; `replay (n, 5)`: see `detection_replay`.
     `settled_noise`, `settled_sample`, `settled_rate`: `noise`, `sample_s2` and `rate_sample` as they were some time ago
     (`settling_...`: what they become next, at `settled_ns`).
     """
@@ -124,6 +133,11 @@ class DetectionState:
     settling_rate: Floats
     twin: Ints
     twin_count: Ints
+    largest_s: Floats
+    sign_at: Ints
+    signs: Ints
+    signs_known: Ints
+    replay: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,17 +187,19 @@ def parameters(
     # looks at a window closer than half of it say almost the same: they are not counted as new tests
     steps_s = [interval_s, *[max(0.5 * window, interval_s) for window in WINDOWS_S]]
     sigmas = [round(-NormalDist().inv_cdf(0.5 * share * step / YEAR_S), 3) for step in steps_s]
-    noise, worth, floors = [], [], []
+    noise, worth, floors, drifts = [], [], [], []
     for clock in clocks:
         of = two_state_noise(clock)
         noise.append([1e-30, of.q1, of.floor * of.floor, max(of.q2, 1e-42)])
         # an oscillator may be anything: its figures are where learning begins, and worth nothing beside a sample
         worth.append(20.0 if of.declared else (0.0 if clock.kind is ClockKind.OSCILLATOR else 0.5))
         floors.append(_FLOOR_OF.get(clock.kind, 0.0) ** 2)
+        drifts.append(LARGEST_DRIFT * DRIFT_PRIOR_PER_DAY[clock.kind] / SECONDS_PER_DAY)
     for _ in range(references):
         noise.append([1e-18, 1e-30, REFERENCE_FLOOR * REFERENCE_FLOOR, 1e-40])
         worth.append(1e9)
         floors.append(0.0)
+        drifts.append(0.0)
     may = np.concatenate([eligible.astype(np.int64), np.full(references, 2, np.int64)])
     return DetectionParameters(
         windows_s=np.array(WINDOWS_S),
@@ -194,6 +210,7 @@ def parameters(
         noise=np.array(noise).reshape(len(worth), N_TERMS),
         worth=np.array(worth),
         floor_q1=np.array(floors),
+        drift_u=np.array(drifts),
         eligible=may,
         interval_s=interval_s,
         probation_s=probation_s,
@@ -242,6 +259,11 @@ def empty(constants: DetectionParameters) -> DetectionState:
         settling_rate=np.ones((n, w + 1)),
         twin=none.copy(),
         twin_count=none.copy(),
+        largest_s=zeros.copy(),
+        sign_at=np.zeros(1, np.int64),
+        signs=np.zeros((n, WORDS), np.int64),
+        signs_known=np.zeros((n, WORDS), np.int64),
+        replay=np.zeros((n, 5)),
     )
 
 
@@ -256,7 +278,7 @@ def grown(state: DetectionState, constants: DetectionParameters) -> DetectionSta
         was, blank = getattr(state, item.name), getattr(fresh, item.name)
         if item.name in {"ring_x", "ring_y"}:
             blank[:, :, :old] = was
-        elif item.name in {"ring_ns", "dispute_ns"} or not isinstance(blank, np.ndarray):
+        elif item.name in {"ring_ns", "dispute_ns", "sign_at"} or not isinstance(blank, np.ndarray):
             blank = was
         else:
             blank[:old] = was

@@ -38,6 +38,7 @@ class What(StrEnum):
     DISPUTED = "disputed"
     CLASS_DIVIDED = "class-divided"
     TOO_ALIKE = "too-alike"
+    REPLAYED = "replayed"
     ENTERED = "entered"
     SILENT = "silent"
     FROZEN = "frozen"
@@ -52,6 +53,7 @@ _OF_STATE = {
     Membership.DISPUTED: What.DISPUTED,
     Membership.DIVIDED: What.CLASS_DIVIDED,
     Membership.ALIKE: What.TOO_ALIKE,
+    Membership.REPLAYED: What.REPLAYED,
 }
 _OF_UNUSED = {NO_READING: What.SILENT, FROZEN: What.FROZEN, NO_PATH: What.CUT_OFF}
 

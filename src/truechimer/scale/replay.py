@@ -47,6 +47,7 @@ STATES = {
     Membership.DISPUTED: "disputed",
     Membership.DIVIDED: "divided",
     Membership.ALIKE: "out",
+    Membership.REPLAYED: "out",
 }
 """The word in the column `state`; the column `reason` says why a clock carries no weight."""
 

@@ -41,6 +41,7 @@ class Membership(IntEnum):
     DISPUTED = 7
     DIVIDED = 8
     ALIKE = 9
+    REPLAYED = 11
 
 
 REASONS = {
@@ -54,6 +55,7 @@ REASONS = {
     Membership.DISPUTED: "disputed: a clock like it says otherwise and nobody can say which is right",
     Membership.DIVIDED: "its class is divided: other clocks carry the scale over days",
     Membership.ALIKE: "too like the others to be a clock of its own",
+    Membership.REPLAYED: "its readings repeat earlier ones, noise and all: replayed, not measured",
 }
 
 

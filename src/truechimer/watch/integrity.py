@@ -74,6 +74,12 @@ _CHANGES: dict[Membership, _Change] = {
         "is closer to the others, or quieter, than a clock of its own can be",
         "look whether its readings are its own: a copy of other clocks, or a made-up channel, looks like this",
     ),
+    Membership.REPLAYED: _Change(
+        AlertKind.CLOCK_TOO_GOOD,
+        AlertSeverity.CRITICAL,
+        "repeats readings of before, noise and all",
+        "find out what stands between the counter and this laboratory: somebody plays back what was recorded",
+    ),
 }
 
 _OUT = (*_CHANGES,)
