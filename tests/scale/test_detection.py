@@ -22,6 +22,7 @@ from truechimer.scale.detection_state import (
     Judgement,
 )
 from truechimer.scale.detection_windows import widened
+from truechimer.scale.engines import engine
 from truechimer.scale.state import Membership
 
 ROOT = Path(__file__).parents[2]
@@ -313,3 +314,47 @@ def test_of_two_names_of_one_clock_the_second_has_no_vote() -> None:
     ran = watch(SMALL, twice, clocks=clocks)
     assert ran.status[-1, 8] == Membership.ALIKE
     assert (ran.status[:, :8] == IN).all()
+
+
+def test_readings_that_were_played_back_are_out_while_they_come_in_though_under_fresh_noise() -> None:
+    of = rig(3, 5, 0)
+    n, at, lag, noise_s = len(of.kinds), 900, 500, 3e-12
+    read = readings(truth(of, seed=8, days=50.0, interval_s=3_600.0), seed=8, noise_s=noise_s)
+    epoch_ns = START_NS + np.arange(len(read)) * 3_600 * 10**9
+    u2 = np.full(read.shape, noise_s**2)
+    for clock, is_fresh in ((1, False), (2, True), (6, True)):
+        faulty = read.copy()
+        played = read[at - lag : len(read) - lag, clock] + (read[at - 1, clock] - read[at - 1 - lag, clock])
+        fresh = np.random.default_rng(clock).normal(size=len(played)) * (noise_s if is_fresh else 0.0)
+        faulty[at:, clock] = played + fresh
+        said = engine("bands", of.clocks(), interval_s=3_600.0).run(epoch_ns, faulty, u2, np.ones(len(read), np.bool_))
+        is_replayed = said.membership == Membership.REPLAYED
+        assert is_replayed[at:, clock].any()
+        assert not is_replayed[:at].any()
+        assert not is_replayed[:, [i for i in range(n) if i != clock]].any()
+        seen = at + int(np.argmax(is_replayed[at:, clock]))
+        assert seen - at < 300
+        assert (said.weight[seen:, clock] == 0.0).all()
+
+
+def test_a_clock_with_a_period_is_not_called_played_back() -> None:
+    of = rig(3, 5, 0)
+    x = truth(of, seed=9, days=50.0, interval_s=3_600.0)
+    x[:, 6] += 1e-8 * np.sin(2.0 * np.pi * np.arange(len(x)) / 24.0)
+    read = readings(x, seed=9)
+    epoch_ns = START_NS + np.arange(len(read)) * 3_600 * 10**9
+    u2 = np.full(read.shape, 2.5e-21)
+    said = engine("bands", of.clocks(), interval_s=3_600.0).run(epoch_ns, read, u2, np.ones(len(read), np.bool_))
+    assert not (said.membership == Membership.REPLAYED).any()
+
+
+def test_a_copy_under_a_little_noise_has_no_vote() -> None:
+    of = rig(4, 5, 2)
+    x = truth(of, seed=4, days=100.0, interval_s=3_600.0)
+    copied = readings(x, seed=4, noise_s=1e-12)
+    copied[:, 2] = copied[:, 1] + np.random.default_rng(2).normal(size=len(x)) * 0.05 * of.white[1] * 60.0
+    epoch_ns = START_NS + np.arange(len(x)) * 3_600 * 10**9
+    said = engine("bands", of.clocks(), interval_s=3_600.0).run(
+        epoch_ns, copied, np.full(x.shape, 1e-24), np.ones(len(x), np.bool_)
+    )
+    assert (said.membership[1_500:, 2] == Membership.ALIKE).mean() > 0.7
