@@ -92,7 +92,7 @@ def test_every_state_is_explained_with_what_its_doors_say() -> None:
 
 
 def test_the_numbers_of_memberships_are_those_of_the_records() -> None:
-    shown = re.findall(r"(?m)^\| `([a-z-]+)` \| (\d) \|", GLOSSARY.read_text(encoding="utf-8"))
+    shown = re.findall(r"(?m)^\| `([a-z-]+)` \| (\d+) \|", GLOSSARY.read_text(encoding="utf-8"))
     assert {name.upper().replace("-", "_"): int(number) for name, number in shown} == {
         m.name: m.value for m in Membership
     }
