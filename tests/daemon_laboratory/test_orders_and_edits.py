@@ -1,0 +1,111 @@
+"""Orders and edits of a laboratory's file: what was edited between two starts, and the desk that takes orders in."""
+
+import base64
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.daemon_laboratory.test_starts_and_ends import a_host_lab
+
+from truechimer.daemon import orders_desk, policy_files
+from truechimer.daemon.host_clocks import HostClocks
+from truechimer.daemon.lab_check import check_lab
+from truechimer.daemon.lab_start import LabStartRejected, Started, open_run
+from truechimer.daemon.orders_desk import MOST_WAITING, REFUSALS_A_MINUTE, OrdersDesk
+from truechimer.instants import Instant
+from truechimer.quorum.proposal import policy_of_one
+from truechimer.quorum.sshsig import key_of_seed
+
+
+@contextmanager
+def started(folder: Path) -> Iterator[Started]:
+    """A run as `up` opens it, without a thread or a door."""
+    clocks = HostClocks()
+    checked = check_lab(folder / "LAB.toml", now=Instant.from_tai_ns(clocks.realtime_ns() + 37 * 10**9))
+    run = open_run(checked, clocks)
+    try:
+        yield run
+    finally:
+        run.store.close()
+        run.release()
+
+
+def edit(folder: Path, before: str, after: str) -> None:
+    text = (folder / "LAB.toml").read_text()
+    assert before in text
+    (folder / "LAB.toml").write_text(text.replace(before, after))
+
+
+def test_an_edit_between_two_starts_is_said_or_refused(tmp_path: Path) -> None:
+    a_host_lab(tmp_path)
+    with started(tmp_path) as first:
+        assert first.changed == ()
+    with started(tmp_path) as second:
+        assert second.changed == (), "nothing was edited"
+    edit(tmp_path, "[lab]\n", '[[delay]]\nclock = "host"\ndelay_s = 1e-6\n[lab]\n')
+    with started(tmp_path) as third:
+        assert third.changed == ("delays",)
+        assert b'"guarded":[["clocks"' in next(iter(third.store.read(first=third.state.chain.seq - 1)))
+    with started(tmp_path) as fourth:
+        assert fourth.changed == (), "it was said, and is recorded"
+    edit(tmp_path, "delay_s = 1e-6", "delay_s = 2e-6")
+    edit(tmp_path, "[policy]\n", "[policy]\nrefuse_changes_without_order = true\n")
+    with pytest.raises(LabStartRejected, match="delays"), started(tmp_path):
+        pass
+    edit(tmp_path, "delay_s = 2e-6", "delay_s = 1e-6")
+    with started(tmp_path) as fifth:
+        assert fifth.changed == ()
+
+
+def test_another_policy_file_changes_nothing_and_is_said(tmp_path: Path) -> None:
+    a_host_lab(tmp_path)
+    with started(tmp_path) as first:
+        own = first.state.orders.applier.policy
+    key, _ = key_of_seed(b"\x01" * 32)
+    limits = {"per_day_s": 1000.0, "total_s": 1e6}
+    policy_files.write_policy(tmp_path / "policy", policy_of_one(own.laboratory, "mallory", key.public, **limits))
+    with started(tmp_path) as second:
+        assert second.changed == ("policy-file",)
+        assert second.state.orders.applier.policy == own
+        assert second.start.policy == own
+
+
+def request(order: bytes = b"{}", **more: object) -> dict:
+    return {"ask": "submit", "order": base64.b64encode(order).decode(), "signatures": []} | more
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"order": 7},
+        {"order": "not base64!"},
+        {"order": base64.b64encode(b"x" * 5000).decode()},
+        {"signatures": "x"},
+        {"signatures": [None]},
+        {"signatures": ["AAAA"] * 65},
+        {"signatures": [base64.b64encode(b"x" * 5000).decode()]},
+        {"file": base64.b64encode(b"x" * 50_000).decode()},
+    ],
+    ids=lambda one: json.dumps(one)[:30],
+)
+def test_what_is_no_order_is_refused_before_it_is_laid_on_the_desk(broken: dict) -> None:
+    desk = OrdersDesk()
+    assert "error" in desk.bring(request() | broken)
+    assert desk.take() is None
+
+
+def test_the_desk_takes_what_is_small_and_few_and_keeps_refusals_from_filling_the_records() -> None:
+    desk = OrdersDesk()
+    numbers = [desk.bring(request())["number"] for _ in range(MOST_WAITING)]
+    assert "wait" in desk.bring(request())["error"]
+    first = desk.take()
+    assert first is not None
+    assert desk.outcome(numbers[0]) is None
+    desk.tell(first, {"outcome": "refused", "reason": "malformed", "says": "no order"})
+    assert desk.outcome(numbers[0])["reason"] == "malformed"
+    assert [desk.may_record_refusal(1.0) for _ in range(REFUSALS_A_MINUTE)] == [True] * REFUSALS_A_MINUTE
+    assert not desk.may_record_refusal(60.0)
+    assert desk.may_record_refusal(61.1)
+    assert orders_desk.KEPT >= MOST_WAITING
