@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.console.browser import Browser
 from tests.console.consoles import Console
-from tests.console.waits import FITS
+from tests.console.waits import FITS, wide
 from tests.control.fake_laboratory import FakeLaboratory
 from tests.quorum import signers
 
@@ -133,12 +133,11 @@ def test_what_a_laboratory_tells_is_drawn(
 
 @pytest.mark.needs_chromium
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [390, 1280])
 def test_a_tired_engineer_reads_what_waits_who_is_missing_and_until_when(
-    browser: Browser, console: Console, lab: FakeLaboratory, width: int, tmp_path: Path
+    browser: Browser, console: Console, lab: FakeLaboratory, tmp_path: Path
 ) -> None:
     lab.orders = a_document()
-    browser.go(f"{console.url}orders", width)
+    browser.go(f"{console.url}orders", 390)
     browser.until(TOLD)
     page = browser.text("main")
     for words in (
@@ -160,6 +159,8 @@ def test_a_tired_engineer_reads_what_waits_who_is_missing_and_until_when(
     browser.until(f"{every} !== {json.dumps(browser.evaluate(every))}")
     assert browser.evaluate("document.querySelectorAll('main button, main input, main form').length") == 0
     assert browser.evaluate("document.querySelector('#insecure').hidden")
+    assert browser.evaluate(FITS)
+    wide(browser)
     assert browser.evaluate(FITS)
     assert browser.complaints == []
     browser.picture(tmp_path / "orders.png")
