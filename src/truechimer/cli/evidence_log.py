@@ -233,16 +233,19 @@ def _write(out: Path, files: Iterable[tuple[str, bytes]]) -> None:
 def _verify(options: argparse.Namespace) -> int:
     from truechimer.cli.evidence_source import as_distrusted, copied, read_policy
     from truechimer.daemon.log_mirror import LogUrlRejected, is_url
+    from truechimer.evidence.dating import DatingFault
     from truechimer.evidence.log_policy import CheckpointDistrusted
-    from truechimer.store.evidence_files import verify_evidence
+    from truechimer.store.evidence_files import misdated_entries, verify_evidence
 
     path, as_json = str(options.path), options.json
     try:
         if is_url(path):
             with copied(path, read_policy(options.policy), options.keep) as folder:
                 found = verify_evidence(folder, options.policy)
+                dates = misdated_entries(folder, found.trusted.checkpoint.size)
         else:
             found = verify_evidence(path, options.policy)
+            dates = misdated_entries(path, found.trusted.checkpoint.size)
     except CheckpointDistrusted as error:
         return as_distrusted(path, error, as_json=as_json)
     except LogUrlRejected as error:
@@ -252,6 +255,7 @@ def _verify(options: argparse.Namespace) -> int:
         print(json.dumps(told) if as_json else f"not believed: {_printable(str(error))}")
         return 1
     head = found.trusted.checkpoint
+    fine = found.holds and not any(one.what is DatingFault.BACKDATED for one in dates)
     if as_json:
         print(
             json.dumps(
@@ -265,10 +269,11 @@ def _verify(options: argparse.Namespace) -> int:
                     "entries": found.entries,
                     "first_bad": found.first_bad,
                     "faults": list(found.faults[:1000]),
+                    "dates": [{"what": one.what.value, "entry": one.index, "says": one.says} for one in dates[:1000]],
                 }
             )
         )
-        return 0 if found.holds else 1
+        return 0 if fine else 1
     print(f"log        {_printable(head.origin)}\ncheckpoint {head.size} entries, root {head.root.hex()}")
     witnesses = ", ".join(map(_printable, found.trusted.witnessed))
     print(
@@ -280,11 +285,15 @@ def _verify(options: argparse.Namespace) -> int:
         print(f"fault      {_printable(one)}")
     if len(found.faults) > 20:
         print(f"fault      and {len(found.faults) - 20} more")
+    for dated in dates[:20]:
+        print(f"dates      {dated.says}")
+    if len(dates) > 20:
+        print(f"dates      and {len(dates) - 20} more")
     if found.first_bad is not None:
         print(f"first bad  entry {found.first_bad}")
     else:
         print(f"ok         {found.entries} entries are what was signed")
-    return 0 if found.holds else 1
+    return 0 if fine else 1
 
 
 def _printable(text: str) -> str:

@@ -12,8 +12,13 @@ from truechimer.cli.lab_words import add_lab_option, bound, is_simulated, number
 from truechimer.client import ask
 
 FINE, NO = 0, 1
-KEYS = ("earliest", "latest", "utc", "tai_ns", "state", "bound_s", "u_s", "coverage", "against", "observing")
-"""The keys of `contract.md`; what the laboratory does not know is absent, and `observing` where it does not."""
+KEYS = (
+    *("earliest", "latest", "utc", "tai_ns", "state", "bound_s", "u_s", "coverage", "against", "observing"),
+    "unwitnessed_since",
+)
+"""The keys of `contract.md`; what the laboratory does not know is absent, `observing` where it does not, and
+`unwitnessed_since` while enough witnesses vouch for its records.
+"""
 
 KEYS_WHEN_NOT = ("missing", "why")
 

@@ -5,14 +5,17 @@ a bundle can hold.
 """
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from truechimer.errors import Rejected
 from truechimer.evidence.audit import CHECKPOINT, Read
-from truechimer.evidence.bundle import Judged, judged_bundle
+from truechimer.evidence.bundle import Judged, fetching, judged_bundle
+from truechimer.evidence.dating import Dated, misdated
 from truechimer.evidence.log_policy import LARGEST_POLICY, log_policy
+from truechimer.evidence.tiles import ENTRIES, WIDTH, Tile, TileRejected, entries_of, tiles_of_level
+from truechimer.evidence.tiles import bundled as bundled_entries
 
 LARGEST_FILE = 1 << 28
 MOST_FILES = 5_000_000
@@ -81,6 +84,29 @@ def _of_folder(folder: Path) -> tuple[list[str], Read]:
         return (folder / name).read_bytes()
 
     return names, read
+
+
+def misdated_entries(path: str | Path, size: int) -> list[Dated]:
+    """Return what is odd about the dates of a whole log's entries; nothing for a bundle of single entries. Raises
+    `EvidenceFilesRejected`. It believes what it reads: judge the log first.
+    """
+    with reading(Path(path)) as (_, read):
+        fetch = fetching(read)
+        try:
+            return misdated(
+                entry
+                for tile in tiles_of_level(size, ENTRIES)
+                for entry in entries_of(tile, _bundle(read, fetch, tile))
+            )
+        except TileRejected:
+            return []  # not a whole log, or one whose faults the audit names
+
+
+def _bundle(read: Read, fetch: Callable[[Tile], bytes], tile: Tile) -> bytes:
+    """Return a bundle as wide as asked for, cut from its full form where that is all there is."""
+    if tile.width < WIDTH and read(tile.path) is None:
+        return bundled_entries(entries_of(tile.full, fetch(tile.full))[: tile.width])
+    return fetch(tile)
 
 
 def verify_evidence(path: str | Path, policy: str | Path) -> Judged:
