@@ -38,7 +38,15 @@ class Story:
     pages: list[tuple[int, float, float]]
 
 
-def story(path: Path, seed: int, *, days: float = 1.0, meddle: Meddle = lambda _, batch: batch) -> Story:
+def story(
+    path: Path,
+    seed: int,
+    *,
+    days: float = 1.0,
+    meddle: Meddle = lambda _, batch: batch,
+    live_s: int = LIVE_S,
+    step_s: int = STEP_S,
+) -> Story:
     """Run a scenario: its history quiet, its events while it serves."""
     scenario = load(path)
     first_s = min((event.at_s for event in scenario.events), default=0.0)
@@ -61,7 +69,7 @@ def story(path: Path, seed: int, *, days: float = 1.0, meddle: Meddle = lambda _
         at_s = EVENT_AFTER_S + event.at_s - first_s
         world.inject(event, at_raw_ns=rig.ANCHOR_RAW_NS + round(at_s * rig.NS))
     pages = []
-    for batch in rig.live(world, seconds=LIVE_S, first_s=STEP_S, step_s=STEP_S):
+    for batch in rig.live(world, seconds=live_s, first_s=step_s, step_s=step_s):
         second = (batch.raw_ns - rig.ANCHOR_RAW_NS) // rig.NS
         out = lab.take(meddle(second, batch))
         if out.page is not None:
@@ -202,3 +210,16 @@ def test_no_moved_second_of_any_scenario_is_proved(path: Path, seed: int) -> Non
 def test_no_majority_that_lies_proves_a_second_that_is_not_right(name: str, seed: int) -> None:
     told = story(PATHS[0], seed, meddle=operators_lie(*LIES[name]))
     assert lies(judged(told.log), told.pages) == [], f"{name}, seed {seed}"
+
+
+@pytest.mark.acceptance
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_clean_month_is_proved_from_the_first_page_on(seed: int) -> None:
+    month_s = 30 * 86_400
+    told = story(PATHS[0], seed, days=2.0, live_s=month_s, step_s=60)
+    anchor_s = rig.ANCHOR_TAI_NS // rig.NS
+    found = verdict(hear(told.log), anchor_s, anchor_s + month_s)
+    assert found.tampering is None
+    assert [one.word for one in found.segments if one.from_tai_s > anchor_s + told.pages[0][0] + 60][:-1] == []
+    assert found.count(Word.PROVED) >= 0.999 * month_s
+    assert lies(found, told.pages[:: len(told.pages) // 500]) == []

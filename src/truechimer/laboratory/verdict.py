@@ -313,15 +313,26 @@ def _judge_era(era: Era, found: _Seconds, from_tai_s: int, within_s: float) -> N
     pieces = np.r_[served.t_s, served.until_s - EDGE_S]
     t = np.unique(np.r_[starts[inside], pieces[(pieces >= low) & (pieces <= high)]])
     t = t[(t >= t_axis[0]) & (t <= t_axis[-1])]
-    for some in np.array_split(t, max(1, len(t) // 50_000)):
-        if len(some):
-            moments = judge(served, claims, some, within_s=within_s)
-            _add(moments, found, served, operators_of(claims), base_s - from_tai_s)
+    _judge_at(t, served, claims, found, base_s - from_tai_s, within_s=within_s)
+    # where operators come and go, UTC as they have it turns by a little: a second's begin may count to the one before
+    whole = seconds[inside]
+    missed = whole[found.label_ns[whole - from_tai_s] < 0]
+    middles = np.interp(missed - base_s + 0.5, utc_axis, t_axis)
+    _judge_at(middles, served, claims, found, base_s - from_tai_s, within_s=within_s)
     # a second of which the log holds a part only is not proved by that part
     begins = (seconds - base_s).astype(np.float64)
     cut = seconds[(begins < utc_axis[0] - WHOLE_S) | (begins + 1.0 > utc_axis[-1] + WHOLE_S)] - from_tai_s
     cut = cut[found.word[cut] == _PROVED]
     found.word[cut], found.why[cut] = _UNPROVED, nothing
+
+
+def _judge_at(
+    t_s: Floats, served: Served, claims: list[Claim], found: _Seconds, shift_s: int, *, within_s: float
+) -> None:
+    """Judge moments, some at a time, and add them to their seconds."""
+    for some in np.array_split(t_s, max(1, len(t_s) // 50_000)):
+        if len(some):
+            _add(judge(served, claims, some, within_s=within_s), found, served, operators_of(claims), shift_s)
 
 
 def _add(at: Moments, found: _Seconds, served: Served, operators: tuple[str, ...], shift_s: int) -> None:
