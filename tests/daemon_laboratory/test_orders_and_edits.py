@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 from tests.daemon_laboratory.test_starts_and_ends import a_host_lab
+from tests.laboratory.test_ordering import ordered, quiet
 
-from truechimer.daemon import orders_desk, policy_files
+from truechimer.compare.reading import Reading
+from truechimer.daemon import orders_desk, orders_turn, policy_files
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.lab_check import check_lab
 from truechimer.daemon.lab_start import LabStartRejected, Started, open_run
 from truechimer.daemon.orders_desk import MOST_WAITING, REFUSALS_A_MINUTE, OrdersDesk
 from truechimer.instants import Instant
+from truechimer.quorum.applier import Applied
 from truechimer.quorum.proposal import policy_of_one
 from truechimer.quorum.sshsig import key_of_seed
 
@@ -109,3 +112,19 @@ def test_the_desk_takes_what_is_small_and_few_and_keeps_refusals_from_filling_th
     assert not desk.may_record_refusal(60.0)
     assert desk.may_record_refusal(61.1)
     assert orders_desk.KEPT >= MOST_WAITING
+
+
+def test_a_delay_changed_by_order_is_taken_off_every_reading_of_its_clock_from_then_on() -> None:
+    rig = quiet().fork()
+    assert isinstance(ordered(rig, "calibration-delay", "C1", "2e-08"), Applied)
+    assert isinstance(ordered(rig, "calibration-delay", "UTC.P", "-1e-08"), Applied)
+    readings = (reading("C1", "H1"), reading("H1", "C1"), reading("UTC.P", "H1"), reading("H2", "H1"))
+    found = orders_turn.at_reference_plane(readings, rig.state.orders)
+    moved = [one.x_a_minus_b_s - 1e-6 for one in found]
+    assert moved == pytest.approx([2e-8, -2e-8, -1e-8, 0.0], abs=1e-16)
+    assert (found[0].calibration_id, found[3].calibration_id) == ("order-3", "")
+    assert orders_turn.at_reference_plane(readings, None) == readings
+
+
+def reading(a: str, b: str) -> Reading:
+    return Reading(epoch_tai_ns=1, a=a, b=b, x_a_minus_b_s=1e-6, u_s=1e-11)
