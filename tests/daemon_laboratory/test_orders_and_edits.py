@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -128,3 +129,15 @@ def test_a_delay_changed_by_order_is_taken_off_every_reading_of_its_clock_from_t
 
 def reading(a: str, b: str) -> Reading:
     return Reading(epoch_tai_ns=1, a=a, b=b, x_a_minus_b_s=1e-6, u_s=1e-11)
+
+
+def test_a_policy_folder_that_is_gone_is_written_again_from_the_records(tmp_path: Path) -> None:
+    a_host_lab(tmp_path)
+    with started(tmp_path) as first:
+        own = first.state.orders
+    shutil.rmtree(tmp_path / "policy")
+    with started(tmp_path) as second:
+        assert second.state.orders == own, "the same policy, the same envelope, nothing new on the chain"
+        assert second.changed == ()
+    assert policy_files.load(tmp_path / "policy").policy == own.applier.policy
+    assert not list((tmp_path / "policy").glob("*.key")), "no key was made"

@@ -14,7 +14,7 @@ from pathlib import Path
 from truechimer._version import __version__
 from truechimer.clocks.clock import Clock, ClockKind
 from truechimer.clocks.register import host_clock
-from truechimer.daemon import guarded, last_page, lost_records, other_version, policy_files
+from truechimer.daemon import guarded, last_page, lost_records, orders_standing, other_version, policy_files
 from truechimer.daemon.feeds import HostLabel
 from truechimer.daemon.hold import Hold
 from truechimer.daemon.host_clocks import HostClocks
@@ -404,12 +404,31 @@ def _refid(source: Source) -> bytes:
         return hashlib.md5(host.encode(), usedforsecurity=False).digest()[:4]
 
 
+def _restore_policy(checked: CheckedLab, folder: Path) -> None:
+    """Write policy and envelope of the records into a policy folder that has none: who may order does not begin anew
+    because a folder is gone.
+    """
+    assert checked.lab is not None
+    if policy_files.has_policy(folder):
+        return
+    try:
+        found = orders_standing.envelope_of_laboratory(checked.folder, checked.lab.evidence.folder)
+    except Rejected:
+        return  # records that cannot be read are told of where they are opened
+    if found is not None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        policy_files.write_envelope(folder, found[1])
+        policy_files.write_policy(folder, found[0])
+        print(f"{folder}: no policy there; it is the one of the records: {found[0].sentence}", file=sys.stderr)
+
+
 def _policy(checked: CheckedLab, members: tuple[Clock, ...], scenario: Scenario | None, now_ns: int) -> PolicyFiles:
     """Load the policy; where there is none, make the first one (1 of 1, software key) and write the ugly word into the
     laboratory's file.
     """
     assert checked.lab is not None
     folder = checked.folder / checked.lab.policy.folder
+    _restore_policy(checked, folder)
     if policy_files.has_policy(folder):
         files = policy_files.load(folder)
         if files.policy.insecure_software_keys and not checked.lab.policy.insecure_software_keys:

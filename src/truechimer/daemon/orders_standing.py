@@ -14,9 +14,11 @@ from typing import Any
 from truechimer.daemon.past_snapshots import record_at
 from truechimer.daemon.snapshots import FILE, STATE_KEY
 from truechimer.errors import Rejected
-from truechimer.laboratory import order_chain, snapshot
+from truechimer.laboratory import order_chain, ordering, snapshot
 from truechimer.laboratory.order_chain import Link
 from truechimer.laboratory.orders import Orders
+from truechimer.quorum.applier import SignedEnvelope
+from truechimer.quorum.order_policy import OrderPolicy
 from truechimer.store.fabric import StoreRejected
 from truechimer.store.sqlite_fabric import SqliteFabric
 from truechimer.store.sqlite_records import SqliteRecords
@@ -27,6 +29,23 @@ _KINDS = (b'"kind":"order"', b'"kind":"run-start"')
 def of_laboratory(folder: Path, evidence: str) -> Orders | None:
     """Return the orders in force of the laboratory in `folder`, whose records are in `evidence`; see `standing`."""
     return standing(folder / evidence / "records.sqlite3", folder / "run" / FILE, STATE_KEY)
+
+
+def envelope_of_laboratory(folder: Path, evidence: str) -> tuple[OrderPolicy, SignedEnvelope] | None:
+    """Return the policy in force by the records, and the envelope that a run last brought; None without records of
+    orders. Raises `StoreRejected`, `RecordRejected`.
+    """
+    orders = of_laboratory(folder, evidence)
+    if orders is None:
+        return None
+    with closing(SqliteRecords(folder / evidence / "records.sqlite3", read_only=True)) as store:
+        seq = None if orders.last is None else orders.last[0]
+        while seq is not None:
+            body = json.loads(record_at(store, seq))
+            if body["kind"] == "run-start":
+                return orders.applier.policy, ordering.envelope_from(body["envelope"])
+            seq = body["order_before"][0] if "order_before" in body else None
+    return None
 
 
 def standing(records: Path, states: Path, state_key: str) -> Orders | None:
