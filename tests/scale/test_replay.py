@@ -218,3 +218,17 @@ def test_the_caesium_and_maser_record_makes_a_scale_of_two(tmp_path: Path) -> No
         assert series.weight[-1].tolist() == [0.5, 0.5]
         apart = series.x_clock_minus_scale_s[:, 0] - series.x_clock_minus_scale_s[:, 1]
         assert np.abs(apart - np.array(x)).max() < most_s
+
+
+def test_readings_that_come_more_seldom_than_scale_steps_were_asked_for_are_judged_as_they_come() -> None:
+    x = truth(RIG, seed=2, days=12.0, interval_s=3_600.0)
+    x[200:, 2] += 3e-8
+    read = readings(x, seed=2)
+    rows = [
+        ReadingRow(0, START_NS + k * 3_600 * 10**9, NAMES[i], NAMES[0], float(read[k, i]), 5e-11)
+        for k in range(len(x))
+        for i in range(1, len(NAMES))
+    ]
+    series = replay(rows, interval_s=10.0)
+    place = [clock.name for clock in series.clocks].index(NAMES[2])
+    assert [(change.epoch, change.clock) for change in series.changes if change.stepped_s] == [(201, place)]

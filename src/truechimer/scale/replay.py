@@ -172,7 +172,9 @@ def replay(
             "reference, with numbers in them"
         )
     gaps = np.diff(record.epoch_tai_ns)
-    usual_s = interval_s or (int(np.sort(gaps)[len(gaps) // 2]) / 1e9 if len(gaps) else at1.INTERVAL_S)
+    median_s = int(np.sort(gaps)[len(gaps) // 2]) / 1e9 if len(gaps) else 0.0
+    # readings that come more seldom than scale steps were asked for are judged as they come
+    usual_s = max(interval_s or 0.0, median_s) or at1.INTERVAL_S
     if usual_s > LONGEST_INTERVAL_S:
         raise ReplayRejected(
             f"epochs usually lie {usual_s / 86_400.0:.0f} d apart; a scale needs readings every "
