@@ -5,6 +5,7 @@ time from the running service, else from this machine's clock, with a minute of 
 """
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,16 +57,23 @@ def place(lab: str | None, policy_file: Path | None) -> OrderPlace:
     orders = standing(_records(folder), folder / "run" / FILE, STATE_KEY)
     policy = policy_files.load_policy(folder / "policy") if orders is None else orders.applier.policy
     orders = orders or orders_in_force.begun(policy)
-    now, scale, is_running = _label(), None, False
-    try:
-        said = ask("now", lab=folder)
-    except Rejected:
-        pass
-    else:
-        is_running, scale = True, str(said.get("scale"))
-        if said.get("synchronised") is True and "earliest_tai_fs" in said:
-            now = Moment(int(said["earliest_tai_fs"]) // FS_PER_NS, -(-int(said["latest_tai_fs"]) // FS_PER_NS))
+    now, scale, is_running = present(str(folder)), None, False
+    with suppress(Rejected):
+        scale, is_running = str(ask("now", lab=folder).get("scale")), True
     return OrderPlace(orders, policy, now, folder, scale, is_running=is_running, leaps=leaps)
+
+
+def present(lab: str | None) -> Moment:
+    """Return the present as the laboratory in `lab` (or the one that runs here) serves it, else this machine's clock
+    and a minute.
+    """
+    try:
+        said = ask("now", lab=lab)
+    except Rejected:
+        return _label()
+    if said.get("synchronised") is True and "earliest_tai_fs" in said:
+        return Moment(int(said["earliest_tai_fs"]) // FS_PER_NS, -(-int(said["latest_tai_fs"]) // FS_PER_NS))
+    return _label()
 
 
 def read_policy(path: Path) -> OrderPolicy:

@@ -1,4 +1,4 @@
-"""`truechimer order propose|veto|sign|show|submit`: what k of n persons sign, from the proposal to its record.
+"""`truechimer order propose|veto|sign|show|submit|apply`: what k of n persons sign, from the proposal to its record.
 
 It decides nothing: the laboratory does. Exit status: 0 done (of `show`: would be taken now), 1 refused or not enough
 signatures yet, 2 wrong use or unreadable input.
@@ -22,7 +22,7 @@ TURN_S = 0.2
 def parser() -> VerbParser:
     """Return the command line of `order`."""
     options = verb_parser("order", "Orders that k of n persons sign: propose, sign, show, submit, veto.")
-    verbs = options.add_subparsers(dest="what", required=True, metavar="propose|sign|show|submit|veto")
+    verbs = options.add_subparsers(dest="what", required=True, metavar="propose|sign|show|submit|veto|apply")
     propose = verbs.add_parser("propose", help="write an order for others to sign", allow_abbrev=False)
     propose.add_argument("op", metavar="OPERATION", help="e.g. steering-envelope, calibration-delay, clock-membership")
     propose.add_argument("--target", help="what it changes: a clock, a link, the scale, a key's fingerprint")
@@ -47,7 +47,11 @@ def parser() -> VerbParser:
     show.add_argument("order", type=Path, metavar="ORDER", nargs="?")
     submit = verbs.add_parser("submit", help="give an order or a veto to the running laboratory", allow_abbrev=False)
     submit.add_argument("order", type=Path, metavar="ORDER")
-    for one in (propose, veto, sign, show, submit):
+    applies = verbs.add_parser("apply", help="judge an order on the applier's own host, by its own file and clock")
+    applies.add_argument("order", type=Path, metavar="ORDER")
+    applies.add_argument("--chain", type=Path, required=True, metavar="FILE", help="the applier's own file; only grows")
+    applies.add_argument("--policy", type=Path, metavar="FILE", help="the policy to begin with, once")
+    for one in (propose, veto, sign, show, submit, applies):
         one.add_argument("--lab", metavar="DIR", help="the laboratory's folder (default: the one that runs here)")
         one.add_argument("--json", action="store_true", help="print one JSON document")
     for one in (sign, show):
@@ -56,11 +60,10 @@ def parser() -> VerbParser:
 
 
 def main(argv: list[str]) -> int:
-    """Do one of the five; `argv` is what follows `order`."""
+    """Do one of them; `argv` is what follows `order`."""
     options = parser().parse_args(argv)
-    return {"propose": _propose, "veto": _propose, "sign": _sign, "show": _show, "submit": _submit}[options.what](
-        options
-    )
+    does = {"propose": _propose, "veto": _propose, "sign": _sign, "show": _show, "submit": _submit, "apply": _apply}
+    return does[options.what](options)
 
 
 def _propose(options: argparse.Namespace) -> int:
@@ -140,6 +143,18 @@ def _submit(options: argparse.Namespace) -> int:
         )
     _print(options, said, [order_screen.outcome_line(said)])
     return DONE if said.get("outcome") in {"applied", "waits", "vetoed"} else NO
+
+
+def _apply(options: argparse.Namespace) -> int:
+    from truechimer.cli import order_apply, order_screen
+    from truechimer.cli.order_place import present, read_policy
+    from truechimer.daemon import proposals
+
+    policy = None if options.policy is None else read_policy(options.policy)
+    now = present(options.lab)
+    said = order_apply.apply(proposals.read(options.order), options.chain, policy, now)
+    _print(options, said, [order_screen.outcome_line(said)])
+    return DONE if order_apply.is_lawful(said) else NO
 
 
 def _document(proposal: Any, where: Any) -> dict[str, Any]:
