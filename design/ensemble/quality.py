@@ -15,6 +15,7 @@ B(tau) is without drift throughout.
 import argparse
 import json
 import sys
+import time
 from dataclasses import replace
 from math import sqrt
 from pathlib import Path
@@ -25,13 +26,16 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "src"), str(Path(__file__).parent)]
 
 import causal  # noqa: E402
+import learned_drift  # noqa: E402
 from generator import (  # noqa: E402
+    DAY_S,
     ENSEMBLES,
     HOUR_S,
     START_NS,
     Source,
     allan_variance,
     best_fixed,
+    caesium,
     readings,
     truth,
     varied,
@@ -48,7 +52,9 @@ CASES = {
     "drift unknown": (1095, 365, False, False, True),
     "no clock file": (1095, 365, False, False, False),
     "declared ten times wrong": (1095, 365, True, True, True),
+    "declared equal": (1095, 365, True, True, True),
 }
+EQUAL = caesium()
 
 
 def clocks_of(sources: tuple[Source, ...], *, noise: bool, drift: bool, kinds: bool) -> tuple[Clock, ...]:
@@ -81,6 +87,15 @@ def wrong(sources: tuple[Source, ...], seed: int) -> tuple[Source, ...]:
     )
 
 
+def told_of(case: str, sources: tuple[Source, ...], seed: int) -> tuple[Source, ...]:
+    """What the clock file of this case says of the clocks."""
+    if case == "declared ten times wrong":
+        return wrong(sources, seed)
+    if case == "declared equal":
+        return tuple(replace(EQUAL, kind=source.kind) for source in sources)
+    return sources
+
+
 def columns(read: np.ndarray, clocks: tuple[Clock, ...], *, noise_s: float, algorithm: str, judged: bool):
     """Every clock minus the scale, as a replay gives it, and what was learned of the clocks."""
     run = engine(algorithm, clocks, interval_s=HOUR_S, judged=judged)
@@ -94,18 +109,18 @@ def columns(read: np.ndarray, clocks: tuple[Clock, ...], *, noise_s: float, algo
 
 def measure(
     name: str, case: str, seeds: int, *, noise_s: float, algorithm: str, gaps: float, judged: bool
-) -> dict[str, float]:
-    """ADEV / B(tau), pooled over the seeds."""
+) -> tuple[dict[str, float], list[bool]]:
+    """ADEV / B(tau), pooled over the seeds, and whether drifts lie where they are said to be."""
     days, dropped, noise, drift, kinds = CASES[case]
     squares: dict[str, list[float]] = {lag: [] for lag in LAGS}
+    inside: list[bool] = []
     for seed in range(seeds):
         sources = varied(ENSEMBLES[name], seed=seed) if seed else ENSEMBLES[name]
         x = truth(sources, seed=seed, days=days)
         read = readings(x, seed=seed, noise_s=noise_s, gap_fraction=gaps)
-        told = wrong(sources, seed) if case.endswith("wrong") else sources
-        column = columns(
+        column, learned = columns(
             read,
-            clocks_of(told, noise=noise, drift=drift, kinds=kinds),
+            clocks_of(told_of(case, sources, seed), noise=noise, drift=drift, kinds=kinds),
             noise_s=noise_s,
             algorithm=algorithm,
             judged=judged,
@@ -116,11 +131,26 @@ def measure(
         for lag, m in LAGS.items():
             b2 = best_fixed(sources, m * HOUR_S) ** 2
             squares[lag].append(allan_variance(e, m, HOUR_S) / b2)
-    return {lag: round(sqrt(float(np.mean(values))), 3) for lag, values in squares.items()}
+        if case == "drift unknown" and learned is not None:
+            inside += within_one_sigma(sources, learned)
+    return {lag: round(sqrt(float(np.mean(values))), 3) for lag, values in squares.items()}, inside
 
 
-def reachable(name: str, noise_s: float) -> dict[str, dict[str, float]]:
-    """Ratios to B(tau) of the spectral bound and of the best causal scales."""
+def within_one_sigma(sources: tuple[Source, ...], learned) -> list[bool]:
+    """Of each clock that drifts: is its drift where it is said to be? Only where a clock that does not drift stands
+    by: what all have in common is seen by nobody.
+    """
+    if all(source.drift_per_day for source in sources):
+        return []
+    return [
+        abs(learned.drift[i] * DAY_S - source.drift_per_day) <= learned.u_drift[i] * DAY_S
+        for i, source in enumerate(sources)
+        if source.drift_per_day
+    ]
+
+
+def reachable(name: str, noise_s: float, seeds: int) -> dict[str, dict[str, float]]:
+    """Ratios to B(tau) of the spectral bound and of the best causal scales, and of what drift costs that must be learned."""
     sources = ENSEMBLES[name]
     best = causal.best_fixed2(sources)
     per_tau, at_all = causal.best_causal2(sources, reading_s=noise_s)
@@ -129,6 +159,15 @@ def reachable(name: str, noise_s: float) -> dict[str, dict[str, float]]:
         "best causal at this tau": per_tau,
         "best causal at all": at_all,
     }
+    if not noise_s and any(source.drift_per_day for source in sources):
+        days, dropped, *_ = CASES["drift unknown"]
+        true = [varied(sources, seed=seed) if seed else sources for seed in range(seeds)]
+        rows["drift learned at best"] = learned_drift.learned_drift2(
+            sources,
+            [np.array([source.drift_per_day for source in one]) for one in true],
+            days=days,
+            dropped=dropped,
+        )
     return {
         row: {lag: round(float(np.sqrt(v / b)), 3) for lag, v, b in zip(LAGS, values, best, strict=True)}
         for row, values in rows.items()
@@ -155,10 +194,11 @@ def main() -> int:
     marks += ["with detection"] if options.judged else []
     for name in options.ensembles.split(";"):
         noisy = f"{name}, reading noise {options.noise_ps:g} ps" if options.noise_ps else name
-        told["reachable_over_best_fixed"][noisy] = reachable(name, options.noise_ps * 1e-12)
+        told["reachable_over_best_fixed"][noisy] = reachable(name, options.noise_ps * 1e-12, options.seeds)
         print(noisy, json.dumps(told["reachable_over_best_fixed"][noisy]), flush=True)
         for case in options.cases.split(","):
-            got = measure(
+            begun = time.monotonic()
+            got, inside = measure(
                 name,
                 case,
                 options.seeds,
@@ -169,6 +209,10 @@ def main() -> int:
             )
             title = ", ".join([f"{name}: {case}", *marks])
             told["adev_over_best_fixed"][title] = got | {"seeds": options.seeds}
+            told.setdefault("seconds", {})[title] = round(time.monotonic() - begun, 1)
+            if inside:
+                covered = told.setdefault("drift_sigma_covers", {})
+                covered[name] = {"clocks": len(inside), "part": round(float(np.mean(inside)), 3)}
             print(f"  {title}", json.dumps(got), flush=True)
             if options.out is not None:
                 options.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
