@@ -169,7 +169,7 @@ def reachable(name: str, noise_s: float, seeds: int) -> dict[str, dict[str, floa
             [np.array([source.drift_per_day for source in one]) for one in true],
             days=days,
             dropped=dropped,
-        )
+        ) * (best / np.array([best_fixed(sources, m * HOUR_S) ** 2 for m in LAGS.values()]))
     return {
         row: {lag: round(float(np.sqrt(v / b)), 3) for lag, v, b in zip(LAGS, values, best, strict=True)}
         for row, values in rows.items()

@@ -11,21 +11,16 @@ BARS = {
     "no clock file": {"10 d": 1.15, "30 d": 1.40},
 }
 NOT_MET = {
-    # three clocks: in months nothing says how quiet the fountain is
-    ("1 fountain, 2 masers: noise unknown", "30 d"),
-    ("1 fountain, 2 masers: drift unknown", "10 d"),
-    ("1 fountain, 2 masers: no clock file", "10 d"),
-    ("1 fountain, 2 masers: no clock file", "30 d"),
-    # no clock there that does not drift
-    ("2 rubidiums, 10 crystals: noise unknown", "30 d"),
+    # no clock there that does not drift: what is possible stands beside it ("drift learned at best")
     ("2 rubidiums, 10 crystals: drift unknown", "10 d"),
     ("2 rubidiums, 10 crystals: drift unknown", "30 d"),
     ("2 rubidiums, 10 crystals: no clock file", "10 d"),
     ("2 rubidiums, 10 crystals: no clock file", "30 d"),
-    # three seeds: 6 % one sigma at 10 days
-    ("3 masers, 5 caesiums: drift unknown", "10 d"),
-    ("3 masers, 5 caesiums: no clock file", "10 d"),
+    # three clocks of no kind: in months nothing says how quiet the fountain is
+    ("1 fountain, 2 masers: no clock file", "10 d"),
+    ("1 fountain, 2 masers: no clock file", "30 d"),
 }
+NOISY_NOT_MET = {("1 fountain, 2 masers: known, reading noise 10 ps", "1 d")}
 ENSEMBLES = 7
 
 
@@ -41,8 +36,38 @@ def test_every_ensemble_meets_the_bars_but_for_what_is_named() -> None:
 
 def test_with_reading_noise_the_scale_is_within_five_percent_of_the_best_causal_one() -> None:
     kept = json.loads(KEPT.read_text(encoding="utf-8"))
+    missed = set()
     for noise in ("2 ps", "10 ps"):
-        got = kept["adev_over_best_fixed"][f"scenario 4.2: known, reading noise {noise}"]
-        best = kept["reachable_over_best_fixed"][f"scenario 4.2, reading noise {noise}"]["best causal at all"]
-        for lag, value in best.items():
-            assert got[lag] <= 1.05 * value, (noise, lag)
+        titles = [title for title in kept["adev_over_best_fixed"] if title.endswith(f": known, reading noise {noise}")]
+        assert len(titles) == ENSEMBLES - 1, noise
+        for title in titles:
+            best = kept["reachable_over_best_fixed"][f"{title.split(':')[0]}, reading noise {noise}"]
+            for lag, value in best["best causal at all"].items():
+                if kept["adev_over_best_fixed"][title][lag] > 1.05 * value:
+                    missed.add((title, lag))
+    assert missed == NOISY_NOT_MET, "run design/ensemble/quality.py --noise-ps 2 --cases known"
+
+
+def test_what_is_declared_wrong_is_overcome_where_some_clock_does_not_drift() -> None:
+    figures = json.loads(KEPT.read_text(encoding="utf-8"))["adev_over_best_fixed"]
+    for title, row in figures.items():
+        if title.endswith((": declared ten times wrong", ": declared equal")) and "rubidiums, 10" not in title:
+            assert row["1 d"] <= 1.10, title
+            assert row["10 d"] <= 1.15, title
+            assert row["30 d"] <= 1.40, title
+
+
+def test_where_nothing_is_free_of_drift_the_scale_is_near_what_an_optimal_filter_reaches() -> None:
+    kept = json.loads(KEPT.read_text(encoding="utf-8"))
+    got = kept["adev_over_best_fixed"]["2 rubidiums, 10 crystals: drift unknown"]
+    best = kept["reachable_over_best_fixed"]["2 rubidiums, 10 crystals"]["drift learned at best"]
+    for lag, value in best.items():
+        assert got[lag] <= 1.05 * value, lag
+
+
+def test_the_stated_sigma_of_a_drift_holds() -> None:
+    covered = json.loads(KEPT.read_text(encoding="utf-8"))["drift_sigma_covers"]
+    clocks = sum(row["clocks"] for row in covered.values())
+    inside = sum(row["clocks"] * row["part"] for row in covered.values())
+    assert clocks >= 100
+    assert abs(inside / clocks - 0.68) <= 0.08
