@@ -102,14 +102,17 @@ def start(folder: Path) -> "subprocess.Popen[str]":
 
 
 def processes_in(folder: Path) -> list[str]:
-    """Return the command lines of all processes that have anything to do with a folder."""
+    """Return the command lines of all processes that have anything to do with a folder, but for those of its log: the
+    publisher of a laboratory that was killed does one last round, and its signer ends with it.
+    """
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             words = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-        if str(folder) in words and path.parent.name != str(os.getpid()):
+        of_the_log = "daemon.log_publisher" in words or "daemon.signer" in words
+        if str(folder) in words and not of_the_log and path.parent.name != str(os.getpid()):
             found.append(words)
     return found
 
