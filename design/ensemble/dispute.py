@@ -34,7 +34,8 @@ RULES = (
     Rule("the likelier side, at odds of 12", 0.0, NEVER, NEVER, NEVER, 5.0, NEVER),
     Rule("the class is put aside at once", 0.0, 0.0, NEVER, NEVER, 12.0),
     Rule("aside until they prefer the two", 4.4, 2.0, 5.9, 2.0, 14.0),
-    Rule("the rule taken", 0.0, NEVER, NEVER, NEVER, 14.0, NEVER, 9.0),
+    Rule("odds of ninety convict the two", 0.0, NEVER, NEVER, NEVER, 14.0, NEVER, 9.0),
+    Rule("the rule taken: odds of twelve lead", 0.0, NEVER, -2.0, 5.0, 14.0, NEVER),
 )
 
 

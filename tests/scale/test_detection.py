@@ -31,6 +31,7 @@ NOISE_S = 5e-12
 RIG, SMALL = rig(5, 6, 1), rig(3, 5, 0)
 FAULT_AT = 20 * 24
 IN, SUSPECT, OUT_STEP, OUT_RATE = Membership.IN, Membership.SUSPECT, Membership.OUT_STEP, Membership.OUT_RATE
+DOUBTED = Membership.DOUBTED
 EMPTY_NS = START_NS
 
 
@@ -118,7 +119,8 @@ def test_a_change_of_frequency_is_one_event_and_the_clock_returns_with_its_new_r
         out = np.flatnonzero(ran.status[FAULT_AT:, 1] != IN)
         assert len(out), seed
         assert out[0] < hours, seed
-        assert (ran.status[FAULT_AT:, 1] == OUT_RATE).any(), seed
+        # what is told in hours is a conviction, or a doubt: a nanosecond a day stands five sigma out when it is seen
+        assert np.isin(ran.status[FAULT_AT:, 1], (OUT_RATE, DOUBTED)).any(), seed
         # one event: its rate begins anew once, and no second time
         assert ran.began[FAULT_AT:, 1].sum() == 1, seed
         assert ran.status[-1, 1] == IN, seed
@@ -252,7 +254,8 @@ def test_what_a_slow_fault_has_taught_is_no_excuse_for_it() -> None:
         np.full(read.shape, NOISE_S**2),
         np.ones(len(x), np.bool_),
     )
-    out = np.flatnonzero(said.status[:, 2] == OUT_RATE)
+    # less than six sigma of its random walk: in doubt, and not convicted
+    out = np.flatnonzero(said.status[:, 2] == DOUBTED)
     assert len(out)
     assert at < out[0] < at + 60 * 24
     assert not np.isin(np.delete(said.status, 2, axis=1), (OUT_STEP, OUT_RATE)).any()

@@ -18,6 +18,7 @@ MINUTE_S, HOUR_S, DAY_S = 60.0, 3_600.0, 86_400.0
 _WORDS = {
     What.STEPPED: "stepped",
     What.CHANGED_RATE: "rate moved",
+    What.RATE_IN_DOUBT: "rate doubted",
     What.GLITCH: "off its prediction once",
     What.DISPUTED: "disputed by one of its kind",
     What.CLASS_DIVIDED: "its class is divided",
@@ -81,7 +82,7 @@ def says(series: ScaleSeries, episode: Episode) -> str:
     words = _WORDS[episode.what]
     if episode.what is What.STEPPED:
         words += f" {seconds(episode.size_s, episode.u_size)}"
-    elif episode.what is What.CHANGED_RATE and isfinite(episode.size_y):
+    elif episode.what in {What.CHANGED_RATE, What.RATE_IN_DOUBT} and isfinite(episode.size_y):
         words += f" {episode.size_y:+.1e}"
         if isfinite(episode.within_s) and episode.within_s > 0.0:
             words += f" within {duration(episode.within_s)}"

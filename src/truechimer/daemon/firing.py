@@ -24,6 +24,7 @@ MEMBERSHIPS: dict[Membership, Condition] = {
     Membership.SUSPECT: (AlertKind.CLOCK_STEP, _WARNING),
     Membership.OUT_STEP: (AlertKind.CLOCK_STEP, _CRITICAL),
     Membership.OUT_RATE: (AlertKind.CLOCK_RATE, _CRITICAL),
+    Membership.DOUBTED: (AlertKind.CLOCK_RATE, _WARNING),
     Membership.DISPUTED: (AlertKind.CLOCK_DISPUTED, _WARNING),
     Membership.DIVIDED: (AlertKind.CLASS_DIVIDED, _CRITICAL),
     Membership.ALIKE: (AlertKind.CLOCK_TOO_GOOD, _WARNING),

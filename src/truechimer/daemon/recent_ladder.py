@@ -18,7 +18,7 @@ from truechimer.scale.state import Membership
 Floats = NDArray[np.float64]
 
 OUT = tuple(int(word) for word in (Membership.OUT_STEP, Membership.OUT_RATE, Membership.DISPUTED, Membership.DIVIDED))
-HEARD = (int(Membership.LEARNING), int(Membership.IN), int(Membership.OBSERVER))
+HEARD = (int(Membership.LEARNING), int(Membership.IN), int(Membership.OBSERVER), int(Membership.DOUBTED))
 """Memberships whose phases a deviation is made of; a suspect's single reading is left out."""
 
 RUNGS = 21

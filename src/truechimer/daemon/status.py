@@ -150,7 +150,7 @@ def clocks(state: LaboratoryState, outcome: EpochOutcome | None) -> list[dict[st
     step = None if outcome is None else outcome.step
     for i, clock in enumerate(state.register.clocks):
         membership = Membership(int(state.scale.membership[i]))
-        alone = membership is Membership.IN or membership is Membership.OBSERVER
+        alone = membership in {Membership.IN, Membership.OBSERVER, Membership.DOUBTED}
         row: dict[str, Any] = {
             "name": clock.name,
             "kind": clock.kind.value,

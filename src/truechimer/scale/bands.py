@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truechimer.errors import Misuse
+from truechimer.scale import bands_doubt, drift, taking_back
 from truechimer.scale import bands_kernels as kernels
-from truechimer.scale import drift, taking_back
 from truechimer.scale.bands_state import (
+    ACTIVE,
     DAY,
     FIRST_DAY,
     PLANS,
@@ -36,7 +37,7 @@ from truechimer.scale.bands_state import (
     empty_state,
     parameters,
 )
-from truechimer.scale.state import ScaleStep
+from truechimer.scale.state import Membership, ScaleStep
 
 __all__ = ["BandsParameters", "BandsState", "advance", "parameters", "peek", "start", "step"]
 
@@ -44,6 +45,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 NO_VERDICT = -1
+_DOUBTED = int(Membership.DOUBTED)
 
 Moved = tuple[Floats, Floats, NDArray[np.bool_]]
 """Of each clock: by how much its rate has moved (0: not), since how long ago (s), and whether evenly, as a ramp."""
@@ -95,9 +97,14 @@ def advance(  # noqa: PLR0917
         return -mean, variance
     state.common_f[SHIFT] = 0.0
     back = _take_back(state, constants, epoch_tai_ns, moved)
+    again = []
     if anew.any():
         for i in np.flatnonzero(anew).tolist():
-            kernels.forget(i, state.clock_f, state.clock_i, state.ring)
+            if moved is not None and verdict[i] == _DOUBTED and moved[1][i] > 0.0 and state.clock_i[i, ACTIVE] == 1:
+                bands_doubt.wander(epoch_tai_ns, i, moved[0][i], moved[1][i], state.clock_f, state.clock_i, state.ring)
+                again.append((i, float(moved[0][i])))
+            else:
+                kernels.forget(i, state.clock_f, state.clock_i, state.ring)
     if state.clock_f[:, TAKEN].any():
         taking_back.give_back(
             epoch_tai_ns,
@@ -108,7 +115,7 @@ def advance(  # noqa: PLR0917
             state.rate,
             state.common_f,
         )
-    if kernels.membership(
+    changed = kernels.membership(
         epoch_tai_ns,
         x_ip,
         verdict,
@@ -117,10 +124,15 @@ def advance(  # noqa: PLR0917
         constants.absent_ns,
         state.clock_i,
         state.common_i,
-    ):
+    )
+    if changed or again:
         _plan(state, constants, epoch_tai_ns, is_membership=True)
+    doubted = {i for i, _ in again}
     for i, part in back:
-        state.rate[i] += part
+        if i not in doubted:
+            state.rate[i] += part
+    for i, moved_y in again:
+        bands_doubt.rerate(i, moved_y, state.clock_f, state.clock_i, state.rate, state.common_f)
     x_pivot, variance = kernels.move(
         epoch_tai_ns,
         x_ip,

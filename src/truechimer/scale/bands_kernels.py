@@ -12,6 +12,7 @@ import numpy as np
 from truechimer.kernel import kernel
 from truechimer.scale import drift, noise_learning, noise_pairs
 from truechimer.scale.band_weights import band_weights
+from truechimer.scale.bands_doubt import in_doubt, is_silenced
 from truechimer.scale.bands_state import (
     ACTIVE,
     BEST,
@@ -38,10 +39,7 @@ from truechimer.scale.noise_learning import RING
 from truechimer.scale.state import Membership
 
 _LEARNING, _IN, _OBSERVER = int(Membership.LEARNING), int(Membership.IN), int(Membership.OBSERVER)
-DOUBTED_FROM_S = 86_400.0
-"""A divided class has no say over averaging times from about here on."""
-_SUSPECT, _OUT_STEP = int(Membership.SUSPECT), int(Membership.OUT_STEP)
-_DISPUTED, _DIVIDED = int(Membership.DISPUTED), int(Membership.DIVIDED)
+_DISPUTED, _DIVIDED, _DOUBTED = int(Membership.DISPUTED), int(Membership.DIVIDED), int(Membership.DOUBTED)
 DAILY_PLANS_S = 30.0 * 86_400.0
 """Until then weights are made anew every day."""
 HANDED_OVER_S, HANDED_OVER_STEPS = 86_400.0, 30.0
@@ -79,24 +77,6 @@ def trusted(i, rate, memories, noise, clock_i):
         else:
             break
     return best
-
-
-@kernel
-def in_doubt(noise, active, clock_i):
-    """Return the noise that weights are made of: that of a divided class has a floor where the other clocks together
-    are at a day. So it keeps the hours, and what it may have been pulled by ends where the others can see it.
-    """
-    believed = noise.copy()
-    others = 0.0
-    for i in range(noise.shape[0]):
-        if active[i] and clock_i[i, STATUS] != _DIVIDED:
-            others += 1.0 / (noise[i, 1] / DOUBTED_FROM_S + noise[i, 2] + noise[i, 3] * DOUBTED_FROM_S / 3.0)
-    if others <= 0.0:
-        return believed
-    for i in range(noise.shape[0]):
-        if clock_i[i, STATUS] == _DIVIDED:
-            believed[i, 2] = max(noise[i, 2], 1.0 / others)
-    return believed
 
 
 @kernel
@@ -169,7 +149,7 @@ def plan(  # noqa: PLR0917
     for i in range(n):
         drift_u2[i] = clock_f[i, DRIFT_U2]
     before = band.copy()
-    believed = in_doubt(noise, active, clock_i)
+    believed = in_doubt(noise, active, clock_f, clock_i)
     common_f[WORST] = band_weights(
         believed, drift_u2, active, tensors[:, :lags], taus[:lags], allowed[:lags], used, band
     )
@@ -286,14 +266,6 @@ def forget(i, clock_f, clock_i, ring):
 
 
 @kernel
-def is_silenced(status):
-    """Return True for a clock whose phase is in doubt, and its rate is not: it keeps its place in the weights, and is
-    not heard.
-    """
-    return status == _SUSPECT or status == _OUT_STEP  # noqa: PLR1714 - a kernel
-
-
-@kernel
 def membership(epoch_ns, x_ip, verdict, eligible, probation_ns, absent_ns, clock_i, common_i):  # noqa: PLR0917
     """Say who is active from here on; True where that has changed.
 
@@ -307,6 +279,7 @@ def membership(epoch_ns, x_ip, verdict, eligible, probation_ns, absent_ns, clock
     changed = False
     for i in range(n):
         was_divided = clock_i[i, STATUS] == _DIVIDED
+        was_doubted = clock_i[i, STATUS] == _DOUBTED
         if clock_i[i, LAST_NS] == 0:
             if not seen[i]:
                 continue
@@ -316,6 +289,7 @@ def membership(epoch_ns, x_ip, verdict, eligible, probation_ns, absent_ns, clock
         if verdict[i] >= 0:
             clock_i[i, STATUS] = verdict[i]
         changed = changed or (clock_i[i, STATUS] == _DIVIDED) != was_divided
+        changed = changed or (clock_i[i, STATUS] == _DOUBTED) != was_doubted
     for turn in range(2):
         for i in range(n):
             last_ns, since_ns = clock_i[i, LAST_NS], clock_i[i, SINCE_NS]
@@ -325,7 +299,7 @@ def membership(epoch_ns, x_ip, verdict, eligible, probation_ns, absent_ns, clock
                     there = False
                 if clock_i[i, ACTIVE] == 0 and last_ns < common_i[EPOCH_NS]:
                     there = False
-            votes = clock_i[i, STATUS] == _IN or clock_i[i, STATUS] == _DIVIDED
+            votes = clock_i[i, STATUS] == _IN or clock_i[i, STATUS] == _DIVIDED or clock_i[i, STATUS] == _DOUBTED
             # who is off in phase alone is silent for a while: its rate is known, and no weight need change
             votes = votes or (clock_i[i, ACTIVE] == 1 and is_silenced(clock_i[i, STATUS]))
             if eligible[i] and there and votes:

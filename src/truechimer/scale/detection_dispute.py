@@ -33,12 +33,12 @@ NO_SIDE, SMALLER, LARGER, ALONE = 0, 1, 2, 3
 TIE_APART2, TIE_PREFERRED = 1.0, 4.0
 STAY = 3.0
 """A side that is followed is let go only when the others have gone back by this much: no weight flutters."""
+LED_FROM = 5.0
+"""Odds of twelve lead: the scale follows the smaller side then, and comes back when they fall. Nobody is convicted by
+them; one that moves alone meets them in one case of twelve at most, and then for days.
+"""
 CONVICTED = 14.0
 """Odds of a thousand."""
-LARGER_CONVICTED = 9.0
-"""Odds of ninety, against a larger side that moved abruptly and far: it carries the scale as long as it is believed,
-and one that moves alone meets them by chance in one case of ninety at most.
-"""
 SETTLED2 = 6.25
 """Sides that are apart by less than this (squared sigmas) agree again."""
 LONGEST_S = 30.0 * DAY
@@ -48,7 +48,7 @@ ABRUPT_S = 4.0 * DAY
 wander and drift more than was learned of them look the same. Then the larger side stays followed, and nothing is said
 aloud; only a conviction ends it sooner than its time.
 """
-ALOUD2 = 36.0
+ALOUD2 = 56.25
 """Squared sigmas of their own noise by which the sides must have been apart before a class loses a say and anything is
 said aloud: two honest clocks come apart by four now and then, and what has moved goes past this within hours.
 """
@@ -224,7 +224,7 @@ def ask(  # noqa: PLR0917
     if prefers <= -CONVICTED:
         return 11, a - o, b - o
     slow = (dispute[2] - dispute[0]) / 1e9 > ABRUPT_S
-    if prefers >= (LARGER_CONVICTED if dispute[5] == 1 else CONVICTED):
+    if prefers >= CONVICTED:
         return 12, a - o, b - o
     if slow or (dispute[4] == 0 and apart2 < ALOUD2 * (v_a + v_b)):
         return stage, a - o, b - o
@@ -235,6 +235,8 @@ def ask(  # noqa: PLR0917
             return 3, a - o, b - o
         if apart2 > TIE_APART2 * v_o:
             return 2, a - o, b - o
+    elif dispute[5] == 1:
+        return (3 if prefers >= LED_FROM - (STAY if stage == 3 else 0.0) else 1), a - o, b - o
     return stage, a - o, b - o
 
 
@@ -273,7 +275,7 @@ def settle(  # noqa: PLR0917
     if wanted != 0 and wanted != 11:  # noqa: PLR1714 - a kernel
         # the reference, and the scale, may have followed those who were wrong
         dispute[4] = 1
-        if stage == 1 and wanted == 12:
+        if stage == 1 and (wanted == 12 or wanted == 3):  # noqa: PLR1714 - a kernel
             for i in range(n):
                 if side[i] == 2 and status[i] == 2:
                     moved[i, 0], moved[i, 1], moved[i, 2] = (by_b - by_a) / t, t, 0.0
@@ -291,8 +293,9 @@ def settle(  # noqa: PLR0917
             if side[i] != 0 and (status[i] == 7 or status[i] == 8):
                 put_out(i, status, epoch_ns, since_ns, good_ns, strikes, ring_x, began, 1)
                 y[i] += (by_a if side[i] == 1 else by_b) / t
+        aloud = dispute[5] == 1
         close(dispute, dispute_x, side)
-        return True
+        return aloud
     if wanted == 11 or wanted == 12:  # noqa: PLR1714 - a kernel
         bad = 1 if wanted == 11 else 2
         _take_back(3 - bad, side, status, good_ns, epoch_ns)

@@ -63,6 +63,7 @@ SETTLING_S = 45.0 * DAY_S
 """Over long windows a clock is judged by what was known of it one to two of these ago, once it is four of them old."""
 DIVIDED_S = 5.0 * DAY_S
 ABSENT, LEARNING, IN, SUSPECT, OUT_STEP, OUT_RATE, OBSERVER, DISPUTED, DIVIDED, ALIKE = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
+DOUBTED = 12
 
 
 @kernel
@@ -162,6 +163,7 @@ def advance(  # noqa: PLR0917
     signs,
     known_signs,
     replay,
+    doubted,
     residual,
     moved,
     began,
@@ -180,6 +182,7 @@ def advance(  # noqa: PLR0917
     kept = np.zeros(n, np.bool_)
     voter = np.zeros(n, np.bool_)
     accused = np.zeros(n, np.bool_)
+    soft = np.zeros(n, np.bool_)
     for i in range(n):
         accused[i] = status[i] == 3
     u_drift2 = np.zeros(n)
@@ -355,7 +358,7 @@ def advance(  # noqa: PLR0917
         epoch_ns, before_ns, interval, windows, sigmas, rate_sigmas, x, last_ns, y, drift, first_ns, since_ns, good_ns,
         status, strikes, noise, memory, sample, count, rate_sample, rate_count, settled_noise, settled_sample,
         settled_rate, u_drift2, ring_ns, ring_x, ring_y, dispute, dispute_x, dispute_y, side, eligible, d, v, h, z,
-        verdict, kept, voter, accused, moved, began, floor
+        verdict, kept, voter, accused, moved, began, floor, doubted, soft
     )  # fmt: skip
     divided = divided or missing
     if dispute[0] != 0 and settle(
@@ -430,7 +433,19 @@ def advance(  # noqa: PLR0917
     for i in range(n):
         if status[i] == 8:
             divided = True
+        if status[i] != 5 and status[i] != PROVING:
+            doubted[i] = 0
+        elif began[i]:
+            doubted[i] = 1 if soft[i] else 0
     return divided
+
+
+@kernel
+def said_of(status, doubted):
+    """Return the `Membership` that the outside is told: who judges again while he is out is out to them."""
+    if status == OUT_RATE or status == PROVING:  # noqa: PLR1714, SIM109 - a kernel
+        return DOUBTED if doubted == 1 else OUT_RATE
+    return status
 
 
 NAMES = (
@@ -438,7 +453,7 @@ NAMES = (
     "memory_s", "sample_s2", "count", "rate_sample", "rate_count", "likeness", "likeness_count", "ring_ns", "ring_x",
     "ring_y", "dispute_ns", "dispute_x", "dispute_y", "dispute_side", "settled_ns", "settled_noise", "settled_sample",
     "settled_rate", "settling_noise", "settling_sample", "settling_rate", "twin", "twin_count", "largest_s",
-    "sign_at", "signs", "signs_known", "replay",
+    "sign_at", "signs", "signs_known", "replay", "doubted",
 )  # fmt: skip
 CONSTANTS = (
     "windows_s", "sigmas", "rate_sigmas", "noise", "worth", "floor_q1", "drift_u", "eligible", "interval_s",
@@ -497,7 +512,10 @@ def _step(  # noqa: PLR0917
     changed["epoch_ns"] = epoch_ns if due else state.epoch_ns
     changed["divided_ns"] = epoch_ns if divided else state.divided_ns
     after = replace(state, **changed)
-    status = np.where(after.status == PROVING, OUT_RATE, after.status)
+    status = np.array(
+        [said_of(one, doubted) for one, doubted in zip(after.status.tolist(), after.doubted.tolist(), strict=True)],
+        np.int64,
+    )
     return after, Judgement(
         status, residual, moved[:, 0], moved[:, 1], moved[:, 2] > 0.0, began, stepped, bool(divided), floor
     )

@@ -5,8 +5,8 @@ It remembers nothing and changes nothing. A clock is judged by the mean of those
 less its own share: O(n)). Who agrees begins at a weighted median, so that a heavy clock or a pair that moves together
 cannot pull the mean, and is then repeated until it is stable. Who is off needs peers to say so: kept clocks no noisier
 than it over this window (variance at most four times its own). Three peers that outnumber those who are off suffice.
-Two against one convict for the moment, until the other clocks, for which neither side is a peer, prefer a side by three
-sigma. One against one is a tie. Where the others prefer those who are off, the majority has moved.
+Two against one are a question for the other clocks, for which neither side is a peer (`detection_dispute`), unless they
+have answered it beyond doubt. One against one is a tie. Where the others prefer those who are off, the majority moved.
 
 Law of the file: only + - * / and sqrt in a written order, so that a replay is equal to the last bit.
 """
@@ -19,10 +19,10 @@ from truechimer.scale.weights import capped
 
 PEER_RATIO = 4.0
 """A peer's variance over the window is at most this many times the accused's."""
-PREFERRED = 10.0
-"""Difference of squared sigmas by which the others prefer one side: about three sigma."""
-PREFERRED_IN_DISPUTE = 5.0
-"""The same once a dispute is open: there is one question then, and few looks."""
+PREFERRED, OVERTURNS = 14.0, 20.0
+"""Difference of squared sigmas by which the others prefer one side (odds of a thousand), and by which they overturn
+three and more that agree.
+"""
 NOTHING, GUILTY, FOR_NOW, CLEARED, TIE, MOVED_TOGETHER = 0, 1, 2, 3, 4, 5
 """Verdicts. `CLEARED`: its peers contradict it and the other classes contradict them, who are `MOVED_TOGETHER`."""
 
@@ -164,17 +164,21 @@ def judge(d, v, voter, accused, sigmas, z, verdict, kept):  # noqa: PLR0917
                 peer_mean /= peer_weight
                 theirs = (peer_mean - other_mean) * (peer_mean - other_mean)
                 preferred = own - theirs / (1.0 / peer_weight + 1.0 / other_weight)
-        enough = PREFERRED_IN_DISPUTE if accused[i] else PREFERRED
-        if preferred <= -enough and others >= 2:
+        if peers == 2 and alike == 1:
+            verdict[i] = 1 if preferred >= OVERTURNS and others >= 2 else 2
+        elif preferred <= -(OVERTURNS if peers >= 3 else PREFERRED) and others >= 2:
             verdict[i] = 3
-        elif (peers >= 3 and peers > alike) or (preferred >= enough and (peers >= 2 or others >= 2)):
+        elif (peers >= 3 and peers > alike) or (preferred >= PREFERRED and (peers >= 2 or others >= 2)):
             verdict[i] = 1
-        elif peers == 2 and alike == 1:
-            verdict[i] = 2
         else:
             verdict[i] = 4
-    turned = False
+    turned = asked = False
     for i in range(n):
+        asked = asked or verdict[i] == 2
+    for i in range(n):
+        if asked and verdict[i] == 4:
+            # what noisier clocks say against the two is an answer to that question, and no question of its own
+            verdict[i] = 0
         if verdict[i] == 3:
             turned = True
             for j in range(n):

@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truechimer.kernel import kernel
-from truechimer.scale.detection_dispute import PROVING
-from truechimer.scale.detection_fold import CONSTANTS, NAMES, OUT_RATE, advance
+from truechimer.scale.detection_fold import CONSTANTS, NAMES, advance, said_of
 from truechimer.scale.detection_state import DetectionParameters, DetectionState
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_STATUS = NAMES.index("status")
+_STATUS, _DOUBTED = NAMES.index("status"), NAMES.index("doubted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ def _run(  # noqa: PLR0917
         if due[k]:
             before_ns = epoch_ns[k]
         for i in range(n):
-            status[k, i] = arrays[_STATUS][i]
+            status[k, i] = said_of(arrays[_STATUS][i], arrays[_DOUBTED][i])
 
 
 def run(  # noqa: PLR0917
@@ -93,7 +92,6 @@ def run(  # noqa: PLR0917
         said.floor_s,
         said.divided,
     )
-    said.status[said.status == PROVING] = OUT_RATE
     changed: dict[str, Any] = dict(zip(NAMES, arrays, strict=True))
     taken, missing = np.flatnonzero(due), np.flatnonzero(said.divided)
     if len(taken):

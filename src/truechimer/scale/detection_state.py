@@ -18,7 +18,7 @@ from truechimer.scale.detection_replay import WORDS
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-VERSION = 4
+VERSION = 5
 """Counts up with every change after which the same readings give other verdicts; it stands in the record."""
 
 DAY_S = SECONDS_PER_DAY
@@ -92,7 +92,8 @@ class DetectionState:
     `twin_count`: the clock that this one moved exactly as, and at how many looks running.
     `largest_s`: a young clock's largest departure so far.
     `sign_at (1,)`: epochs so far; `signs`, `signs_known (n, 132)`: signs of second differences of the readings, a bit
-    each, and where they are known; `replay (n, 5)`: see `detection_replay`.
+    each, and where they are known; `replay (n, 5)`: see `detection_replay`. `doubted`: 1:
+    what put it out for its rate is less than it takes to convict; it carries on over hours.
     `settled_noise`, `settled_sample`, `settled_rate`: `noise`, `sample_s2` and `rate_sample` as they were some time ago
     (`settling_...`: what they become next, at `settled_ns`).
     """
@@ -138,6 +139,7 @@ class DetectionState:
     signs: Ints
     signs_known: Ints
     replay: Floats
+    doubted: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +266,7 @@ def empty(constants: DetectionParameters) -> DetectionState:
         signs=np.zeros((n, WORDS), np.int64),
         signs_known=np.zeros((n, WORDS), np.int64),
         replay=np.zeros((n, 5)),
+        doubted=none.copy(),
     )
 
 

@@ -42,6 +42,10 @@ SLOW_AGE_S, YOUNG = 180.0 * DAY, 1.15
 """A change of rate is tested less sharply while a clock is young: how far its rate wanders is not known well."""
 SLOW_FROM_S = 10.0 * DAY
 """Over such windows two against one will do: two that drift alike are rarer than one that does."""
+CONVICTS, ABOVE = 6.0, 1.3
+"""What is less than so many sigmas, or so many times the threshold, puts a clock's rate in doubt and convicts nobody:
+clean clocks reach 5.6 once in a thousand years.
+"""
 LATELY = 0.05
 """Gain of the mean square over a day that forgets: five days."""
 LEAST_AGES = 3.0
@@ -180,7 +184,7 @@ def _look(  # noqa: PLR0917
     kind, w, m, epoch_ns, past_ns, past_x, past_y, sigma, x, last_ns, y, drift, first_ns, since_ns, good_ns, status,
     strikes, noise, memory, sample, count, rate_sample, rate_count, known, known_sample, known_rate, u_drift2, ring_ns,
     ring_x, ring_y, dispute, dispute_x, dispute_y, side, eligible, d, v, h, z, verdict, kept, voter, accused, moved,
-    began, floor
+    began, floor, doubted, soft
 ):  # fmt: skip
     """Judge one window with one past; return True where a majority is missing."""
     age = (epoch_ns - past_ns) / 1e9
@@ -205,8 +209,9 @@ def _look(  # noqa: PLR0917
             # a reference that the clocks contradict is the business of whoever compares references; a dispute has a
             # court of its own
             continue
+        strong = np.isfinite(z[i]) and abs(z[i]) >= max(CONVICTS, ABOVE * h[i])
         if verdict[i] == 4:
-            missing = True
+            missing = missing or strong
             begin(
                 i, epoch_ns, past_ns, past_x, past_y, v, kept, verdict, eligible, status, good_ns, dispute, dispute_x,
                 dispute_y, side
@@ -216,19 +221,15 @@ def _look(  # noqa: PLR0917
                 i, epoch_ns, (d[i] - middle) / per, age, kept, x, last_ns, y, drift, since_ns, noise, memory, u_drift2,
                 ring_ns, ring_x, ring_y, moved
             )  # fmt: skip
+            soft[i] = verdict[i] != 5 and not strong and (status[i] == 2 or doubted[i] == 1)
             put_out(i, status, epoch_ns, since_ns, good_ns, strikes, ring_x, began, 5)
             moved_together = moved_together or verdict[i] == 5
         elif verdict[i] == 2 and status[i] == 2:
-            if begin(
+            if not begin(
                 i, epoch_ns, past_ns, past_x, past_y, v, kept, verdict, eligible, status, good_ns, dispute, dispute_x,
                 dispute_y, side
             ):  # fmt: skip
-                _note_onset(
-                    i, epoch_ns, (d[i] - middle) / per, age, kept, x, last_ns, y, drift, since_ns, noise, memory,
-                    u_drift2, ring_ns, ring_x, ring_y, moved
-                )  # fmt: skip
-            else:
-                missing = True
+                missing = missing or strong
         elif verdict[i] == 3:
             good_ns[i] = epoch_ns
         elif (
@@ -238,6 +239,7 @@ def _look(  # noqa: PLR0917
             and abs(z[i]) > h[i]
         ):
             # out, and not yet where its rate puts it: the proof begins again
+            soft[i] = doubted[i] == 1
             put_out(i, status, epoch_ns, since_ns, good_ns, strikes, ring_x, began, 8 if status[i] == 8 else 5)
     if moved_together:
         # those who were believed moved: what was learned against them since goes with them
@@ -266,7 +268,7 @@ def look_back(  # noqa: PLR0917
     epoch_ns, before_ns, interval, windows, sigmas, rate_sigmas, x, last_ns, y, drift, first_ns, since_ns, good_ns,
     status, strikes, noise, memory, sample, count, rate_sample, rate_count, settled_noise, settled_sample,
     settled_rate, u_drift2, ring_ns, ring_x, ring_y, dispute, dispute_x, dispute_y, side, eligible, d, v, h, z,
-    verdict, kept, voter, accused, moved, began, floor
+    verdict, kept, voter, accused, moved, began, floor, doubted, soft
 ):  # fmt: skip
     """Judge every window that has moved on by a quarter, and keep the present for it; return True where a majority is
     missing.
@@ -290,7 +292,8 @@ def look_back(  # noqa: PLR0917
                 kind, w, m, epoch_ns, ring_ns[w, place], ring_x[w, place], ring_y[w, place], sigma, x, last_ns, y,
                 drift, first_ns, since_ns, good_ns, status, strikes, noise, memory, sample, count, rate_sample,
                 rate_count, known, known_sample, known_rate, u_drift2, ring_ns, ring_x, ring_y, dispute, dispute_x,
-                dispute_y, side, eligible, d, v, h, z, verdict, kept, voter, accused, moved, began, floor
+                dispute_y, side, eligible, d, v, h, z, verdict, kept, voter, accused, moved, began, floor, doubted,
+                soft
             )  # fmt: skip
             divided = divided or missing
         ring_ns[w, oldest] = epoch_ns

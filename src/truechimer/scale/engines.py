@@ -194,9 +194,10 @@ class _Judged:
         self.stepped_s = np.zeros(len(self.eligible))
 
     def _as_believed(self, status: Ints) -> Ints:
-        """Give a divided class no say at all where the algorithm has one weight for all averaging times."""
+        """Give a divided class and a doubted rate no say where the algorithm has one weight for all averaging times."""
         if self.fold is not bands:
             status[status == Membership.DIVIDED] = Membership.DISPUTED
+            status[status == Membership.DOUBTED] = Membership.OUT_RATE
         return status
 
     def step(self, epoch_tai_ns: int, x_clock_minus_pivot_s: Floats, u2_s2: Floats, *, due: bool) -> ScaleStep:

@@ -34,6 +34,7 @@ class What(StrEnum):
 
     STEPPED = "stepped"
     CHANGED_RATE = "changed-rate"
+    RATE_IN_DOUBT = "rate-in-doubt"
     GLITCH = "glitch"
     DISPUTED = "disputed"
     CLASS_DIVIDED = "class-divided"
@@ -50,6 +51,7 @@ class What(StrEnum):
 _OF_STATE = {
     Membership.OUT_STEP: What.STEPPED,
     Membership.OUT_RATE: What.CHANGED_RATE,
+    Membership.DOUBTED: What.RATE_IN_DOUBT,
     Membership.DISPUTED: What.DISPUTED,
     Membership.DIVIDED: What.CLASS_DIVIDED,
     Membership.ALIKE: What.TOO_ALIKE,
@@ -175,12 +177,12 @@ def _event(  # noqa: PLR0917
     if what is What.STEPPED:
         size_s = change.stepped_s if change is not None else _step(series, i, first, sure)
         u = _u_step(series, i, first, sure)
-    elif what is What.CHANGED_RATE:
+    elif what is What.CHANGED_RATE or what is What.RATE_IN_DOUBT:
         if change is not None and change.moved_y:
             size_y, within_s = change.moved_y, change.moved_over_s
         else:
             size_y = _change_of_rate(series, i, first, until)
-    suspended = until is None or until > first
+    suspended = (until is None or until > first) and what is not What.RATE_IN_DOUBT
     return Episode(
         what=what,
         clock=i,

@@ -31,6 +31,7 @@ Ints = NDArray[np.int64]
 
 _SUSPECT = int(Membership.SUSPECT)
 _DISPUTED, _DIVIDED = int(Membership.DISPUTED), int(Membership.DIVIDED)
+_OUT_RATE, _DOUBTED = int(Membership.OUT_RATE), int(Membership.DOUBTED)
 
 
 def step(
@@ -142,6 +143,7 @@ def _as_believed(status: Ints, *, is_kalman: bool) -> Ints:
     told = status.copy()
     if is_kalman:
         told[told == _DIVIDED] = _DISPUTED
+        told[told == _DOUBTED] = _OUT_RATE
     return told
 
 

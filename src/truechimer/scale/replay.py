@@ -48,6 +48,7 @@ STATES = {
     Membership.DIVIDED: "divided",
     Membership.ALIKE: "out",
     Membership.REPLAYED: "out",
+    Membership.DOUBTED: "doubted",
 }
 """The word in the column `state`; the column `reason` says why a clock carries no weight."""
 

@@ -29,7 +29,10 @@ RING_SLOTS = 28
 
 
 class Membership(IntEnum):
-    """What a clock is to the scale. Only `IN` carries weight."""
+    """What a clock is to the scale. `IN` carries weight; `DIVIDED` and `DOUBTED` over hours only; nobody else does.
+
+    10 is taken: `detection_dispute.PROVING`.
+    """
 
     ABSENT = 0
     LEARNING = 1
@@ -42,6 +45,7 @@ class Membership(IntEnum):
     DIVIDED = 8
     ALIKE = 9
     REPLAYED = 11
+    DOUBTED = 12
 
 
 REASONS = {
@@ -54,6 +58,7 @@ REASONS = {
     Membership.OBSERVER: "observer, weight 0 by rule",
     Membership.DISPUTED: "disputed: a clock like it says otherwise and nobody can say which is right",
     Membership.DIVIDED: "its class is divided: other clocks carry the scale over days",
+    Membership.DOUBTED: "its rate may have changed: it carries the hours, other clocks carry the days",
     Membership.ALIKE: "too like the others to be a clock of its own",
     Membership.REPLAYED: "its readings repeat earlier ones, noise and all: replayed, not measured",
 }

@@ -55,6 +55,13 @@ _CHANGES: dict[Membership, _Change] = {
         "changed frequency",
         "look at the clock's own diagnostics; its rate is learned anew and it returns after a clean probation",
     ),
+    Membership.DOUBTED: _Change(
+        AlertKind.CLOCK_RATE,
+        AlertSeverity.WARNING,
+        "may have changed frequency: more than its noise explains, less than convicts a clock",
+        "look at the clock's own diagnostics; it is learned anew and has its full say again after good conduct",
+        then="it carries the hours, the other clocks the days",
+    ),
     Membership.DISPUTED: _Change(
         AlertKind.CLOCK_DISPUTED,
         AlertSeverity.WARNING,
