@@ -18,7 +18,7 @@ MINUTE_S, HOUR_S, DAY_S = 60.0, 3_600.0, 86_400.0
 _WORDS = {
     What.STEPPED: "stepped",
     What.CHANGED_RATE: "rate moved",
-    What.RATE_IN_DOUBT: "rate doubted",
+    What.RATE_IN_DOUBT: "doubted",
     What.GLITCH: "off its prediction once",
     What.DISPUTED: "disputed by one of its kind",
     What.CLASS_DIVIDED: "its class is divided",
