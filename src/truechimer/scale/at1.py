@@ -227,6 +227,13 @@ def carry(  # noqa: PLR0917
     """
     n, filters = y.shape
     common = 0.0
+    # a clock's filters share one interval, and clocks mostly do: each division is made once
+    shares = np.empty(filters)
+    shares_step = -1.0
+    slowest = 0.0
+    known_since, known = epoch_ns, 0.0
+    for k in range(filters):
+        slowest = max(slowest, memories[k])
     measured = predicted.copy()
     residual = np.full(n, np.nan)
     for i in range(n):
@@ -262,10 +269,15 @@ def carry(  # noqa: PLR0917
             limit = 9.0 * (variance[i] + 2.0 * u2[i])
             square = min(residual[i] * residual[i], limit)
             excess = (square / max(1.0 - used[i], 0.1) - x_variance[i] - u2[i] - noise) / step
-            gain = 1.0 / min(prior_count[i] + step_count[i], 2000.0)
+            gain = 1.0 / 2000.0
+            if prior_count[i] + step_count[i] < 2000.0:
+                gain = 1.0 / (prior_count[i] + step_count[i])
             step_variance[i] = max(step_variance[i] + gain * (excess - step_variance[i]), FLOOR * q1[i], 1e-36)
             step_count[i] += 1
-        learned = (epoch_ns - since_ns[i]) / 1e9
+        if since_ns[i] != known_since:
+            known_since = since_ns[i]
+            known = (epoch_ns - known_since) / 1e9
+        learned = known
         # white FM as the clock's kind or declaration has it, scaled by what its errors over days have taught
         q = q1[i] * max(tau_excess[i, best[i]] / prior_tau[i, best[i]], FLOOR)
         noise_now = u2[i] + noise
@@ -274,7 +286,8 @@ def carry(  # noqa: PLR0917
         if before + noise_now > 0.0:
             gain = before / (before + noise_now)
         # while a rate is young the phase must not lag behind it: the gain of a straight line through N points is 4/N
-        gain = max(gain, min(1.0, 4.0 * step / max(learned, step)))
+        if not 4.0 * step < 0.999999 * gain * max(learned, step):
+            gain = max(gain, min(1.0, 4.0 * step / max(learned, step)))
         x_variance[i] = (1.0 - gain) * (1.0 - gain) * before + gain * gain * noise_now
         correction = gain * residual[i]
         common += used[i] * correction
@@ -282,12 +295,25 @@ def carry(  # noqa: PLR0917
         f = (now - x[i]) / step + 0.5 * drift[i] * step
         # a young rate is the mean of all steps; where the first reading's noise still outweighs what the clock has done
         # since, late steps count more, so that it is let go
-        young = max(learned / (1.0 + noise_now / (noise_now + q * learned)), step) if noise_now > 0.0 else learned
-        young = max(young, step)
-        for k in range(filters):
-            share = step / min(memories[k] + step, young)
-            ahead = y[i, k] + drift[i] * step
-            y[i, k] = ahead + share * (f - ahead)
+        if step != shares_step:
+            shares_step = step
+            for k in range(filters):
+                shares[k] = step / (memories[k] + step)
+        turned = drift[i] * step
+        both = noise_now + q * learned
+        if 0.499 * learned >= slowest + step and both < 1e300:
+            # the rate is old to every filter, whatever part of its age counts (at least half)
+            for k in range(filters):
+                ahead = y[i, k] + turned
+                y[i, k] = ahead + shares[k] * (f - ahead)
+        else:
+            young = max(learned / (1.0 + noise_now / both), step) if noise_now > 0.0 else learned
+            young = max(young, step)
+            of_young = step / young
+            for k in range(filters):
+                share = of_young if young < memories[k] + step else shares[k]
+                ahead = y[i, k] + turned
+                y[i, k] = ahead + share * (f - ahead)
         x[i], last_ns[i] = now, epoch_ns
         waiting = epoch_ns - good_since_ns[i] < probation_ns
         if not waiting and (membership[i] == 1 or membership[i] == 4 or membership[i] == 5):

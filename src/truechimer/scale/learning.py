@@ -77,6 +77,14 @@ def learn_at_slot(  # noqa: PLR0917
     n, filters = y.shape
     slots = ring_ns.shape[0]
     floor = 0.0
+    # white FM per second, as the error over `tau_s` of the filter in use shows it: no lag but the last changes it
+    tau_of = np.empty(filters)
+    for k in range(filters):
+        tau_of[k] = tau_s * (1.0 + 0.5 * tau_s / memories[k])
+    white = np.empty(n)
+    for i in range(n):
+        white[i] = min(step_variance[i], tau_excess[i, best[i]] / tau_of[best[i]])
+    learned = np.empty(n)
     earliest = epoch_ns
     for i in range(n):
         if membership[i] == 2 and since_ns[i] < earliest:
@@ -97,27 +105,38 @@ def learn_at_slot(  # noqa: PLR0917
                 slot = r
         if slot < 0:
             continue
-        age = (epoch_ns - ring_ns[slot]) / 1e9
+        slot_ns = ring_ns[slot]
+        then_x, then_y = ring_x[slot], ring_y[slot]
+        age = (epoch_ns - slot_ns) / 1e9
+        lags_old, of_lag, age2, of_tau = age / lags[lag], lags[lag] / age, age * age, tau_s / age
+        whole, whole_tau, least_learned = age >= 0.98 * lags[lag], age >= 0.98 * tau_s, 0.95 * age
+        # clocks mostly share the start of their rates
+        known_since, known, known2 = slot_ns, 0.0, 0.0
         error = np.full(n, np.nan)
         spread = np.full(n, np.inf)
         voters = np.zeros(n, np.bool_)
         for i in range(n):
             # a clock that was re-set since then has no error over this lag
-            if not measured_now[i] or not np.isfinite(ring_x[slot, i]) or since_ns[i] >= ring_ns[slot]:
+            if not measured_now[i] or not np.isfinite(then_x[i]) or since_ns[i] >= slot_ns:
                 continue
-            if good_since_ns[i] > ring_ns[slot] and membership[i] != 2:
+            if good_since_ns[i] > slot_ns and membership[i] != 2:
                 continue
-            error[i] = x[i] - (ring_x[slot, i] + ring_y[slot, i, best[i]] * age + 0.5 * drift[i] * age * age)
-            spread[i] = max(lag_excess[i, lag], 1e-36) * (age / lags[lag]) + 2.0 * x_variance[i]
+            error[i] = x[i] - (then_x[i] + then_y[i, best[i]] * age + 0.5 * drift[i] * age * age)
+            noise = 2.0 * x_variance[i]
             # a rate learned for a short time only was not sure of itself
-            learned = (ring_ns[slot] - since_ns[i]) / 1e9
-            memory = memories[best[i]]
-            q = min(step_variance[i], tau_excess[i, best[i]] / (tau_s * (1.0 + 0.5 * tau_s / memory)))
-            spread[i] += age * age * (q * learned + 2.0 * x_variance[i]) / (learned * learned)
+            if since_ns[i] != known_since:
+                known_since = since_ns[i]
+                known = (slot_ns - known_since) / 1e9
+                known2 = known * known
+            wide = max(lag_excess[i, lag], 1e-36) * lags_old + noise
+            wide += age2 * (white[i] * known + noise) / known2
+            learned[i], spread[i] = known, wide
             voters[i] = membership[i] == 2 and eligible[i]
-            if voters[i] and weight[i] > 0.0:
-                floor = max(floor, weight[i] * sigmas * np.sqrt(spread[i]))
-        if age >= 0.98 * lags[lag]:
+            share = weight[i] * sigmas
+            # a root is taken only where it may be the largest
+            if voters[i] and weight[i] > 0.0 and not share * share * wide < 0.999999 * floor * floor:
+                floor = max(floor, share * np.sqrt(wide))
+        if whole:
             ready = True
             for i in range(n):
                 if voters[i] and lag_count[i, lag] < 24:
@@ -134,29 +153,35 @@ def learn_at_slot(  # noqa: PLR0917
                 continue
             free = max(1.0 - weight[i], 0.1) if membership[i] == 2 else 1.0
             # a rate younger than the lag it is judged over says more of its youth than of the clock
-            learned = (ring_ns[slot] - since_ns[i]) / 1e9
-            if learned < 0.95 * age:
+            if learned[i] < least_learned:
                 continue
             # the filtered phase moves as the clock does: the increments of a matched filter carry no reading noise
-            if age >= 0.98 * lags[lag]:
+            if whole:
                 square = min(error[i] * error[i], 16.0 * spread[i])
-                gain = 1.0 / min(prior_count[i] + lag_count[i, lag], 720.0)
-                sample = square / free * (lags[lag] / age)
-                lag_excess[i, lag] = max(
-                    lag_excess[i, lag] + gain * (sample - lag_excess[i, lag]), FLOOR * prior_lag[i, lag]
-                )
+                gain = 1.0 / 720.0
+                if prior_count[i] + lag_count[i, lag] < 720.0:
+                    gain = 1.0 / (prior_count[i] + lag_count[i, lag])
+                sample = square / free * of_lag
+                excess = lag_excess[i, lag]
+                lag_excess[i, lag] = max(excess + gain * (sample - excess), FLOOR * prior_lag[i, lag])
                 lag_count[i, lag] += 1
                 if lag_count[i, lag] == _let_go_at(prior_count[i]):
                     lag_excess[i, lag] = _without_prior(
                         lag_excess[i, lag], prior_lag[i, lag], prior_count[i] - 1.0, lag_count[i, lag]
                     )
+            if not longest:
+                continue
             # over less than the whole lag, a sample counts only where the clock shows and not what is left of the noise
-            clear = (2.0 + 3.0 * (age / learned) * (age / learned)) * x_variance[i]
-            if longest and (age >= 0.98 * tau_s or clear < tau_excess[i, best[i]] * (age / tau_s)):
-                gain = 1.0 / min(prior_count[i] + tau_count[i] + 1.0, 720.0)
+            young = age / learned[i]
+            clear = (2.0 + 3.0 * young * young) * x_variance[i]
+            if whole_tau or clear < tau_excess[i, best[i]] * (age / tau_s):
+                gain = 1.0 / 720.0
+                if prior_count[i] + tau_count[i] + 1.0 < 720.0:
+                    gain = 1.0 / (prior_count[i] + tau_count[i] + 1.0)
+                now, before, bent = x[i], then_x[i], 0.5 * drift[i] * age * age
                 for k in range(filters):
-                    other = x[i] - (ring_x[slot, i] + ring_y[slot, i, k] * age + 0.5 * drift[i] * age * age)
-                    sample = other * other / free * (tau_s / age)
+                    other = now - (before + then_y[i, k] * age + bent)
+                    sample = other * other / free * of_tau
                     tau_excess[i, k] += gain * (sample - tau_excess[i, k])
                 tau_noise[i] += gain * (2.0 * x_variance[i] - tau_noise[i])
                 tau_count[i] += 1
@@ -167,10 +192,13 @@ def learn_at_slot(  # noqa: PLR0917
                         )
     for i in range(n):
         least = best[i]
+        used = tau_excess[i, least]
+        smallest = used
         for k in range(filters):
-            if tau_excess[i, k] < tau_excess[i, least]:
-                least = k
-        if tau_excess[i, least] < 0.95 * tau_excess[i, best[i]]:
+            excess = tau_excess[i, k]
+            least = k if excess < smallest else least
+            smallest = excess if excess < smallest else smallest
+        if smallest < 0.95 * used:
             best[i] = least
     wanted = from_errors(membership, eligible, tau_excess, tau_noise, best, cap_n)
     # the slot that is overwritten is the oldest

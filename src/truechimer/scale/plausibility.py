@@ -8,7 +8,7 @@ Source: rows as a laboratory writes them; second differences of phase, which kno
 """
 
 from collections.abc import Sequence
-from math import isfinite
+from math import isfinite, isqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from truechimer.formats.finding import Finding, Severity
 from truechimer.formats.reading_columns import ReadingColumns
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 Pairs = dict[tuple[str, str], tuple[Floats, Floats]]
 """Readings of each pair and their uncertainties by epoch, NaN where there was none."""
 
@@ -32,6 +33,8 @@ SAME_CLOCK = 1e-3
 SAMPLED_PAIRS = 300
 """So many pairs of clocks are looked at for what differences are usual; where there are not more, all of them."""
 SAMPLED_EPOCHS = 40
+COLUMNS_AT_ONCE = 16
+"""Columns turned into rows together: one at a time would read all of memory for each."""
 CLOSURE_SIGMAS = 6.0
 LEAST_DIFFERENCES = 8
 REPEAT_RESOLUTION_S = 1e-17
@@ -125,14 +128,15 @@ def _same_clocks(pairs: Pairs, clocks: Sequence[str]) -> list[Finding]:
         return []
     x = np.array([series[name] for name in names])
     second = x[:, 2:] - 2.0 * x[:, 1:-1] + x[:, :-2]
-    everyone = [(i, j) for i in range(len(names)) for j in range(i)]
-    looked_at = everyone[:: max(len(everyone) // SAMPLED_PAIRS, 1)]
+    # of all pairs (i, j < i), in order, every so-manieth
+    everyone = len(names) * (len(names) - 1) // 2
+    looked_at = [_pair(number) for number in range(0, everyone, max(everyone // SAMPLED_PAIRS, 1))]
     sizes = {pair: _apart(second, *pair) for pair in looked_at}
     known = [size for size in sizes.values() if isfinite(size)]
     if len(known) < 3:
         return []
     usual = float(np.median(known))
-    if len(looked_at) < len(everyone):
+    if len(looked_at) < everyone:
         sizes = {pair: _apart(second, *pair) for pair in _neighbours(second, SAME_CLOCK * usual)}
     found = []
     for (i, j), size in sorted(sizes.items()):
@@ -144,6 +148,12 @@ def _same_clocks(pairs: Pairs, clocks: Sequence[str]) -> list[Finding]:
         )
         found.append(_warning("same-clock-twice", says))
     return found
+
+
+def _pair(number: int) -> tuple[int, int]:
+    """Return the so-manieth of (1, 0), (2, 0), (2, 1), (3, 0), ..."""
+    i = (1 + isqrt(1 + 8 * number)) // 2
+    return i, number - i * (i - 1) // 2
 
 
 def _apart(second: Floats, i: int, j: int) -> float:
@@ -173,14 +183,15 @@ def _loops(pairs: Pairs) -> list[Finding]:
     """Close each triangle of pairs at each epoch."""
     turned = {pair[::-1]: (pair, -1.0) for pair in pairs} | {pair: (pair, 1.0) for pair in pairs}
     names = sorted({name for pair in pairs for name in pair if not is_reference(name)})
+    later: dict[str, set[str]] = {name: set() for name in names}
+    for a, b in turned:
+        if a < b and a in later and b in later:
+            later[a].add(b)
     found = []
-    for i, a in enumerate(names):
-        for j in range(i + 1, len(names)):
-            if (a, names[j]) not in turned:
-                continue
-            for c in names[j + 1 :]:
-                if (names[j], c) in turned and (c, a) in turned:
-                    found += _triangle(a, names[j], c, turned, pairs)
+    for a in names:
+        for b in sorted(later[a]):
+            for c in sorted(later[a] & later[b]):
+                found += _triangle(a, b, c, turned, pairs)
     return found
 
 
@@ -221,19 +232,23 @@ def repeated(x_s: Floats, names: Sequence[str]) -> tuple[Finding, ...]:
     differences too: a run counts when it is too long for how often this pair repeats itself at any lag.
     """
     found = []
+    block = np.zeros((0, 0))
     for j, name in enumerate(names):
-        x = x_s[np.isfinite(x_s[:, j]), j]
-        difference = np.round(np.diff(x) / REPEAT_RESOLUTION_S)
+        if j % COLUMNS_AT_ONCE == 0:
+            block = np.ascontiguousarray(x_s[:, j : j + COLUMNS_AT_ONCE].T)
+        x = block[j % COLUMNS_AT_ONCE]
+        x = x[np.isfinite(x)]
+        difference = np.round((x[1:] - x[:-1]) / REPEAT_RESOLUTION_S)
         moves = np.flatnonzero(difference != 0.0)
         difference = difference[moves]
         if len(difference) < 4 * LEAST_REPEATS:
             continue
-        order = np.argsort(difference, kind="stable")
-        same = np.flatnonzero(difference[order][1:] == difference[order][:-1])
+        order, is_same = _in_order(difference)
+        same = np.flatnonzero(is_same)
         if len(same) < LEAST_REPEATS:
             continue
         lags, counts = np.unique(order[same + 1] - order[same], return_counts=True)
-        chance = min(max(_collisions(difference), 1e-12), 0.9)
+        chance = min(max(_collisions(is_same), 1e-12), 0.9)
         wanted = max(LEAST_REPEATS, int(np.ceil(np.log(REPEAT_CHANCE) / np.log(chance))))
         for lag in lags[np.argsort(-counts)][:20].tolist():
             first, length = _longest_run(difference[lag:] == difference[:-lag])
@@ -248,10 +263,24 @@ def repeated(x_s: Floats, names: Sequence[str]) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def _collisions(values: Floats) -> float:
-    """Chance that two of the values taken at random are equal."""
-    _, counts = np.unique(values, return_counts=True)
+def _in_order(values: Floats) -> tuple[Ints, NDArray[np.bool_]]:
+    """Return the stable order of whole numbers, and where in it a value equals the one before, shape `(n - 1,)`."""
     n = len(values)
+    bits = n.bit_length()
+    if float(np.abs(values).max(initial=0.0)) < float(1 << (62 - bits)):
+        # value and place in one number: sorting those is several times as quick
+        packed = (values.astype(np.int64) << bits) | np.arange(n)
+        packed.sort()
+        whole = packed >> bits
+        return packed & ((1 << bits) - 1), whole[1:] == whole[:-1]
+    order = np.argsort(values, kind="stable")
+    return order, values[order][1:] == values[order][:-1]
+
+
+def _collisions(is_same: NDArray[np.bool_]) -> float:
+    """Chance that two of the values taken at random are equal; `is_same`: of the values in order."""
+    n = len(is_same) + 1
+    counts = np.diff(np.flatnonzero(np.concatenate(([True], ~is_same, [True]))))
     return float((counts * (counts - 1.0)).sum() / (n * (n - 1.0)))
 
 
