@@ -16,6 +16,10 @@ ROBUST_CAP = 0.4
 """No clock has more than this share in the median, so that a single one cannot be it."""
 CLEAR_FROM = 24
 """Up to so many values sorting is as quick."""
+MANY, SAMPLED, FIRST, LAST = 150, 33, 10, 22
+"""Of more values than `MANY`, a sample says between which two of its own (`FIRST`, `LAST` in order) the median lies,
+mostly.
+"""
 
 
 @kernel
@@ -35,6 +39,35 @@ def _median_in_order(values, weights):
             if running >= 0.5 * total:
                 return values[i]
     return np.nan
+
+
+@kernel
+def _near_half(field, votes, count, below, half, unclear):  # noqa: PLR0917
+    """Return the values among which the median is, with their votes, number and what lies below them.
+
+    `below`: votes of what lies below `field[:count]`. All are returned where the sample does not say clearly.
+    """
+    while count > MANY:
+        sample = np.empty(SAMPLED)
+        for j in range(SAMPLED):
+            sample[j] = field[j * (count - 1) // (SAMPLED - 1)]
+        sample = np.sort(sample)
+        low, high = sample[FIRST], sample[LAST]
+        near, near_votes = np.empty(count), np.empty(count)
+        left, inside = 0.0, 0.0
+        m = 0
+        # without a branch: which way a value goes cannot be foreseen
+        for i in range(count):
+            value, vote = field[i], votes[i]
+            is_near = (value >= low) & (value <= high)
+            left += vote * (value < low)
+            inside += vote * is_near
+            near[m], near_votes[m] = value, vote
+            m += is_near
+        if m == count or not (below + left < half - unclear and below + left + inside > half + unclear):
+            break
+        field, votes, count, below = near, near_votes, m, below + left
+    return field, votes, count, below
 
 
 @kernel
@@ -59,7 +92,7 @@ def weighted_median(values, weights):
             total += weights[i]
             m += 1
     half, unclear = 0.5 * total, 1e-9 * total
-    below = 0.0
+    field, votes, m, below = _near_half(field, votes, m, 0.0, half, unclear)
     begin, end = 0, m
     while end - begin > 0:
         one, two, three = field[begin], field[(begin + end) // 2], field[end - 1]
