@@ -122,7 +122,7 @@ def test_a_single_judge_convicts_nobody() -> None:
 def test_the_median_by_halving_is_that_by_sorting_to_the_bit() -> None:
     rng = np.random.default_rng(4)
     for turn in range(600):
-        n = int(rng.integers(1, 120))
+        n = int(rng.integers(1, 120 if turn % 5 else 1_200))
         values = rng.normal(size=n) if turn % 3 else rng.integers(-3, 4, n).astype(float)
         weights = rng.random(n) if turn % 2 else np.full(n, 1.0 / n)
         weights[rng.random(n) < 0.2] = 0.0

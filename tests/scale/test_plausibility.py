@@ -6,6 +6,7 @@ import numpy as np
 from tests.scale.ensembles import START_NS, readings, rig, truth
 
 from truechimer.formats.reading_columns import ReadingColumns, of_rows
+from truechimer.scale import plausibility
 from truechimer.scale.plausibility import check, repeated
 
 RIG = rig(3, 3, 0)
@@ -151,3 +152,31 @@ def test_a_twin_among_a_hundred_clocks_is_found_without_looking_at_every_pair() 
     assert [finding.rule for finding in found] == ["same-clock-twice"]
     assert "n12" in found[0].says
     assert "n73" in found[0].says
+
+
+def test_whole_numbers_are_put_in_order_as_a_stable_sort_does_near_and_far() -> None:
+    rng = np.random.default_rng(8)
+    for largest in (3, 10**6, 10**13, 10**17):
+        values = np.round(rng.normal(size=700) * largest)
+        order, is_same = plausibility._in_order(values)
+        wanted = np.argsort(values, kind="stable")
+        assert order.tolist() == wanted.tolist()
+        assert is_same.tolist() == (values[wanted][1:] == values[wanted][:-1]).tolist()
+
+
+def test_pairs_are_numbered_in_the_order_in_which_they_are_looked_at() -> None:
+    assert [plausibility._pair(k) for k in range(1_225)] == [(i, j) for i in range(50) for j in range(i)]
+
+
+def test_a_fault_of_the_last_epochs_looked_at_is_seen_however_many_rows_stand_before_and_behind_it() -> None:
+    """Rows are looked through in growing parts: the part must reach the last of the epochs that count."""
+    last = plausibility.LOOKED_AT_EPOCHS
+    epochs = np.repeat(np.arange(1, last + 60), 3) * 10**9
+    pair = np.tile(np.arange(3, dtype=np.int32), last + 59)
+    pairs = (("a", "b"), ("b", "c"), ("c", "a"))
+    for at, is_seen in ((last - 1, True), (last, False)):
+        x = np.zeros(len(epochs))
+        x[3 * at] = 1e-6
+        rows = ReadingColumns(np.arange(len(epochs)), epochs, pair, x, np.full(len(epochs), 1e-9), pairs)
+        rules = [finding.rule for finding in plausibility.check(rows, ["a", "b", "c"])]
+        assert ("open-loop" in rules) is is_seen, at

@@ -195,9 +195,8 @@ def learn_at_slot(  # noqa: PLR0917
         used = tau_excess[i, least]
         smallest = used
         for k in range(filters):
-            excess = tau_excess[i, k]
-            least = k if excess < smallest else least
-            smallest = excess if excess < smallest else smallest
+            if tau_excess[i, k] < smallest:
+                least, smallest = k, tau_excess[i, k]
         if smallest < 0.95 * used:
             best[i] = least
     wanted = from_errors(membership, eligible, tau_excess, tau_noise, best, cap_n)

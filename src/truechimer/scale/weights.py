@@ -35,8 +35,10 @@ def capped(wanted, cap):
     room = 1.0
     for _ in range(members):
         fresh = 0
+        # what is clearly below the cap needs no division to show it
+        clear = 0.999999 * cap * total / room if room > 0.0 else 0.0
         for i in range(n):
-            if wanted[i] > 0.0 and not at_cap[i] and wanted[i] / total * room > cap * (1.0 + 1e-12):
+            if wanted[i] > clear and not at_cap[i] and wanted[i] / total * room > cap * (1.0 + 1e-12):
                 at_cap[i] = True
                 out[i] = cap
                 fresh += 1
