@@ -291,8 +291,12 @@ def faults_block(body: dict[str, Any]) -> str:
         moved = "; ".join(f"{_plain(median)} / {_plain(most)}" for median, most in pairs)
         case, ensemble, seeds, seen, missed, honest = (_plain(row[column]) for column in FAULT_COLUMNS)
         rows.append([case, ensemble, seeds, moved, "; ".join(map(_plain, row["window_d"])), seen, missed, honest])
-    alarms, years = (sum(row[key] for row in body["clean"]) for key in ("alarms", "clock_years"))
-    return f"{_table(rows)}\n\nOn clean clocks: {_plain(alarms)} false alarms in {_plain(years)} clock-years."
+    alarms, out, divided, years = (
+        sum(row.get(key, 0) for row in body["clean"]) for key in ("alarms", "out", "divided", "clock_years")
+    )
+    said = f"On clean clocks: {_plain(alarms)} false alarms in {_plain(years)} clock-years, doubts among them"
+    more = f'{_plain(out)} times a clock was put out, {_plain(divided)} times "divided" was said'
+    return f"{_table(rows)}\n\n{said}; {more}."
 
 
 def cost_block(body: dict[str, Any]) -> str:

@@ -41,7 +41,7 @@ from truechimer.scale.state import Membership
 WARM_DAYS = 300.0
 IN = int(Membership.IN)
 OUT = (Membership.OUT_STEP, Membership.OUT_RATE, Membership.ALIKE)
-DISTURBED = (*OUT, Membership.DIVIDED, Membership.DISPUTED, Membership.SUSPECT)
+DISTURBED = (*OUT, Membership.DIVIDED, Membership.DISPUTED, Membership.SUSPECT, Membership.DOUBTED)
 
 
 @dataclass
@@ -227,7 +227,7 @@ def _finite(value: float) -> float | None:
 
 def clean(of: Ensemble, seeds: range, algorithm: str, *, days: float, known_kinds: bool = True) -> dict[str, object]:
     """Alarms of clean data per clock-year."""
-    alarms, years, divided = 0, 0.0, 0
+    alarms, out, years, divided = 0, 0, 0.0, 0
     for seed in seeds:
         rng = np.random.default_rng([seed, 77])
         made = varied(of, rng)
@@ -235,6 +235,7 @@ def clean(of: Ensemble, seeds: range, algorithm: str, *, days: float, known_kind
         began = engine(algorithm, made.clocks(kinds=known_kinds), interval_s=HOUR_S)
         ran = run(made, began, x, readings(made, x, rng), first=0, last=len(x))
         alarms += int(np.sum(np.diff(np.isin(ran.member, DISTURBED).astype(int), axis=0) == 1))
+        out += int(np.sum(np.diff(np.isin(ran.member, OUT).astype(int), axis=0) == 1))
         divided += int(np.sum(np.diff(ran.divided.astype(int)) == 1))
         years += len(made.kinds) * days / 365.25
     return {
@@ -244,6 +245,7 @@ def clean(of: Ensemble, seeds: range, algorithm: str, *, days: float, known_kind
         "clock_years": round(years, 1),
         "alarms": alarms,
         "alarms_per_clock_year": round(alarms / years, 4),
+        "out": out,
         "divided": divided,
     }
 
