@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             known = len(lab.records)
             lab.take(batch)
             store.append(enumerate(lab.records[known:], known))
-            assert snapshots.save(lab.state, Roots(root, root), None)
+            assert snapshots.save(lab.state, Roots(root), None)
     snapshots.close()
     return place
 

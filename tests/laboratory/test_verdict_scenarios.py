@@ -164,7 +164,7 @@ def moved_pages(
 
 
 def check_scenario(path: Path, seed: int, *, forged: int = 6) -> float:
-    """Judge a scenario and forgeries of its log; return the share of seconds proved."""
+    """Judge a scenario and forgeries of its log; return the share of the served seconds that are proved."""
     told = story(path, seed)
     found = judged(told.log)
     assert lies(found, told.pages) == [], f"{path.stem}, seed {seed}"
@@ -182,7 +182,7 @@ def check_scenario(path: Path, seed: int, *, forged: int = 6) -> float:
         first = next(second for (second, a, _), (_, b, _) in zip(pages, told.pages, strict=True) if a != b)
         # nothing that was forged is proved, and what is named as last proved lies before it
         assert last is None or last <= rig.ANCHOR_TAI_NS // rig.NS + first + 1, (path.stem, name, size_s)
-    return found.count(Word.PROVED) / LIVE_S
+    return found.count(Word.PROVED) / (told.pages[-1][0] - told.pages[0][0])
 
 
 @pytest.mark.slow

@@ -4,12 +4,13 @@ It judges nothing: `journal` knows the state, `standing` what is served meanwhil
 """
 
 import time
+from contextlib import suppress
 from typing import Any
 
 from truechimer.alerts import Alert, AlertKind, AlertSeverity
 from truechimer.daemon.journal import Journal
 from truechimer.daemon.lab_start import Started
-from truechimer.instants import Instant, to_utc
+from truechimer.instants import BeforeUtcRejected, Instant, to_utc
 from truechimer.laboratory.replay import DAEMON
 
 _DO_NEXT = (
@@ -42,9 +43,12 @@ def document(journal: Journal, started: Started) -> dict[str, Any]:
     }
     if trouble is not None:
         failing_s = time.monotonic() - trouble.since_s
+        body |= {"failing_s": failing_s, "says": trouble.says}
         seen_ns = started.state.epoch_ns - round(failing_s * 1e9)
-        since = to_utc(Instant.from_tai_ns(max(seen_ns, 0)), started.config.leaps, beyond_expiry="flag")
-        body |= {"since": since.isoformat(digits=0), "failing_s": failing_s, "says": trouble.says}
+        # before the first epoch a laboratory does not know what time it is
+        with suppress(BeforeUtcRejected):
+            since = to_utc(Instant.from_tai_ns(max(seen_ns, 0)), started.config.leaps, beyond_expiry="flag")
+            body["since"] = since.isoformat(digits=0)
     return body
 
 
