@@ -65,9 +65,10 @@ def test_where_nothing_is_free_of_drift_the_scale_is_near_what_an_optimal_filter
         assert got[lag] <= 1.05 * value, lag
 
 
-def test_the_stated_sigma_of_a_drift_holds() -> None:
+def test_the_stated_sigma_of_a_drift_holds_and_is_at_most_a_quarter_too_large() -> None:
     covered = json.loads(KEPT.read_text(encoding="utf-8"))["drift_sigma_covers"]
     clocks = sum(row["clocks"] for row in covered.values())
     inside = sum(row["clocks"] * row["part"] for row in covered.values())
     assert clocks >= 100
-    assert abs(inside / clocks - 0.68) <= 0.08
+    # 0.68 would be exact; a sigma that is 1.25 times too large covers 0.79
+    assert 0.60 <= inside / clocks <= 0.79
