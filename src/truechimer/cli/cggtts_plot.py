@@ -10,6 +10,7 @@ import numpy as np
 
 from truechimer.cli.figure import Figure, linear_axis, log_axis
 from truechimer.cli.stability_plot import check_target, write_figures
+from truechimer.compare.link_stability import tdev_of
 
 if TYPE_CHECKING:
     from truechimer.compare.common_view import SatelliteLink
@@ -59,8 +60,6 @@ def _over_time(link: "SatelliteLink", smoothed: "Smoothed | None") -> Figure:
 
 
 def _tdev(links: "list[SatelliteLink]") -> Figure | None:
-    from truechimer.cli.cggtts_verb import tdev_of
-
     curves = [(_name(link), found) for link in links if (found := tdev_of(link)) is not None]
     if not curves:
         return None

@@ -268,6 +268,8 @@ def _compare(options: argparse.Namespace) -> int:
 def _link(link: "SatelliteLink", smoothed: "Smoothed | None") -> dict[str, Any]:
     import numpy as np
 
+    from truechimer.compare import link_stability
+
     body: dict[str, Any] = {
         "system": link.system,
         "code": link.code,
@@ -280,40 +282,13 @@ def _link(link: "SatelliteLink", smoothed: "Smoothed | None") -> dict[str, Any]:
     }
     if len(link) > 1:
         body["std_s"] = link.std_s
-    tdev = tdev_of(link)
+    tdev = link_stability.tdev_of(link)
     if tdev is not None:
         body["tdev_s"] = {f"{tau:g}": value for tau, value in tdev}
     if smoothed is not None:
         body["smoothed_std_s"] = float(np.std(smoothed.x_s, ddof=1))
         body["u_smoothed_median_s"] = float(np.median(smoothed.u_s))
     return {key: value for key, value in body.items() if not (isinstance(value, float) and math.isnan(value))}
-
-
-def tdev_of(link: "SatelliteLink") -> list[tuple[float, float]] | None:
-    """Return (tau in s, TDEV in s) of a link, its epochs laid on the schedule's grid of 16 min; None: too few.
-
-    Missing epochs and the gap of 28 min at the schedule's wrap are left empty.
-    """
-    import numpy as np
-
-    from truechimer import stability
-
-    if len(link) < 8:
-        return None
-    steps = np.diff(link.middle_tai_ns)
-    grid_ns = int(np.median(steps))
-    place = np.round((link.middle_tai_ns - link.middle_tai_ns[0]) / grid_ns).astype(np.int64)
-    if grid_ns <= 0 or place[-1] > 1_000_000 or len(set(place.tolist())) != len(place):
-        return None
-    x = np.full(int(place[-1]) + 1, np.nan)
-    x[place] = link.x_a_minus_b_s
-    curve = stability.tdev(x, grid_ns * 1e-9, "octave")
-    found = [
-        (float(tau), float(value))
-        for tau, value in zip(curve.tau_s, curve.value, strict=True)
-        if np.isfinite(value) and value > 0.0
-    ]
-    return found or None
 
 
 def _table(body: dict[str, Any]) -> list[str]:

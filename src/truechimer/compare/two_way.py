@@ -25,7 +25,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 FEWEST_SAMPLES = 50
-OUTLIER_SIGMAS = 5.0
 MIDDLE_S = 59.5
 """The fit's value stands so long after STTIME."""
 _DAY_S = 86_400

@@ -9,7 +9,7 @@ A line whose checksum fails, that is cut, names no satellite or repeats a track 
 neighbours are kept. `write(read(file))` is the file, byte for byte, where its producer follows the standard.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -323,8 +323,3 @@ def _field(name: str, number: int, width: int, *, minus_zero: bool, raw: bool) -
     if minus_zero:
         return f"{'-0':>{width}}"
     return f"{number:+{width}d}" if name in SIGNED and not raw else f"{number:{width}d}"
-
-
-def with_tracks(value: CggttsFile, tracks: Tracks) -> CggttsFile:
-    """Return the file with other tracks; for who writes what he has measured or corrected."""
-    return replace(value, tracks=tracks, minus_zero=np.zeros((len(tracks), len(FIELDS) + 2), np.bool_))

@@ -9,7 +9,7 @@ banner whose number is not 1.
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from truechimer.formats import utc_table
 from truechimer.formats.finding import Finding, Severity
@@ -109,7 +109,7 @@ def newest(issues: "list[CircularT]", code: str) -> dict[int, tuple[float, Labor
         row = issue.table.of(code)
         for mjd, value in zip(issue.table.mjds, row.utc_minus_utck_ns if row else (), strict=False):
             if row is not None and value is not None:
-                found[mjd] = (value, replace(row), issue.issue)
+                found[mjd] = (value, row, issue.issue)
     return found
 
 
