@@ -173,8 +173,8 @@ def daily(epoch_ns, start_ns, noise, of_kind, guessed, known, declared, clock_f,
             clock_f[i, K_Y] = y
             clock_f[i, K_YY] = observed + walk * span[i]
             clock_f[i, K_YD] = 0.0
-            if clock_f[i, K_DD] <= 0.0:
-                clock_f[i, K_DD] = wide
+            # never wider than what is expected of a drift: cut later, it would not agree with what `yd` says of it
+            clock_f[i, K_DD] = min(clock_f[i, K_DD], wide) if clock_f[i, K_DD] > 0.0 else wide
         else:
             t = span[i]
             yy = clock_f[i, K_YY] + 2.0 * t * clock_f[i, K_YD] + t * t * clock_f[i, K_DD] + walk * t
