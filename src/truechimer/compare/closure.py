@@ -27,7 +27,9 @@ class OpenLoop:
     allowed_s: float
 
 
-def check(readings: EpochReadings, found: AgainstPivot, register: Register) -> tuple[OpenLoop, ...]:
+def check(
+    readings: EpochReadings, found: AgainstPivot, register: Register, *, sigmas: float = CLOSURE_SIGMAS
+) -> tuple[OpenLoop, ...]:
     """Return the loops that do not close at this epoch, in link order; empty where there are no redundant paths."""
     if not found.spare.any():
         return ()
@@ -39,9 +41,7 @@ def check(readings: EpochReadings, found: AgainstPivot, register: Register) -> t
         path = float(found.x_node_minus_pivot_s[a] - found.x_node_minus_pivot_s[b])
         misclosure = float(readings.x_a_minus_b_s[j]) - path
         variance = float(found.u2_s2[a] + found.u2_s2[b] + readings.u_s[j] * readings.u_s[j])
-        allowed = CLOSURE_SIGMAS * float(np.sqrt(variance)) + float(
-            found.limit_s[a] + found.limit_s[b] + readings.limit_s[j]
-        )
+        allowed = sigmas * float(np.sqrt(variance)) + float(found.limit_s[a] + found.limit_s[b] + readings.limit_s[j])
         if np.isfinite(misclosure) and abs(misclosure) > allowed:
             loops.append(OpenLoop(j, misclosure, allowed))
     return tuple(loops)

@@ -21,8 +21,19 @@ from truechimer.compare.claims import Claim
 from truechimer.compare.pivot import AgainstPivot
 from truechimer.compare.selection import Selection
 from truechimer.evidence.record import Record
-from truechimer.laboratory import bounding, observing, ordering, outside, records, service, steering
+from truechimer.laboratory import (
+    bounding,
+    observing,
+    ordered_rate,
+    ordering,
+    outside,
+    records,
+    service,
+    steering,
+    timed,
+)
 from truechimer.laboratory.epoch_input import EpochInput
+from truechimer.laboratory.ordered_rate import Bent
 from truechimer.laboratory.service import Found
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
 from truechimer.laboratory.steering import Steered
@@ -39,6 +50,7 @@ from truechimer.steer.steering_order import Coordination, SteeringOrder
 from truechimer.steer.two_state import TwoState
 from truechimer.steer.utc_prediction import ScaleNoise
 from truechimer.watch import expiry, integrity, silence, standing, steering_room
+from truechimer.watch.thresholds import in_force
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +81,12 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
     if epoch_ns <= state.epoch_ns:
         raise at1.ScaleMisuse(state.epoch_ns, epoch_ns)
     interval_s = config.interval_ns / 1e9
+    held = () if state.orders is None or config.observing else state.orders.timed
+    set_by_order = timed.values(held, "monitor-threshold", epoch_ns) if held else {}
     # compare: is each reading what its link lets expect, and what is each clock minus the pivot?
     marks, links = cleaning.classify(given.readings, state.links)
     found = pivot.against_pivot(given.readings, marks, register, preferred=config.pivot)
-    loops = closure.check(given.readings, found, register)
+    loops = closure.check(given.readings, found, register, sigmas=in_force(set_by_order, "closure"))
     # scale: what is each clock minus the ensemble, and which clock is off?
     x_clock_minus_pivot_s = found.x_node_minus_pivot_s[:n]
     if found.alone and config.members > 1:
@@ -84,11 +98,12 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
     index = (epoch_ns + config.interval_ns // 2) // config.interval_ns
     scale, scale_step = live.step(
         state.scale,
-        config.scale,
+        ordering.detecting(config.scale, set_by_order),
         epoch_tai_ns=epoch_ns,
         x_clock_minus_pivot_s=x_clock_minus_pivot_s,
         u2_s2=found.u2_s2[:n],
         due=index > state.scale_index,
+        ceilings=timed.ceilings(held, register, epoch_ns),
     )
     # watch
     alerts = integrity.check_step(state.scale.membership, scale_step, register, divided_before=state.divided)
@@ -137,6 +152,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         observing=config.observing,
         poll_s=outside.poll_s(heard.selection, register, config.polls),
     )
+    bent = Bent(state.coordination, state.by_order)
     following, doubt = service.is_following(facts), 0.0
     spread_s = 0.0 if started and not config.observing else outside.spread_s(heard, utc_now)
     if config.observing:
@@ -147,8 +163,12 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         )
         started = started or paper is not None
     else:
+        bent = ordered_rate.carried(
+            state.coordination, state.by_order, held, epoch_ns=epoch_ns, interval_ns=config.interval_ns
+        )
+        own = ordered_rate.apart(bent)
         steered = steering.steer(
-            state.coordination,
+            own,
             state.applied,
             state.next_steer_ns,
             now=utc_now,
@@ -162,6 +182,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
             spread_s=spread_s,
             epoch_ns=epoch_ns,
         )
+        steered = ordered_rate.together(steered, own, bent)
         paper = steered.coordination
         started = paper is not None and not (state.reentering and not steered.started)
     if started is not facts.started:
@@ -204,19 +225,25 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
                 refid=service.refid_of(register, heard.selection, config.reference_refids, config.refid),
                 stratum=given.stratum,
             )
-    lasting = _standing(state.limits, config, epoch_ns, state.said) + _silence(marks, scale, state, config, epoch_ns)
+    lasting = _standing(state.limits, config, epoch_ns, state.said, set_by_order)
+    lasting += _silence(marks, scale, state, config, epoch_ns, in_force(set_by_order, "silence"))
     if steered.applied is not None and isinstance(state.limits, Verified) and not config.observing:
-        lasting += (steering_room.at_limit(steered.applied, state.limits.value, epoch_tai_ns=epoch_ns),)
+        share = in_force(set_by_order, "steering-room")
+        at_limit = steering_room.at_limit(steered.applied, state.limits.value, epoch_tai_ns=epoch_ns, share=share)
+        lasting += (at_limit,)
     standing_alerts, said = standing.said_once(state.said, lasting)
     alerts += standing_alerts + _surprises(heard.surprise, followed is not None and followed.moved, steered, epoch_ns)
     alerts += service.changed(facts, state.service, word)
+    alerts += timed.ended(held, state.epoch_ns, epoch_ns) if held else ()
     # record every decision
     bodies = [records.readings(given)]
     if scale_step.due:
         bodies.append(records.scale_step(scale_step))
     if heard.combined is not None or heard.selection.state is not state.selection:
         bodies.append(records.selected(heard, epoch_ns))
-    if (decision := records.steered(steered, epoch_ns)) is not None:
+    if bent.order is not None:
+        bodies.append(records.bent(bent.order, epoch_ns))
+    if (decision := records.steered(steered, epoch_ns, bent.by_order)) is not None:
         bodies.append(decision)
     if page is not None and limit is not None:
         bodies.append(records.served(page, limit))
@@ -250,6 +277,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         rate_known=started if config.observing else state.rate_known,
         wander=heard.wander,
         orders=state.orders,
+        by_order=bent.by_order,
     )
     return after, EpochOutcome(
         scale_step,
@@ -295,24 +323,35 @@ def _follow_host(
 
 
 def _standing(
-    limits: Verified[SteeringLimits] | Refused, config: LaboratoryConfig, epoch_ns: int, said: frozenset[str]
+    limits: Verified[SteeringLimits] | Refused,
+    config: LaboratoryConfig,
+    epoch_ns: int,
+    said: frozenset[str],
+    set_by_order: dict[str, float],
 ) -> tuple[standing.Standing, ...]:
     """Return the conditions that hold for days; none far from any expiry. An envelope expires only where it is used."""
+    leap_ns = round(in_force(set_by_order, "leap-table-expiry") * 1e9)
     if config.observing:
         return expiry.leap_table(config.leap_expires_ns, epoch_tai_ns=epoch_ns)
+    envelope_ns = round(in_force(set_by_order, "envelope-expiry") * 1e9)
     envelope_until_ns = limits.value.valid_until_ns if isinstance(limits, Verified) else 0
-    nearest = min(config.leap_expires_ns, envelope_until_ns) - expiry.WARNING_NS
+    nearest = min(config.leap_expires_ns - leap_ns, envelope_until_ns - envelope_ns)
     if epoch_ns < nearest and not said and isinstance(limits, Verified):
         return ()
-    leap = expiry.leap_table(config.leap_expires_ns, epoch_tai_ns=epoch_ns)
-    return leap + expiry.envelope(envelope_until_ns, epoch_tai_ns=epoch_ns)
+    leap = expiry.leap_table(config.leap_expires_ns, epoch_tai_ns=epoch_ns, warning_ns=leap_ns)
+    return leap + expiry.envelope(envelope_until_ns, epoch_tai_ns=epoch_ns, warning_ns=envelope_ns)
 
 
-def _silence(
-    marks: cleaning.Marks, scale: LiveState, state: LaboratoryState, config: LaboratoryConfig, epoch_ns: int
+def _silence(  # noqa: PLR0917 - the values of one epoch
+    marks: cleaning.Marks,
+    scale: LiveState,
+    state: LaboratoryState,
+    config: LaboratoryConfig,
+    epoch_ns: int,
+    intervals: float,
 ) -> tuple[standing.Standing, ...]:
-    """Return who stands still: frozen links, members silent for `SILENT_INTERVALS`, a scale that nobody feeds."""
-    patience_ns = service.SILENT_INTERVALS * config.interval_ns
+    """Return who stands still: frozen links, members silent for so many intervals, a scale that nobody feeds."""
+    patience_ns = round(intervals * config.interval_ns)
     because = marks.because.tolist()
     frozen = [j for j, reason in enumerate(because) if reason == _FROZEN] if _FROZEN in because else []
     silent: list[int] = []

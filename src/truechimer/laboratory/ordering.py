@@ -9,6 +9,7 @@ is refused stands there too, with its reason.
 
 import base64
 import binascii
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
@@ -36,7 +37,10 @@ from truechimer.quorum.applier import (
 from truechimer.quorum.envelope import Applied as SteeringAccount
 from truechimer.quorum.order import Order, OrderRejected, SignedOrder, order_from
 from truechimer.quorum.verified import Refused
+from truechimer.scale.detection_state import DetectionParameters
+from truechimer.scale.live_state import LiveParameters
 from truechimer.steer.steering_order import Coordination
+from truechimer.watch import thresholds
 
 KIND = "order"
 
@@ -56,13 +60,15 @@ def take(config: LaboratoryConfig, state: LaboratoryState, entry: OrderEntry | V
     before = state.orders
     if before is None or config.observing:
         return Refused("observing", "this laboratory only observes: it steers nothing and has no policy of orders")
-    orders, outcome = orders_in_force.offered(
-        before,
-        entry,
+    place = orders_in_force.Place(
         register=state.register,
         scale_name=config.scale_name,
         is_steered=state.coordination is not None and not state.reentering,
+        algorithm=config.scale.algorithm,
+        interval_ns=config.interval_ns,
+        doors=config.doors,
     )
+    orders, outcome = orders_in_force.offered(before, entry, place)
     body = encode(entry) | said(outcome) | linked(before)
     sealed, chain = seal(KIND, body, state.chain)
     state = replace(state, chain=chain, orders=replace(orders, last=(sealed.seq, chain.prev)))
@@ -95,6 +101,21 @@ def _with_effects(
         x_s = state.coordination.at(at_ns) + float(order.value)
         state = replace(state, coordination=Coordination(at_ns, x_s, state.coordination.y_steer))
     return over(config, orders), state
+
+
+def detecting(scale: LiveParameters, set_by_order: Mapping[str, float]) -> LiveParameters:
+    """Return the scale's constants with the thresholds of its detector multiplied by what an order has set."""
+    if "detection" not in set_by_order:
+        return scale
+    factor = thresholds.in_force(set_by_order, "detection")
+    if scale.at1 is not None:
+        return replace(scale, at1=replace(scale.at1, detection_sigmas=scale.at1.detection_sigmas * factor))
+    return replace(scale, detection=_widened(scale.detection, factor), between=_widened(scale.between, factor))
+
+
+def _widened(of: DetectionParameters | None, factor: float) -> DetectionParameters | None:
+    """Return a detector's constants with its thresholds multiplied."""
+    return None if of is None else replace(of, sigmas=of.sigmas * factor, rate_sigmas=of.rate_sigmas * factor)
 
 
 def without(x_clock_minus_pivot_s: NDArray[np.float64], orders: Orders, register: Register) -> NDArray[np.float64]:

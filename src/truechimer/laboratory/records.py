@@ -10,11 +10,13 @@ from typing import Any
 from truechimer.alerts import Alert
 from truechimer.evidence.record import Chain, Record, quantities, quantity, repeated, seal
 from truechimer.laboratory.epoch_input import EpochInput
+from truechimer.laboratory.ordered_rate import OrderedRate
 from truechimer.laboratory.outside import Outside
 from truechimer.laboratory.steering import Steered
 from truechimer.scale.state import ScaleStep
 from truechimer.serve.clock_page import ClockPage, ServiceState
 from truechimer.steer.bound import Bound
+from truechimer.steer.steering_order import SteeringOrder
 
 Body = tuple[str, dict[str, Any]]
 
@@ -71,8 +73,22 @@ def selected(outside: Outside, epoch_ns: int) -> Body:
     return "selection", body
 
 
-def steered(done: Steered, epoch_ns: int) -> Body | None:
-    """Coordination-start, an order applied, or an order refused; None where nothing was decided."""
+def bent(order: SteeringOrder, epoch_ns: int) -> Body:
+    """What signed orders to steer by a rate have changed: the rate of UTC(k) minus the scale with all that they add."""
+    return "steer", {
+        "epoch_tai_ns": str(epoch_ns),
+        "y_steer": quantity(order.y_steer, "1"),
+        "valid_from_tai_ns": str(order.valid_from_ns),
+        "valid_until_tai_ns": str(order.valid_until_ns),
+        "because": order.because,
+        "by": "order",
+    }
+
+
+def steered(done: Steered, epoch_ns: int, by_order: OrderedRate | None = None) -> Body | None:
+    """Coordination-start, an order applied, or an order refused; None where nothing was decided. `by_order`: what
+    signed orders add to the rate that is stated here.
+    """
     if done.coordination is not None and done.started:
         return "coordination-start", {
             "epoch_tai_ns": str(epoch_ns),
@@ -87,6 +103,8 @@ def steered(done: Steered, epoch_ns: int) -> Body | None:
         "valid_until_tai_ns": str(done.order.valid_until_ns),
         "because": done.order.because,
     }
+    if by_order is not None:
+        body["y_by_order"] = quantity(by_order.y, "1")
     if done.refused is not None:
         body |= {"refused": done.refused.reason, "says": done.refused.says}
     return "steer", body

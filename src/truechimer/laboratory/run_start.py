@@ -19,7 +19,7 @@ from truechimer.evidence.record import RecordRejected, number_of, quantity
 from truechimer.instants import FS_PER_NS, LeapEntry, LeapTable, UtcLabel
 from truechimer.laboratory import ordering
 from truechimer.laboratory import orders as orders_in_force
-from truechimer.laboratory.orders import Orders
+from truechimer.laboratory.orders import FIRST_APPLIED, OPS_APPLIED, Orders
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState, begin
 from truechimer.quorum.applier import SignedEnvelope
 from truechimer.quorum.envelope import Applied, SteeringLimits
@@ -51,6 +51,7 @@ class RunStart:
     and its version (`live_state.VERSIONS`; left empty: this program's).
 
     `guarded`: (part, SHA-256) of each part of the laboratory's file that an order changes, or would have to.
+    `operations`: those that orders can ask this run for; `doors`: names of the listeners that have a policy.
 
     The host's label is `anchor_tai_ns` + (raw counter - `anchor_raw_ns`), in the boot `boot_id`: a name for epochs,
     never a time to serve.
@@ -87,6 +88,8 @@ class RunStart:
     algorithm: str = DEFAULT_LIVE_ALGORITHM
     algorithm_version: str = ""
     guarded: tuple[tuple[str, str], ...] = field(default=())
+    operations: frozenset[str] = OPS_APPLIED
+    doors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.observe is not (self.policy is None) or self.observe is not (self.envelope is None):
@@ -260,6 +263,7 @@ def constants(start: RunStart) -> LaboratoryConfig:
             clock.kind is ClockKind.HOST and bool(alone)
             for clock, alone in zip(start.clocks, constants.eligible.tolist(), strict=True)
         ),
+        doors=start.doors,
     )
 
 
@@ -267,7 +271,8 @@ def orders_at(start: RunStart, before: Orders | None) -> Orders | None:
     """Return the orders in force as a run begins: those of the records, and the envelope that the run brings."""
     if start.envelope is None or start.policy is None:
         return before
-    return orders_in_force.with_envelope(before or orders_in_force.begun(start.policy), start.envelope)
+    orders = orders_in_force.with_operations(before or orders_in_force.begun(start.policy), start.operations)
+    return orders_in_force.with_envelope(orders, start.envelope)
 
 
 NOT_STEERED = Refused("observing", NOTHING_IS_STEERED)
@@ -315,6 +320,10 @@ def encode(start: RunStart) -> dict[str, Any]:
             "policy": start.policy.canonical().decode(),
             "envelope": ordering.envelope_body(start.envelope),
         }
+        if start.operations != FIRST_APPLIED:
+            body["operations"] = sorted(start.operations)
+    if start.doors:
+        body["doors"] = list(start.doors)
     if start.fold is not None:
         body |= {"fold": start.fold, "algorithm": start.algorithm, "algorithm_version": start.algorithm_version}
     return body | {
@@ -375,6 +384,8 @@ def decode(body: dict[str, Any]) -> RunStart:
             observe=observe,
             policy=None if observe else order_policy_from(body["policy"].encode()),
             envelope=None if observe else ordering.envelope_from(body["envelope"]),
+            operations=frozenset(str(one) for one in body["operations"]) if "operations" in body else FIRST_APPLIED,
+            doors=tuple(str(one) for one in body.get("doors", ())),
             leaps=LeapTable(
                 tuple(LeapEntry(mjd, offset) for mjd, offset in body["leaps"]["entries"]),
                 None,

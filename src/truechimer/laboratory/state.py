@@ -15,6 +15,7 @@ from truechimer.compare.cleaning import LinkHistory
 from truechimer.compare.selection import SelectionState
 from truechimer.evidence.record import Chain
 from truechimer.instants import LeapTable
+from truechimer.laboratory.ordered_rate import OrderedRate
 from truechimer.laboratory.orders import Orders
 from truechimer.quorum.envelope import Applied, SteeringLimits
 from truechimer.quorum.verified import Refused, Verified
@@ -38,7 +39,8 @@ class LaboratoryConfig:
     `requalify_s`: how long an outvoted source must agree before it votes; `silence_s`: how long doors may serve from
     the last page; `coverage`: measured lower limit of the bound's coverage; `leap_expires_ns`: ns
     TAI; `observing`: nothing is steered in this run; `polls`: how often (s) each server is asked that the laboratory
-    names, by reference; `is_host_alone`: the host's oscillator is the scale.
+    names, by reference; `is_host_alone`: the host's oscillator is the scale; `doors`: names of the listeners that an
+    order can give a policy.
     """
 
     name: str
@@ -60,21 +62,22 @@ class LaboratoryConfig:
     observing: bool = False
     polls: dict[str, float] = field(default_factory=dict)
     is_host_alone: bool = False
+    doors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class LaboratoryState:
     """What the fold carries.
 
-    `scale_index`: number of the last scale interval; `noise` and `noise_of`: noise of the scale and the weights it was
-    made for; `host`: host minus scale, None before the first reading of the host; `host_doubt`: begun at a reading that
-    contradicts it, until the next one judges; `limits`: the verified envelope, or
-    why there is none; `coordination`: None before coordination-start; `said`: standing conditions that were said
-    already; `reentering`: after a boot, a scale of one waits for the links to say where it is; `rate_known`: while
+    `scale_index`: number of the last scale interval; `noise` and `noise_of`: noise of the scale and the weights it
+    was made for; `host`: host minus scale, None before the first reading of the host; `host_doubt`: begun at a
+    reading that contradicts it, until the next one judges; `limits`: the verified envelope, or why there is none;
+    `coordination`: None before coordination-start; `said`: standing conditions that were said already;
+    `reentering`: after a boot, a scale of one waits for the links to say where it is; `rate_known`: while
     observing, offset and rate of UTC minus the scale are known, and UTC is stated; `wander`: what is known of the
-    host's oscillator where it is the scale, else None; `orders`: what signed orders have made, None before the first
-    run that is not observing. An observing run leaves `limits`, `coordination`, `applied` and
-    `next_steer_ns` as the last run in service left them.
+    host's oscillator where it is the scale, else None; `orders`: what signed orders have made, None before the
+    first run that is not observing; `by_order`: what orders to steer by a rate add at present. An observing run
+    leaves `limits`, `coordination`, `applied` and `next_steer_ns` as the last run in service left them.
     """
 
     register: Register
@@ -102,6 +105,7 @@ class LaboratoryState:
     rate_known: bool = False
     wander: Wander | None = None
     orders: Orders | None = None
+    by_order: OrderedRate | None = None
 
 
 def begin(

@@ -129,9 +129,10 @@ _TABLE = (
     ),
     Operation(
         name="clock-weight",
-        says="allows the clock {target} at most {value} of the scale's weight",
+        says="allows the clock {target} at most {value} of the scale's weight while the order holds",
         value=Value.FRACTION,
         units=("1",),
+        longest_ns=90 * DAY_NS,
     ),
     Operation(
         name="clock-membership", says="takes the clock {target} {value} of the scale", value=Value.SWITCH, units=("",)
@@ -142,13 +143,20 @@ _TABLE = (
     Operation(name="log-keys", says="makes {value} the keys of the log {target}", value=Value.FILE, units=("sha256",)),
     Operation(
         name="monitor-threshold",
-        says="sets the threshold of the monitor {target} to {value}",
+        says="sets the threshold of the monitor {target} to {value} while the order holds",
         value=Value.QUANTITY,
         units=("s", "1", "count"),
+        longest_ns=90 * DAY_NS,
     ),
     Operation(
         name="listener-policy",
         says="makes {value} the policy of the listener {target}",
+        value=Value.FILE,
+        units=("sha256",),
+    ),
+    Operation(
+        name="configuration",
+        says="makes {value} the part {target} of the laboratory's file, from the next start on",
         value=Value.FILE,
         units=("sha256",),
     ),

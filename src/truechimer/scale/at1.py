@@ -25,6 +25,7 @@ from truechimer.clocks.state_model import SECONDS_PER_DAY, two_state_noise
 from truechimer.errors import Misuse
 from truechimer.kernel import kernel
 from truechimer.scale import learning
+from truechimer.scale.ceilings import averaged_below, limited
 from truechimer.scale.detection import off_the_others
 from truechimer.scale.learning import FLOOR
 from truechimer.scale.prediction import Prediction
@@ -334,12 +335,14 @@ def step(
     u2_s2: Floats,
     prediction: Prediction,
     due: bool = True,
+    ceilings: Floats | None = None,
 ) -> tuple[ScaleState, ScaleStep]:
     """Take one epoch of clocks minus pivot into the scale.
 
     `x_clock_minus_pivot_s`, `u2_s2`: shape `(n_clocks,)`, seconds and s^2, NaN where a clock gave no reading. `due`
-    False: an epoch between scale steps; clocks that are off are seen, phases and rates stay. Raises `ScaleMisuse` for
-    an epoch before the last one.
+    False: an epoch between scale steps; clocks that are off are seen, phases and rates stay. `ceilings`: the most
+    weight of each clock (`(n_clocks,)`; see `ceilings`), None where there are none. Raises `ScaleMisuse` for an epoch
+    before the last one.
     """
     if state.epoch_ns and epoch_tai_ns <= state.epoch_ns:
         raise ScaleMisuse(state.epoch_ns, epoch_tai_ns)
@@ -360,6 +363,12 @@ def step(
         constants.detection_sigmas,
         constants.weight_cap_n,
     )
+    if ceilings is not None:
+        below = limited(used, ceilings)
+        if below is not used:
+            used, x_pivot, noise, floor = averaged_below(
+                below, prediction.x_clock_minus_scale_s, x_clock_minus_pivot_s, u2_s2, prediction.variance_s2, constants
+            )
     new = {name: getattr(state, name).copy() for name in CARRIED}
     measured, residual = carry(
         epoch_tai_ns,
@@ -402,6 +411,8 @@ def step(
             epoch_ns=epoch_tai_ns,
             seen=np.isfinite(x_clock_minus_pivot_s),
         )
+    if ceilings is not None and (weight := limited(state.weight, ceilings)) is not state.weight:
+        state = replace(state, weight=weight)
     return state, ScaleStep(
         epoch_tai_ns,
         measured,

@@ -24,6 +24,7 @@ from truechimer.scale import bands_doubt, drift, taking_back
 from truechimer.scale import bands_kernels as kernels
 from truechimer.scale.bands_state import (
     ACTIVE,
+    CEILING,
     DAY,
     FIRST_DAY,
     PLANS,
@@ -222,6 +223,18 @@ def _take_back(
         )
         out.append((i, part))
     return out
+
+
+def replanned(state: BandsState, constants: BandsParameters, ceilings: Floats, epoch_tai_ns: int) -> None:
+    """Hold each clock's weight below its ceiling from here on (`(n,)`, 1: none), changing the state in place; weights
+    are made anew where a ceiling is another than it was. A ceiling of 0 is for who says who is eligible.
+    """
+    wanted = np.where((ceilings > 0.0) & (ceilings < 1.0), ceilings, 0.0)
+    if np.array_equal(wanted, state.clock_f[:, CEILING]):
+        return
+    state.clock_f[:, CEILING] = wanted
+    if state.epoch_ns != 0 and state.clock_i[:, ACTIVE].any():
+        _plan(state, constants, epoch_tai_ns, is_membership=True)
 
 
 def peek(  # noqa: PLR0917

@@ -11,7 +11,6 @@ import numpy as np
 
 from truechimer.kernel import kernel
 from truechimer.scale import drift, noise_learning, noise_pairs
-from truechimer.scale.band_weights import band_weights
 from truechimer.scale.bands_doubt import in_doubt, is_silenced
 from truechimer.scale.bands_state import (
     ACTIVE,
@@ -34,6 +33,7 @@ from truechimer.scale.bands_state import (
     X_VARIANCE,
     X,
 )
+from truechimer.scale.ceilings import band_weights_below, shared_out
 from truechimer.scale.detection_early import middle_of
 from truechimer.scale.noise_learning import RING
 from truechimer.scale.state import Membership
@@ -150,8 +150,8 @@ def plan(  # noqa: PLR0917
         drift_u2[i] = clock_f[i, DRIFT_U2]
     before = band.copy()
     believed = in_doubt(noise, active, clock_f, clock_i)
-    common_f[WORST] = band_weights(
-        believed, drift_u2, active, tensors[:, :lags], taus[:lags], allowed[:lags], used, band
+    common_f[WORST] = band_weights_below(
+        believed, drift_u2, active, tensors[:, :lags], taus[:lags], allowed[:lags], used, band, clock_f
     )
     total, largest = 0.0, 0.0
     for i in range(n):
@@ -464,9 +464,9 @@ def move(  # noqa: PLR0917
     x_pivot, variance = np.nan, 0.0
     if part > 0.0:
         x_pivot = extra
+        shared_out(used, part, clock_f)
         for i in range(n):
             if used[i] > 0.0:
-                used[i] = used[i] / part
                 own = (epoch_ns - clock_i[i, LAST_NS]) / 1e9
                 ahead = clock_f[i, X] + rate[i, at[i]] * own + 0.5 * clock_f[i, DRIFT] * own * own
                 x_pivot += used[i] * (ahead - x_ip[i])

@@ -55,8 +55,8 @@ against.
 X, X_VARIANCE, DRIFT, DRIFT_U2, WEIGHT_DC, READING_U2, K_Y, K_D, K_YY, K_YD, K_DD, Y_REFERENCE, X_DAY, DAYS, TAKEN = (
     range(15)
 )
-TAKEN_OVER, DOUBT = 15, 16
-COLUMNS_F = 17
+TAKEN_OVER, DOUBT, CEILING = 15, 16, 17
+COLUMNS_F = 18
 # columns of clock_i
 LAST_NS, SINCE_NS, STATUS, BEST, ACTIVE, DAY_NS, TAKEN_NS = range(7)
 COLUMNS_I = 7
@@ -105,7 +105,7 @@ class BandsParameters:
 
 @dataclass(frozen=True, slots=True)
 class BandsState:
-    """What the fold carries: blocks `clock_f (n, 17)`, `clock_i (n, 7)`, rates by memory `rate (n, K)`, weights `band
+    """What the fold carries: blocks `clock_f (n, 18)`, `clock_i (n, 7)`, rates by memory `rate (n, K)`, weights `band
     (n, K + 1)`, learned `noise (n, 4)`, mean squares, their number and the others' part in them `squares`,
     `counts`, `usual (L, n)` (where there are more than `noise_pairs.CLOSE` clocks), those of every pair and their
     number `pair`, `pair_count (L, n, n)` (where there are not), the ring `(L, RING, n)` with its newest index and slot

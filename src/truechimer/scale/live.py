@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from truechimer.clocks.clock import Clock
 from truechimer.clocks.state_model import two_state_noise
 from truechimer.scale import at1, bands, detection_fold, kalman, prediction
-from truechimer.scale.bands_state import STATUS, WEIGHT_DC
+from truechimer.scale.bands_state import CEILING, STATUS, WEIGHT_DC, BandsState
 from truechimer.scale.detection_noise import phase_variance
 from truechimer.scale.detection_state import DAY_S
 from truechimer.scale.kalman import KalmanState
@@ -42,11 +42,13 @@ def step(
     x_clock_minus_pivot_s: Floats,
     u2_s2: Floats,
     due: bool,
+    ceilings: Floats | None = None,
 ) -> tuple[LiveState, ScaleStep]:
     """Take one epoch of clocks minus pivot in.
 
     `x_clock_minus_pivot_s`, `u2_s2`: shape `(n_clocks,)`, seconds and s^2, NaN where a clock gave no reading. `due`
-    False: an epoch between scale steps. The epoch must be after the last one.
+    False: an epoch between scale steps. The epoch must be after the last one. `ceilings`: the most weight of each clock
+    by order (`(n_clocks,)`, 1: none; 0: it is heard and carries nothing), None where there are none; `kalman` has none.
     """
     if isinstance(state, ScaleState):
         assert constants.at1 is not None
@@ -58,8 +60,30 @@ def step(
             u2_s2=u2_s2,
             prediction=prediction.predict(state, constants.at1, epoch_tai_ns=epoch_tai_ns),
             due=due,
+            ceilings=ceilings,
         )
+    if isinstance(state.fold, BandsState):
+        state, constants = _under(ceilings, state, constants, epoch_tai_ns)
     return _judged(state, constants, epoch_tai_ns, x_clock_minus_pivot_s, u2_s2, due=due)
+
+
+def _under(
+    ceilings: Floats | None, state: Judged, constants: LiveParameters, epoch_ns: int
+) -> tuple[Judged, LiveParameters]:
+    """Return state and constants of `bands` under ceilings; themselves where there are none and were none."""
+    assert isinstance(state.fold, BandsState)
+    assert constants.bands is not None
+    if ceilings is None:
+        if not state.fold.clock_f[:, CEILING].any():
+            return state, constants
+        ceilings = np.ones(len(state.weight))
+    elif not ceilings.all():
+        may = constants.bands.eligible & (ceilings > 0.0)
+        constants = replace(constants, bands=replace(constants.bands, eligible=may))
+    fold, banded = state.fold.copy(), constants.bands
+    assert banded is not None
+    bands.replanned(fold, banded, ceilings, epoch_ns)
+    return replace(state, fold=fold), constants
 
 
 def _judged(

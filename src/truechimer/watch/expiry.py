@@ -11,8 +11,8 @@ DAY_NS = 86_400 * 10**9
 WARNING_NS = 14 * DAY_NS
 
 
-def leap_table(expires_tai_ns: int, *, epoch_tai_ns: int) -> tuple[Standing, Standing]:
-    """Return the two standing conditions of a leap table: it expires within 14 days; it has expired."""
+def leap_table(expires_tai_ns: int, *, epoch_tai_ns: int, warning_ns: int = WARNING_NS) -> tuple[Standing, Standing]:
+    """Return the two standing conditions of a leap table: it expires within `warning_ns`; it has expired."""
     do_next = (
         "put the present leap-seconds.list into the laboratory's folder; beyond its expiry UTC cannot be told from TAI"
     )
@@ -38,13 +38,13 @@ def leap_table(expires_tai_ns: int, *, epoch_tai_ns: int) -> tuple[Standing, Sta
     )
     expired = epoch_tai_ns >= expires_tai_ns
     return (
-        Standing("leap-expiring", not expired and epoch_tai_ns >= expires_tai_ns - WARNING_NS, soon),
+        Standing("leap-expiring", not expired and epoch_tai_ns >= expires_tai_ns - warning_ns, soon),
         Standing("leap-expired", expired, gone),
     )
 
 
-def envelope(valid_until_ns: int, *, epoch_tai_ns: int) -> tuple[Standing, Standing]:
-    """Return the two standing conditions of a steering envelope: it expires within 14 days; it has expired."""
+def envelope(valid_until_ns: int, *, epoch_tai_ns: int, warning_ns: int = WARNING_NS) -> tuple[Standing, Standing]:
+    """Return the two standing conditions of a steering envelope: it expires within `warning_ns`; it has expired."""
     do_next = "have a new envelope signed; without one the laboratory holds its rate and is in holdover"
     soon = lambda: Alert(  # noqa: E731
         AlertKind.ENVELOPE_EXPIRING,
@@ -68,6 +68,6 @@ def envelope(valid_until_ns: int, *, epoch_tai_ns: int) -> tuple[Standing, Stand
     )
     expired = epoch_tai_ns >= valid_until_ns
     return (
-        Standing("envelope-expiring", not expired and epoch_tai_ns >= valid_until_ns - WARNING_NS, soon),
+        Standing("envelope-expiring", not expired and epoch_tai_ns >= valid_until_ns - warning_ns, soon),
         Standing("envelope-expired", expired, gone),
     )

@@ -19,8 +19,8 @@ _DO_NEXT = (
 )
 
 
-def at_limit(applied: Applied, limits: SteeringLimits, *, epoch_tai_ns: int) -> Standing:
-    """Return the standing condition that steering is at what a day allows, or has moved almost all that is allowed."""
+def at_limit(applied: Applied, limits: SteeringLimits, *, epoch_tai_ns: int, share: float = TOTAL_SHARE) -> Standing:
+    """Return the standing condition that steering is at what a day allows, or has moved `share` of all that is."""
     day_s = abs(applied.y - applied.reference_y) * 86_400.0
     is_daily = day_s >= DAILY_SHARE * limits.per_day_s
 
@@ -32,4 +32,4 @@ def at_limit(applied: Applied, limits: SteeringLimits, *, epoch_tai_ns: int) -> 
             AlertKind.STEER_AT_LIMIT, "steer", "steering", AlertSeverity.WARNING, says, (), epoch_tai_ns, _DO_NEXT
         )
 
-    return Standing(AT_LIMIT, is_daily or abs(applied.total_s) >= TOTAL_SHARE * limits.total_s, alert)
+    return Standing(AT_LIMIT, is_daily or abs(applied.total_s) >= share * limits.total_s, alert)
