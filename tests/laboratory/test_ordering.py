@@ -15,7 +15,7 @@ from truechimer.errors import Rejected
 from truechimer.formats import leap_seconds_list
 from truechimer.instants import UtcLabel
 from truechimer.laboratory import order_chain, ordering, snapshot
-from truechimer.laboratory.orders import OPS_APPLIED
+from truechimer.laboratory.orders import FIRST_APPLIED, OPS_APPLIED
 from truechimer.laboratory.replay import replay
 from truechimer.quorum.applier import Applied, Moment, OrderEntry
 from truechimer.quorum.operations import OPERATIONS, Value
@@ -135,13 +135,21 @@ def test_a_leap_table_by_order_is_what_the_page_says_from_then_on_and_after_a_re
     assert replay(rig.log).difference is None
 
 
-def test_every_operation_is_applied_or_refused_by_name() -> None:
-    rig = quiet().fork()
-    for op in sorted(set(OPERATIONS) - OPS_APPLIED):
+def test_a_run_whose_start_names_fewer_operations_refuses_the_others_by_name_and_so_does_its_replay() -> None:
+    rig = quiet().fork().again(operations=FIRST_APPLIED)
+    assert OPS_APPLIED == set(OPERATIONS)
+    later = sorted(OPS_APPLIED - FIRST_APPLIED)
+    assert later == ["clock-weight", "configuration", "listener-policy", "log-keys", "monitor-threshold", "steer-rate"]
+    for op in later:
         value = SHA if OPERATIONS[op].value is Value.FILE else "0.1"
         found = ordered(rig, op, "H1", value)
         assert (found.reason, op in found.says) == ("not-applied", True)
     assert rig.state.orders.applier.sequence == 1
+    rig.live(1).again(operations=OPS_APPLIED)
+    assert isinstance(ordered(rig, "clock-weight", "H1", "0.5"), Applied)
+    rig.live(1)
+    assert replay(rig.log).difference is None
+    assert order_chain.in_force(rig.state.orders.last, rig.log.__getitem__) == rig.state.orders
 
 
 @pytest.mark.parametrize(

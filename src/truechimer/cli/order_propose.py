@@ -4,23 +4,27 @@ It signs nothing. What would be refused whoever signs it is refused here already
 """
 
 import argparse
+import ipaddress
 import os
 import secrets
 from hashlib import sha256
 from pathlib import Path
 
 from truechimer.cli.order_place import OrderInputRejected, OrderPlace
+from truechimer.daemon import guarded
 from truechimer.laboratory.orders import OPS_APPLIED
 from truechimer.quorum.applier import settled
 from truechimer.quorum.envelope import SteeringLimits
-from truechimer.quorum.operations import DAY_NS, OPERATIONS, Value
+from truechimer.quorum.listener_policy import ListenerPolicy, ListenerPolicyRejected, listener_policy_from
+from truechimer.quorum.operations import DAY_NS, OPERATIONS, Operation, Value
 from truechimer.quorum.order import Order, OrderRejected, order_from
 from truechimer.quorum.policy_change import Veto, veto_from
 from truechimer.quorum.verified import Verified
+from truechimer.watch.thresholds import THRESHOLDS
 
 HOURS = 12.0
 ENVELOPE_DAYS = 90.0
-BEFORE_NS = 0
+DEFAULT_BOUND_LIMIT_S = 0.001
 
 
 def propose(options: argparse.Namespace, place: OrderPlace) -> Path:
@@ -41,6 +45,8 @@ def propose(options: argparse.Namespace, place: OrderPlace) -> Path:
     if operation.name == "steering-envelope":
         hold_ns = round((options.days if options.days is not None else ENVELOPE_DAYS) * DAY_NS)
         hold_ns = min(hold_ns, operation.longest_ns)
+    elif options.days is not None:
+        hold_ns = round(options.days * DAY_NS)
     file = _file(options, place, begin_ns, begin_ns + hold_ns)
     value = options.value
     if operation.value is Value.FILE:
@@ -51,8 +57,8 @@ def propose(options: argparse.Namespace, place: OrderPlace) -> Path:
         raise OrderInputRejected(f"{operation.name} takes no file")
     elif operation.value is Value.QUANTITY or operation.value is Value.FRACTION:
         value = _number(value, operation.name)
-    unit = options.unit if options.unit is not None else operation.units[0]
     target = options.target or _target(operation.name, place)
+    unit = options.unit if options.unit is not None else _unit(operation, target)
     order = Order(
         op=operation.name,
         target=target,
@@ -93,6 +99,10 @@ def _file(options: argparse.Namespace, place: OrderPlace, begin_ns: int, end_ns:
         except OSError as error:
             raise OrderInputRejected(f"{options.file}: {error.strerror}") from None
         return data
+    if options.op == "configuration" and options.edited is not None:
+        return guarded.text_of_edit(options.edited, str(options.target))
+    if options.op == "listener-policy" and (options.allow or options.bound_limit_s is not None):
+        return _listener_policy(options)
     if options.op != "steering-envelope":
         return None
     known = None if place.orders is None else place.orders.limits
@@ -114,6 +124,28 @@ def _file(options: argparse.Namespace, place: OrderPlace, begin_ns: int, end_ns:
         sequence=1 if before is None else before.sequence + 1,
         coordination_start=True,
     ).canonical()
+
+
+def _listener_policy(options: argparse.Namespace) -> bytes:
+    """Return the policy of a listener from words; whom it answers must be said, for nobody guesses that."""
+    if not options.allow or not options.target:
+        raise OrderInputRejected(
+            "listener-policy: say which door with --target (ntp-11123) and whom it answers with --allow NETWORK,... "
+            "(0.0.0.0/0,::/0 for everybody)"
+        )
+    bound_limit_s = DEFAULT_BOUND_LIMIT_S if options.bound_limit_s is None else options.bound_limit_s
+    try:
+        allow = tuple(ipaddress.ip_network(one) for one in options.allow.split(","))
+        return listener_policy_from(ListenerPolicy(options.target, allow, bound_limit_s).canonical()).canonical()
+    except (ValueError, ListenerPolicyRejected) as error:
+        raise OrderInputRejected(f"listener-policy: {error}") from None
+
+
+def _unit(operation: Operation, target: str) -> str:
+    """Return the unit that goes without saying: a threshold's own, else the operation's first."""
+    if operation.name == "monitor-threshold" and target in THRESHOLDS:
+        return THRESHOLDS[target].unit
+    return operation.units[0]
 
 
 def _number(text: str | None, op: str) -> str:

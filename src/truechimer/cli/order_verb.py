@@ -30,8 +30,13 @@ def parser() -> VerbParser:
     propose.add_argument("--unit", help="unit of the value (default: the operation's first)")
     propose.add_argument("--file", type=Path, help="the file that it names (leap table, policy, envelope)")
     propose.add_argument("--because", required=True, help="why: everybody who signs reads it")
-    propose.add_argument("--hours", type=float, help="how long it may wait and hold (default 12, at most 24)")
-    propose.add_argument("--days", type=float, help="of a steering envelope: how long it holds (default and most 90)")
+    propose.add_argument("--edited", type=Path, metavar="NEW.toml", help="of configuration: the file as it shall be")
+    propose.add_argument("--allow", metavar="NETWORK,...", help="of listener-policy: whom the door answers")
+    propose.add_argument("--bound-limit", type=float, dest="bound_limit_s", metavar="S", help="of listener-policy")
+    propose.add_argument("--hours", type=float, help="how long it may wait and hold (default 12, mostly at most 24)")
+    propose.add_argument(
+        "--days", type=float, help="of envelopes (default 90), weights and thresholds: how long it holds, at most 90"
+    )
     propose.add_argument("--per-change", type=float, dest="per_change", help="of an envelope: most rate by one steer")
     propose.add_argument("--per-day", type=float, dest="per_day_s", metavar="S", help="of an envelope: most in a day")
     propose.add_argument("--total", type=float, dest="total_s", metavar="S", help="of an envelope: most in all")

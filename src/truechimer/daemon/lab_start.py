@@ -15,12 +15,13 @@ from truechimer._version import __version__
 from truechimer.clocks.clock import Clock, ClockKind
 from truechimer.clocks.register import host_clock
 from truechimer.daemon import guarded, last_page, lost_records, orders_standing, other_version, policy_files
+from truechimer.daemon.counters import door_name
 from truechimer.daemon.feeds import HostLabel
 from truechimer.daemon.hold import Hold
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.journal import Journal
 from truechimer.daemon.lab_check import CheckedLab
-from truechimer.daemon.lab_file import LabFile, Source, SourceKind
+from truechimer.daemon.lab_file import LabFile, Protocol, Source, SourceKind
 from truechimer.daemon.now_document import scale_name
 from truechimer.daemon.policy_files import PolicyFiles
 from truechimer.daemon.snapshots import Snapshots, resume, world_again
@@ -126,7 +127,8 @@ def open_run(
         now = HostLabel(clocks.raw_ns(), _wall_label_ns(clocks, leaps))
         files = None if checked.observe else _policy(checked, members, scenario, now.tai_ns)
         boot_id = clocks.boot_id().hex()
-        start = _run_start(lab, members, scenario, files, leaps, now, boot_id)
+        edited = guarded.parts(lab, members, leaps, folder)
+        start = replace(_run_start(lab, members, scenario, files, leaps, now, boot_id), guarded=edited)
         path = folder / lab.evidence.folder / "records.sqlite3"
         lost = lost_records.look(path, snapshots)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -243,20 +245,22 @@ def _refuse_envelope(o: _Opening, before: Orders | None) -> None:
 
 
 def _changed(o: _Opening, before: RunStart, state: LaboratoryState) -> tuple[str, ...]:
-    """Return what was edited since the last start though an order changes it; raises `LabStartRejected` where the
-    laboratory's file says that nothing may be.
+    """Return what was edited since the last start without an order; raises `LabStartRejected` where the laboratory's
+    file, or that of the last start, says that nothing may be.
     """
-    found = guarded.changed(before.guarded, o.start.guarded)
+    approved = {} if state.orders is None else dict(state.orders.parts)
+    old = guarded.as_before(before.guarded, o.lab, o.start.clocks, o.start.leaps)
+    found = guarded.changed(before.guarded, o.start.guarded if old is None else tuple(old.items()), approved)
     if state.orders is not None and o.start.policy is not None:
         in_force = state.orders.applier
         waiting = None if in_force.pending is None else in_force.pending.change.policy.digest
         if o.start.policy.digest not in {in_force.policy.digest, waiting}:
             found += ("policy-file",)
-    if found and o.lab.policy.refuse_changes_without_order:
+    if found and guarded.refuses(before.guarded, o.lab):
         raise LabStartRejected(
             f"edited since the last start, without an order: {', '.join(found)}; [policy] refuse_changes_without_order "
-            "is true: put back what stood there (and have an order signed for what must change), or have the quorum's "
-            "persons agree to start once without that line, which is recorded"
+            "is true, or was at the last start: put back what stood there, start, and have the edit approved "
+            "(`truechimer order propose configuration --edited NEW.toml --target PART`)"
         )
     return found
 
@@ -385,8 +389,13 @@ def _run_start(  # noqa: PLR0917 - a lay-out of what was read, called once
         anchor_tai_ns=label.tai_ns,
         delays=lab.delays,
         boot_id=boot_id,
-        guarded=guarded.parts(lab, members, leaps),
+        doors=tuple(door_name("ntp", *where) for where in _ntp_doors(lab)),
     )
+
+
+def _ntp_doors(lab: LabFile) -> tuple[tuple[str, int], ...]:
+    """Return the places of the doors that an order can give a policy."""
+    return tuple((one.address, one.port_number) for one in lab.listeners if one.protocol is Protocol.NTP)
 
 
 def _refid(source: Source) -> bytes:

@@ -50,6 +50,7 @@ PARTS = (
     "leap-table",
     "notify",
     "policy",
+    "refusal",
     "scale",
     "sources",
     "steering",
