@@ -13,13 +13,14 @@ from truechimer.quorum.verified import Verified
 from truechimer.steer import realization
 
 PACKAGE = Path(__file__).parents[2] / "src" / "truechimer"
-GUARDED = {"limits", "orders", "coordination", "applied"}
+GUARDED = {"limits", "orders", "coordination", "applied", "by_order"}
 """Fields of `LaboratoryState` through which time can be moved."""
 WRITERS = {
     "laboratory/state.py": "the state before the first epoch",
     "laboratory/line.py": "an epoch",
     "laboratory/steering.py": "an automatic steer inside the envelope",
     "laboratory/ordering.py": "an order",
+    "laboratory/ordered_rate.py": "what orders to steer by a rate add at an epoch",
     "laboratory/run_start.py": "a start, by the records",
     "laboratory/replay.py": "a start's place in the chain",
     "laboratory/snapshot.py": "the same state from the records again",

@@ -128,7 +128,10 @@ def test_a_screen_is_read_before_it_is_signed_and_nobody_signs_for_nobody(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["steer-rate", "--value", "1e-15"], "not applied by this version"),
+        (["steer-rate", "--target", "UTC(lab1)", "--value", "fast"], "needs a number"),
+        (["listener-policy", "--allow", "0.0.0.0/0"], "--target"),
+        (["listener-policy", "--target", "ntp-11123", "--allow", "all"], "does not appear to be"),
+        (["configuration", "--target", "doors", "--edited", "/dev/null"], "would not start"),
         (["no-such-thing", "--value", "1"], "there is no operation"),
         (["calibration-delay", "--target", "H1", "--value", "lots"], "needs a number"),
         (["calibration-delay", "--target", "H1", "--value", "1e-8", "--hours", "25"], "1 at most"),

@@ -100,20 +100,36 @@ def test_a_newer_fold_refuses_ours_by_its_number_and_version(tmp_path: Path, new
     assert f"with fold {newer_fold}" in why
 
 
-def test_a_snapshot_of_another_fold_is_no_way_around_its_records(tmp_path: Path, newer_fold: int) -> None:
+def with_our_snapshot(path: Path, folder: Path) -> None:
+    """Let this program open a recorded laboratory once: from then on its snapshot is this program's."""
+    with closing(SqliteRecords(path)) as store:
+        own = snapshots_module.Snapshots(folder, say=lambda _: None)
+        found = snapshots_module.resume(store, own, say=lambda _: None).replay
+        assert found.state is not None
+        assert found.roots is not None
+        own.save(found.state, found.roots, None)
+        own.close()
+
+
+def test_a_snapshot_of_another_fold_is_no_way_around_its_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, said = laid_out(OUR_FOLD, tmp_path), list[str]()
+    with_our_snapshot(path, tmp_path)
+    monkeypatch.setattr(run_start, "FOLD", FOLD + 1)
     with closing(SqliteRecords(path)) as store:
         own = snapshots_module.Snapshots(tmp_path, say=said.append)
         found = snapshots_module.resume(store, own, say=said.append)
         own.close()
     assert found.known == 0
     assert found.replay.difference is not None
-    assert f"fold {newer_fold}" in found.replay.difference.why
+    assert f"fold {FOLD + 1}" in found.replay.difference.why
     assert any("not of this program's fold" in line for line in said), said
 
 
 def test_the_snapshot_of_our_own_fold_is_used(tmp_path: Path) -> None:
     path, said = laid_out(OUR_FOLD, tmp_path), list[str]()
+    with_our_snapshot(path, tmp_path)
     with closing(SqliteRecords(path)) as store:
         own = snapshots_module.Snapshots(tmp_path, say=said.append)
         found = snapshots_module.resume(store, own, say=said.append)

@@ -32,7 +32,11 @@ def given(rig: Rig, *words: str, hours: float, **changes: object) -> object:
 
 @cache
 def banded() -> Rig:
-    return Rig.begin(scenario(), start=replace(start_of(scenario()), algorithm="bands", algorithm_version="")).history().live(3)
+    return (
+        Rig.begin(scenario(), start=replace(start_of(scenario()), algorithm="bands", algorithm_version=""))
+        .history()
+        .live(3)
+    )
 
 
 def test_a_rate_by_order_moves_utc_k_by_its_value_times_its_time_beside_steering_and_ends_by_itself() -> None:

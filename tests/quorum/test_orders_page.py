@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from truechimer.laboratory.orders import OPS_APPLIED
+from truechimer.laboratory.orders import OPS_APPLIED, PARTS
 from truechimer.quorum.operations import OPERATIONS
 from truechimer.quorum.order_policy import _GRAVITY
+from truechimer.watch.thresholds import THRESHOLDS
 
 ROOT = Path(__file__).parent.parent.parent
 SRC = ROOT / "src" / "truechimer"
@@ -50,7 +51,7 @@ def test_every_key_of_the_policy_that_needs_a_word_has_one(key: str) -> None:
 
 
 def test_what_is_applied_and_what_is_not_stands_there_operation_by_operation() -> None:
-    text = PAGE.split("## What is applied today", 1)[1].split("\n\n**", 1)[0]
+    text = PAGE.split("## What is applied today", 1)[1].split("\n\n", 2)[1]
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     applied = {
         name
@@ -63,3 +64,18 @@ def test_what_is_applied_and_what_is_not_stands_there_operation_by_operation() -
     }
     assert applied == OPS_APPLIED
     assert refused == set(OPERATIONS) - OPS_APPLIED
+
+
+def test_every_threshold_stands_there_with_its_floor_and_its_ceiling() -> None:
+    rows = {
+        row[0].strip("`| "): row for row in (one.split(" | ") for one in PAGE.splitlines() if one.startswith("| `"))
+    }
+    for one in THRESHOLDS.values():
+        assert rows[one.name][1] == f"`{one.unit}`"
+        assert rows[one.name][3] == f"{one.least:g} to {one.most:g}"
+        assert rows[one.name][4].rstrip(" |") == one.says
+
+
+def test_every_part_that_an_edit_needs_an_order_for_stands_there() -> None:
+    text = PAGE.split("**Edits without an order.**", 1)[1].split(". ", 1)[0]
+    assert tuple(re.findall(r"`([a-z-]+)`", text)) == PARTS
