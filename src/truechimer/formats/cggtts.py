@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from truechimer.formats import cggtts_columns, cggtts_header
 from truechimer.formats.cggtts_columns import FIELDS, MISSING, NAMES, SIGNED, Ints, Layout, Rows
 from truechimer.formats.cggtts_header import CggttsHeader, ChecksumRule, Delay
-from truechimer.formats.cggtts_schedule import TRACK_S, off_schedule
+from truechimer.formats.cggtts_schedule import off_schedule
 from truechimer.formats.finding import Finding, Severity
 
 __all__ = ["MISSING", "CggttsFile", "CggttsHeader", "ChecksumRule", "Delay", "Tracks", "read", "write"]
@@ -232,8 +232,8 @@ def _judged(rows: Rows, layout: Layout, findings: list[Finding], *, moved: bool)
     rows = _without_repeats(rows, findings)
     integers = rows.integers
     start_s = _seconds(integers[:, names["STTIME"]])
-    full = integers[:, names["TRKL"]] == TRACK_S
-    for k in np.flatnonzero(full & off_schedule(integers[:, names["MJD"]], start_s)).tolist():
+    unscheduled = off_schedule(integers[:, names["MJD"]], start_s) & (not layout.raw)
+    for k in np.flatnonzero(unscheduled).tolist():
         says = "this track does not begin with the BIPM's schedule: nobody else has one to compare it with"
         findings.append(Finding("off-schedule", says, int(rows.line[k]), 14, Severity.WARNING))
     return rows

@@ -55,6 +55,7 @@ _WITHOUT_IONOSPHERE = 15
 _WIDEST = 128
 _MAX_LINE = 200
 _INTEGER = re.compile(rb"[+-]?[0-9]{1,11}")
+_SATELLITE = re.compile(rb"([" + SYSTEMS + rb"](?=[0-9]{2}))?([0-9]{1,2})")
 _STARS = re.compile(rb"\*+")
 _TOKEN = re.compile(rb"\S+")
 _HEX = {ord(c): int(c, 16) for c in "0123456789abcdefABCDEF"}
@@ -305,10 +306,10 @@ def _by_tokens(text: bytes, line: int, layout: Layout, findings: list[Finding], 
         )
     if len(parts) > layout.tokens:
         return refuse("too-many-fields", f"{len(parts)} fields instead of {layout.tokens}")
-    satellite = parts[0].rjust(3)
-    number, known = _satellites(np.frombuffer(satellite[:3], np.uint8).reshape(1, 3), layout)
-    if len(satellite) != 3 or not known[0]:
+    satellite = _SATELLITE.fullmatch(parts[0])
+    if satellite is None or bool(satellite.group(1)) == layout.prn_only or int(satellite.group(2)) == 0:
         return refuse("satellite", f"{parts[0][:8].decode('latin-1')!r} is no satellite")
+    number = np.array([[ord(satellite.group(1) or b"G"), int(satellite.group(2))]])
     integers = np.full((1, len(FIELDS) + 2), MISSING)
     minus_zero = np.zeros(integers.shape, np.bool_)
     fields = list(layout.fields) + ([] if layout.prn_only else [("FR", 1, 2), ("HC", 1, 2)])
