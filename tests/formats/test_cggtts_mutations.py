@@ -4,8 +4,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-
 from tests.formats.cggtts_mutations import MUTATIONS, Mutation, tracks_of
+
 from truechimer.formats import cggtts
 from truechimer.formats.cggtts import ChecksumRule
 

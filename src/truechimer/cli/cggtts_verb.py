@@ -110,14 +110,26 @@ def _delay(text: str) -> tuple[str, str, float]:
     return " ".join(words[:2]), " ".join(words[2:]), _ns(value)
 
 
-def _file(path: Path) -> "tuple[CggttsFile, list[Finding]]":
+def _files(path: Path) -> "tuple[tuple[CggttsFile, ...], list[Finding]]":
     from truechimer.cli import file_bytes
-    from truechimer.formats import cggtts
+    from truechimer.formats import cggtts_archive
 
-    value, findings = cggtts.read(file_bytes.read(path, at_most=LARGEST_FILE))
-    if value is None:
+    files, findings = cggtts_archive.read_all(file_bytes.read(path, at_most=LARGEST_FILE))
+    if not files:
         raise CggttsUseRejected(findings[-1].at(str(path)))
-    return value, findings
+    return files, findings
+
+
+def _file(path: Path) -> "tuple[CggttsFile, list[Finding]]":
+    """Return a file, or an archive of one receiver and clock as one file."""
+    from truechimer.formats import cggtts_archive
+    from truechimer.formats.cggtts_archive import ArchiveRejected
+
+    files, findings = _files(path)
+    try:
+        return cggtts_archive.joined(files, findings), findings
+    except ArchiveRejected as rejected:
+        raise CggttsUseRejected(f"{path}: {rejected}") from None
 
 
 def _name(findings: "list[Finding]", path: Path) -> None:
@@ -131,13 +143,24 @@ def _name(findings: "list[Finding]", path: Path) -> None:
 
 
 def _read(options: argparse.Namespace) -> int:
-    value, findings = _file(options.file)
+    from truechimer.cli import file_bytes
+    from truechimer.formats import cggtts_archive
+
+    parts = cggtts_archive.read_parts(file_bytes.read(options.file, at_most=LARGEST_FILE))
+    findings = [each for part in parts for each in part.findings]
+    if all(part.file is None for part in parts):
+        raise CggttsUseRejected(findings[-1].at(str(options.file)))
     _name(findings, options.file)
-    body = _contents(value, findings, str(options.file))
+    told = [
+        _contents(part.file, list(part.findings), str(options.file) + (f" part {k}" if len(parts) > 1 else ""))
+        for k, part in enumerate(parts, start=1)
+        if part.file is not None
+    ]
+    body = told[0] if len(parts) == 1 else {"file": str(options.file), "parts": told}
     if options.json:
         print(json.dumps(body))
     else:
-        print("\n".join(_lines(body)))
+        print("\n".join(line for part in told for line in [*_lines(part), ""]).rstrip("\n"))
     return 1 if options.strict and findings else 0
 
 
@@ -331,21 +354,25 @@ def _rows(shown: "list[tuple[SatelliteLink, Smoothed | None]]") -> list[str]:
 
 def _write(options: argparse.Namespace) -> int:
     from truechimer.cli import scale_input
-    from truechimer.formats import cggtts, cggtts_delays
+    from truechimer.formats import cggtts_archive, cggtts_delays
 
     scale_input.check_targets([options.out], [options.file])
-    value, findings = _file(options.file)
+    found, findings = _files(options.file)
     _name(findings, options.file)
+    files = list(found)
     for which, code, ns in options.delay:
-        value = cggtts_delays.recalibrated(value, which=which, code=code, ns=ns)
+        files = [cggtts_delays.recalibrated(each, which=which, code=code, ns=ns) for each in files]
     part = options.out.with_name(f".{options.out.name}.{os.getpid()}.part")
     try:
-        part.write_bytes(cggtts.write(value))
+        part.write_bytes(cggtts_archive.write_all(files))
         part.replace(options.out)
     except OSError as error:
         raise CggttsUseRejected(f"{options.out}: {error.strerror}; name a file that can be written") from None
     finally:
         part.unlink(missing_ok=True)
     refused = sum(finding.severity.value == "error" for finding in findings)
-    print(f"wrote {options.out}: {len(value.tracks)} tracks; {refused} lines were refused", file=sys.stderr)
+    print(
+        f"wrote {options.out}: {sum(len(each.tracks) for each in files)} tracks; {refused} lines were refused",
+        file=sys.stderr,
+    )
     return 0

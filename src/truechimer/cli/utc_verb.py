@@ -145,7 +145,12 @@ def _circular_t(data: bytes, _path: Path) -> _Told:
     value, findings = circular_t.read(data)
     if value is None:
         return None, findings
-    body = {"issue": value.issue, "tai_minus_utc_s": value.tai_minus_utc_s, "published_mjd": value.published_mjd}
+    body: dict[str, Any] = {
+        "issue": value.issue,
+        "tai_minus_utc_s": value.tai_minus_utc_s,
+        "published_mjd": value.published_mjd,
+    }
+    body["sections_not_read"] = list(value.unread_sections) or None
     return {key: each for key, each in body.items() if each is not None} | _table(value.table, "UTC"), findings
 
 

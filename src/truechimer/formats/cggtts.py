@@ -133,10 +133,17 @@ class CggttsFile:
 def read(data: bytes) -> tuple[CggttsFile | None, list[Finding]]:
     """Return a file and what is wrong with it; None: this is no CGGTTS file.
 
-    A track with a finding of severity `error` is not among the tracks; a `warning` costs none.
+    A track with a finding of severity `error` is not among the tracks; a `warning` costs none. Of several files one
+    behind the other the first alone is read, which is said: `cggtts_archive.read_all` reads them all.
     """
     findings: list[Finding] = []
     data = data.removeprefix(b"\xef\xbb\xbf")
+    another = cggtts_header.BEGINS.search(data, 1)
+    if another is not None:
+        says = "another file begins here: it and what follows it are not read; read them as an archive"
+        line = data.count(b"\n", 0, another.start()) + 1
+        findings.append(Finding("another-file", says, line, 1))
+        data = data[: another.start()]
     lines, labels, at, line_end = _parted(data)
     header = cggtts_header.read(lines, findings)
     if header is None:

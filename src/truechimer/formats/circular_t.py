@@ -31,7 +31,8 @@ _TAI_MINUS_UTC = re.compile(r"TAI\s*-\s*UTC\s*=\s*([0-9]{1,3})\s*s")
 @dataclass(frozen=True, slots=True)
 class CircularT:
     """Section 1 of an issue. `published_mjd`: the day it bears; `tai_minus_utc_s`: as its prose says (the last of two);
-    `remarks`: the lines of section 1 that are no row, with their numbers.
+    `remarks`: the lines of section 1 that are no row, with their numbers; `others`: the lines above and below section
+    1 that are not blank, which are not read.
     """
 
     issue: int
@@ -39,6 +40,13 @@ class CircularT:
     tai_minus_utc_s: int | None
     table: UtcTable
     remarks: tuple[tuple[int, str], ...] = ()
+    others: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def unread_sections(self) -> tuple[int, ...]:
+        """Numbers of the sections whose lines are held and not read."""
+        found = (_BANNER.match(line.strip()) for _, line in self.others)
+        return tuple(dict.fromkeys(int(match.group(1)) for match in found if match is not None))
 
 
 def read(data: bytes) -> tuple[CircularT | None, list[Finding]]:
@@ -48,7 +56,11 @@ def read(data: bytes) -> tuple[CircularT | None, list[Finding]]:
         says = f"{len(data)} bytes are no Circular T (at most {MAX_BYTES}): check the file's name"
         return None, [Finding("too-long", says)]
     text = data.removeprefix(b"\xef\xbb\xbf").decode("latin-1")
-    lines = [(number, line.rstrip("\r\f ")) for number, line in enumerate(text.split("\n"), start=1)][:MAX_LINES]
+    lines = [(number, line.rstrip("\r\f ")) for number, line in enumerate(text.split("\n"), start=1)]
+    if len(lines) > MAX_LINES:
+        says = f"{len(lines)} lines are no Circular T: those behind line {MAX_LINES} are not read"
+        findings.append(Finding("too-many-lines", says, MAX_LINES + 1, 1))
+        del lines[MAX_LINES:]
     head = next(((number, match) for number, line in lines[:60] if (match := _ISSUE.search(line))), None)
     if head is None:
         return None, [Finding("not-circular-t", "no line 'CIRCULAR T nnn' at its top: name another file", 1, 1)]
@@ -61,9 +73,10 @@ def read(data: bytes) -> tuple[CircularT | None, list[Finding]]:
     _check_days(table, findings)
     offsets = [int(match.group(1)) for _, line in section for match in _TAI_MINUS_UTC.finditer(line)]
     published = next((day for number, line in lines[:60] if number >= head[0] and (day := _day(line))), None)
-    return CircularT(
-        int(head[1].group(1)), published, offsets[-1] if offsets else None, table, tuple(remarks)
-    ), findings
+    inside = {number for number, _ in section}
+    others = tuple((number, line) for number, line in lines if number not in inside and line.strip())
+    issue = int(head[1].group(1))
+    return CircularT(issue, published, offsets[-1] if offsets else None, table, tuple(remarks), others), findings
 
 
 def write(value: CircularT) -> bytes:

@@ -56,13 +56,16 @@ def read(data: bytes) -> tuple[tuple[ClockReading, ...], list[Finding]]:
     seen: set[tuple[int, str]] = set()
     for number, line in _lines(data, findings):
         mjd, laboratory = line[:5], line[6:11]
-        if not mjd.isdigit() or not laboratory.isdigit() or line[5:6].strip() or line[11:12].strip():
+        known = (mjd + laboratory).isdigit() and len(mjd + laboratory) == 10
+        if not known or line[5:6].strip() or line[11:12].strip():
             says = "columns 1-5 and 7-11 are no MJD and laboratory code: the line is not used"
             findings.append(Finding("columns", says, number, 1))
             continue
         if not 40_000 <= int(mjd) <= 99_999:
             findings.append(Finding("day", f"MJD {mjd} is none of a file of today: the line is not used", number, 1))
             continue
+        if not line[FIRST_BLOCK:].strip():
+            findings.append(Finding("no-clock", "no clock stands in this line: was it cut?", number, FIRST_BLOCK + 1))
         if line[FIRST_BLOCK + BLOCKS * BLOCK :].strip():
             says = "more than five clocks in a line: what stands behind the fifth is not used"
             findings.append(Finding("too-long-line", says, number, FIRST_BLOCK + BLOCKS * BLOCK + 1))

@@ -4,11 +4,13 @@ It rounds nothing to DUT1 and fetches nothing. Columns (from 1): MJD 8-15, flag 
 59-68 in s, its sigma 69-78. Lines of days that are not yet predicted are blank there. Source: IERS, readme.finals2000A.
 """
 
+import re
 from dataclasses import dataclass
 from math import isfinite
 
 from truechimer.formats.finding import Finding
 
+_DAY = re.compile(r" *[0-9]{5}\.[0-9]{2} *")
 MAX_BYTES = 32_000_000
 LARGEST_S = 0.9
 """UTC is kept within this of UT1 (ITU-R TF.460-6)."""
@@ -16,12 +18,15 @@ LARGEST_S = 0.9
 
 @dataclass(frozen=True, slots=True)
 class EarthOrientation:
-    """Days in order: `mjd`, `ut1_minus_utc_s`, `u_s`, and `predicted`: True where not measured."""
+    """Days in order: `mjd`, `ut1_minus_utc_s`, `u_s`, and `predicted`: True where not measured; `blank`: the days at
+    the end that stand without UT1 - UTC.
+    """
 
     mjd: tuple[int, ...]
     ut1_minus_utc_s: tuple[float, ...]
     u_s: tuple[float | None, ...]
     predicted: tuple[bool, ...]
+    blank: tuple[int, ...] = ()
 
 
 def read(data: bytes) -> tuple[EarthOrientation | None, list[Finding]]:
@@ -30,9 +35,13 @@ def read(data: bytes) -> tuple[EarthOrientation | None, list[Finding]]:
         return None, [Finding("too-long", f"{len(data)} bytes are no finals2000A (at most {MAX_BYTES})")]
     findings: list[Finding] = []
     rows: list[tuple[int, float, float | None, bool]] = []
+    unpredicted: list[tuple[int, int]] = []
     for number, line in enumerate(data.decode("latin-1").split("\n"), start=1):
         text = line.rstrip("\r")
-        if not text.strip() or not text[57:78].strip():
+        if not text.strip():
+            continue
+        if not text[57:78].strip() and _DAY.fullmatch(text[7:15]) is not None:
+            unpredicted.append((int(float(text[7:15])), number))
             continue
         flag, sigma = text[57:58], text[68:78].strip()
         try:
@@ -52,5 +61,10 @@ def read(data: bytes) -> tuple[EarthOrientation | None, list[Finding]]:
     if not rows:
         findings.append(Finding("empty", "no day with UT1-UTC was read: is this finals2000A?"))
         return None, findings
+    for day, number in unpredicted:
+        if day <= rows[-1][0]:
+            says = "this day stands without UT1-UTC before others that have it: was the line cut?"
+            findings.append(Finding("cut", says, number, 58))
     mjd, ut1, u_s, predicted = zip(*rows, strict=True)
-    return EarthOrientation(mjd, ut1, u_s, predicted), findings
+    blank = tuple(day for day, _ in unpredicted if day > rows[-1][0])
+    return EarthOrientation(mjd, ut1, u_s, predicted, blank), findings
