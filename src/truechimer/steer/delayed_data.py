@@ -72,14 +72,26 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class Opened:
+    """At `epoch_ns` (TAI) the scale itself moved, by what no noise explains: one sigma of phase (s) and of rate."""
+
+    epoch_ns: int
+    u_x_s: float
+    u_y: float
+
+
+@dataclass(frozen=True, slots=True)
 class DelayedData:
-    """The history. `base`: the state before the first mark (None: no value yet); `marks`: by epoch."""
+    """The history. `base`: the state before the first mark (None: no value yet); `marks`: by epoch; `opened`: where the
+    scale moved.
+    """
 
     noise: FreeNoise
     paths: tuple[Path, ...]
     memory_s: float
     base: Estimate | None = None
     marks: tuple[Mark, ...] = ()
+    opened: tuple[Opened, ...] = ()
 
     @property
     def last_ns(self) -> int:
@@ -159,6 +171,17 @@ def without(history: DelayedData, path: int) -> DelayedData:
     return held(history, frozenset(wanted))
 
 
+def with_opened(history: DelayedData, opened: tuple[Opened, ...]) -> DelayedData:
+    """Return the history in which the scale moved at these epochs and at no other."""
+    changed = set(opened) ^ set(history.opened)
+    if not changed:
+        return history
+    first_ns = min([each.epoch_ns for each in changed])
+    ordered = tuple(sorted(opened, key=lambda each: each.epoch_ns))
+    first = bisect_left(history.marks, first_ns, key=_epoch_of)
+    return _refiltered(replace(history, opened=ordered), first)
+
+
 def with_noise(history: DelayedData, noise: FreeNoise) -> DelayedData:
     """Return the history filtered anew with another noise of the scale."""
     return _refiltered(replace(history, noise=noise), 0)
@@ -176,7 +199,17 @@ def at(history: DelayedData, epoch_ns: int) -> Estimate | None:
     before = history.marks[place - 1].after if place else history.base
     if before is None or before.epoch_ns > epoch_ns:
         return None
-    return delayed_filter.predicted(before, history.noise, history.paths, epoch_ns)
+    return _carried(history, before, epoch_ns)
+
+
+def _carried(history: DelayedData, before: Estimate, epoch_ns: int) -> Estimate:
+    """Carry a state on to an epoch, through what moved the scale in between."""
+    state = before
+    for each in history.opened:
+        if before.epoch_ns < each.epoch_ns <= epoch_ns:
+            state = delayed_filter.predicted(state, history.noise, history.paths, each.epoch_ns)
+            state = delayed_filter.opened(state, u_x_s=each.u_x_s, u_y=each.u_y)
+    return delayed_filter.predicted(state, history.noise, history.paths, epoch_ns)
 
 
 def forecast_of(state: Estimate) -> Forecast:
@@ -282,7 +315,7 @@ def _after(history: DelayedData, before: Estimate | None, mark: Mark) -> tuple[E
             return None, 0.0
         state = delayed_filter.begin(history.noise, paths, path, epoch_ns=epoch_ns, x_s=value.value, u_s=value.u)
         return state, 0.0
-    state = delayed_filter.predicted(before, history.noise, paths, epoch_ns)
+    state = _carried(history, before, epoch_ns)
     if value is None:
         return delayed_filter.cloned(state, path), 0.0
     clone = delayed_filter.clone_of(path)

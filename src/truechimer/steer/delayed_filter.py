@@ -176,6 +176,14 @@ def _advance(  # noqa: PLR0917
         rows[at] *= a
 
 
+def opened(before: Estimate, *, u_x_s: float, u_y: float) -> Estimate:
+    """Return the state after the scale moved by what nobody knows: one sigma of phase (s) and of rate."""
+    p = before.p.copy()
+    p[X, X] += u_x_s * u_x_s
+    p[Y, Y] += u_y * u_y
+    return Estimate(before.epoch_ns, before.mean, p)
+
+
 def cloned(before: Estimate, path: int) -> Estimate:
     """Return the state with the present phase kept as the beginning of a path's interval."""
     at = clone_of(path)

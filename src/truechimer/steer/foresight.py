@@ -34,15 +34,21 @@ TAUS_S = (0.5 * DAY_S, 8.0 * DAY_S, 128.0 * DAY_S)
 VARIANCE_OF_FLOOR = 2.0
 """Variance of each relaxation over the squared ADEV floor: ln 16 / (2 ln 2)."""
 
-COARSE, FINE = 4.0, 1.6
-"""Steps of the bank in variance."""
+COARSE, FINE = (4.0, 16.0, 16.0, 4.0), (1.6, 1.6, 1.6, 1.6)
+FAR = (range(-2, 5), range(-2, 2), range(-1, 3), range(-1, 2))
+NEAR = (range(-2, 3), range(-3, 3), range(-3, 4), range(-1, 2))
+"""Levels of the bank in white, flicker and random-walk FM and in the noise of the values: powers, of so much in
+variance. The lowest flicker is none.
+"""
 
-DRIFTS = (0.5, 2.0)
+DRIFTS = (1.0, 3.0)
 """One sigma of the drift of y, in units of what is expected; where none is expected, there is none."""
 
 ONE_SIGMA = 0.6826894921370859
-THREE_SIGMAS = 0.0026997960632601866
-"""Chance beyond three sigma of a normal distribution."""
+KEPT_CHANCE = 0.004
+"""A limit is said to be kept while the chance at each moment that it is not stays below this; over the whole time that
+is some 0.6 %.
+"""
 
 LONGEST_S = 400.0 * DAY_S
 FIRST_LOOK_S, LOOK_RATIO, HALVINGS = 600.0, 1.3, 20
@@ -72,7 +78,7 @@ class Doubt:
 ENSEMBLE = Doubt(white=0.6, flicker=1.4, walk=1.4, values=0.5)
 """Clocks that were compared with each other have taught their white FM; what they do over months is less sure."""
 
-ALONE = Doubt(white=1.4, flicker=1.6, walk=2.0, values=0.5)
+ALONE = Doubt(white=1.4, flicker=1.4, walk=1.4, values=0.5)
 """Of one clock alone its kind is known."""
 
 
@@ -126,12 +132,10 @@ def foresee(values: tuple[Value, ...], usual: FreeNoise, doubt: Doubt) -> Foresi
             in_order.append(value)
     if len(in_order) < 2:
         return None
-    # first roughly, a factor of two in deviation apart; then closely around the best
-    steps = (range(-2, 3), range(-3, 2), range(-3, 3), range(-1, 2))
+    # first roughly and far, then closely around the best
     drifts = DRIFTS if usual.drift_spread > 0.0 else (0.0,)
-    found = _run(in_order, usual, _grid(doubt, drifts, centre=(1.0, 1.0, 1.0, 1.0), steps=steps, ratio=COARSE))
-    steps = (range(-2, 3), range(-3, 3), range(-3, 4), range(-1, 2))
-    return _run(in_order, usual, _grid(doubt, drifts, centre=_best(found, usual), steps=steps, ratio=FINE))
+    rough = _run(in_order, usual, _grid(doubt, drifts, centre=(1.0, 1.0, 1.0, 1.0), steps=FAR, ratios=COARSE))
+    return _run(in_order, usual, _grid(doubt, drifts, centre=_best(rough, usual), steps=NEAR, ratios=FINE))
 
 
 def ahead(known: Foresight, epoch_ns: int) -> Ahead:
@@ -159,7 +163,7 @@ def kept_s(
     from_ns: int,
     x_utck_minus_scale_s: float | None = None,
     y_utck_minus_scale: float = 0.0,
-    chance: float = THREE_SIGMAS,
+    chance: float = KEPT_CHANCE,
     longest_s: float = LONGEST_S,
 ) -> float:
     """Return how long (s, at most `longest_s`) from `from_ns` (TAI) on |UTC(k) - UTC| stays within `limit_s` but for a
@@ -222,13 +226,13 @@ def _grid(
     *,
     centre: tuple[float, float, float, float],
     steps: tuple[range, range, range, range],
-    ratio: float,
+    ratios: tuple[float, float, float, float],
 ) -> _Grid:
-    """Lay the levels out around a centre: powers of `ratio` times it; the lowest flicker is none at all."""
+    """Lay the levels out around a centre: powers of `ratios` times it; the lowest flicker is none at all."""
     wide = (doubt.white, doubt.flicker, doubt.walk, doubt.values)
     levels: list[list[float]] = []
     far: list[list[float]] = []
-    for middle, powers, sigma in zip(centre, steps, wide, strict=True):
+    for middle, powers, sigma, ratio in zip(centre, steps, wide, ratios, strict=True):
         each = [middle * _power(ratio, k) for k in powers]
         levels.append(each)
         far.append([(logarithm(level) / sigma) * (logarithm(level) / sigma) for level in each])
@@ -242,7 +246,8 @@ def _grid(
         for drift in drifts
     ]
     table = np.array(rows)
-    return _Grid(*(table[:, k].copy() for k in range(5)), exp_minus(0.5 * table[:, 5]))
+    white, flicker, walk, values, drift, far2 = (table[:, k].copy() for k in range(6))
+    return _Grid(white, flicker, walk, values, drift, exp_minus(0.5 * far2))
 
 
 def _run(values: list[Value], usual: FreeNoise, grid: _Grid) -> Foresight:

@@ -1,0 +1,166 @@
+"""Foresight: what is stated of holdover is what comes, though nobody said what noise the scale has."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from truechimer.clocks.clock import Clock, ClockKind
+from truechimer.steer import foresight, free_noise, mixture
+from truechimer.steer.delayed_filter import DAY_S, FreeNoise
+from truechimer.steer.foresight import ALONE, Foresight, Value
+
+DAY_NS = 86_400 * 10**9
+U_S = 5e-10
+MASER = free_noise.of_kinds((Clock(name="H1", kind=ClockKind.MASER),))
+
+
+def course(noise: FreeNoise, days: int, seed: int, *, drift: float = 0.0) -> np.ndarray:
+    """UTC minus the scale, daily: white and random-walk FM and drift, by their exact solution."""
+    rng = np.random.default_rng(seed)
+    x, y = np.zeros(days + 1), rng.normal() * noise.y_spread
+    for d in range(days):
+        a, b = rng.normal(), rng.normal()
+        root = math.sqrt(noise.q2 * DAY_S)
+        x[d + 1] = x[d] + y * DAY_S + drift * DAY_S * DAY_S / 2.0 + root * DAY_S * (0.5 * a + b / math.sqrt(12.0))
+        x[d + 1] += math.sqrt(noise.q1 * DAY_S) * rng.normal()
+        y += root * a + drift * DAY_S
+    return x
+
+
+def values(x: np.ndarray, seed: int, *, told: float = 1.0) -> tuple[Value, ...]:
+    rng = np.random.default_rng([seed, 3])
+    return tuple(Value((1000 + d) * DAY_NS, float(each + U_S * rng.normal()), told * U_S) for d, each in enumerate(x))
+
+
+def learned(x: np.ndarray, seed: int = 1, usual: FreeNoise = MASER, *, told: float = 1.0) -> Foresight:
+    known = foresight.foresee(values(x, seed, told=told), usual, ALONE)
+    assert known is not None
+    return known
+
+
+@pytest.mark.slow
+def test_one_sigma_covers_two_thirds_of_what_comes_whatever_the_noise_was() -> None:
+    # levels a factor of 4 apart in deviation, none of them what the kind says; a third of all have a drift
+    inside = {1: 0, 10: 0, 30: 0}
+    runs = 45
+    for seed in range(runs):
+        factor = 4.0 ** (seed % 3 - 1)
+        noise = replace(MASER, q1=MASER.q1 * factor, q2=MASER.q2 / factor, y_spread=1e-13)
+        x = course(noise, 91, seed, drift=(seed % 3 - 1) * 3e-16 / DAY_S)
+        known = learned(x[:61], seed)
+        for days in inside:
+            ahead = foresight.ahead(known, known.epoch_ns + days * DAY_NS)
+            inside[days] += abs(x[60 + days] - ahead.x_s) < ahead.u_s
+    # 31 of 45 are expected; 4 in 1000 fall outside 22 to 39
+    assert all(22 <= count <= 39 for count in inside.values()), inside
+
+
+def test_noise_that_is_twenty_times_what_was_expected_is_learned() -> None:
+    loud = replace(MASER, q1=MASER.q1 * 400.0, y_spread=1e-13)
+    # white FM of 0.88 ns in a day, 2.8 ns in ten, and the rate learned from sixty
+    for seed in (5, 6, 7):
+        known = learned(course(loud, 70, seed), seed)
+        one, ten = (foresight.ahead(known, known.epoch_ns + d * DAY_NS).u_s for d in (1, 10))
+        assert 0.6e-9 < one < 1.6e-9
+        assert 2.4e-9 < ten < 9e-9
+
+
+def test_values_noisier_than_they_declare_are_found_out() -> None:
+    quiet = FreeNoise(q1=1e-29, q2=1e-38, y_spread=1e-13)
+    known = foresight.foresee(values(course(quiet, 60, 8), 8, told=0.4), replace(quiet, floor2=1e-33), ALONE)
+    assert known is not None
+    assert 1.5 < foresight.learned(known).values < 4.0
+
+
+def test_the_further_ahead_the_less_sure_and_the_last_value_is_not_exact() -> None:
+    known = learned(course(replace(MASER, y_spread=1e-13), 40, 2))
+    sigmas = [foresight.ahead(known, known.epoch_ns + d * DAY_NS).u_s for d in (0, 1, 3, 10, 30, 100)]
+    assert sigmas == sorted(sigmas)
+    assert 0.3 * U_S < sigmas[0] < U_S
+
+
+def test_a_limit_is_kept_until_its_chance_is_used_up_and_larger_limits_longer() -> None:
+    known = learned(course(replace(MASER, y_spread=1e-13), 40, 2))
+    kept = [foresight.kept_s(known, limit, from_ns=known.epoch_ns) for limit in (1e-9, 1e-8, 1e-7, 1e-6)]
+    assert kept == sorted(kept)
+    assert 0.0 < kept[1] < foresight.LONGEST_S
+    for limit_s, after_s in ((1e-8, kept[1]), (1e-7, kept[2])):
+        at = known.epoch_ns + round(after_s * 1e9)
+        share = 1.0 - foresight.KEPT_CHANCE
+        assert foresight.half_width_s(known, at, share) == pytest.approx(limit_s, rel=0.01)
+    assert foresight.kept_s(known, 1e-12, from_ns=known.epoch_ns) == 0.0
+
+
+def test_a_rate_that_is_held_beside_the_prediction_shortens_the_time() -> None:
+    known = learned(course(replace(MASER, y_spread=1e-13), 40, 2))
+    at = known.epoch_ns
+    followed = foresight.kept_s(known, 1e-8, from_ns=at)
+    x_s = foresight.ahead_x_s(known, at)
+    y = (foresight.ahead_x_s(known, at + DAY_NS) - x_s) / DAY_S
+    held = foresight.kept_s(known, 1e-8, from_ns=at, x_utck_minus_scale_s=x_s, y_utck_minus_scale=y + 1e-14)
+    assert 0.0 < held < 0.8 * followed
+    assert foresight.kept_s(known, 1e-8, from_ns=at, x_utck_minus_scale_s=x_s + 2e-8) == 0.0
+
+
+def test_one_value_teaches_nothing_and_values_out_of_order_are_left_out() -> None:
+    some = values(course(replace(MASER, y_spread=1e-13), 20, 3), 3)
+    assert foresight.foresee((), MASER, ALONE) is None
+    assert foresight.foresee(some[:1], MASER, ALONE) is None
+    assert foresight.foresee((some[0], some[0]), MASER, ALONE) is None
+    known = foresight.foresee((*some, some[4]), MASER, ALONE)
+    again = foresight.foresee(some, MASER, ALONE)
+    assert known is not None
+    assert again is not None
+    assert known.n == again.n == 21
+    assert known.weight.tobytes() == again.weight.tobytes()
+    assert known.p.tobytes() == again.p.tobytes()
+
+
+def test_a_value_that_nothing_explains_leaves_finite_weights() -> None:
+    some = values(course(replace(MASER, y_spread=1e-13), 20, 3), 3)
+    wild = (*some[:10], replace(some[10], x_s=1.0), *some[11:])
+    known = foresight.foresee(wild, MASER, ALONE)
+    assert known is not None
+    assert np.isfinite(known.weight).all()
+    assert foresight.ahead(known, known.epoch_ns + DAY_NS).u_s > 1e-7
+
+
+@given(st.floats(0.0, 80.0), st.floats(1e-60, 1e60))
+def test_exponential_and_logarithm_are_those_of_the_library(x: float, size: float) -> None:
+    assert float(mixture.exp_minus(np.array([x]))[0]) == pytest.approx(math.exp(-x), rel=2e-11)
+    assert mixture.exponential(x) == pytest.approx(math.exp(x), rel=2e-11)
+    assert mixture.exponential(-x) == pytest.approx(math.exp(-x), rel=2e-11)
+    assert mixture.logarithm(size) == pytest.approx(math.log(size), abs=1e-12, rel=1e-13)
+
+
+@given(st.floats(-8.0, 8.0), st.floats(0.05, 0.999))
+def test_the_half_width_of_one_normal_distribution_is_the_table_s(z: float, share: float) -> None:
+    assert float(mixture.normal(np.array([z]))[0]) == pytest.approx(0.5 * math.erfc(-z / math.sqrt(2.0)), abs=1e-7)
+    one = np.array([1.0])
+    width = mixture.half_width(one, np.zeros(1), 3.0 * one, share)
+    assert math.erf(width / 3.0 / math.sqrt(2.0)) == pytest.approx(share, abs=1e-6)
+    assert mixture.beyond(one, np.zeros(1), 3.0 * one, width) == pytest.approx(1.0 - share, abs=1e-6)
+
+
+def test_an_ensemble_is_expected_to_be_as_quiet_as_its_weights_make_it() -> None:
+    clocks = tuple(Clock(name=f"C{k}", kind=ClockKind.CAESIUM) for k in range(4))
+    one, four = free_noise.of_kinds(clocks[:1]), free_noise.of_kinds(clocks)
+    assert four.q1 == pytest.approx(one.q1 / 4.0)
+    assert four.drift_spread == 0.0 < free_noise.of_kinds((Clock(name="H", kind=ClockKind.MASER),)).drift_spread
+    learnt = free_noise.of_ensemble(
+        clocks,
+        [(0.0, one.q1, one.floor2, one.q2)] * 4,
+        weight=[0.25] * 4,
+        weight_month=[1.0, 0.0, 0.0, 0.0],
+        u_drift=[1e-21] * 4,
+    )
+    assert learnt.q1 == pytest.approx(four.q1)
+    assert learnt.floor2 == pytest.approx(one.floor2)
+    assert learnt.drift_spread == pytest.approx(1e-21)
+    assert free_noise.of_ensemble(
+        clocks, [(0.0,) * 4] * 4, weight=[0.0] * 4, weight_month=[0.0] * 4, u_drift=[0.0] * 4
+    ) == free_noise.of_kinds(clocks)
