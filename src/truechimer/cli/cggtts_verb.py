@@ -1,8 +1,8 @@
-"""`truechimer cggtts read|compare|write`: time transfer by satellites from CGGTTS files.
+"""`truechimer cggtts read|compare|write|loops`: time transfer by satellites from CGGTTS files.
 
 The format is `truechimer.formats.cggtts`, the comparison `truechimer.compare.common_view`; here are arguments, files
-and what is printed (pictures: `cggtts_plot`). A line that cannot be used is named with file, line, column and rule, and
-costs no other line.
+and what is printed (pictures: `cggtts_plot`; loops of links: `cggtts_loops`). A line that cannot be used is named with
+file, line, column and rule, and costs no other line.
 
 Exit status: 0 done; 1 (`read --strict`) something was found; 2 wrong use, a file that cannot be read, or files that
 have nothing in common.
@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from truechimer.cli import cggtts_loops
 from truechimer.cli.arguments import verb_parser
 from truechimer.errors import Rejected
 
@@ -78,7 +79,10 @@ def main(argv: list[str]) -> int:
         default=[],
         help="such as 'CAB DLY=155.2' or 'INT DLY GAL E1=34.6'; may be given again",
     )
+    cggtts_loops.add(verbs, _degrees, _ns)
     options = parser.parse_args(argv)
+    if options.verb == "loops":
+        return cggtts_loops.run(options, _file, _name)
     return {"read": _read, "compare": _compare, "write": _write}[options.verb](options)
 
 
