@@ -232,6 +232,18 @@ def forecast_of(state: Estimate) -> Forecast:
     )
 
 
+def free_of_common_s2(state: Estimate, paths: tuple[Path, ...]) -> float:
+    """Return the variance (s^2) of the phase if what every path's values have in common were known: what is left of it
+    is what values still to come can tell.
+    """
+    p = state.p.copy()
+    for k in range(len(paths)):
+        at = delayed_filter.common_of(k)
+        if p[at, at] > 0.0:
+            p = p - p[:, at][:, None] * (p[at, :] / p[at, at])[None, :]
+    return max(float(p[delayed_filter.X, delayed_filter.X]), 0.0)
+
+
 def _epoch_of(mark: Mark) -> int:
     return mark.at[0]
 

@@ -1,0 +1,249 @@
+"""A year on UTC: what late data allow, what our prediction and law reach, over hidden seeds.
+
+    PYTHONPATH=src python design/steering/year.py --out docs/measured/steering_year.json
+    PYTHONPATH=src python design/steering/year.py --seeds 20 --cases "ensemble, rapid UTC"     a quick look
+    ... --day-stability 1.15     the law that keeps the Allan deviation of a day within that of the free scale's
+
+What is in the file is kept, case by case, until it is measured again.
+
+Method. A free scale (`scales`) runs for 150 days before the year; rapid UTC comes every Wednesday with seven daily
+values, the last three days old, white noise 0.5 ns; Circular T every 30 days with the values of every fifth day, the
+last 12 days old, 0.3 ns; a fountain measures the scale's rate over days, 8e-16 at one day, on 85 of 100 days, off by a
+constant of 2e-16 (one sigma). Steering begins 30 days before the year, values 100 days earlier, and goes on inside
+an envelope. Error is UTC minus UTC(k), every hour of the year.
+
+Limit: the same values, a filter that knows the true noise levels, and UTC(k) = its forecast, at every hour: no law, no
+limits, no regard for stability.
+"""
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "design" / "ensemble"), str(Path(__file__).parent)]
+
+from generator import allan_variance  # noqa: E402
+from scales import DAY_S, HOUR_S, LEARNING_DAYS, Free, ensemble, one_maser  # noqa: E402
+
+from truechimer.quorum.envelope import Applied, SteeringLimits  # noqa: E402
+from truechimer.steer import delayed_data, late_steering, lqg  # noqa: E402
+from truechimer.steer.delayed_data import LateValue  # noqa: E402
+from truechimer.steer.delayed_filter import FreeNoise, PathKind  # noqa: E402
+from truechimer.steer.delayed_filter import Path as OutsidePath  # noqa: E402
+from truechimer.steer.late_steering import LateParameters  # noqa: E402
+from truechimer.steer.scale_noise import free_noise  # noqa: E402
+from truechimer.steer.steering_order import Coordination  # noqa: E402
+
+NS = 1e9
+BEFORE_DAYS = 30.0
+VALUES_BEFORE_DAYS = 130.0
+DAY_NS = 86_400 * 10**9
+LIMIT_EVERY_H = 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """One laboratory. `paths`: what it hears; `declared`: noise and drift stand in its clock file. Gates, ns."""
+
+    free: str
+    paths: tuple[str, ...]
+    declared: bool = False
+    rms_ns: float | None = None
+    max_ns: float | None = None
+
+
+CASES = {
+    "ensemble, rapid UTC": Case("scenario 4.2", ("UTCr",), rms_ns=1.0, max_ns=4.0),
+    "ensemble, Circular T": Case("scenario 4.2", ("Circular T",), rms_ns=4.5),
+    "ensemble with drift declared, rapid UTC": Case("scenario 4.2", ("UTCr",), declared=True, rms_ns=1.0, max_ns=4.0),
+    "ensemble with drift declared, Circular T": Case("scenario 4.2", ("Circular T",), declared=True, rms_ns=4.5),
+    "maser with fountain, rapid UTC": Case("maser", ("UTCr", "fountain"), rms_ns=0.5, max_ns=1.5),
+    "maser, rapid UTC": Case("maser", ("UTCr",)),
+    "5 caesiums, rapid UTC": Case("5 caesiums", ("UTCr",)),
+    "ensemble, both": Case("scenario 4.2", ("UTCr", "Circular T")),
+}
+KINDS = {
+    "UTCr": OutsidePath(name="UTCr", u_common=0.1e-9),
+    "Circular T": OutsidePath(name="Circular T", u_common=0.1e-9),
+    "fountain": OutsidePath(name="fountain", kind=PathKind.RATE, u_common=2e-16),
+}
+NOISE = {"UTCr": 0.5e-9, "Circular T": 0.3e-9, "fountain": 8e-16}
+
+
+def published(free: Free, path: int, name: str, seed: int) -> list[tuple[int, LateValue]]:
+    """When a path says what (ns after the learning began): of UTC minus the scale."""
+    rng = np.random.default_rng([seed, 3, sum(name.encode())])
+    x = -free.x_scale_minus_utc_s
+    end = len(x) // 24
+    u = NOISE[name]
+    out = []
+    if name == "fountain":
+        off = rng.normal() * 2e-16
+        for day in range(1, end):
+            if rng.random() < 0.85:
+                y = (x[day * 24] - x[day * 24 - 24]) / DAY_S + off + rng.normal() * u
+                value = LateValue(path=path, epoch_ns=day * DAY_NS, value=float(y), u=u, span_s=DAY_S)
+                out.append((day * DAY_NS + DAY_NS // 24, value))
+        return out
+    every, last, step = (7, 3, 1) if name == "UTCr" else (30, 12, 5)
+    for day in range(every + int(rng.integers(every)), end, every):
+        for back in range(every - step, -1, -step):
+            of = day - last - back
+            if of >= 0:
+                value = LateValue(path=path, epoch_ns=of * DAY_NS, value=float(x[of * 24] + rng.normal() * u), u=u)
+                out.append((day * DAY_NS, value))
+    return out
+
+
+HOUR_NS = round(HOUR_S * NS)
+LIMITS = SteeringLimits(
+    per_change=2.3e-14,
+    per_day_s=1e-8,
+    total_s=1e-4,
+    valid_from_ns=-(10**19),
+    valid_until_ns=10**19,
+    sequence=1,
+    coordination_start=True,
+)
+
+Values = list[tuple[int, LateValue]]
+
+
+def heard(values: Values) -> Values:
+    """The values that the laboratory has had: none older than `VALUES_BEFORE_DAYS`."""
+    oldest_ns = (LEARNING_DAYS - VALUES_BEFORE_DAYS) * DAY_NS
+    return [(when_ns, value) for when_ns, value in values if value.epoch_ns > oldest_ns]
+
+
+def limit_of(free: Free, case: Case, noise: FreeNoise, values: Values) -> np.ndarray:
+    """UTC minus its forecast through the year, every third hour."""
+    x = -free.x_scale_minus_utc_s
+    history = delayed_data.begin(noise, tuple(KINDS[name] for name in case.paths))
+    e, at = [], 0
+    for k in range(len(x)):
+        now_ns = k * HOUR_NS
+        batch = []
+        while at < len(values) and values[at][0] <= now_ns:
+            batch.append(values[at][1])
+            at += 1
+        if batch:
+            history, _ = delayed_data.take(history, tuple(batch))
+        if k >= round(LEARNING_DAYS * 24) and k % LIMIT_EVERY_H == 0:
+            e.append(x[k] - delayed_data.ahead(history, now_ns).x_s)
+    return np.array(e)
+
+
+def follow(free: Free, case: Case, noise: FreeNoise, values: Values, parameters: LateParameters):
+    """UTC minus UTC(k) every hour of the year, and the time constants in use (days)."""
+    x = -free.x_scale_minus_utc_s
+    known = late_steering.begin(noise, tuple(KINDS[name] for name in case.paths), parameters)
+    interval_ns = round(parameters.interval_s * NS)
+    coordination, applied = None, None
+    e, constants, at = np.full(len(x), np.nan), [], 0
+    for k in range(len(x)):
+        now_ns = k * HOUR_NS
+        batch = []
+        while at < len(values) and values[at][0] <= now_ns:
+            batch.append(values[at][1])
+            at += 1
+        if batch:
+            known, _ = late_steering.hear(known, tuple(batch), parameters, epoch_ns=now_ns)
+            constants.append(known.time_constant_s / DAY_S)
+        if now_ns >= (LEARNING_DAYS - BEFORE_DAYS) * DAY_NS and now_ns % interval_ns == 0:
+            if coordination is None:
+                start = late_steering.may_start(known, parameters, epoch_ns=now_ns)
+                coordination, applied = Coordination(now_ns, start.x_s, start.y), Applied(start.y, now_ns, start.y)
+            else:
+                applied = applied.advanced(now_ns)
+                known, order = late_steering.decide(known, coordination, parameters, LIMITS, applied, epoch_ns=now_ns)
+                coordination = coordination.steered(now_ns, order.y_steer)
+                applied = Applied(order.y_steer, now_ns, applied.reference_y, applied.total_s)
+        if coordination is not None:
+            e[k] = x[k] - coordination.at(now_ns)
+    return e[round(LEARNING_DAYS * 24) :], constants
+
+
+def seed_of(name: str, case: Case, seed: int, parameters: LateParameters) -> dict[str, float]:
+    """The figures of one seed, ns."""
+    free = one_maser(seed) if case.free == "maser" else ensemble(case.free, seed, declared=case.declared)
+    spread = {"y_spread": 1e-13, "drift_spread": free.drift_spread}
+    values = [each for k, path in enumerate(case.paths) for each in published(free, k, path, seed)]
+    values.sort(key=lambda each: (each[0], each[1].epoch_ns, each[1].path))
+    values = heard(values)
+    limit = limit_of(free, case, free_noise(free.true, **spread), values)
+    ours, constants = follow(free, case, free_noise(free.said, **spread), values, parameters)
+    scale = free.x_scale_minus_utc_s[round(LEARNING_DAYS * 24) :]
+    return {
+        "rms_ns": sqrt(float(np.mean(ours * ours))) * NS,
+        "max_ns": float(np.max(np.abs(ours))) * NS,
+        "limit_rms_ns": sqrt(float(np.nanmean(limit * limit))) * NS,
+        "limit_max_ns": float(np.nanmax(np.abs(limit))) * NS,
+        "adev_1d": sqrt(allan_variance(ours, 24, HOUR_S)),
+        "adev_1d_free": sqrt(allan_variance(scale, 24, HOUR_S)),
+        "time_constant_d": float(np.median(constants)),
+    }
+
+
+def summary(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Over seeds: pooled rms, quantiles of the largest error, ratios."""
+
+    def pooled(key: str) -> float:
+        return sqrt(sum(row[key] ** 2 for row in rows) / len(rows))
+
+    worst = sorted(row["max_ns"] for row in rows)
+    return {
+        "seeds": len(rows),
+        "rms_ns": round(pooled("rms_ns"), 3),
+        "rms_ns_95": round(float(np.quantile([row["rms_ns"] for row in rows], 0.95)), 3),
+        "max_ns_median": round(float(np.median(worst)), 3),
+        "max_ns_95": round(float(np.quantile(worst, 0.95)), 3),
+        "limit_rms_ns": round(pooled("limit_rms_ns"), 3),
+        "limit_max_ns_95": round(float(np.quantile([row["limit_max_ns"] for row in rows], 0.95)), 3),
+        "over_limit": round(pooled("rms_ns") / pooled("limit_rms_ns"), 3),
+        "adev_ratio": round(pooled("adev_1d") / pooled("adev_1d_free"), 3),
+        "adev_ratio_95": round(float(np.quantile([row["adev_1d"] / row["adev_1d_free"] for row in rows], 0.95)), 3),
+        "time_constant_d": round(float(np.median([row["time_constant_d"] for row in rows])), 2),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=200)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--interval-h", type=float, default=6.0)
+    parser.add_argument("--accuracy", type=float, default=lqg.Aim().accuracy)
+    parser.add_argument("--day-stability", type=float)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    parameters = LateParameters(
+        interval_s=options.interval_h * HOUR_S,
+        aim=lqg.Aim(accuracy=options.accuracy, day_stability=options.day_stability),
+    )
+    kept = json.loads(options.out.read_text()) if options.out is not None and options.out.exists() else {}
+    for name in options.cases:
+        begun = time.monotonic()
+        seeds = range(options.first_seed, options.first_seed + options.seeds)
+        found = summary([seed_of(name, CASES[name], seed, parameters) for seed in seeds])
+        print(f"{name:40s} {json.dumps(found)}  {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
+        case = CASES[name]
+        found |= {key: value for key, value in (("gate_rms_ns", case.rms_ns), ("gate_max_ns", case.max_ns)) if value}
+        if options.day_stability is None:
+            kept.setdefault("cases", {})[name] = found
+        else:
+            kept.setdefault("gentle", {}).setdefault(name, {})[str(options.day_stability)] = found
+        kept["settings"] = {"interval_h": options.interval_h, "accuracy": options.accuracy}
+        if options.out is not None:
+            options.out.write_text(json.dumps(kept, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

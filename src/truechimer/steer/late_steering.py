@@ -1,0 +1,122 @@
+"""Steering by late data: values that are published days later in, orders of rate out, as one fold.
+
+It joins `delayed_data` (what UTC minus the scale is, from values of any age), `lqg` (how gently to follow) and
+`steering_law` (what the limits leave of the wish). It applies nothing: whoever applies checks the envelope again.
+A published UTC - UTC(k) becomes UTC minus the scale with the coordination that was in force at its epoch: a laboratory
+keeps that history, and no step of its own makes an old value wrong.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from truechimer.errors import Misuse
+from truechimer.quorum.envelope import Applied, SteeringLimits
+from truechimer.steer import delayed_data, lqg, steering_law
+from truechimer.steer.delayed_data import DelayedData, Fate, Forecast, LateValue
+from truechimer.steer.delayed_filter import DAY_S, FreeNoise, Path
+from truechimer.steer.lqg import Aim, Gains, News
+from truechimer.steer.steering_order import Coordination, SteeringOrder
+
+CHOSEN_EVERY_S = 7.0 * DAY_S
+"""The time constant is chosen anew so often at most: news changes slowly, and what orders do should be foreseeable."""
+VARIANCE_MEMORY_S = 60.0 * DAY_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LateParameters:
+    """`interval_s`: between orders; `aim`: what the law is to reach; `time_constant_s`: stated by the laboratory, None:
+    chosen by the aim; `usual_s`: until enough is known to choose; `u_y_start`: how well (one sigma) the rate must be
+    known before the coordination may start.
+    """
+
+    interval_s: float = 0.25 * DAY_S
+    aim: Aim = field(default_factory=Aim)
+    time_constant_s: float | None = None
+    usual_s: float = 5.0 * DAY_S
+    u_y_start: float = 5e-15
+
+    def __post_init__(self) -> None:
+        """Refuse what no law can be made of."""
+        if not self.interval_s > 0.0 or not (self.time_constant_s is None or self.time_constant_s > 0.0):
+            raise Misuse("interval and time constant are positive seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class LateSteering:
+    """What steering knows. `variance_s2`: mean variance of the forecast when orders were due, without what paths have
+    in common; `orders`: how many were; `gain`: of the law in use, for `time_constant_s`, made at `chosen_ns`
+    (0: not chosen yet).
+    """
+
+    history: DelayedData
+    news: News
+    variance_s2: float
+    orders: int
+    gain: Gains
+    time_constant_s: float
+    chosen_ns: int
+
+
+def begin(noise: FreeNoise, paths: tuple[Path, ...], parameters: LateParameters) -> LateSteering:
+    """Return what is known before the first value."""
+    constant_s = parameters.usual_s if parameters.time_constant_s is None else parameters.time_constant_s
+    gain = lqg.gains(time_constant_s=constant_s, interval_s=parameters.interval_s)
+    return LateSteering(delayed_data.begin(noise, paths), News(), 0.0, 0, gain, constant_s, 0)
+
+
+def hear(
+    before: LateSteering, values: tuple[LateValue, ...], parameters: LateParameters, *, epoch_ns: int
+) -> tuple[LateSteering, tuple[Fate, ...]]:
+    """Take in what is published at `epoch_ns` (TAI); return what is known then, and what became of each value."""
+    old = delayed_data.ahead(before.history, epoch_ns)
+    history, fates = delayed_data.take(before.history, values)
+    new = delayed_data.ahead(history, epoch_ns)
+    after = replace(before, history=history)
+    if old is None or new is None:
+        return after, fates
+    news = before.news.after(epoch_ns=epoch_ns, xx=old.p_xx - new.p_xx, xy=old.p_xy - new.p_xy, yy=old.p_yy - new.p_yy)
+    after = replace(after, news=news)
+    if parameters.time_constant_s is not None or news.span_s <= 0.0 or not before.orders:
+        return after, fates
+    if before.chosen_ns and epoch_ns - before.chosen_ns < CHOSEN_EVERY_S * 1e9:
+        return after, fates
+    constant_s = lqg.time_constant_s(
+        news,
+        parameters.aim,
+        forecast_variance_s2=before.variance_s2,
+        free_variance=history.noise.allan_variance(DAY_S),
+        interval_s=parameters.interval_s,
+        usual_s=parameters.usual_s,
+    )
+    gain = lqg.gains(time_constant_s=constant_s, interval_s=parameters.interval_s)
+    return replace(after, gain=gain, time_constant_s=constant_s, chosen_ns=epoch_ns), fates
+
+
+def may_start(known: LateSteering, parameters: LateParameters, *, epoch_ns: int) -> Forecast | None:
+    """Return the forecast that offset and rate of the coordination may be set from, None while the rate is not known
+    well enough.
+    """
+    found = delayed_data.ahead(known.history, epoch_ns)
+    return found if found is not None and found.u_y <= parameters.u_y_start else None
+
+
+def decide(
+    before: LateSteering,
+    coordination: Coordination,
+    parameters: LateParameters,
+    limits: SteeringLimits,
+    applied: Applied,
+    *,
+    epoch_ns: int,
+) -> tuple[LateSteering, SteeringOrder]:
+    """Return the order for the interval that begins at `epoch_ns` (TAI); `applied` is advanced to it."""
+    state = delayed_data.at(before.history, epoch_ns)
+    if state is None:
+        raise Misuse("an order needs a value of UTC before it")
+    then = delayed_data.ahead(before.history, epoch_ns + round(parameters.interval_s * 1e9))
+    assert then is not None
+    now = delayed_data.forecast_of(state)
+    order = steering_law.follow(now, then, coordination, before.gain, limits, applied)
+    of_forecast = delayed_data.free_of_common_s2(state, before.history.paths)
+    n = min(before.orders + 1, max(round(VARIANCE_MEMORY_S / parameters.interval_s), 1))
+    variance = before.variance_s2 + (of_forecast - before.variance_s2) / n
+    return replace(before, variance_s2=variance, orders=before.orders + 1), order
