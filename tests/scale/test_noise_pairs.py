@@ -69,6 +69,43 @@ def test_what_is_declared_rightly_stays() -> None:
     assert ratio.min() > 0.9
 
 
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+@pytest.mark.parametrize("seed", range(4))
+def test_quiet_clocks_are_known_beside_noisy_ones_although_readings_are_missing(missing: float, seed: int) -> None:
+    rng = np.random.default_rng([seed, 30])
+    rubidium, crystal = [0.0, 9e-24, 1e-30, 3.5e-31], [0.0, 4e-24, 9e-24, 3.5e-27]
+    true = np.array([MASER, MASER, CAESIUM, CAESIUM, CAESIUM, rubidium, rubidium, rubidium, crystal])
+    n, samples = len(true), 3_000
+    square, count = np.zeros((len(LAGS), n, n)), np.zeros((len(LAGS), n, n))
+    for j, lag in enumerate(LAGS.tolist()):
+        v = np.array([model(clock, lag) for clock in true])
+        number = int(samples / 4**j)
+        off = rng.normal(size=(number, n)) * np.sqrt(v)
+        off[rng.random((number, n)) < missing] = np.nan
+        apart = (off[:, :, None] - off[:, None, :]) ** 2
+        count[j] = np.isfinite(apart).sum(axis=0)
+        square[j] = np.nansum(apart, axis=0) / np.maximum(count[j], 1.0)
+    noise = np.tile([1e-40, 1e-24, 1e-28, 1e-34], (n, 1))
+    noise_pairs.learn(
+        square,
+        count,
+        np.ones(n, np.bool_),
+        np.ones(6, np.int64),
+        LAGS,
+        LAGS,
+        np.arange(n),
+        noise,
+        noise.copy(),
+        np.zeros(n),
+        np.full(n, 1e-40),
+        noise,
+    )
+    for i in range(n):
+        for lag in LAGS[:4].tolist():
+            # one sigma of 20 to 200 samples of two masers is shared between them
+            assert 0.4 < model(noise[i], lag) / model(true[i], lag) < 2.5
+
+
 def test_samples_say_who_is_noisy_whoever_was_believed() -> None:
     rng = np.random.default_rng(4)
     sigma = np.array([5.0, 1.0, 2.0]) * 1e-12

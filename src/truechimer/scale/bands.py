@@ -27,6 +27,7 @@ from truechimer.scale.bands_state import (
     CEILING,
     DAY,
     FIRST_DAY,
+    GOING,
     PLANS,
     SHIFT,
     SINCE_NS,
@@ -104,6 +105,8 @@ def advance(  # noqa: PLR0917
             if moved is not None and verdict[i] == _DOUBTED and moved[1][i] > 0.0 and state.clock_i[i, ACTIVE] == 1:
                 bands_doubt.wander(epoch_tai_ns, i, moved[0][i], moved[1][i], state.clock_f, state.clock_i, state.ring)
                 again.append((i, float(moved[0][i])))
+                # what it had forced upon the scale's rate is handed back: a doubt is no hurry
+                state.common_f[GOING] += state.clock_f[i, TAKEN]
             else:
                 kernels.forget(i, state.clock_f, state.clock_i, state.ring)
     if state.clock_f[:, TAKEN].any():

@@ -33,11 +33,15 @@ USUAL, REFUTED = 4.0, 8.0
 """What is expected is refuted by n (r - 1)^2 / r, n samples that disagree by a factor r: what of it is usual, and how
 much more takes half of the worth away.
 """
+COMPARED = 8.0
+"""Samples from which clocks are compared with each other."""
 INDEPENDENT = 0.6
 """Independent samples to a lag, of overlapping third differences."""
 LEVEL_WORTH, LEVEL_FROM = 0.2, 20.0
 """What the level of a kind's data sheets is worth, in lags; the samples from which a lag says what a clock's own is."""
 BENEFIT = 1.0
+EQUAL, NEGLIGIBLE = 1.0 - 1e-9, 1e-6
+"""Parts of samples that are the same above which all are; parts of a mean below which a clock is passed over."""
 OUTLIER2 = 16.0
 FAR_OFF = 1.5
 """A declaration whose mean square is wrong by more than this factor anywhere is worth less everywhere."""
@@ -48,7 +52,8 @@ def sample(ring, newest, stride, spacing_s, square, count):  # noqa: PLR0917
     """Take the newest third differences of one lag into the mean squares of all pairs, `square (n, n)` (s^2) and their
     numbers `count (n, n)`.
 
-    `ring (RING, n)`: phases, NaN where there is none; `newest`: index of the last; `stride`: samples to a lag.
+    `ring (RING, n)`: phases, NaN where there is none; `newest`: index of the last; `stride`: samples to a lag. On the
+    diagonal of `count` are those of each clock with whomever.
     """
     n = ring.shape[1]
     one = (newest - stride) % RING
@@ -74,6 +79,8 @@ def sample(ring, newest, stride, spacing_s, square, count):  # noqa: PLR0917
             count[i, k] += 1.0
             square[i, k] += (apart - square[i, k]) / min(count[i, k], most)
             count[k, i], square[k, i] = count[i, k], square[i, k]
+        # of the clock itself, with whomever
+        count[i, i] += 1.0
 
 
 @kernel
@@ -115,59 +122,118 @@ def begin(squares, counts, voters, lags, reading, noise):  # noqa: PLR0917
 
 
 @kernel
-def _part(squares, counts, voters, v, j, stride, most, seen, free, own):  # noqa: PLR0917
-    """Of lag j: how each clock differs from the common, `seen (n,)` (s^2); what part of its own variance that is
-    expected to be, as `free (n,)`: seen = v free where it votes, v + the common's where not; `own (n,)`: independent
-    samples.
+def _shared(i, counts, voters, v, j, most, common):  # noqa: PLR0917
+    """Return what part of the samples of clock i's pairs are the same third differences, 0 to 1: that of those who say
+    most of the common, whose variance is `common` (s^2).
     """
-    n = v.shape[0]
-    total = 0.0
-    for k in range(n):
-        if voters[k]:
-            total += 1.0 / v[k, j]
-    inside = 0.0
-    for i in range(n):
-        mean, heard, others = 0.0, 0.0, 0.0
-        for k in range(n):
-            if not voters[k] or k == i:
-                continue
-            w = 1.0 / v[k, j] / total
-            others += w
-            if counts[i, k] >= 1.0:
-                heard += w * counts[i, k]
-                mean += w * squares[i, k]
-            else:
-                # never read together: as far apart as the model says
-                mean += w * (v[i, j] + v[k, j])
-        seen[i] = mean
-        own[i] = INDEPENDENT * min(heard / others, most) / stride if others > 0.0 else 0.0
-        if voters[i]:
-            inside += 0.5 * mean / v[i, j] / total
-    for i in range(n):
-        seen[i] = max(seen[i] - inside, 0.0)
-        free[i] = 1.0 - 1.0 / v[i, j] / total if voters[i] else 1.0 + 1.0 / total / v[i, j]
-        if voters[i]:
-            # a share of the others' noise may be its own, or not: it has the benefit of the doubt
-            rest = v[i, j] * (1.0 - free[i]) / max(free[i], 1e-9)
-            against = seen[i] / (free[i] * free[i] + 1e-18)
-            if own[i] > 0.0 and against > rest:
-                doubt = BENEFIT * rest * np.sqrt(2.0 / own[i])
-                seen[i] = max(against - doubt, rest) * free[i] * free[i]
+    part = 0.0
+    for k in range(v.shape[0]):
+        if not voters[k] or k == i:
+            continue
+        alone = min(counts[i, i], most) * min(counts[k, k], most)
+        both = min(counts[i, k], most)
+        part += common / v[k, j] * (both * both / alone if alone > 0.0 else 1.0)
+    return 1.0 if part > EQUAL else part
 
 
 @kernel
-def _alike(v, info, kinds, alike):
+def _of_some(i, squares, counts, voters, v, j, common, shared, g):  # noqa: PLR0917
+    """Return, of lag j, how clock i differs from a mean of other voters that were read with it (s^2), the variance of
+    that mean and the number of samples. `shared`: see `_shared`; `g (n,)`: room for the weights of the mean.
+    """
+    n = v.shape[0]
+    whole = 0.0
+    for k in range(n):
+        g[k] = 0.0
+        if voters[k] and k != i and counts[i, k] >= 1.0:
+            pair = v[i, j] + v[k, j]
+            g[k] = 1.0 / (2.0 * shared * (v[i, j] + common) * v[k, j] + (1.0 - shared) * pair * pair)
+            whole += g[k]
+    seen, rest, heard = 0.0, 0.0, 0.0
+    if whole <= 0.0:
+        return seen, common, heard
+    for k in range(n):
+        g[k] /= whole
+        if g[k] < NEGLIGIBLE:
+            continue
+        seen += g[k] * squares[i, k]
+        heard += g[k] * counts[i, k]
+        rest += g[k] * g[k] * v[k, j]
+        for other in range(k):
+            if g[other] >= NEGLIGIBLE:
+                apart = squares[other, k] if counts[other, k] >= 1.0 else v[other, j] + v[k, j]
+                seen -= g[other] * g[k] * apart
+    return max(seen, 0.0), rest, heard
+
+
+@kernel
+def _part(squares, counts, voters, v, j, stride, most, seen, rest, info, own):  # noqa: PLR0917
+    """Of lag j: how each clock differs from the mean of the other voters, `seen (n,)` (s^2), expected to be v + `rest`;
+    `own (n,)`: in how many independent samples; `info (n,)`: so many of the clock alone say as much of it.
+
+    The mean is by 1/v where every pair of the clock has the same samples: what a noisy clock adds to all its pairs then
+    cancels. Where they are not the same (clocks that were not read now and then) it does not, and pairs with a noisy
+    one count by 1/(v + v_k)^2, as if each stood alone; between the two, by the sum of both variances.
+    """
+    n = v.shape[0]
+    total, inside = 0.0, 0.0
+    for k in range(n):
+        if voters[k]:
+            total += 1.0 / v[k, j]
+    g = np.zeros(n)
+    for i in range(n):
+        # against the mean of all, the clock's own part included
+        seen[i], own[i] = 0.0, 0.0
+        for k in range(n):
+            if voters[k] and k != i:
+                # never read together: as far apart as the model says
+                apart = squares[i, k] if counts[i, k] >= 1.0 else v[i, j] + v[k, j]
+                seen[i] += apart / v[k, j] / total
+                own[i] += counts[i, k] / v[k, j] / total
+        if voters[i]:
+            inside += 0.5 * seen[i] / v[i, j] / total
+    for i in range(n):
+        others = total - 1.0 / v[i, j] if voters[i] else total
+        rest[i] = 1.0 / max(others, 1e-9 * total)
+        shared = _shared(i, counts, voters, v, j, most, rest[i])
+        part = others / total
+        if part <= 0.0:
+            seen[i], own[i], info[i] = 0.0, 0.0, 0.0
+            continue
+        heard = own[i] / part
+        if shared < 1.0:
+            seen[i], rest[i], heard = _of_some(i, squares, counts, voters, v, j, rest[i], shared, g)
+        else:
+            seen[i] = max(seen[i] - inside, 0.0) / (part * part)
+        own[i] = INDEPENDENT * min(heard, most) / stride
+        free = v[i, j] / (v[i, j] + rest[i])
+        info[i] = own[i] * free * free
+        if voters[i] and own[i] > 0.0 and seen[i] > rest[i]:
+            # a share of the others' noise may be its own, or not: it has the benefit of the doubt
+            seen[i] = max(seen[i] - BENEFIT * rest[i] * np.sqrt(2.0 / own[i]), rest[i])
+
+
+@kernel
+def _alike(v, rest, info, own, kinds, alike):  # noqa: PLR0917
     """Write how alike every two clocks of a kind are up to each lag, `alike (J, n, n)`, from their variances `v (n, J)`
-    and in how many samples these show, `info (n, J)`.
+    and in how many samples these show, `info (J, n)`. Of a clock that hardly shows beside the others' `rest (J, n)` in
+    many samples, `own (J, n)`, it is known that it is no noisier than these.
     """
     n, lag_count = v.shape
     for i in range(n):
         for k in range(n):
             so_far = 1.0 if kinds[i] == kinds[k] and i != k else 0.0
             for j in range(lag_count):
-                samples = min(info[i, j], info[k, j])
-                if so_far > 0.0 and samples >= 8.0:
-                    ratio = v[i, j] / v[k, j]
+                one, other = v[i, j], v[k, j]
+                samples = min(info[j, i], info[j, k])
+                if samples < COMPARED and one < other:
+                    one = min(one + rest[j, i], other)
+                    samples = min(own[j, i], info[j, k])
+                elif samples < COMPARED:
+                    other = min(other + rest[j, k], one)
+                    samples = min(info[j, i], own[j, k])
+                if so_far > 0.0 and samples >= COMPARED:
+                    ratio = one / other
                     apart = max((ratio - 1.0) * (1.0 - 1.0 / ratio) - 4.0 / samples, 0.0)
                     so_far /= (1.0 + 2.0 * apart) * (1.0 + 2.0 * apart)
                 alike[j, i, k] = so_far
@@ -201,8 +267,8 @@ def learn(  # noqa: PLR0917
     """
     lag_count, n = squares.shape[0], squares.shape[1]
     found = begin(squares, counts, voters, lags, reading, noise)
-    v, info = np.zeros((n, lag_count)), np.zeros((n, lag_count))
-    seen, free, own = np.zeros((lag_count, n)), np.zeros((lag_count, n)), np.zeros((lag_count, n))
+    v, info = np.zeros((n, lag_count)), np.zeros((lag_count, n))
+    seen, rest, own = np.zeros((lag_count, n)), np.zeros((lag_count, n)), np.zeros((lag_count, n))
     hope, distrust, unlike = np.zeros(lag_count), np.zeros(lag_count), np.zeros(lag_count)
     alike = np.zeros((lag_count, n, n))
     up, down = np.zeros(4), np.zeros(4)
@@ -212,31 +278,26 @@ def learn(  # noqa: PLR0917
                 v[i, j] = model(noise[i], lags[j])
         for j in range(lag_count):
             most = 2.0 * max(60.0, MEMORY_S / spacings_s[j])
-            _part(squares[j], counts[j], voters, v, j, strides[j], most, seen[j], free[j], own[j])
-            for i in range(n):
-                info[i, j] = own[j, i] * free[j, i] * free[j, i]
+            _part(squares[j], counts[j], voters, v, j, strides[j], most, seen[j], rest[j], info[j], own[j])
         if turn == ALIKE_FROM:
-            _alike(v, info, kinds, alike)
+            _alike(v, rest, info, own, kinds, alike)
         for i in range(n):
             if not found[i]:
                 continue
-            level = _level(v[i], info[i], of_kind[i], lags)
+            level = _level(v[i], info[:, i], of_kind[i], lags)
             is_declared = prior_worth[i] > KIND_WORTH
             worst = 0.0
             for j in range(lag_count):
                 hope[j], distrust[j], unlike[j] = 0.0, 0.0, 0.0
-                if prior_worth[i] <= 0.0 or free[j, i] <= 1e-6 or own[j, i] <= 0.0:
+                if prior_worth[i] <= 0.0 or info[j, i] <= 1e-12 * own[j, i]:
                     continue
                 # against the common of the others: clock + others
-                f = free[j, i] if voters[i] else 1.0
-                against = seen[j, i] / (f * f)
-                rest = v[i, j] * (1.0 - f) / f if voters[i] else v[i, j] * (free[j, i] - 1.0)
-                shown = max(against, 1e-3 * rest)
-                ratio = shown / (level * model(of_kind[i], lags[j]) + rest)
+                shown = max(seen[j, i], 1e-3 * rest[j, i])
+                ratio = shown / (level * model(of_kind[i], lags[j]) + rest[j, i])
                 unlike[j] = max(own[j, i] * (ratio - 1.0) * (1.0 - 1.0 / ratio) - USUAL, 0.0) / REFUTED
                 if not is_declared:
                     continue
-                ratio = shown / (model(prior[i], lags[j]) + rest)
+                ratio = shown / (model(prior[i], lags[j]) + rest[j, i])
                 distrust[j] = max(own[j, i] * (ratio - 1.0) * (1.0 - 1.0 / ratio) - USUAL, 0.0) / REFUTED
                 beyond = max(ratio, 1.0 / ratio) / FAR_OFF
                 if beyond > 1.0:
@@ -250,13 +311,8 @@ def learn(  # noqa: PLR0917
             for j in range(lag_count):
                 lag = lags[j]
                 mine = v[i, j]
-                out, expected = 0.0, 0.0
-                if own[j, i] > 0.0:
-                    out = own[j, i] * seen[j, i] / (mine * mine)
-                    expected = own[j, i] * free[j, i] / mine
-                    if not voters[i]:
-                        out /= free[j, i] * free[j, i]
-                        expected = own[j, i] / (mine * free[j, i])
+                out = info[j, i] * seen[j, i] / (mine * mine)
+                expected = info[j, i] * (mine + rest[j, i]) / (mine * mine)
                 if is_declared:
                     hoped = min(max(model(prior[i], lag), mine / KIND_REACH), KIND_REACH * mine)
                     out += hope[j] * hoped / (mine * mine)
