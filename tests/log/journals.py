@@ -32,7 +32,10 @@ class Journal:
         self.store.append(records)
 
 
-def publisher(folder: Path, *, policy: Path | None = None, origin: str = ORIGIN, every_s: float = 1.0) -> Publisher:
+def publisher(
+    folder: Path, *, policy: Path | None = None, origin: str = ORIGIN, every_s: float = 1.0, by_order: bool = False
+) -> Publisher:
     """A publisher of the journal in `folder`, its log beside it."""
-    files = PublisherFiles(folder / "records.sqlite3", folder, folder / "evidence.json", policy, origin, "new/log")
+    state = folder / "evidence.json"
+    files = PublisherFiles(folder / "records.sqlite3", folder, state, policy, origin, "new/log", by_order)
     return Publisher(files, witness_every_s=every_s, raw_ns=time.monotonic_ns)

@@ -1,4 +1,5 @@
-"""`truechimer evidence publish | head | bundle | verify`: the signed log, what a stranger gets of it, its judgement.
+"""`truechimer evidence publish | head | next-key | bundle | verify`: the signed log, its key, what a stranger
+gets of it, and its judgement.
 
 Rules stand in `evidence`, files in `store`, the key in the signer's process; here are arguments and what is said.
 
@@ -8,6 +9,7 @@ Exit status: 0 done, all as signed; 1 something is not, or is not believed; 2 wr
 import argparse
 import json
 import secrets
+import sys
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,7 +18,8 @@ from typing import Any
 from truechimer.errors import Rejected
 
 MOST_ENTRIES = 100_000
-KEYS = "evidence/signer"
+SIGNER = "signer"
+KEYS = f"evidence/{SIGNER}"
 LOG = "evidence/log"
 
 
@@ -33,6 +36,9 @@ def add(verbs: "argparse._SubParsersAction[Any]") -> None:
     head = _verb(verbs, "head", "the last signed checkpoint, and the line that others put into their policy")
     head.add_argument("directory", metavar="DIR", type=Path, help="a laboratory's directory, or a folder of tiles")
     head.add_argument("--json", action="store_true", help="print one JSON document")
+    next_key = _verb(verbs, "next-key", "make the key that shall follow the log's own; an order brings it into force")
+    next_key.add_argument("directory", metavar="DIR", type=Path, help="a laboratory's directory")
+    next_key.add_argument("--json", action="store_true", help="print one JSON document")
     bundle = _verb(verbs, "bundle", "what a stranger verifies offline: single entries with proofs, or the whole log")
     bundle.add_argument("directory", metavar="DIR", type=Path, help="a laboratory's directory")
     bundle.add_argument("--out", required=True, metavar="PATH", type=Path, help="a new folder, or a new file .zip")
@@ -66,6 +72,8 @@ def run(options: argparse.Namespace) -> int:
             return _publish(options.directory, options.origin, as_json=options.json)
         case "head":
             return _head(options.directory, as_json=options.json)
+        case "next-key":
+            return _next_key(options.directory, as_json=options.json)
         case "bundle":
             return _bundle(options)
         case _:
@@ -106,6 +114,25 @@ def _publish(directory: Path, origin: str | None, *, as_json: bool) -> int:
         signer.close()
         records.close()
     return _head(directory, as_json=as_json)
+
+
+def _next_key(directory: Path, *, as_json: bool) -> int:
+    """Make the key that shall follow the log's own, and say what has to be signed for it."""
+    from truechimer.daemon.tree_keeper import make_next_key
+    from truechimer.store.evidence_files import log_folder
+
+    folder = log_folder(directory).parent / SIGNER
+    key = make_next_key(folder, seed=secrets.token_bytes(32))
+    if as_json:
+        print(json.dumps({"origin": key.name, "line": f"log {key.text}", "file": str(folder / "next.key")}))
+        return 0
+    print(f"log {key.text}")
+    print(
+        "it waits, and signs nothing before an order names it: put this line beside the line of the present key into a "
+        f"policy file, and have `truechimer order propose log-keys --target {key.name} --file FILE` signed",
+        file=sys.stderr,
+    )
+    return 0
 
 
 def _head(directory: Path, *, as_json: bool) -> int:

@@ -56,7 +56,7 @@ def place(lab: str | None, policy_file: Path | None) -> OrderPlace:
     folder = _folder(lab)
     orders = standing(_records(folder), folder / "run" / FILE, STATE_KEY)
     policy = policy_files.load_policy(folder / "policy") if orders is None else orders.applier.policy
-    orders = orders or orders_in_force.begun(policy)
+    orders = orders or orders_in_force.with_operations(orders_in_force.begun(policy), orders_in_force.OPS_APPLIED)
     now, scale, is_running = present(str(folder)), None, False
     with suppress(Rejected):
         scale, is_running = str(ask("now", lab=folder).get("scale")), True

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from truechimer.cli.order_place import OrderInputRejected, OrderPlace
 from truechimer.daemon import guarded
-from truechimer.laboratory.orders import OPS_APPLIED
 from truechimer.quorum.applier import settled
 from truechimer.quorum.envelope import SteeringLimits
 from truechimer.quorum.listener_policy import ListenerPolicy, ListenerPolicyRejected, listener_policy_from
@@ -32,13 +31,13 @@ def propose(options: argparse.Namespace, place: OrderPlace) -> Path:
     operation = OPERATIONS.get(options.op)
     if operation is None:
         raise OrderInputRejected(f"there is no operation {options.op!a}: {', '.join(OPERATIONS)} are known")
-    if operation.name not in OPS_APPLIED:
-        raise OrderInputRejected(
-            f"{operation.name} is not applied by this version, so nobody needs to sign it; applied are "
-            f"{', '.join(sorted(OPS_APPLIED))}"
-        )
     if place.orders is None:
         raise OrderInputRejected("no laboratory: name its folder with --lab DIR")
+    if operation.name not in place.orders.operations:
+        raise OrderInputRejected(
+            f"{operation.name} is not applied by the run whose records are there, so nobody needs to sign it; applied "
+            f"are {', '.join(sorted(place.orders.operations))}"
+        )
     state = settled(place.orders.applier, place.now)
     begin_ns = place.now.earliest_ns
     hold_ns = round((options.hours if options.hours is not None else HOURS) * 3.6e12)

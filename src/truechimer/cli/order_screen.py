@@ -15,8 +15,12 @@ from truechimer.quorum.operations import Moves
 from truechimer.quorum.order import Order
 from truechimer.quorum.order_policy import OrderPolicy
 from truechimer.quorum.verified import Verified
+from truechimer.watch.thresholds import THRESHOLDS
 
 LABEL = 12
+LEGIBLE = frozenset({"configuration", "listener-policy", "log-keys", "steering-envelope"})
+"""Operations whose file is text for people."""
+MOST_LINES = 40
 
 
 def row(label: str, words: str) -> str:
@@ -35,6 +39,7 @@ def proposal_lines(proposal: Proposal, place: OrderPlace) -> list[str]:
     if order is not None:
         lines += [row(f"ORDER {order.sequence}", "proposed; nothing has changed yet")]
         lines += order_lines(order, place)
+        lines += file_lines(order, proposal.file)
     elif proposal.veto is not None:
         lines += [row("VETO", "proposed; nothing has changed yet")]
         lines += [row("what", f"stops the waiting change of the policy, {proposal.veto.order[:12]}")]
@@ -70,6 +75,16 @@ def order_lines(order: Order, place: OrderPlace) -> list[str]:
     ]
 
 
+def file_lines(order: Order, file: bytes | None) -> list[str]:
+    """Return what stands in the file that an order names, where people can read it: they sign what it says."""
+    if file is None or order.op not in LEGIBLE:
+        return []
+    text = file.decode(errors="replace").splitlines()
+    lines = [row("file" if number == 0 else "", line) for number, line in enumerate(text[:MOST_LINES])]
+    more = len(text) - MOST_LINES
+    return [*lines, row("", f"... and {more} lines more: read the file itself")] if more > 0 else lines
+
+
 def how_much(order: Order) -> str:
     """Say by how much the time can move by an order."""
     moves = order.operation.moves
@@ -78,6 +93,10 @@ def how_much(order: Order) -> str:
     if moves is Moves.RATE:
         total = Fraction(order.value) * (order.expires_ns - order.valid_from_ns) / 10**9
         return f"the time moves by up to {seconds(float(total), signed=True)} until it ends"
+    if order.op == "monitor-threshold" and order.target in THRESHOLDS:
+        known = THRESHOLDS[order.target]
+        usual = "as LAB.toml says" if known.default is None else f"{known.default:g}"
+        return f"{known.says}: {order.value} for {usual}; {known.least:g} to {known.most:g} are allowed"
     if order.op == "steering-envelope":
         return "nothing at once; automatic steering may move the time inside the file's limits"
     return "nothing at once"

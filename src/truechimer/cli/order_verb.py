@@ -206,6 +206,14 @@ def _all_lines(document: dict[str, Any]) -> list[str]:
     )
     if document["clocks_out"]:
         lines.append(row("out", ", ".join(document["clocks_out"])))
+    for one in document.get("timed", ()):
+        what = f"order {one['sequence']}: {plain(one['sentence'])}"
+        lines.append(row("holds", f"{what}; until {one['ends'][:19]} UTC, {long_span(one['left_s'])} left"))
+    for one in document.get("doors", ()):
+        allow = ", ".join(one["allow"])
+        lines.append(row("door", f"{one['listener']} answers {allow}, up to a bound of {one['bound_limit_s']:g} s"))
+    if document.get("log_keys"):
+        lines.append(row("log keys", "by order; `truechimer order show --json` has them"))
     lines.append(row("next", f"order {document['next']['sequence']}"))
     for one in document.get("proposals", ()):
         state = "enough signatures" if one["enough"] else f"{len(one['signed_by'])} of {one['needed']} signed"

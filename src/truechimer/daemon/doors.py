@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from truechimer._version import __version__
-from truechimer.daemon import notify, sock_door
+from truechimer.daemon import door_policy, notify, sock_door
 from truechimer.daemon.counters import CountersRejected, door_name, read_counters
+from truechimer.daemon.door_policy import DoorPolicy
 from truechimer.daemon.gate import Gate
 from truechimer.daemon.journal_log import LogForm
 from truechimer.daemon.lab_file import Listener, Protocol
@@ -101,6 +102,7 @@ class Door:
     port: int
     counters: Path | None
     state: Path | None = None
+    policy: Path | None = None
     is_open: bool = False
 
     @property
@@ -124,6 +126,10 @@ class Door:
             row |= sock_door.row(self.listener, self.state) | {"bound_limit_s": self.listener.bound_limit_s}
         if self.counters is not None:
             row["bound_limit_s"] = self.listener.bound_limit_s
+            by_order = DoorPolicy(self.policy, _name(self.listener))
+            if by_order.look() and by_order.policy is not None:
+                row["bound_limit_s"] = by_order.policy.bound_limit_s
+                row["allow"] = [str(network) for network in by_order.policy.allow]
             try:
                 row["counters"] = {name: count for name, count in read_counters(self.counters).items() if count}
             except (CountersRejected, OSError):
@@ -166,7 +172,8 @@ def begin_door(listener: Listener, folder: Path, *, allow_simulated: bool, gate:
 def _door(listener: Listener, folder: Path, process: "subprocess.Popen[str] | Adopted") -> Door:
     """Return a door over its process."""
     state = sock_door.state_path(listener, folder) if listener.protocol is Protocol.CHRONY_SOCK else None
-    return Door(listener, process, listener.port_number, _counters(listener, folder), state)
+    policy = _policy(listener, folder) if listener.protocol is Protocol.NTP else None
+    return Door(listener, process, listener.port_number, _counters(listener, folder), state, policy)
 
 
 def opened(door: Door, *, instead: Callable[[], Door | None] = lambda: None) -> Door:
@@ -250,7 +257,7 @@ def _command(listener: Listener, folder: Path, *, allow_simulated: bool) -> list
         alone = ["--orphan-exit-s", repr(CONSOLE_ALONE_S)]
         return ["-m", CONSOLE_MODULE, "--lab", str(folder), *common, *alone, *metrics, *_log()]
     command = ["-m", SERVE_MODULE, "--page", str(run / "clock.page"), "--counters", str(_counters(listener, folder))]
-    command += ["--bound-limit-s", repr(listener.bound_limit_s)]
+    command += ["--bound-limit-s", repr(listener.bound_limit_s), "--policy", str(_policy(listener, folder))]
     return [*command, *common, *(["--insecure-serve-simulated-time"] if allow_simulated else []), *_log()]
 
 
@@ -263,6 +270,11 @@ def _log() -> list[str]:
 def _name(listener: Listener) -> str:
     """Return the name of a door's files."""
     return door_name(listener.protocol.value, listener.address, listener.port_number)
+
+
+def _policy(listener: Listener, folder: Path) -> Path:
+    """Return the file of a door's policy by order, which is there where an order has brought one."""
+    return door_policy.path_of(folder, _name(listener))
 
 
 def _counters(listener: Listener, folder: Path) -> Path | None:

@@ -14,7 +14,15 @@ from pathlib import Path
 from truechimer._version import __version__
 from truechimer.clocks.clock import Clock, ClockKind
 from truechimer.clocks.register import host_clock
-from truechimer.daemon import guarded, last_page, lost_records, orders_standing, other_version, policy_files
+from truechimer.daemon import (
+    door_policy,
+    guarded,
+    last_page,
+    lost_records,
+    orders_standing,
+    other_version,
+    policy_files,
+)
 from truechimer.daemon.counters import door_name
 from truechimer.daemon.feeds import HostLabel
 from truechimer.daemon.hold import Hold
@@ -137,7 +145,8 @@ def open_run(
         begun = _begin if not store.count() else _resume
         journal = Journal(store, path=store.path)
         opening = _Opening(folder, lab, start, scenario, store, journal, snapshots, now, boot_id, hold, progress)
-        return replace(begun(opening), lost=lost)
+        started = begun(opening)
+        return replace(started, lost=lost, changed=started.changed + _doors_changed(started, observe=checked.observe))
     except BaseException:
         if store is not None:
             store.close()
@@ -263,6 +272,17 @@ def _changed(o: _Opening, before: RunStart, state: LaboratoryState) -> tuple[str
             "(`truechimer order propose configuration --edited NEW.toml --target PART`)"
         )
     return found
+
+
+def _doors_changed(started: Started, *, observe: bool) -> tuple[str, ...]:
+    """Lay the doors' policies by order before them; return those that somebody had edited or taken away meanwhile."""
+    orders = started.state.orders
+    if observe or orders is None:
+        return ()
+    try:
+        return tuple(f"policy of {name}" for name in door_policy.lay(started.folder, orders.doors))
+    except OSError as error:
+        raise LabStartRejected(f"run/: the policy of a door cannot be written there ({error.strerror})") from None
 
 
 def _wall_label_ns(clocks: HostClocks, leaps: LeapTable) -> int:

@@ -89,7 +89,7 @@ class Laboratory:
     desk: OrdersDesk = field(default_factory=OrdersDesk)
     _queue: "queue.Queue[Batch]" = field(default_factory=queue.Queue)
     _standing: Standing = field(init=False)
-    _log: LogKeeping = field(init=False)
+    log: LogKeeping = field(init=False)
     _control: ControlSocket | None = None
     _unsaid: list[tuple[Alert, int | None]] = field(default_factory=list)
     _told_trouble: bool = False
@@ -104,7 +104,7 @@ class Laboratory:
 
     def __post_init__(self) -> None:
         self._standing = Standing(self.started, self.clocks)
-        self._log = LogKeeping(self.started, self.clocks)
+        self.log = LogKeeping(self.started, self.clocks)
 
     @property
     def page(self) -> ClockPage | None:
@@ -213,7 +213,7 @@ class Laboratory:
         the last that was recorded.
         """
         if self.commit():
-            self._log.wake()
+            self.log.wake()
             self._standing.show(self.outcome, epochs=self.epochs, alerts=tuple(self.alerts))
             self._keep_state()
         else:
@@ -375,7 +375,7 @@ class Laboratory:
         for feed in self.feeds:
             feed.start()
         outlets = Outlets(self.note_record, self.note, self.now_document)
-        self._log.begin(outlets)
+        self.log.begin(outlets)
         interval_s = self.started.lab.scale.interval_s
         gathering = Gathering(clocks=self._has_clocks(), patience_s=max(3.0 * interval_s, 5.0))
         heartbeat_s = max(1.0, min(interval_s, self.started.config.silence_s / 4.0))
@@ -398,7 +398,7 @@ class Laboratory:
             elif self.journal.trouble is not None:
                 self.settle()
             self._look_around(now)
-            self._log.turn(outlets)
+            self.log.turn(outlets)
             orders_turn.take_all(self)
             self._machine_code.turn()
             self.manager.turn(self._in_short)
@@ -434,7 +434,7 @@ class Laboratory:
             for door in self.doors:
                 ends.callback(door_processes.end_door, door)
             ends.callback(self.started.store.close)
-            ends.callback(self._log.close)
+            ends.callback(self.log.close)
             ends.callback(self._end_records)
             ends.callback(self._standing.close)
             if self._control is not None:
@@ -517,7 +517,7 @@ class Laboratory:
             recent=self.recent,
             host_clock=self.host_clock,
             store=lambda: store_trouble.document(self.journal, self.started),
-            log=self._log.document,
+            log=self.log.document,
             desk=self.desk,
             moment=lambda: orders_turn.moment(self),
         )

@@ -33,6 +33,8 @@ MODULE = "truechimer.daemon.log_publisher"
 HEARTBEAT_S = 60.0
 LOOK_EVERY_S = 1.0
 RESTART_EVERY_S = 5.0
+KEYS_BY_ORDER = "keys-by-order.policy"
+"""Beside the log: the keys and witnesses that an order has brought, written anew at each start of the publisher."""
 END_WITHIN_S = 10.0
 """How long the last round, with its witnesses, may take at the end; what is left is taken up at the next start."""
 
@@ -64,7 +66,9 @@ class LogKeeping:
         self._began_raw_ns = clocks.raw_ns()
         self._log_began_ns = log_began_ns(started)
         self._noted = -1
-        self._has_keys = False
+        self._has_keys = self._goes_over = False
+        orders = started.state.orders
+        self._keys = "" if orders is None else orders.log_keys
         self._alerts = LogAlerts(started, began_raw_ns=self._began_raw_ns)
 
     def begin(self, outlets: Outlets) -> None:
@@ -77,9 +81,18 @@ class LogKeeping:
 
     def wake(self) -> None:
         """Say that records were committed; never waits."""
-        if self._process is not None and self._process.stdin is not None:
+        if self._process is not None and self._process.stdin is not None and not self._process.stdin.closed:
             with suppress(OSError):  # a full pipe has woken it already; one that ended is started again by `turn`
                 os.write(self._process.stdin.fileno(), b"\n")
+
+    def use_keys(self, text: str) -> None:
+        """Go on with the keys of the log and the witnesses that an order has brought: the publisher does its last round
+        with the old ones and is started again. Never waits.
+        """
+        self._keys, self._has_keys, self._noted = text, False, -1
+        if self._process is not None and self._process.stdin is not None:
+            self._goes_over = True
+            self._process.stdin.close()
 
     def turn(self, outlets: Outlets) -> None:
         """Look at the publisher, note a heartbeat where one is due, tell what changed; to be called again and again."""
@@ -135,7 +148,14 @@ class LogKeeping:
         command += ["--new-origin", f"{prefix}{self._started.config.name}.invalid/{secrets.token_hex(4)}"]
         command += ["--witness-every-s", repr(settings.witness_every_s), "--log", notify.log_form().value]
         command += ["--origin", settings.origin] if settings.origin else []
-        command += ["--policy", str(self._started.folder / settings.witnesses)] if settings.witnesses else []
+        if self._keys:
+            policy = self._folder / KEYS_BY_ORDER
+            beside = policy.with_name(f"{policy.name}.new")
+            beside.write_text(self._keys, encoding="utf-8")
+            beside.replace(policy)
+            command += ["--policy", str(policy), "--keys-by-order"]
+        elif settings.witnesses:
+            command += ["--policy", str(self._started.folder / settings.witnesses)]
         package = str(Path(__file__).parents[2])
         path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
         self._began_s = time.monotonic()
@@ -152,7 +172,10 @@ class LogKeeping:
     def _look(self, now_s: float) -> None:
         """Start the publisher again where it ended; read what it says of itself."""
         process = self._process
-        if process is not None and process.poll() is not None and now_s - self._began_s >= RESTART_EVERY_S:
+        if self._goes_over and process is not None and process.poll() is not None:
+            self._goes_over = False
+            self._start()
+        elif process is not None and process.poll() is not None and now_s - self._began_s >= RESTART_EVERY_S:
             notify.say_line(
                 f"evidence: the publisher ended by itself (status {process.returncode}) and is started again",
                 priority=Priority.WARNING,
@@ -190,7 +213,9 @@ class LogKeeping:
             return
         self._has_keys = True
         body = {"epoch_tai_ns": str(self._started.label.at(self._clocks.raw_ns())), "log": state.log_key}
-        if settings.witnesses:
+        if self._keys:
+            body |= {"witnesses": self._keys, "by": "order"}
+        elif settings.witnesses:
             with suppress(OSError):
                 body["witnesses"] = (self._started.folder / settings.witnesses).read_text("utf-8", "replace")
         outlets.note("keys", body)

@@ -52,7 +52,8 @@ LAST_WORDS_S = 3.0
 @dataclass(frozen=True, slots=True)
 class PublisherFiles:
     """Where everything is: the journal, the folder of the evidence, the state file, the policy of witnesses (None:
-    nobody is named), the origin that the laboratory's file names ("": none), and the one for a new key.
+    nobody is named), the origin that the laboratory's file names ("": none), and the one for a new key. `by_order`: the
+    policy is an order's, and its lines `log` say with which keys the log is signed.
     """
 
     records: Path
@@ -61,6 +62,7 @@ class PublisherFiles:
     policy: Path | None
     origin: str
     new_origin: str
+    by_order: bool = False
 
 
 class Publisher:
@@ -149,6 +151,12 @@ class Publisher:
         """Start the signer, which makes a key where there is none; raises `Rejected`."""
         named, folder = self._files.origin, self._files.evidence / SIGNER
         signer = SignerProcess(folder, new_origin=named or self._files.new_origin)
+        if self._files.by_order:
+            try:
+                signer.use_keys(log.key.text for log in self._policy.logs)
+            except Rejected:
+                signer.close()
+                raise
         key = signer.public
         if named and named != key.name:
             signer.close()
@@ -267,6 +275,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--origin", default="", help="name that the log must have; of a new log the one it gets")
     options.add_argument("--new-origin", required=True, help="name for a new log where --origin is not given")
     options.add_argument("--policy", type=Path, help=f"whose cosignatures are enough (kept in {WITNESSED})")
+    options.add_argument("--keys-by-order", action="store_true", help="its lines `log` say which keys sign")
     options.add_argument("--witness-every-s", type=float, default=10.0, help="between two questions to a witness")
     options.add_argument("--log", choices=[form.value for form in LogForm], default=LogForm.AUTO.value)
     return options
@@ -280,7 +289,13 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda _number, _frame: ending.set())
     notify.configure(LogForm(options.log))
     files = PublisherFiles(
-        options.records, options.evidence, options.state, options.policy, options.origin, options.new_origin
+        options.records,
+        options.evidence,
+        options.state,
+        options.policy,
+        options.origin,
+        options.new_origin,
+        options.keys_by_order,
     )
     try:
         publisher = Publisher(files, witness_every_s=options.witness_every_s, raw_ns=HostClocks().raw_ns)

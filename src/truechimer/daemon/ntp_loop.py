@@ -18,8 +18,9 @@ from typing import Any, Protocol
 from truechimer.daemon import counters as names
 from truechimer.daemon.counters import Counters
 from truechimer.daemon.host_clocks import HostClocks
+from truechimer.quorum.listener_policy import ListenerPolicy
 from truechimer.serve.clock_page import ClockPage, PageUnreadable
-from truechimer.serve.ntp.server import Client, Ignore, Reply, respond, transmit_stamp
+from truechimer.serve.ntp.server import Client, Ignore, IgnoreReason, Reply, respond, transmit_stamp
 from truechimer.serve.rx_stamp import StampKind
 from truechimer.serve.served_time import ServedTime, Unsynchronised, serve_at
 
@@ -35,6 +36,8 @@ IDLE_TURN_S = 0.02
 """Shorter than the 100 ms that `house.md` 4.7 asks for: the shorter, the less can happen between two pairs unseen."""
 LEARNING_TURN_S = 0.01
 FLUSH_EVERY_NS = 100_000_000
+MOST_REMEMBERED = 4096
+"""Addresses of which a door remembers whether its policy names them."""
 
 # Linux numbers, the same on x86-64 and aarch64; the socket module does not name them before Python 3.14.
 SO_TIMESTAMPNS = 35
@@ -179,12 +182,30 @@ class NtpLoop:
         self._pages = pages
         self._clocks = clocks
         self._counters = counters
-        self._bound_limit_s = bound_limit_s
+        self._bound_limit_s = self._own_limit_s = bound_limit_s
+        self._policy: ListenerPolicy | None = None
+        self._answered: dict[str, bool] = {}
         self._precision_log2 = precision_log2
         self._simulated_allowed = simulated_allowed
         self._last_transmit = 0
         self._nothing_waited_raw_ns = clocks.raw_ns()
         self._flushed_raw_ns = self._nothing_waited_raw_ns
+
+    def use_policy(self, policy: ListenerPolicy | None) -> None:
+        """Answer by a policy from now on; None: everybody, up to the limit that the door began with."""
+        self._policy, self._answered = policy, {}
+        self._bound_limit_s = self._own_limit_s if policy is None else policy.bound_limit_s
+
+    def _is_answered(self, host: str) -> bool:
+        """Return whether the policy lets this address have an answer; who asked of late is remembered."""
+        if self._policy is None:
+            return True
+        known = self._answered.get(host)
+        if known is None:
+            if len(self._answered) >= MOST_REMEMBERED:
+                self._answered.clear()
+            known = self._answered[host] = self._policy.answers(host)
+        return known
 
     def turn(self, timeout_s: float = IDLE_TURN_S) -> int:
         """Wait for datagrams, answer at most one batch, keep the books; returns how many datagrams came.
@@ -248,6 +269,9 @@ class NtpLoop:
         counters.add(names.RECEIVED)
         if received.truncated:
             counters.add(names.TRUNCATED)
+            return
+        if not self._is_answered(received.source[0]):
+            counters.add(names.IGNORE_COUNTERS[IgnoreReason.NOT_ALLOWED])
             return
         rx = clocks.rx_to_raw(received.stamp_realtime_ns, user_raw_ns, not_before_raw_ns=self._nothing_waited_raw_ns)
         counters.add(names.STAMPS_KERNEL if rx.kind is StampKind.KERNEL else names.STAMPS_USER)

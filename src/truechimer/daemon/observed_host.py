@@ -17,9 +17,11 @@ from truechimer.daemon.host_clocks import HostClocks, HostStep
 from truechimer.daemon.lab_start import Started
 from truechimer.instants import Instant, LeapTable
 from truechimer.instants.unix import to_unix_ns
+from truechimer.laboratory import timed
 from truechimer.laboratory.replay import DAEMON
 from truechimer.serve.clock_page import ClockPage
 from truechimer.serve.served_time import ServedTime, serve_at
+from truechimer.watch.thresholds import in_force
 
 NS_PER_S = 10**9
 LOOK_EVERY_NS = NS_PER_S
@@ -47,8 +49,9 @@ class HostClockSeen:
 class ObservedHost:
     """Looks at most once a second; its last look may be asked for (`document`) from any thread.
 
-    `label_tai_ns` names a raw value for the alerts; `limit_s` is `[lab] host_clock_limit_s`; `freerun_allowed`: the
-    laboratory observes, so its statement is one although nothing is steered.
+    `label_tai_ns` names a raw value for the alerts; `limit_s` is `[lab] host_clock_limit_s`, `limit_by_order`: the one
+    that an order has set instead, if one holds; `freerun_allowed`: the laboratory observes, so its statement is one
+    although nothing is steered.
     """
 
     def __init__(
@@ -59,8 +62,10 @@ class ObservedHost:
         label_tai_ns: Callable[[int], int],
         freerun_allowed: bool,
         clocks: HostClocks | None = None,
+        limit_by_order: Callable[[], float | None] = lambda: None,
     ) -> None:
-        self._leaps, self._limit_s, self._label_tai_ns = leaps, limit_s, label_tai_ns
+        self._leaps, self._own_limit_s, self._label_tai_ns = leaps, limit_s, label_tai_ns
+        self._limit_by_order = limit_by_order
         self._freerun_allowed = freerun_allowed
         self._clocks = clocks if clocks is not None else HostClocks()
         self._seen: HostClockSeen | None = None
@@ -71,6 +76,12 @@ class ObservedHost:
         self.is_off = False
         """Whether the host's clock was said to be off, and its return has not been said."""
         self._contrary = 0
+
+    @property
+    def _limit_s(self) -> float:
+        """The limit in force."""
+        by_order = self._limit_by_order()
+        return self._own_limit_s if by_order is None else by_order
 
     def look(self, page: ClockPage | None, steps: Iterable[HostStep] = ()) -> tuple[Alert, ...]:
         """Compare the host's clock with `page`, if a second has passed since the last look; return what is to be said.
@@ -163,4 +174,14 @@ def observed_host(started: Started) -> ObservedHost | None:
         limit_s=started.lab.lab.host_clock_limit_s,
         label_tai_ns=started.label.at,
         freerun_allowed=started.config.observing,
+        limit_by_order=lambda: _by_order(started),
     )
+
+
+def _by_order(started: Started) -> float | None:
+    """Return the limit that an order has set and holds at the last epoch, held to its floor and its ceiling."""
+    orders = started.state.orders
+    if orders is None or not orders.timed:
+        return None
+    found = timed.values(orders.timed, "monitor-threshold", started.state.epoch_ns)
+    return in_force(found, SUBJECT) if SUBJECT in found else None

@@ -16,10 +16,10 @@ from itertools import count
 from typing import Any
 
 from truechimer.daemon.now_document import utc_text
-from truechimer.daemon.orders_words import order_body, policy_body
+from truechimer.daemon.orders_words import door_body, order_body, policy_body
 from truechimer.instants import Instant, LeapTable
 from truechimer.laboratory import ordering
-from truechimer.laboratory.orders import OPS_APPLIED, Orders
+from truechimer.laboratory.orders import Orders
 from truechimer.quorum import applier
 from truechimer.quorum.applier import Moment, OrderEntry, VetoEntry, most_in_a_day
 from truechimer.quorum.operations import OPERATIONS
@@ -51,9 +51,12 @@ class Brought:
 
 @dataclass(slots=True)
 class OrdersDesk:
-    """The desk of one laboratory; `told_policy`: digest of the policy that was said to be in force."""
+    """The desk of one laboratory; `told_policy`: digest of the policy that was said to be in force; `look_at_doors_s`:
+    when the policies of doors are looked at next (monotonic).
+    """
 
     told_policy: str = ""
+    look_at_doors_s: float = 0.0
     _numbers: "count[int]" = field(default_factory=lambda: count(1))
     _waiting: deque[Brought] = field(default_factory=deque)
     _done: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=KEPT))
@@ -136,8 +139,23 @@ def document(orders: Orders, now: Moment, leaps: LeapTable, done: list[dict[str,
         "moved_in_all_s": float(sum((abs(moved) for _, moved in state.totals), 0)),
         "totals": [{"what": name, "moved_s": float(moved)} for name, moved in state.totals],
         "clocks_out": list(orders.out),
-        "operations": sorted(OPS_APPLIED),
-        "operations_not_applied": sorted(set(OPERATIONS) - OPS_APPLIED),
+        "timed": [
+            {
+                "op": one.op,
+                "target": one.target,
+                "value": one.value,
+                "sequence": one.sequence,
+                "sentence": one.sentence,
+                "ends": utc(one.until_ns),
+                "left_s": (one.until_ns - now.latest_ns) / 1e9,
+            }
+            for one in orders.timed
+            if one.until_ns > now.latest_ns
+        ],
+        "doors": [{"listener": name} | door_body(text) for name, text in orders.doors],
+        "parts_approved": dict(orders.parts),
+        "operations": sorted(orders.operations),
+        "operations_not_applied": sorted(set(OPERATIONS) - orders.operations),
         "last": done,
     }
     if isinstance(orders.limits, Verified):
@@ -152,6 +170,8 @@ def document(orders: Orders, now: Moment, leaps: LeapTable, done: list[dict[str,
         }
     else:
         body["envelope_refused"] = orders.limits.says
+    if orders.log_keys:
+        body["log_keys"] = orders.log_keys.splitlines()
     if orders.leaps is not None:
         body["leap_table_expires"] = orders.leaps.expires.isoformat(digits=0)
     if state.pending is not None:

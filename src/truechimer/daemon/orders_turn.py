@@ -12,7 +12,7 @@ from truechimer.alerts import Alert, AlertKind, AlertSeverity
 from truechimer.clocks.delay import Delay
 from truechimer.compare.delays import to_reference_plane
 from truechimer.compare.reading import Reading
-from truechimer.daemon import notify, policy_files
+from truechimer.daemon import door_policy, notify, policy_files
 from truechimer.daemon.now_document import utc_text
 from truechimer.daemon.orders_desk import Brought, outcome_body
 from truechimer.instants import FS_PER_NS, Instant
@@ -28,6 +28,9 @@ LABEL_DOUBT_NS = 60 * 10**9
 """How far the host's label may be from UTC while no time is stated: it is a wall clock's, read once at the start. Then
 an order that is valid for less than a minute more, or since less than a minute, waits.
 """
+
+LOOK_EVERY_S = 1.0
+"""Between two looks at the files of doors' policies."""
 
 
 def moment(laboratory: "Laboratory") -> Moment:
@@ -57,6 +60,7 @@ def take_all(laboratory: "Laboratory") -> None:
     while (brought := laboratory.desk.take()) is not None:
         laboratory.desk.tell(brought, _take(laboratory, brought))
     _look_at_policy(laboratory)
+    _look_at_doors(laboratory)
 
 
 def _take(laboratory: "Laboratory", brought: Brought) -> dict[str, object]:
@@ -81,7 +85,43 @@ def _take(laboratory: "Laboratory", brought: Brought) -> dict[str, object]:
             feed.use_leaps(started.config.leaps)
         if laboratory.wall is not None:
             laboratory.wall.use_leaps(started.config.leaps)
+    _take_effect(laboratory, ordered)
     return body
+
+
+def _take_effect(laboratory: "Laboratory", ordered: ordering.Ordered) -> None:
+    """Let doors and the publisher go on by what an order has brought; its record is on the disk."""
+    orders = ordered.state.orders
+    if orders is None or not isinstance(ordered.outcome, Applied):
+        return
+    op = ordered.outcome.order.value.op
+    if op == "listener-policy":
+        _lay_doors(laboratory, orders)
+    elif op == "log-keys":
+        laboratory.log.use_keys(orders.log_keys)
+
+
+def _lay_doors(laboratory: "Laboratory", orders: Orders) -> tuple[str, ...]:
+    """Lay the policies of doors before them; return those that said something else. Nothing where the disk refuses."""
+    try:
+        return door_policy.lay(laboratory.started.folder, orders.doors)
+    except OSError as error:
+        notify.say_line(f"the policy of a door cannot be written: {error.strerror}; it is tried again")
+        return ()
+
+
+def _look_at_doors(laboratory: "Laboratory") -> None:
+    """Say where somebody has edited a door's policy by order, or laid one; it is what the order says again."""
+    orders, now_s = laboratory.started.state.orders, time.monotonic()
+    if orders is None or laboratory.started.config.observing or now_s < laboratory.desk.look_at_doors_s:
+        return
+    laboratory.desk.look_at_doors_s = now_s + LOOK_EVERY_S
+    for name in _lay_doors(laboratory, orders):
+        seen_ns = laboratory.started.label.at(laboratory.clocks.raw_ns())
+        says = f"the policy of the door {name} was edited without an order; it is what orders say again"
+        do_next = "find out who writes into the laboratory's run/; clients may have been answered, or not, for a second"
+        kind, severity = AlertKind.CHANGED_WITHOUT_ORDER, AlertSeverity.CRITICAL
+        laboratory.note(Alert(kind, replay.DAEMON, name, severity, says, (), seen_ns, do_next))
 
 
 def _alert(laboratory: "Laboratory", ordered: ordering.Ordered, brought: Brought) -> Alert:

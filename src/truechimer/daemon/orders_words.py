@@ -6,6 +6,7 @@ its fingerprint.
 
 from typing import Any
 
+from truechimer.quorum.listener_policy import listener_policy_from
 from truechimer.quorum.order import Order
 from truechimer.quorum.order_policy import OrderPolicy, Standing
 
@@ -27,6 +28,12 @@ def order_body(order: Order) -> dict[str, Any]:
         "valid_from_tai_ns": str(order.valid_from_ns),
         "expires_tai_ns": str(order.expires_ns),
     }
+
+
+def door_body(text: str) -> dict[str, Any]:
+    """Return the policy of a door by order in the keys of a document."""
+    policy = listener_policy_from(text.encode())
+    return {"allow": [str(network) for network in policy.allow], "bound_limit_s": policy.bound_limit_s}
 
 
 def policy_body(policy: OrderPolicy, revoked: frozenset[str] = frozenset()) -> dict[str, Any]:

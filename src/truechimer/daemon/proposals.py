@@ -15,7 +15,7 @@ from truechimer.daemon.orders_desk import LARGEST_FILE
 from truechimer.daemon.orders_words import order_body, standing_body
 from truechimer.errors import Rejected
 from truechimer.instants import Instant, LeapTable
-from truechimer.laboratory.orders import OPS_APPLIED, Orders
+from truechimer.laboratory.orders import Orders
 from truechimer.quorum import applier
 from truechimer.quorum.applier import ApplierState, Moment, OrderEntry, VetoEntry
 from truechimer.quorum.operations import VETO_NAMESPACE
@@ -91,7 +91,7 @@ def read(path: Path) -> Proposal:
 
 def verdict(proposal: Proposal, orders: Orders, now: Moment) -> Refused | None:
     """Return why it would be refused now, None where it would be taken. Nothing is changed by asking."""
-    if proposal.order is not None and proposal.order.op not in OPS_APPLIED:
+    if proposal.order is not None and proposal.order.op not in orders.operations:
         return Refused("not-applied", f"{proposal.order.op} is not applied by this version")
     _, outcome = applier.step(orders.applier, proposal.entry(now))
     return outcome if isinstance(outcome, Refused) else None

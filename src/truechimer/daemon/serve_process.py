@@ -22,6 +22,7 @@ from typing import NoReturn
 from truechimer.daemon import counters as names
 from truechimer.daemon import notify
 from truechimer.daemon.counters import Counters
+from truechimer.daemon.door_policy import SUFFIX, DoorPolicy
 from truechimer.daemon.gate import may_open
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.journal_log import LogForm, Priority
@@ -57,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
         default=DEFAULT_BOUND_LIMIT_S,
         help="unsynchronised above this bound (default 0.001)",
     )
+    options.add_argument("--policy", type=Path, help="file with this door's policy by order; it may come and go")
     options.add_argument("--counters", type=Path, help="file for the counters")
     options.add_argument("--pidfile", type=Path, help="file for the process id, removed at the end")
     options.add_argument(
@@ -152,6 +154,9 @@ def _serve(options: argparse.Namespace, port: UdpPort, counters: Counters, paren
         precision_log2=precision_log2,
         simulated_allowed=loopback or options.insecure_serve_simulated_time,
     )
+    policy = DoorPolicy(options.policy, "" if options.policy is None else options.policy.name.removesuffix(SUFFIX))
+    if policy.look():
+        loop.use_policy(policy.policy)
     _say_ready(options, port, precision_log2)
     reopened_at_ns = clocks.raw_ns()
     while not ending.asked:
@@ -160,6 +165,8 @@ def _serve(options: argparse.Namespace, port: UdpPort, counters: Counters, paren
         if now_ns - reopened_at_ns >= REOPEN_EVERY_NS:
             reopened_at_ns = now_ns
             pages.reopen()
+            if policy.look():
+                loop.use_policy(policy.policy)
             counters.put(names.PAGE_TORN, pages.torn)
             if parent.is_lost and parent.must_end(now_ns, written_ns(pages, clocks)):
                 return

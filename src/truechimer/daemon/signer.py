@@ -6,9 +6,9 @@ proof that the tree only grew. `SignerProcess` is the other end.
 
 Where a third argument names an origin and there is no key yet, it makes one.
 
-A message is its length (4 bytes, big-endian) and its bytes. Asked: `key` (the public one), `last`, or `sign`, a newline
-and the body of an add-checkpoint request whose note is the unsigned text. Answered: `ok` or `no REASON`, a newline and
-the rest.
+A message is its length (4 bytes, big-endian) and its bytes. Asked: `key` (the public one), `last`, `use` and the keys
+to sign with, a line each, or `sign`, a newline and the body of an add-checkpoint request whose note is the unsigned
+text. Answered: `ok` or `no REASON`, a newline and the rest.
 """
 
 import os
@@ -16,7 +16,7 @@ import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from truechimer.daemon.tree_keeper import KEY, NotSigned, TreeKeeper, make_keeper
@@ -71,8 +71,11 @@ def answer(keeper: TreeKeeper, message: bytes) -> bytes:
             return b"ok\n" + Checkpoint(keeper.public.name, last.size, last.root).text
         if what == b"key":
             return b"ok\n" + keeper.public.text.encode()
+        if what == b"use":
+            keeper.use_keys(body.decode("utf-8", "replace").splitlines())
+            return b"ok\n" + keeper.public.text.encode()
         if what != b"sign":
-            return b"no request\nneither key nor last nor sign"
+            return b"no request\nneither key nor last nor use nor sign"
         request = add_checkpoint(body)
         return b"ok\n" + keeper.sign(checkpoint(request.note), old_size=request.old_size, proof=request.proof)
     except NotSigned as error:
@@ -113,6 +116,16 @@ class SignerProcess:
         except SignerRejected:
             self.close()
             raise
+
+    def use_keys(self, named: Iterable[str]) -> None:
+        """Sign with those of the keys there that are named, from now on: see `TreeKeeper.use_keys`; raises
+        `SignerRejected`.
+        """
+        answered = self._ask(b"use\n" + "\n".join(named).encode())
+        try:
+            self.public = verifier_key(answered.decode("utf-8", "replace"))
+        except KeyRejected as error:
+            raise SignerRejected(f"the signer answers nonsense: {error}") from None
 
     @property
     def pid(self) -> int:

@@ -1,14 +1,15 @@
 """Who holds the log's key: it signs a tree head only where it continues the last one, which it stores first.
 
-It runs in a process of its own (`signer`), reads one folder and opens no socket. In the folder: `log.key` (mode 0600)
-and `signed`, the note of the last head. A key without its memory is refused: who does not know what he signed may sign
-a second history. Source: C2SP tlog-checkpoint, "Signatures"; ADR 43.
+It runs in a process of its own (`signer`), reads one folder and opens no socket. In the folder: `log.key` (mode 0600),
+`signed`, the note of the last head, and `next.key` where a key waits for the order that names it. A key without its
+memory is refused: who does not know what he signed may sign a second history. Source: C2SP tlog-checkpoint,
+"Signatures"; ADR 43.
 """
 
 import fcntl
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from truechimer.errors import Rejected
@@ -21,6 +22,8 @@ from truechimer.quorum.note import NoteRejected, opened, signed
 from truechimer.store.log_files import LogFiles
 
 KEY = "log.key"
+NEXT_KEY = "next.key"
+"""A key that waits for the order that names it."""
 SIGNED = "signed"
 
 
@@ -47,12 +50,28 @@ def make_keeper(folder: Path, *, origin: str, seed: bytes) -> VerifierKey:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     files = LogFiles(folder)
     files.replace_durably(SIGNED, signed(Checkpoint(origin, 0, EMPTY_ROOT).text, [signer_of(key, time_s=1)]))
+    _write_key(files, KEY, key)
+    return public_key(key)
+
+
+def make_next_key(folder: Path, *, seed: bytes) -> VerifierKey:
+    """Make the key that shall follow the log's own; return the key that verifies. It signs nothing before an order
+    names it. Raises `KeeperRejected` where there is no log's key yet, or one waits already; `StoreRejected`.
+    """
+    if (folder / NEXT_KEY).exists():
+        raise KeeperRejected(f"{folder}: a next key waits already ({public_key(_key(folder, NEXT_KEY)).text})")
+    key = SigningKey(_key(folder).name, ED25519, seed)
+    _write_key(LogFiles(folder), NEXT_KEY, key)
+    return public_key(key)
+
+
+def _write_key(files: LogFiles, name: str, key: SigningKey) -> None:
+    """Write a private key, readable by its owner alone."""
     before = os.umask(0o077)
     try:
-        files.replace_durably(KEY, f"{key.private_text(public_key(key).public)}\n".encode())
+        files.replace_durably(name, f"{key.private_text(public_key(key).public)}\n".encode())
     finally:
         os.umask(before)
-    return public_key(key)
 
 
 class TreeKeeper:
@@ -75,6 +94,7 @@ class TreeKeeper:
         self._key = _key(folder)
         self._held = _held(folder, wait_s)
         self._cosign, self._now_s = tuple(cosign), now_s
+        self._also: tuple[SigningKey, ...] = ()
         self.public = public_key(self._key)
         """The key that verifies what this signs."""
         try:
@@ -100,6 +120,34 @@ class TreeKeeper:
             os.close(self._held)
             self._held = -1
 
+    def use_keys(self, named: Iterable[str]) -> None:
+        """Sign with those of the keys here that are named (their verifying lines), from now on.
+
+        Where the next key is named too, both sign; where it alone is, it becomes the log's key, after the last head was
+        signed by both: then what was signed is known to it before the old one is gone. Raises `KeeperRejected` where
+        none of the names is of a key that is here.
+        """
+        wanted, folder = set(named), self._files.folder
+        follower = _key(folder, NEXT_KEY) if (folder / NEXT_KEY).exists() else None
+        follows = follower is not None and public_key(follower).text in wanted
+        if self.public.text in wanted:
+            self._also = (follower,) if follows and follower is not None else ()
+            return
+        if follower is None or not follows:
+            raise KeeperRejected(
+                f"{folder}: the order names no key of this log that is here; the log's key is {self.public.text}: make "
+                "the next one with `truechimer evidence next-key DIR`, and have its line signed"
+            )
+        if self._held < 0:
+            raise KeeperRejected("the key was given back: what another process signs is not known here")
+        head = Checkpoint(self._key.name, self._last.size, self._last.root)
+        self._files.replace_durably(
+            SIGNED, signed(head.text, [signer_of(one, time_s=1) for one in (self._key, follower)])
+        )
+        _write_key(self._files, KEY, follower)
+        (folder / NEXT_KEY).unlink()
+        self._key, self._also, self.public = follower, (), public_key(follower)
+
     def last(self) -> Head:
         """Return the last head that was signed."""
         return self._last
@@ -113,7 +161,9 @@ class TreeKeeper:
         after = next_head(self._last, head, old_size=old_size, proof=proof)
         if isinstance(after, NotNext):
             raise NotSigned(after.reason, after.says)
-        note = signed(head.text, [signer_of(key, time_s=self._now_s()) for key in (self._key, *self._cosign)])
+        note = signed(
+            head.text, [signer_of(key, time_s=self._now_s()) for key in (self._key, *self._also, *self._cosign)]
+        )
         self._files.replace_durably(SIGNED, note)
         self._last = after
         return note
@@ -137,8 +187,8 @@ def _held(folder: Path, wait_s: float) -> int:
         return opened_folder
 
 
-def _key(folder: Path) -> SigningKey:
-    path = folder / KEY
+def _key(folder: Path, name: str = KEY) -> SigningKey:
+    path = folder / name
     try:
         if path.stat().st_mode & 0o077:
             raise KeeperRejected(f"{path}: others can read this key; run: chmod 600 {path}")

@@ -34,6 +34,7 @@ from truechimer.laboratory import (
 )
 from truechimer.laboratory.epoch_input import EpochInput
 from truechimer.laboratory.ordered_rate import Bent
+from truechimer.laboratory.orders import limits_at, scale_frames
 from truechimer.laboratory.service import Found
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
 from truechimer.laboratory.steering import Steered
@@ -82,6 +83,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         raise at1.ScaleMisuse(state.epoch_ns, epoch_ns)
     interval_s = config.interval_ns / 1e9
     held = () if state.orders is None or config.observing else state.orders.timed
+    limits = state.limits if state.orders is None or config.observing else limits_at(state.orders, epoch_ns)
     set_by_order = timed.values(held, "monitor-threshold", epoch_ns) if held else {}
     # compare: is each reading what its link lets expect, and what is each clock minus the pivot?
     marks, links = cleaning.classify(given.readings, state.links)
@@ -95,6 +97,10 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
     elif state.orders is not None and state.orders.out:
         # out by order: not heard, as if it were silent; its links stay, for the pivot and the closures
         x_clock_minus_pivot_s = ordering.without(x_clock_minus_pivot_s, state.orders, register)
+    # a delay that was changed by order is the clock's, not the scale's: the scale goes on in the frame it has learned
+    frames = scale_frames(state.orders, register)
+    if frames is not None:
+        x_clock_minus_pivot_s = x_clock_minus_pivot_s - (frames - frames[found.pivot])
     index = (epoch_ns + config.interval_ns // 2) // config.interval_ns
     scale, scale_step = live.step(
         state.scale,
@@ -105,6 +111,12 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         due=index > state.scale_index,
         ceilings=timed.ceilings(held, register, epoch_ns),
     )
+    if frames is not None:
+        scale_step = replace(
+            scale_step,
+            x_clock_minus_scale_s=scale_step.x_clock_minus_scale_s + frames,
+            x_pivot_minus_scale_s=scale_step.x_pivot_minus_scale_s + float(frames[found.pivot]),
+        )
     # watch
     alerts = integrity.check_step(state.scale.membership, scale_step, register, divided_before=state.divided)
     if loops:
@@ -145,7 +157,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         selection=heard.selection,
         utc=heard.utc,
         started=started,
-        envelope_in_force=steering.in_force(state.limits, epoch_ns),
+        envelope_in_force=steering.in_force(limits, epoch_ns),
         leap_expired=epoch_ns >= config.leap_expires_ns,
         divided=scale_step.divided,
         scale_ns=scale.epoch_ns,
@@ -173,7 +185,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
             state.next_steer_ns,
             now=utc_now,
             utc=heard.utc,
-            limits=state.limits,
+            limits=limits,
             parameters=config.steering,
             following=following,
             alone=heard.wander is not None,
@@ -225,11 +237,11 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
                 refid=service.refid_of(register, heard.selection, config.reference_refids, config.refid),
                 stratum=given.stratum,
             )
-    lasting = _standing(state.limits, config, epoch_ns, state.said, set_by_order)
+    lasting = _standing(limits, config, epoch_ns, state.said, set_by_order)
     lasting += _silence(marks, scale, state, config, epoch_ns, in_force(set_by_order, "silence"))
-    if steered.applied is not None and isinstance(state.limits, Verified) and not config.observing:
+    if steered.applied is not None and isinstance(limits, Verified) and not config.observing:
         share = in_force(set_by_order, "steering-room")
-        at_limit = steering_room.at_limit(steered.applied, state.limits.value, epoch_tai_ns=epoch_ns, share=share)
+        at_limit = steering_room.at_limit(steered.applied, limits.value, epoch_tai_ns=epoch_ns, share=share)
         lasting += (at_limit,)
     standing_alerts, said = standing.said_once(state.said, lasting)
     alerts += standing_alerts + _surprises(heard.surprise, followed is not None and followed.moved, steered, epoch_ns)

@@ -14,7 +14,6 @@ from truechimer.evidence.record import RecordRejected
 from truechimer.laboratory import ordering, run_start
 from truechimer.laboratory import orders as orders_in_force
 from truechimer.laboratory.orders import Orders
-from truechimer.quorum import applier
 from truechimer.quorum.verified import Refused
 
 MOST_ORDERS = 100_000
@@ -52,7 +51,7 @@ def folded(bodies: Iterable[tuple[Link, dict[str, Any]]], orders: Orders | None 
         elif body.get("kind") == ordering.KIND and orders is not None:
             entry = ordering.entry_from(body)
             if body.get("outcome") == "refused":
-                orders = replace(orders, applier=applier.settled(orders.applier, entry.now), last=link)
+                orders = replace(orders_in_force.passed(orders, entry.now), last=link)
             else:
                 orders, outcome = orders_in_force.stepped(orders, entry)
                 if isinstance(outcome, Refused):

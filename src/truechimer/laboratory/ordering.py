@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truechimer.clocks.register import Register
+from truechimer.compare.cleaning import LinkHistory
 from truechimer.errors import Misuse
 from truechimer.evidence.record import Record, RecordRejected, seal
 from truechimer.instants import FS_PER_NS
@@ -72,6 +73,8 @@ def take(config: LaboratoryConfig, state: LaboratoryState, entry: OrderEntry | V
     body = encode(entry) | said(outcome) | linked(before)
     sealed, chain = seal(KIND, body, state.chain)
     state = replace(state, chain=chain, orders=replace(orders, last=(sealed.seq, chain.prev)))
+    if orders.limits != before.limits and not isinstance(outcome, Applied):
+        state = replace(state, limits=orders.limits)
     config, state = _with_effects(config, state, before, outcome)
     return Ordered(config, state, sealed, outcome)
 
@@ -91,6 +94,10 @@ def _with_effects(
     if orders is None or not isinstance(outcome, Applied):
         return config, state
     order = outcome.order.value
+    if outcome.envelope is None and orders.limits != before.limits:
+        state = replace(state, limits=orders.limits)  # a policy has come into force that does not allow it
+    if order.op == "calibration-delay" and orders.frames != before.frames:
+        state = replace(state, links=_shifted(state, order.target, float(order.value)))
     if outcome.envelope is not None:
         account = state.applied
         if account is not None and orders.limits != before.limits:
@@ -116,6 +123,14 @@ def detecting(scale: LiveParameters, set_by_order: Mapping[str, float]) -> LiveP
 def _widened(of: DetectionParameters | None, factor: float) -> DetectionParameters | None:
     """Return a detector's constants with its thresholds multiplied."""
     return None if of is None else replace(of, sigmas=of.sigmas * factor, rate_sigmas=of.rate_sigmas * factor)
+
+
+def _shifted(state: LaboratoryState, target: str, delay_s: float) -> LinkHistory:
+    """Return what the links' past says of their next readings, from here on with another delay of a clock or link."""
+    register, x_s = state.register, state.links.x_s.copy()
+    for number, link in enumerate(register.links):
+        x_s[number] += delay_s * ((register.name_of(link.a) == target) - (register.name_of(link.b) == target))
+    return replace(state.links, x_s=x_s)
 
 
 def without(x_clock_minus_pivot_s: NDArray[np.float64], orders: Orders, register: Register) -> NDArray[np.float64]:

@@ -8,7 +8,11 @@ Law of the file: `OPS_APPLIED` are the operations with a mechanism behind them; 
 """
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from hashlib import sha256
+
+import numpy as np
+from numpy.typing import NDArray
 
 from truechimer.clocks.register import Register
 from truechimer.evidence.log_policy import LogPolicyRejected, log_policy
@@ -17,7 +21,16 @@ from truechimer.instants import LeapTable
 from truechimer.laboratory import timed
 from truechimer.laboratory.timed import TIMED, Timed
 from truechimer.quorum import applier
-from truechimer.quorum.applier import Applied, ApplierState, OrderEntry, Outcome, SignedEnvelope, VetoEntry
+from truechimer.quorum.applier import (
+    Applied,
+    ApplierState,
+    Moment,
+    OrderEntry,
+    Outcome,
+    SignedEnvelope,
+    VetoEntry,
+    wider,
+)
 from truechimer.quorum.envelope import SteeringLimits
 from truechimer.quorum.listener_policy import ListenerPolicyRejected, listener_policy_from
 from truechimer.quorum.operations import OPERATIONS
@@ -75,7 +88,8 @@ class Orders:
     scale by hand. `leaps`: the table that an order brought, None while none has. `last`: number and SHA-256 of the
     record of the last order. `timed`: what ends with its order. `doors`: (listener, its policy) by order; `log_keys`:
     the policy of the log's keys and witnesses, empty while no order brought one; `parts`: (part, SHA-256) of the
-    laboratory's file that was approved last. `operations`: those that this run applies.
+    laboratory's file that was approved last. `operations`: those that this run applies. `frames`: by how much delays
+    were changed that the scale carries through (`scale_frames`).
     """
 
     applier: ApplierState
@@ -89,6 +103,7 @@ class Orders:
     log_keys: str = ""
     parts: tuple[tuple[str, str], ...] = ()
     operations: frozenset[str] = FIRST_APPLIED
+    frames: tuple[tuple[str, Fraction], ...] = ()
 
     def delay_s(self, target: str) -> float:
         """Return by how much orders have changed the calibrated delay of a clock or link (s, positive = late)."""
@@ -168,14 +183,58 @@ def offered(orders: Orders, entry: OrderEntry | VetoEntry, place: Place) -> tupl
         else:
             refused = _lacking(orders, asked, entry, place)
             if refused is not None:
-                return replace(orders, applier=applier.settled(orders.applier, entry.now)), refused
+                return passed(orders, entry.now), refused
     return stepped(orders, entry)
+
+
+def passed(orders: Orders, now: Moment) -> Orders:
+    """Return the orders after time alone has passed: a refused entry does no more."""
+    return _under(replace(orders, applier=applier.settled(orders.applier, now)), orders.applier.policy)
+
+
+def limits_at(orders: Orders, epoch_ns: int) -> Verified[SteeringLimits] | Refused:
+    """Return the envelope in force at an epoch (ns TAI): one that allows more than a policy that has come into force
+    ends with the policy it was signed under.
+    """
+    pending = orders.applier.pending
+    if pending is None or epoch_ns < pending.in_force_ns or orders.operations == FIRST_APPLIED:
+        return orders.limits
+    return _within(orders.limits, pending.change.policy)
+
+
+def _under(orders: Orders, before: OrderPolicy) -> Orders:
+    """Return the orders with the envelope that the policy in force leaves, where that is another than before."""
+    if orders.applier.policy is before or orders.operations == FIRST_APPLIED:
+        return orders
+    return replace(orders, limits=_within(orders.limits, orders.applier.policy))
+
+
+def _within(limits: Verified[SteeringLimits] | Refused, policy: OrderPolicy) -> Verified[SteeringLimits] | Refused:
+    """Return the envelope where a policy allows it, else why it has ended."""
+    says = wider(limits.value, policy) if isinstance(limits, Verified) else None
+    if says is None:
+        return limits
+    return Refused("envelope-ended", f"the envelope ended with the policy it was signed under: {says}")
+
+
+def scale_frames(orders: Orders | None, register: Register) -> NDArray[np.float64] | None:
+    """Return by how much readings of each clock are other by order than what its scale is made of (s, `(n_clocks,)`);
+    None where no delay of a clock was changed.
+
+    A delay that was calibrated anew says that a clock was never where it was thought to be: clock minus scale changes
+    by it, and the scale, with all that it has learned of the clock, goes on as if nothing had been.
+    """
+    if orders is None or not orders.frames:
+        return None
+    moved = dict(orders.frames)
+    found = np.array([float(moved.get(clock.name, 0)) for clock in register.clocks])
+    return found if found.any() else None
 
 
 def stepped(orders: Orders, entry: OrderEntry | VetoEntry) -> tuple[Orders, Outcome]:
     """Take one entry that this laboratory has the mechanism for."""
     state, outcome = applier.step(orders.applier, entry)
-    orders = replace(orders, applier=state)
+    orders = _under(replace(orders, applier=state), orders.applier.policy)
     if not isinstance(outcome, Applied):
         return orders, outcome
     order = outcome.order.value
@@ -184,6 +243,10 @@ def stepped(orders: Orders, entry: OrderEntry | VetoEntry) -> tuple[Orders, Outc
     elif order.op == "clock-membership":
         out = {*orders.out, order.target} if order.value == "out" else {*orders.out} - {order.target}
         orders = replace(orders, out=tuple(sorted(out)))
+    elif order.op == "calibration-delay" and orders.operations != FIRST_APPLIED:
+        frames = dict(orders.frames)
+        frames[order.target] = frames.get(order.target, Fraction(0)) + Fraction(order.value)
+        orders = replace(orders, frames=tuple(sorted(frames.items())))
     elif order.op in TIMED:
         now_timed = timed.with_order(orders.timed, order, entry.now, seen_ns=state.seen_ns)
         orders = replace(orders, timed=now_timed)

@@ -361,12 +361,19 @@ def _envelope(policy: OrderPolicy, order: Verified[Order], file: bytes) -> Verif
         inside = limits_from(file)
     except EnvelopeRejected as error:
         return Refused("envelope", str(error))
-    for name, asked in (("day_s", inside.per_day_s), ("total_s", inside.total_s)):
-        if Fraction(repr(asked)) > policy.limits.exact(name):
-            return Refused("envelope", f"its {name} is {asked!r} s, the policy allows {getattr(policy.limits, name)} s")
+    if (says := wider(inside, policy)) is not None:
+        return Refused("envelope", says)
     if inside.valid_until_ns > order.value.expires_ns:
         return Refused("envelope", "it holds beyond the time for which its order was signed")
     return _verified(inside, order.by)
+
+
+def wider(inside: SteeringLimits, policy: OrderPolicy) -> str | None:
+    """Return what an envelope allows beyond the limits of a policy, None where it is within them."""
+    for name, asked in (("day_s", inside.per_day_s), ("total_s", inside.total_s)):
+        if Fraction(repr(asked)) > policy.limits.exact(name):
+            return f"its {name} is {asked!r} s, the policy allows {getattr(policy.limits, name)} s"
+    return None
 
 
 def _revoked(

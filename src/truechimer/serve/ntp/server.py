@@ -73,6 +73,7 @@ class IgnoreReason(StrEnum):
     MAC_UNSUPPORTED = "mac-unsupported"  # we hold no keys
     EXTENSION_MALFORMED = "extension-malformed"  # RFC 7822 7.5
     SOURCE_PORT_ZERO = "source-port-zero"  # nobody can be answered there
+    NOT_ALLOWED = "not-allowed"  # the listener's policy, by order, does not name its address; said by the door's loop
 
 
 class ReplyKind(StrEnum):
