@@ -1,4 +1,5 @@
-"""`truechimer utc read FILE..`: what the BIPM, the IERS and laboratories exchange, told by kind.
+"""`truechimer utc read FILE..`: what the BIPM, the IERS and laboratories exchange, told by kind. `utc steer`, a replay,
+is `utc_steer`'s.
 
 The formats are `truechimer.formats`'; the kind of a file is found from its text, or given. A line that cannot be used
 is named with file, line, column and rule, and costs no other line. Nothing is believed or taken in here.
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from truechimer.cli import utc_steer
 from truechimer.cli.arguments import verb_parser
 from truechimer.errors import Rejected
 
@@ -32,7 +34,7 @@ class UtcUseRejected(Rejected):
 def main(argv: list[str]) -> int:
     """Run `utc` with the arguments after the verb; return the exit status."""
     parser = verb_parser("utc", "What is exchanged about UTC: Circular T, rapid UTC, clock data, leap seconds.")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="read")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="read|steer")
     read = verbs.add_parser(
         "read",
         help="say what files hold and what is wrong with them",
@@ -45,7 +47,10 @@ def main(argv: list[str]) -> int:
     read.add_argument("--laboratory", metavar="CODE", help="of tables of UTC - UTC(k), this laboratory alone")
     read.add_argument("--strict", action="store_true", help="status 1 if anything was found")
     read.add_argument("--json", action="store_true", help="print one JSON document")
-    return _read(parser.parse_args(argv))
+    read.set_defaults(run=_read)
+    utc_steer.add(verbs)
+    options = parser.parse_args(argv)
+    return int(options.run(options))
 
 
 def _read(options: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ keeps that history, and no step of its own makes an old value wrong.
 """
 
 from dataclasses import dataclass, field, replace
+from math import sqrt
 
 from truechimer.errors import Misuse
 from truechimer.quorum.envelope import Applied, SteeringLimits
@@ -19,13 +20,15 @@ from truechimer.steer.steering_order import Coordination, SteeringOrder
 CHOSEN_EVERY_S = 7.0 * DAY_S
 """The time constant is chosen anew so often at most: news changes slowly, and what orders do should be foreseeable."""
 VARIANCE_MEMORY_S = 60.0 * DAY_S
+KNOWABLE = 2.0
+"""The rate at a moment is known no better than this many Allan deviations over ten days: flicker FM alone makes 1.5."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LateParameters:
     """`interval_s`: between orders; `aim`: what the law is to reach; `time_constant_s`: stated by the laboratory, None:
     chosen by the aim; `usual_s`: until enough is known to choose; `u_y_start`: how well (one sigma) the rate must be
-    known before the coordination may start.
+    known before the coordination may start, but no better than the scale's own noise lets anybody know it.
     """
 
     interval_s: float = 0.25 * DAY_S
@@ -96,7 +99,8 @@ def may_start(known: LateSteering, parameters: LateParameters, *, epoch_ns: int)
     well enough.
     """
     found = delayed_data.ahead(known.history, epoch_ns)
-    return found if found is not None and found.u_y <= parameters.u_y_start else None
+    own = KNOWABLE * sqrt(known.history.noise.allan_variance(10.0 * DAY_S))
+    return found if found is not None and found.u_y <= max(parameters.u_y_start, own) else None
 
 
 def decide(

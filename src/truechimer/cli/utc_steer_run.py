@@ -1,0 +1,199 @@
+"""The replay behind `truechimer utc steer`: published values in the order in which they came, orders of rate out.
+
+It reads no file and prints nothing. The fold is `steer.late_steering`, the one that a laboratory runs; each value takes
+part from the day on which it was published, never before. UTC(k) of the replay begins where the forecast is when its
+rate is known well enough, and is from then on moved by orders of rate alone.
+"""
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from math import sqrt
+
+from truechimer.cli.utc_published import DAY_NS, Published, epoch_ns
+from truechimer.quorum.envelope import Applied, SteeringLimits
+from truechimer.steer import delayed_data, late_steering
+from truechimer.steer.delayed_data import Fate, Forecast, LateValue
+from truechimer.steer.delayed_filter import DAY_S, FreeNoise, PathKind
+from truechimer.steer.delayed_filter import Path as OutsidePath
+from truechimer.steer.late_steering import LateParameters, LateSteering
+from truechimer.steer.steering_order import Coordination, SteeringOrder
+
+USUAL_U_S = {"UTCr": 0.5e-9, "UTC": 0.3e-9}
+FOUNTAIN = "fountain"
+RATE_LATENCY_NS = DAY_NS // 24
+NS = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A frequency standard's word: y of UTC (the second as it realizes it) minus the scale, mean over `span_s` until
+    `mjd`; `u`: one sigma.
+    """
+
+    mjd: float
+    y: float
+    u: float
+    span_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order of the replay and what it was made of."""
+
+    epoch_ns: int
+    order: SteeringOrder
+    forecast: Forecast
+    x_utck_minus_scale_s: float
+    time_constant_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A published value beside both UTC(k): `own_s` as published, `ours_s` against the replay's (None before it
+    began).
+    """
+
+    published: Published
+    own_s: float
+    ours_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What came of it. `refused`: values that were not taken, with the reason; `until_ns`: the end of the replay."""
+
+    orders: tuple[Order, ...]
+    judged: tuple[Judged, ...]
+    refused: tuple[tuple[Published, Fate], ...]
+    known: LateSteering
+    last: Forecast | None
+    until_ns: int
+
+    @property
+    def began_ns(self) -> int | None:
+        """TAI of the first order's interval, None where none was given."""
+        return self.orders[0].epoch_ns if self.orders else None
+
+
+def rms(values: list[float]) -> float:
+    """Return the root of the mean square of at least one value."""
+    return sqrt(sum(value * value for value in values) / len(values))
+
+
+def replay(
+    values: tuple[Published, ...],
+    rates: tuple[Rate, ...],
+    coordination: tuple[tuple[int, float], ...],
+    *,
+    noise: FreeNoise,
+    u_fountain: float,
+    parameters: LateParameters,
+    limits: SteeringLimits,
+    until_ns: int | None,
+) -> Replay:
+    """Run the fold. `coordination`: the laboratory's own UTC(k) minus the scale (ns TAI, s), in order; between two
+    points a straight line, before the first and after the last as they say; none: UTC(k) is the scale.
+    """
+    names = list(dict.fromkeys(each.path for each in values))
+    common = {name: _common(values, name) for name in names}
+    paths = tuple(OutsidePath(name=name, u_common=common[name]) for name in names)
+    if rates:
+        paths += (OutsidePath(name=FOUNTAIN, kind=PathKind.RATE, u_common=u_fountain),)
+    pending: list[tuple[int, LateValue, Published | None]] = []
+    for each in values:
+        at_ns = epoch_ns(each.mjd)
+        u_s = each.u_s or USUAL_U_S.get(each.path, 0.5e-9)
+        x_s = each.x_utc_minus_utck_s + _line(coordination, at_ns)
+        late = LateValue(path=names.index(each.path), epoch_ns=at_ns, value=x_s, u=u_s)
+        pending.append((epoch_ns(each.available_mjd), late, each))
+    for rate in rates:
+        at_ns = epoch_ns(rate.mjd)
+        late = LateValue(path=len(names), epoch_ns=at_ns, value=rate.y, u=rate.u, span_s=rate.span_s)
+        pending.append((at_ns + RATE_LATENCY_NS, late, None))
+    pending.sort(key=lambda each: (each[0], each[1].epoch_ns, each[1].path))
+    end_ns = until_ns if until_ns is not None else max((each[0] for each in pending), default=0)
+    known = late_steering.begin(noise, paths, parameters)
+    step_ns = round(parameters.interval_s * NS)
+    first_ns = pending[0][0] if pending else 0
+    turn_ns = first_ns - first_ns % step_ns + step_ns
+    place, refused = 0, []
+    line: Coordination | None = None
+    applied: Applied | None = None
+    orders: list[Order] = []
+    course: list[Coordination] = []
+    while turn_ns <= end_ns:
+        while place < len(pending) and pending[place][0] <= turn_ns:
+            batch_ns = pending[place][0]
+            batch = []
+            while place < len(pending) and pending[place][0] == batch_ns:
+                batch.append(pending[place])
+                place += 1
+            known, fates = late_steering.hear(known, tuple(late for _, late, _ in batch), parameters, epoch_ns=batch_ns)
+            refused += [
+                (source, fate)
+                for (_, _, source), fate in zip(batch, fates, strict=True)
+                if source is not None and fate not in {Fate.TAKEN, Fate.REVISED}
+            ]
+        if line is None or applied is None:
+            start = late_steering.may_start(known, parameters, epoch_ns=turn_ns)
+            if start is not None:
+                line, applied = Coordination(turn_ns, start.x_s, start.y), Applied(start.y, turn_ns, start.y)
+                course.append(line)
+        else:
+            applied = applied.advanced(turn_ns)
+            known, order = late_steering.decide(known, line, parameters, limits, applied, epoch_ns=turn_ns)
+            line = line.steered(turn_ns, order.y_steer)
+            applied = Applied(order.y_steer, turn_ns, applied.reference_y, applied.total_s)
+            forecast = delayed_data.ahead(known.history, turn_ns)
+            assert forecast is not None
+            orders.append(Order(turn_ns, order, forecast, line.x_utck_minus_scale_s, known.time_constant_s))
+            course.append(line)
+        turn_ns += step_ns
+    starts = [each.epoch_ns for each in course]
+    judged = []
+    for each in values:
+        at_ns = epoch_ns(each.mjd)
+        ours = None
+        if starts and starts[0] <= at_ns <= end_ns:
+            x_s = each.x_utc_minus_utck_s + _line(coordination, at_ns)
+            ours = x_s - course[bisect_right(starts, at_ns) - 1].at(at_ns)
+        judged.append(Judged(each, each.x_utc_minus_utck_s, ours))
+    return Replay(
+        tuple(orders), tuple(judged), tuple(refused), known, delayed_data.ahead(known.history, end_ns), end_ns
+    )
+
+
+def _common(values: tuple[Published, ...], name: str) -> float:
+    """Return what the values of a path have in common: the middle of what they say."""
+    said = sorted(each.u_common_s for each in values if each.path == name and each.u_common_s is not None)
+    return said[len(said) // 2] if said else 0.0
+
+
+def _line(points: tuple[tuple[int, float], ...], at_ns: int) -> float:
+    if not points:
+        return 0.0
+    place = bisect_right(points, at_ns, key=lambda each: each[0])
+    if place == 0:
+        return points[0][1]
+    if place == len(points):
+        return points[-1][1]
+    (t0, x0), (t1, x1) = points[place - 1], points[place]
+    return x0 + (x1 - x0) * ((at_ns - t0) / (t1 - t0))
+
+
+def limits_of(*, per_change: float, per_day_s: float, total_s: float) -> SteeringLimits:
+    """Return limits for a replay: for ever, since no service is steered by it."""
+    return SteeringLimits(
+        per_change=per_change,
+        per_day_s=per_day_s,
+        total_s=total_s,
+        valid_from_ns=-(10**19),
+        valid_until_ns=10**19,
+        sequence=1,
+        coordination_start=True,
+    )
+
+
+def days(seconds: float) -> float:
+    """Return seconds as days."""
+    return seconds / DAY_S
