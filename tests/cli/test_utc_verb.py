@@ -73,3 +73,19 @@ def test_damage_is_named_and_what_is_of_no_kind_refused(tmp_path: Path, capsys: 
         assert err.count("\n") == 1
     path.write_bytes(FILES["bulletin-c"])
     assert main(["utc", "read", str(path), "--kind", "utcr"]) == 2
+
+
+def test_years_of_one_laboratory_are_told_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    series, picture = tmp_path / "utc-abc", tmp_path / "record.svg"
+    series.write_text("".join(f"{59_574 + 5 * k} {3.0 if k % 2 else -1.0} 0.3 2.0 2.1\n" for k in range(100)))
+    assert main(["utc", "read", str(series), "--json", "--plot", str(picture)]) == 0
+    out, err = capsys.readouterr()
+    record = json.loads(out)["record"]["UTC"]
+    assert [row["year"] for row in record["years"]] == [2021, 2022, 2023]
+    assert record["all"]["n"] == 100
+    assert record["all"]["rms_s"] == pytest.approx(5**0.5 * 1e-9)
+    assert "wrote" in err
+    assert picture.read_text().startswith("<svg")
+    assert main(["utc", "read", str(series)]) == 0
+    assert "2022" in capsys.readouterr().out
+    assert main(["utc", "read", str(series), "--plot", str(series)]) == 2

@@ -10,6 +10,7 @@ import sys
 
 VERBS: dict[str, tuple[str, str]] = {
     "ask": ("ask_verb", "ask any time server: offset, delay, bound"),
+    "backcast": ("backcast_verb", "what our scale and steering would have done with a year of your own files"),
     "cggtts": ("cggtts_verb", "time transfer by satellites: read, compare and write CGGTTS files"),
     "check": ("check_verb", "say everything that is wrong with a laboratory's file, before anything starts"),
     "demo": ("demo_verb", "run a whole time laboratory on simulated clocks on this machine"),

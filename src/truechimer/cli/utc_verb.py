@@ -19,12 +19,26 @@ from truechimer.cli.arguments import verb_parser
 from truechimer.errors import Rejected
 
 if TYPE_CHECKING:
+    from truechimer.compare.utc_record import PublishedValue
     from truechimer.formats.finding import Finding
     from truechimer.formats.utc_table import UtcTable
 
 LARGEST_FILE = 64 << 20
 MOST_NAMED = 20
-KINDS = ("circular-t", "utcr", "api", "two-way", "clocks", "steps", "bulletin-c", "finals2000a", "leap-list", "cggtts")
+KINDS = (
+    "circular-t",
+    "utcr",
+    "api",
+    "two-way",
+    "clocks",
+    "steps",
+    "bulletin-c",
+    "finals2000a",
+    "leap-list",
+    "cggtts",
+    "clock-file",
+    "series",
+)
 
 
 class UtcUseRejected(Rejected):
@@ -39,12 +53,14 @@ def main(argv: list[str]) -> int:
         "read",
         help="say what files hold and what is wrong with them",
         description="Reads Circular T, rapid UTC, answers of the BIPM's server (text, JSON), two-way sessions, clock "
-        "data and steps, Bulletin C, finals2000A, leap-seconds.list and CGGTTS.",
+        "data and steps, series of UTC - UTC(k), Bulletin C, finals2000A, leap-seconds.list and CGGTTS. Of one "
+        "laboratory the record over all files is told by year: mean, rms, standard deviation, largest.",
         allow_abbrev=False,
     )
     read.add_argument("files", metavar="FILE", nargs="+", type=Path, help="- for standard input")
     read.add_argument("--kind", choices=KINDS, help="what the files are (found from their text if left out)")
     read.add_argument("--laboratory", metavar="CODE", help="of tables of UTC - UTC(k), this laboratory alone")
+    read.add_argument("--plot", metavar="OUT", type=Path, help="draw UTC - UTC(k) of one laboratory: .svg, .html, .png")
     read.add_argument("--strict", action="store_true", help="status 1 if anything was found")
     read.add_argument("--json", action="store_true", help="print one JSON document")
     read.set_defaults(run=_read)
@@ -54,10 +70,14 @@ def main(argv: list[str]) -> int:
 
 
 def _read(options: argparse.Namespace) -> int:
-    from truechimer.cli import file_bytes
+    from truechimer.cli import file_bytes, scale_input, stability_plot, utc_audit, utc_record_files
 
-    documents = []
+    documents: list[dict[str, Any]] = []
+    published: list[PublishedValue] = []
     found = False
+    if options.plot is not None:
+        scale_input.check_targets([options.plot], options.files)
+        stability_plot.check_target(options.plot)
     for path in options.files:
         data = file_bytes.read(path, at_most=LARGEST_FILE)
         kind = options.kind or kind_of(data)
@@ -73,14 +93,31 @@ def _read(options: argparse.Namespace) -> int:
         found = found or bool(findings)
         if options.laboratory is not None and "laboratories" in body:
             body["laboratories"] = [row for row in body["laboratories"] if row["code"] == options.laboratory]
-            if not body["laboratories"]:
+            if not body["laboratories"] and len(options.files) == 1:
                 raise UtcUseRejected(f"{path}: no laboratory {options.laboratory}; leave --laboratory out to see all")
         documents.append({"file": str(path), "kind": kind, **body, "findings": [_finding(each) for each in findings]})
+        if kind in utc_record_files.KINDS and (
+            options.laboratory is not None or len(body.get("laboratories", [0])) == 1
+        ):
+            published += utc_record_files.values_of(data, kind, path, options.laboratory)[0]
+    record = utc_audit.document(published)
     if options.json:
-        print(json.dumps({"files": documents}))
+        print(json.dumps({"files": documents} | ({"record": record} if record else {})))
     else:
-        print("\n".join(line for document in documents for line in _lines(document)))
+        told = documents if len(documents) <= MOST_NAMED or not record else []
+        laboratory = options.laboratory or _laboratory(documents)
+        print("\n".join([*(line for each in told for line in _lines(each)), *utc_audit.lines(record, laboratory)]))
+    if options.plot is not None:
+        utc_audit.draw(options.plot, published, options.laboratory or _laboratory(documents))
+        print(f"wrote {options.plot}", file=sys.stderr)
     return 1 if options.strict and found else 0
+
+
+def _laboratory(documents: list[dict[str, Any]]) -> str:
+    """Return the one laboratory that all files are of, empty where they do not say or differ."""
+    said = {each["laboratory"] for each in documents if each.get("laboratory")}
+    said |= {row["code"] for each in documents for row in each.get("laboratories", [])}
+    return str(said.pop()) if len(said) == 1 else ""
 
 
 def kind_of(data: bytes) -> str | None:
@@ -88,6 +125,7 @@ def kind_of(data: bytes) -> str | None:
     head = data[:20_000].decode("latin-1")
     begin = head.lstrip("\ufeff \r\n\t")
     lines = [line for line in head.splitlines() if line.strip()]
+    rows = [line.split() for line in lines if not line.startswith("#")][:1]
     for kind, holds in (
         ("cggtts", begin.startswith(("CGGTTS", "GGTTS", "RAW CLOCK RESULTS"))),
         ("utcr", "[UTCr-UTC(k)]" in head.replace(" ", "")),
@@ -96,14 +134,22 @@ def kind_of(data: bytes) -> str | None:
         ("leap-list", "#@" in head and "#$" in head),
         ("two-way", begin.startswith("*") and "* FORMAT" in head),
         ("api", begin.startswith("{")),
+        ("clock-file", _is_clock_file(head)),
         ("finals2000a", any(len(line) > 60 and line[57:58] in "IP" and line[12:13] == "." for line in lines[:3])),
         ("steps", bool(lines) and _is_steps(lines[0])),
         ("clocks", bool(lines) and lines[0][:5].isdigit() and lines[0][6:11].isdigit() and lines[0][12:19].isdigit()),
+        ("series", len(rows) > 0 and rows[0][0].isdigit() and len(rows[0][0]) == 5 and len(rows[0]) in (2, 4, 5)),
         ("api", bool(lines) and (begin.startswith("# ") or len(lines[0].split()) == 3)),
     ):
         if holds:
             return kind
     return None
+
+
+def _is_clock_file(head: str) -> bool:
+    from truechimer.formats import utck_series
+
+    return utck_series.is_clock_file(head)
 
 
 def _is_steps(line: str) -> bool:
@@ -178,6 +224,16 @@ def _api(data: bytes, _path: Path) -> _Told:
         for each in value
     ]
     return {"series": series}, findings
+
+
+def _utck(data: bytes, _path: Path, *, seconds: bool) -> _Told:
+    from truechimer.formats import utck_series
+
+    value, findings = utck_series.read(data, seconds=seconds)
+    if value is None:
+        return None, findings
+    body = {"quantity": value.quantity, "laboratory": value.laboratory, "values": len(value.mjd)}
+    return body | {"mjd_first": value.mjd[0], "mjd_last": value.mjd[-1]}, findings
 
 
 def _two_way(data: bytes, _path: Path) -> _Told:
@@ -279,6 +335,8 @@ _READERS: dict[str, Callable[[bytes, Path], _Told]] = {
     "finals2000a": _finals2000a,
     "leap-list": _leap_list,
     "cggtts": _cggtts,
+    "clock-file": lambda data, path: _utck(data, path, seconds=True),
+    "series": lambda data, path: _utck(data, path, seconds=False),
 }
 
 

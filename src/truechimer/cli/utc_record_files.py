@@ -1,0 +1,86 @@
+"""Published UTC - UTC(k) out of files of any kind that holds it: Circular T, rapid UTC, the BIPM's server, series.
+
+It judges no value and prints nothing. Of a table with several laboratories one must be named.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from truechimer.errors import Rejected
+
+if TYPE_CHECKING:
+    from truechimer.compare.utc_record import PublishedValue
+    from truechimer.formats.finding import Finding
+    from truechimer.formats.utc_table import UtcTable
+
+KINDS = ("circular-t", "utcr", "api", "clock-file", "series")
+"""Kinds of files that hold UTC - UTC(k), as `utc_verb.kind_of` names them."""
+
+
+class PublishedRejected(Rejected):
+    """A file that holds no value of the laboratory asked for."""
+
+
+def values_of(
+    data: bytes, kind: str, path: Path, laboratory: str | None
+) -> "tuple[list[PublishedValue], list[Finding]]":
+    """Return a file's values of one laboratory. Raises `PublishedRejected` where it cannot be told which, or where the
+    file is none.
+    """
+    from truechimer.compare.utc_record import PublishedValue
+    from truechimer.formats import bipm_api, circular_t, utck_series, utcr
+
+    if kind == "circular-t":
+        issue, findings = circular_t.read(data)
+        if issue is None:
+            raise PublishedRejected(findings[-1].at(str(path)))
+        return _of_table(issue.table, "UTC", path, laboratory, issue.issue, issue.published_mjd), findings
+    if kind == "utcr":
+        week, findings = utcr.read(data, name=path.name)
+        if week is None:
+            raise PublishedRejected(findings[-1].at(str(path)))
+        return _of_table(week.table, "UTCr", path, laboratory, int(week.week or 0), None), findings
+    if kind == "api":
+        several, findings = bipm_api.read(data)
+        if several is None:
+            raise PublishedRejected(findings[-1].at(str(path)))
+        found = []
+        for each in several:
+            # the server's own words name the scale; a series without words is UTC
+            scale = "UTCr" if "utcr" in each.comment.lower() or "utcr" in path.name.lower() else "UTC"
+            for mjd, ns, u in zip(each.mjd, each.value_ns, each.u_ns, strict=True):
+                u_s = None if u is None else u * 1e-9
+                found.append(PublishedValue(scale=scale, mjd=mjd, x_utc_minus_utck_s=ns * 1e-9, u_s=u_s))
+        return found, findings
+    series, findings = utck_series.read(data, seconds=kind == "clock-file")
+    if series is None:
+        raise PublishedRejected(findings[-1].at(str(path)))
+    scale = "UTCr" if path.name.lower().startswith("utcr") else "UTC"
+    rows = zip(series.mjd, series.x_s, series.u_s, strict=True)
+    return [PublishedValue(scale=scale, mjd=mjd, x_utc_minus_utck_s=x, u_s=u) for mjd, x, u in rows], findings
+
+
+def _of_table(  # noqa: PLR0917
+    table: "UtcTable", scale: str, path: Path, laboratory: str | None, issue: int, published_mjd: int | None
+) -> "list[PublishedValue]":
+    from truechimer.compare.utc_record import PublishedValue
+
+    if laboratory is None and len(table.rows) > 1:
+        raise PublishedRejected(f"{path}: {len(table.rows)} laboratories; say which with --laboratory CODE")
+    row = table.rows[0] if laboratory is None and table.rows else table.of(laboratory or "")
+    if row is None:
+        return []
+    u_a, u = (None if each is None else each * 1e-9 for each in (row.u_a_ns, row.u_ns))
+    return [
+        PublishedValue(
+            scale=scale,
+            mjd=mjd,
+            x_utc_minus_utck_s=value * 1e-9,
+            u_a_s=u_a,
+            u_s=u,
+            issue=issue,
+            published_mjd=published_mjd,
+        )
+        for mjd, value in zip(table.mjds, row.utc_minus_utck_ns, strict=True)
+        if value is not None
+    ]
