@@ -15,6 +15,7 @@ from truechimer.cli import scale_words
 from truechimer.compare.stretch import FROZEN, NO_PATH, NO_READING
 from truechimer.formats.finding import Finding
 from truechimer.scale import Membership, ScaleSeries
+from truechimer.scale.departure import Departure
 from truechimer.scale.episodes import Episode, What, episodes
 from truechimer.scale.own_stability import OwnStability, best_fixed, own_stability, spectral_bound, weighed
 from truechimer.scale.replay import STATES
@@ -195,11 +196,30 @@ def _event_document(series: ScaleSeries, each: Episode) -> dict[str, Any]:
             one[key] = value
     if np.isfinite(each.u_size):
         one["u_size_s"] = each.u_size
+    if each.reference:
+        one["reference"] = each.reference
+    if each.departure is not None:
+        one |= _departure_document(series, each.departure)
     if each.clock is not None:
         one["suspended"] = each.suspended
         if each.leads_on:
             one["leads_on"] = True
     return one
+
+
+def _departure_document(series: ScaleSeries, found: Departure) -> dict[str, Any]:
+    """Return what a reference says of the scale: its sigmas, and the likelihood of a ramp of each clock against none,
+    likeliest first.
+    """
+    names = [clock.name for clock in series.clocks]
+    ranked = [{"clock": names[i], "share": share, "odds_against_none": found.odds[i]} for i, share in found.ranking()]
+    one: dict[str, Any] = {
+        "value_tai_ns": found.epoch_ns,
+        "expected_s": found.allowed_s,
+        "predicted_from_s": found.base_s,
+        "likeliest": ranked,
+    }
+    return one if found.suspect < 0 else one | {"suspect": names[found.suspect]}
 
 
 # ---- the table ------------------------------------------------------------------------------------------------------
@@ -313,6 +333,7 @@ def _event_lines(told: Told) -> list[str]:
     for each, count in shown:
         at = int(series.epoch_tai_ns[each.first])
         name = "all" if each.clock is None else shortened(series.clocks[each.clock].name)
+        name = "the scale" if each.reference else name
         said = scale_words.says(series, each)
         if count > 1:
             said = scale_words.first_of(said, count)

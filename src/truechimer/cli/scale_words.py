@@ -10,6 +10,7 @@ from truechimer.formats.readings_csv import mjd_text_of_ns
 from truechimer.instants import Instant, builtin_leap_table, to_utc
 from truechimer.instants.errors import BeforeUtcRejected
 from truechimer.scale import ScaleSeries
+from truechimer.scale.departure import Departure
 from truechimer.scale.episodes import Episode, What
 
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"), (1e-12, "ps"))
@@ -30,6 +31,9 @@ _WORDS = {
     What.CUT_OFF: "compared with none of the ensemble",
     What.ENSEMBLE_DIVIDED: "THE ENSEMBLE IS DIVIDED: no majority",
     What.NOTHING_READ: "nothing was read at all",
+    What.SCALE_DEPARTS: "the scale departs",
+    What.REFERENCE_OFF: "is off its own past",
+    What.REFERENCE_ANEW: "keeps off its own past",
 }
 _AGAIN = {
     What.ENTERED: "votes after {}",
@@ -80,6 +84,8 @@ def says(series: ScaleSeries, episode: Episode) -> str:
     """Return what an event was, by how much, and when it was over."""
     at = series.epoch_tai_ns
     words = _WORDS[episode.what]
+    if episode.reference:
+        return _of_reference(series, episode)
     if episode.what is What.STEPPED:
         words += f" {seconds(episode.size_s, episode.u_size)}"
     elif episode.what in {What.CHANGED_RATE, What.RATE_IN_DOUBT} and isfinite(episode.size_y):
@@ -101,3 +107,38 @@ def says(series: ScaleSeries, episode: Episode) -> str:
 def first_of(said: str, count: int) -> str:
     """Return an event's words where it stands for `count` of its kind."""
     return f"{said.partition(';')[0]}; {count} in all"
+
+
+SHOWN_SUSPECTS = 3
+
+
+def _of_reference(series: ScaleSeries, episode: Episode) -> str:
+    """Return what a reference says of the scale."""
+    name, size = episode.reference, seconds(episode.size_s, episode.u_size)
+    if episode.what is What.REFERENCE_OFF:
+        return f"a value of {name} {_WORDS[episode.what]} by {size}: put aside"
+    if episode.what is What.REFERENCE_ANEW:
+        return f"{name} {_WORDS[episode.what]} by {size}: compared anew from here"
+    found = episode.departure
+    assert found is not None
+    words = f"departs from {name} by {size} in {duration(found.over_s)} ({expected(found)})"
+    if found.suspect >= 0:
+        words += f"; suspect: {suspects(series, found)}"
+    if episode.until is not None and not episode.leads_on:
+        lasted = duration(float(series.epoch_tai_ns[episode.until] - series.epoch_tai_ns[episode.first]) / 1e9)
+        words += f"; over after {lasted}"
+    return words
+
+
+def expected(found: Departure) -> str:
+    """Return one sigma of what the clocks let expect over the same time."""
+    return f"expected: {seconds(found.allowed_s).removeprefix('+')}"
+
+
+def suspects(series: ScaleSeries, found: Departure) -> str:
+    """Return the clocks on which a ramp is likeliest: `maser2 71 %, maser1 12 % (13 to 1)`; the last figure is the
+    likelihood of a ramp on the first against none.
+    """
+    ranking = found.ranking()[:SHOWN_SUSPECTS]
+    shares = ", ".join(f"{series.clocks[i].name} {100.0 * share:.0f} %" for i, share in ranking)
+    return f"{shares} ({found.odds[ranking[0][0]]:.0f} to 1)" if ranking else "none"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from truechimer.clocks.clock import Clock, ClockKind
 from truechimer.errors import Misuse, Rejected
+from truechimer.formats.readings_csv import claims_utc
 
 
 class UnknownLinkRejected(Rejected):
@@ -28,7 +29,7 @@ class UnknownLinkRejected(Rejected):
 
 def is_reference(name: str) -> bool:
     """Return True for a name that claims UTC: `UTC`, `UTCr`, `GPST` or `UTC.<lab>`."""
-    return name in ("UTC", "UTCr", "GPST") or name.startswith("UTC.")
+    return claims_utc(name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,7 +218,7 @@ class ReadingsCsvReader:
     ) -> list[ReadingRow]:
         """Read lines of plain ASCII: the good ones here, everything else through the judge."""
         rows: list[ReadingRow] = []
-        pairs, seen, epoch_ns_of = judge.pairs, judge.seen, judge.epoch_ns_of
+        pairs, seen, epoch_ns_of, outside = judge.pairs, judge.seen, judge.epoch_ns_of, judge.outside
         last_text, last_ns = judge.last_text, judge.last_ns
         not_after = EPOCH_MAX_NS if not_after_tai_ns is None else min(not_after_tai_ns, EPOCH_MAX_NS)
         number = self.line
@@ -237,6 +237,7 @@ class ReadingsCsvReader:
                     and "_" not in x_text
                     and "_" not in u_text
                     and (epoch_ns != last_ns or pair not in seen)
+                    and pair not in outside
                     and len(line) <= MAX_LINE_BYTES
                 )
             except (ValueError, KeyError):
@@ -267,8 +268,17 @@ class ReadingsCsvReader:
         return finding
 
 
+def claims_utc(name: str) -> bool:
+    """Return True for a name that claims UTC: `UTC`, `UTCr`, `GPST` or `UTC.<lab>`."""
+    return name in ("UTC", "UTCr", "GPST") or name.startswith("UTC.")
+
+
 class Judge:
-    """The law of a row, and what it remembers: the last accepted epoch, the pairs seen in it, the good names."""
+    """The law of a row, and what it remembers: the last accepted epoch, the pairs seen in it, the good names.
+
+    What a source of UTC says (`outside`: numbers of such pairs) may come days late, and does not say how late it is for
+    the clocks: whose rows they are judges their epochs.
+    """
 
     def __init__(self, *, known_clocks: frozenset[str] | None, epoch_ns_of: Callable[[str], int]) -> None:
         self.form: EpochForm = "epoch_mjd" if epoch_ns_of is _ns_of_mjd else "epoch_tai_ns"
@@ -278,6 +288,7 @@ class Judge:
         self.last_ns = EPOCH_MIN_NS
         self.seen: set[int] = set()
         self.pairs: dict[tuple[str, str], tuple[str, str, int]] = {}
+        self.outside: set[int] = set()
         self._pair_numbers: dict[tuple[str, str], int] = {}
 
     def judge(self, line: str, number: int, *, not_after_tai_ns: int | None) -> ReadingRow | Finding | None:
@@ -307,10 +318,12 @@ class Judge:
         fault = self._fault_of_place(epoch_ns, pair, not_after_tai_ns)
         if fault is not None:
             return Finding(fault[0], f"{fault[1]}: the row is not used", number)
-        if epoch_ns != self.last_ns:
-            self.seen.clear()
-        self.last_text, self.last_ns = epoch_text, epoch_ns
-        self.seen.add(pair)
+        if pair not in self.outside:
+            if epoch_ns != self.last_ns:
+                self.seen.clear()
+            self.last_text, self.last_ns = epoch_text, epoch_ns
+        if epoch_ns == self.last_ns:
+            self.seen.add(pair)
         return ReadingRow(number, epoch_ns, a, b, float(x_text), float(u_text))
 
     def _fault_of_names(self, a: str, b: str) -> tuple[str, str] | None:
@@ -326,7 +339,7 @@ class Judge:
             return "epoch-out-of-range", "the epoch lies outside the years 1677 to 2262"
         if not_after_tai_ns is not None and epoch_ns > not_after_tai_ns:
             return "epoch-too-late", "the epoch lies in the future"
-        if epoch_ns < self.last_ns:
+        if epoch_ns < self.last_ns and pair not in self.outside:
             return "out-of-order", "the epoch lies before the last accepted one"
         if epoch_ns == self.last_ns and pair in self.seen:
             return "duplicate", "this pair of clocks was read at this epoch already"
@@ -339,6 +352,8 @@ class Judge:
             unordered = (a, b) if a < b else (b, a)
             known = a, b, self._pair_numbers.setdefault(unordered, len(self._pair_numbers))
             self.pairs[a, b] = known
+            if claims_utc(a) or claims_utc(b):
+                self.outside.add(known[2])
         return known
 
 

@@ -17,7 +17,14 @@ from truechimer.formats import reading_columns, readings_csv
 from truechimer.formats.decimal_floats import FIVES, TENS, UNDECIDED, nearest
 from truechimer.formats.finding import Finding
 from truechimer.formats.reading_columns import ReadingColumns
-from truechimer.formats.readings_csv import EPOCH_MIN_NS, MAX_LINE_BYTES, Judge, ReadingRow, ReadingsCsvReader
+from truechimer.formats.readings_csv import (
+    EPOCH_MIN_NS,
+    MAX_LINE_BYTES,
+    Judge,
+    ReadingRow,
+    ReadingsCsvReader,
+    claims_utc,
+)
 from truechimer.kernel import kernel
 
 Bytes = NDArray[np.uint8]
@@ -211,15 +218,19 @@ def _take(  # noqa: PLR0917
         if at < 0 or u == UNDECIDED or (at < end and data[at] != _LF) or at - begin > MAX_LINE_BYTES:
             return False
         # bits above those of infinity are a negative number's; -0.0 is none
-        if (u > infinite and u & top != np.uint64(0)) or now < state[LAST_NS]:
+        is_outside = keys[key, 5] != 0
+        if (u > infinite and u & top != np.uint64(0)) or (now < state[LAST_NS] and not is_outside):
             return False
         unordered = keys[key, 3]
         if now == state[LAST_NS] and stamps[unordered] == state[STAMP]:
             return False
-        if now != state[LAST_NS]:
-            state[STAMP] += 1
-        state[LAST_NS], state[TEXT], state[TEXT_LENGTH], state[KEY] = now, text, length, key
-        stamps[unordered] = state[STAMP]
+        if not is_outside:
+            if now != state[LAST_NS]:
+                state[STAMP] += 1
+            state[LAST_NS], state[TEXT], state[TEXT_LENGTH] = now, text, length
+        state[KEY] = key
+        if now == state[LAST_NS]:
+            stamps[unordered] = state[STAMP]
         k = state[ROWS]
         state[LINE] += 1
         line[k], epoch[k], pair[k], x_bits[k], u_bits[k] = state[LINE], now, numbers[key], x, u
@@ -231,14 +242,14 @@ def _take(  # noqa: PLR0917
 class _Names:
     """The texts of pairs that were accepted, where machine code finds them.
 
-    `keys (n, 5)`: where the text begins in `text`, its length, the pair, the unordered pair, and which key came after
-    it last.
+    `keys (n, 6)`: where the text begins in `text`, its length, the pair, the unordered pair, which key came after it
+    last, and whether a source of UTC is of the pair (1), which does not tell where in time the file is.
     """
 
     def __init__(self) -> None:
         self.text = np.zeros(1 << 12, np.uint8)
         self.used = 0
-        self.keys = np.zeros((64, 5), np.int64)
+        self.keys = np.zeros((64, 6), np.int64)
         self.count = 0
         self.table = np.full(256, -1, np.int64)
         self.numbers = np.zeros(64, np.int32)
@@ -258,7 +269,7 @@ class _Names:
         self.know(unordered)
         number = self.pairs.setdefault((a, b), len(self.pairs))
         self.text[self.used : self.used + len(raw)] = raw
-        self.keys[self.count] = self.used, len(raw), number, unordered, -1
+        self.keys[self.count] = self.used, len(raw), number, unordered, -1, claims_utc(a) or claims_utc(b)
         self.numbers[self.count] = number
         self.used += len(raw)
         self.table[place] = self.count
@@ -386,10 +397,12 @@ class _Lines:
         text = raw.split(b",", 1)[1].rsplit(b",", 2)[0]
         names.add(np.frombuffer(text, np.uint8), row.a, row.b, unordered)
         names.know(unordered)
-        if row.epoch_tai_ns != state[LAST_NS]:
-            state[STAMP] += 1
-        state[LAST_NS], state[TEXT_LENGTH] = row.epoch_tai_ns, -1
-        names.stamps[unordered] = state[STAMP]
+        if unordered not in self.judge.outside:
+            if row.epoch_tai_ns != state[LAST_NS]:
+                state[STAMP] += 1
+            state[LAST_NS], state[TEXT_LENGTH] = row.epoch_tai_ns, -1
+        if row.epoch_tai_ns == state[LAST_NS]:
+            names.stamps[unordered] = state[STAMP]
         k = int(state[ROWS])
         self._room(k + 1)
         line, epoch, pair, x_bits, u_bits = self.columns

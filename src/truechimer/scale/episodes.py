@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truechimer.compare.stretch import FROZEN, NO_PATH, NO_READING
+from truechimer.scale.departure import Aside, Departure
+from truechimer.scale.departure_replay import Spoken
 from truechimer.scale.replay import Change, ScaleSeries
 from truechimer.scale.state import Membership
 
@@ -30,7 +32,7 @@ SILENT_EPOCHS = 3
 
 
 class What(StrEnum):
-    """What happened; `CLOCK` words stand beside a clock, the last two concern the ensemble or the record."""
+    """What happened; `CLOCK` words stand beside a clock, the last five concern the ensemble or the record."""
 
     STEPPED = "stepped"
     CHANGED_RATE = "changed-rate"
@@ -46,6 +48,9 @@ class What(StrEnum):
     CUT_OFF = "cut-off"
     ENSEMBLE_DIVIDED = "ensemble-divided"
     NOTHING_READ = "nothing-read"
+    SCALE_DEPARTS = "scale-departs"
+    REFERENCE_OFF = "reference-off"
+    REFERENCE_ANEW = "reference-anew"
 
 
 _OF_STATE = {
@@ -68,6 +73,9 @@ class Episode:
     A step: `size_s`; a change of rate: `size_y`, within `within_s` before `first`; with one sigma `u_size` in the
     same unit. NaN where there is none. `suspended`: the clock had no weight from `first` to `until`. `leads_on`: it had
     none at `until` either, and the next event says why.
+
+    What a reference says of the scale: `size_s` is how far the scale is ahead of its prediction, or the value off its
+    own past; `departure` has the rest of it, and `reference` is whose word it is.
     """
 
     what: What
@@ -80,6 +88,8 @@ class Episode:
     within_s: float = float("nan")
     suspended: bool = False
     leads_on: bool = False
+    departure: Departure | None = None
+    reference: str = ""
 
 
 def episodes(series: ScaleSeries) -> tuple[Episode, ...]:
@@ -92,7 +102,7 @@ def episodes(series: ScaleSeries) -> tuple[Episode, ...]:
         Episode(what=What.ENSEMBLE_DIVIDED, clock=None, first=first, until=_over(series, until))
         for first, until in _runs(series.divided, apart=day)
     ]
-    found += _nothing_read(series)
+    found += _nothing_read(series) + _spoken(series.spoken)
     return tuple(sorted(found, key=lambda each: (each.first, -1 if each.clock is None else each.clock)))
 
 
@@ -254,6 +264,42 @@ def _nothing_read(series: ScaleSeries) -> list[Episode]:
         for k, (now, then) in enumerate(pairwise(at))
         if then - now > least_ns
     ]
+
+
+def _spoken(spoken: tuple[Spoken, ...]) -> list[Episode]:
+    """What the references say of the scale: each statement is an event, which ends with the next one or with the
+    departure; values put aside.
+    """
+    found: list[Episode] = []
+    standing: dict[str, int] = {}
+    for each in spoken:
+        said, name = each.said, each.reference
+        if isinstance(said, Aside):
+            what = What.REFERENCE_ANEW if said.begins_anew else What.REFERENCE_OFF
+            found.append(
+                Episode(what=what, clock=None, first=each.epoch, until=each.epoch, size_s=said.x_off_s, reference=name)
+            )
+            if not said.begins_anew:
+                continue
+        at = standing.pop(name, None)
+        if at is not None:
+            found[at] = replace(found[at], until=each.epoch, leads_on=isinstance(said, Departure))
+        if isinstance(said, Departure):
+            standing[name] = len(found)
+            found.append(
+                Episode(
+                    what=What.SCALE_DEPARTS,
+                    clock=None,
+                    first=each.epoch,
+                    until=None,
+                    size_s=said.x_scale_minus_predicted_s,
+                    u_size=said.u_s,
+                    within_s=said.over_s,
+                    departure=said,
+                    reference=name,
+                )
+            )
+    return found
 
 
 def has_size(episode: Episode) -> bool:

@@ -24,7 +24,8 @@ from truechimer.formats import reading_columns
 from truechimer.formats.finding import Finding
 from truechimer.formats.reading_columns import ReadingColumns
 from truechimer.formats.readings_csv import mjd_text_of_ns
-from truechimer.scale import algos, at1, plausibility
+from truechimer.scale import algos, at1, departure, plausibility
+from truechimer.scale.departure_replay import Spoken, Witnesses
 from truechimer.scale.detection_run import Judgements
 from truechimer.scale.engines import ALGORITHMS, DEFAULT_ALGORITHM, Learned, engine
 from truechimer.scale.record import Record, sort_out
@@ -101,7 +102,7 @@ class ScaleSeries:
     `detection_floor_s (n_clocks,)`: largest movement of each clock within a day that the tests of the record's last day
     left unseen (NaN where there was no test); `month_tai_ns (n_days,)`, `weight_month (n_days, n_clocks)`: weight at
     the longest averaging times, once a day, empty where the algorithm has one weight only; `pairs`: names that were
-    compared.
+    compared; `spoken`: what the references say of the scale (`departure`).
     """
 
     algorithm: str
@@ -122,6 +123,7 @@ class ScaleSeries:
     month_tai_ns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     weight_month: Floats = field(default_factory=lambda: np.zeros((0, 0)))
     pairs: tuple[tuple[str, str], ...] = ()
+    spoken: tuple[Spoken, ...] = ()
 
     def reason(self, epoch: int, clock: int) -> str:
         """Say why a clock carries no weight at an epoch (indices); empty where it carries some."""
@@ -150,12 +152,14 @@ def replay(
     tau_weight_s: float = at1.TAU_WEIGHT_S,
     weight_cap_n: float = at1.WEIGHT_CAP_N,
     interval_s: float | None = None,
+    departure_limit_s: float = departure.LIMIT_S,
     progress: Callable[[int, int], None] | None = None,
 ) -> ScaleSeries:
     """Run the ensemble over readings.
 
     `clocks` None: every name found is a clock to be learned (`clocks_in`). `interval_s`: a scale step at most this
-    often (at each epoch where None). `progress(done, all)` is called now and then. A row from an unknown clock, that is
+    often (at each epoch where None). `departure_limit_s`: from where on a departure of the scale from a reference is
+    said (`departure`). `progress(done, all)` is called now and then. A row from an unknown clock, that is
     not finite, that falls back in time or that repeats its pair is put aside, named in `rejected`; all others are used.
     Raises `ReplayMisuse` for an algorithm that is not built, `ReplayRejected` where no row is left.
     """
@@ -188,6 +192,7 @@ def replay(
         weight_cap_n=weight_cap_n,
         interval_s=interval_s,
         usual_s=usual_s,
+        departure_limit_s=departure_limit_s,
     )
     while fold.done < n_epochs:
         fold.take()
@@ -211,6 +216,7 @@ class _Fold:
         weight_cap_n: float,
         interval_s: float | None,
         usual_s: float,
+        departure_limit_s: float,
     ) -> None:
         register, n_epochs = record.register, len(record.epoch_tai_ns)
         n = register.n_clocks
@@ -243,6 +249,7 @@ class _Fold:
         self.floor_s = np.zeros((2, n))
         self.months: list[tuple[int, Floats]] = []
         self.next_day_ns = -(2**63)
+        self.witnesses = Witnesses(record, limit_s=departure_limit_s)
 
     def take(self) -> None:
         """Take the next epochs in: a good many, but not beyond one at which the weights of a day are noted."""
@@ -264,7 +271,17 @@ class _Fold:
         self.unused[begin:end] = np.where(unheard, 0, against.why)
         self.read += (against.why == stretch.READ).sum(axis=0)
         self._note(begin, end, out.said)
+        self._witness(begin, end, x, u)
         self.done = end
+
+    def _witness(self, begin: int, end: int, x: Floats, u: Floats) -> None:
+        """Hold what the references say against the scale."""
+        if not self.register.outside:
+            return
+        learned = self.engine.learned()
+        weight = self.weight[end - 1] if learned is None else learned.weight_month
+        noise = None if learned is None else learned.noise
+        self.witnesses.take(begin, end, x, u, self.x, weight, noise)
 
     def _due(self, epoch_ns: Ints) -> NDArray[np.bool_]:
         """Return at which epochs a scale step is due."""
@@ -323,6 +340,7 @@ class _Fold:
             detection_floor_s=np.where(self.floor_s.max(axis=0) > 0.0, self.floor_s.max(axis=0), np.nan),
             month_tai_ns=np.array([at for at, _ in self.months], np.int64),
             pairs=tuple((self.register.name_of(link.a), self.register.name_of(link.b)) for link in self.register.links),
+            spoken=tuple(self.witnesses.spoken),
             weight_month=np.array([weights for _, weights in self.months]).reshape(-1, self.register.n_clocks),
         )
 
