@@ -272,6 +272,13 @@ def main() -> None:
                     )
                 )
                 print(json.dumps(found["clean"][-1]), flush=True)
+    if options.only in {"", "departures"}:
+        # what a rapid UTC says of the scale; kept in a file of its own by `departures.py`
+        from design.ensemble import departures
+
+        for ramp in departures.RAMPS:
+            found.setdefault("departures", []).extend(departures.pooled(ramp, range(2 * options.seeds)))
+            print(json.dumps(found["departures"][-4:]), flush=True)
     if options.out is not None:
         options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         print(f"written: {options.out}", file=sys.stderr)

@@ -59,6 +59,26 @@ def main(argv: list[str]) -> int:
         help="bands (default: weights by averaging time), at1, kalman, algos (after the fact)",
     )
     run.add_argument(
+        "--utcr",
+        metavar="FILE",
+        nargs="+",
+        type=Path,
+        help="rapid UTC of the BIPM, one file a week: how far the scale departs from it is said (with --utck)",
+    )
+    run.add_argument(
+        "--utck",
+        metavar="CODE[=NAME]",
+        type=_utck,
+        help="whose row of the UTCr files, and what that UTC(k) is called in the readings (UTC.CODE)",
+    )
+    run.add_argument(
+        "--departure-limit",
+        metavar="S",
+        type=_limit,
+        default=3e-9,
+        help="say from here on how far the scale departs from a source of UTC in the readings (3e-9)",
+    )
+    run.add_argument(
         "--interval", metavar="S", type=_seconds, help="of clock RINEX files, use epochs this far apart (all)"
     )
     run.add_argument("--out", metavar="SCALE.csv", type=Path, help="write every clock minus the scale at every epoch")
@@ -92,6 +112,23 @@ def _algorithm(text: str) -> str:
     return text
 
 
+def _utck(text: str) -> tuple[str, str]:
+    code, _, name = text.partition("=")
+    if not code.isalnum():
+        raise argparse.ArgumentTypeError(f"{text!r} names no laboratory: give CODE or CODE=NAME, as OP=maser1")
+    return code, name or f"UTC.{code}"
+
+
+def _limit(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 1e-12 <= seconds <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no limit: give seconds, 1e-12 to 1")
+    return seconds
+
+
 def _horizons(text: str) -> list[float]:
     from truechimer.cli import scale_prediction
 
@@ -116,16 +153,24 @@ def _replay(options: argparse.Namespace) -> int:
 
     if options.horizon is not None and not options.leave_one_out:
         raise ScaleUseRejected("--horizon says how far --leave-one-out predicts: give both, or neither")
-    sources = [path for path in (*options.readings, options.clocks, options.truth) if path is not None]
+    if (options.utcr is None) is not (options.utck is None):
+        raise ScaleUseRejected("--utcr has the values and --utck says whose they are: give both, or neither")
+    inputs = (*options.readings, *(options.utcr or ()), options.clocks, options.truth)
+    sources = [path for path in inputs if path is not None]
     scale_input.check_targets([path for path in (options.out, options.plot) if path is not None], sources)
     if options.plot is not None:
         scale_plot.check_target(options.plot)
     clocks = None if options.clocks is None else scale_input.read_clocks(options.clocks)
     given = scale_files.read(options.readings, clocks, interval_s=options.interval)
+    if options.utcr is not None:
+        given = _with_utcr(given, options.utcr, *options.utck)
     name, findings = Path(given.name), given.findings
     try:
         with Progress("replaying") as progress:
-            series = replay(given.rows, given.clocks, options.algorithm, progress=progress.show)
+            limit_s = options.departure_limit
+            series = replay(
+                given.rows, given.clocks, options.algorithm, departure_limit_s=limit_s, progress=progress.show
+            )
     except Rejected:
         scale_input.name_rejected(name, findings, used=False)
         raise
@@ -158,6 +203,17 @@ def _replay(options: argparse.Namespace) -> int:
         scale_plot.write(options.plot, told)
         print(f"wrote {options.plot}", file=sys.stderr)
     return 0
+
+
+def _with_utcr(given: "Given", paths: list[Path], code: str, node: str) -> "Given":
+    """Return the readings with a laboratory's rapid UTC among them."""
+    from dataclasses import replace
+
+    from truechimer.cli import scale_utcr
+
+    values, found = scale_utcr.read(paths, code)
+    rows, more = scale_utcr.joined(given.rows, values, node)
+    return replace(given, rows=rows, findings=[*given.findings, *found, *more])
 
 
 def _predicted(options: argparse.Namespace, given: "Given", series: "ScaleSeries") -> "LeaveOneOut":
