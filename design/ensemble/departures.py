@@ -31,7 +31,7 @@ AFTER_D = (0, 5, 10, 14, 20, 30)
 CURVE_D = (15, 20, 25, 30, 37, 45, 60)
 """Days after the onset for the curve of the first ramp."""
 LOOKS_A_YEAR = 12.0
-"""Independent looks over a month in a year: what the optimum's threshold is found with, at our rate of false suspects."""
+"""Independent looks over a month in a year: with these the optimum has its threshold for our rate of false suspects."""
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ class AlertKind(StrEnum):
     HOST_CLOCK_STEP = "host-clock-step"
     SCALE_EMPTY = "scale-empty"
     SCALE_OFF_UTC = "scale-off-utc"
+    SCALE_DEPARTS = "scale-departs"
+    REFERENCE_OFF = "reference-off"
     HOST_OSCILLATOR = "host-oscillator"
     STATE_CHANGED = "state-changed"
     RECORDS_NOT_WRITTEN = "records-not-written"

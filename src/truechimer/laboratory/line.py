@@ -23,6 +23,7 @@ from truechimer.compare.selection import Selection
 from truechimer.evidence.record import Record
 from truechimer.laboratory import (
     bounding,
+    departing,
     observing,
     ordered_rate,
     ordering,
@@ -41,6 +42,7 @@ from truechimer.laboratory.steering import Steered
 from truechimer.quorum.envelope import SteeringLimits
 from truechimer.quorum.verified import Refused, Verified
 from truechimer.scale import at1, live
+from truechimer.scale.departure import LIMIT_S
 from truechimer.scale.live_state import LiveState
 from truechimer.scale.state import Membership, ScaleStep
 from truechimer.serve.clock_page import ClockPage, ServiceState
@@ -50,7 +52,7 @@ from truechimer.steer.realization import Followed, Realization
 from truechimer.steer.steering_order import Coordination, SteeringOrder
 from truechimer.steer.two_state import TwoState
 from truechimer.steer.utc_prediction import ScaleNoise
-from truechimer.watch import expiry, integrity, silence, standing, steering_room
+from truechimer.watch import departures, expiry, integrity, silence, standing, steering_room
 from truechimer.watch.thresholds import in_force
 
 
@@ -142,6 +144,18 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
     )
     alerts += integrity.check_sources(
         state.claims, heard.claims, heard.selection, state.selection, register, epoch_tai_ns=epoch_ns
+    )
+    away, spoken = departing.hear(
+        departing.begin(n) if state.departing is None else state.departing,
+        given,
+        marks,
+        scale_step,
+        scale,
+        register=register,
+        limit_s=LIMIT_S,
+    )
+    alerts += tuple(
+        one for k, said_of in spoken if (one := departures.alert(said_of, k, register, epoch_tai_ns=epoch_ns))
     )
     in_use = noise if heard.wander is None else holdover.noise_of(heard.wander, noise)
     utc_now = None if heard.utc is None else utc_prediction.ahead(heard.utc, in_use, epoch_tai_ns=epoch_ns)
@@ -290,6 +304,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         wander=heard.wander,
         orders=state.orders,
         by_order=bent.by_order,
+        departing=away if register.outside else state.departing,
     )
     return after, EpochOutcome(
         scale_step,

@@ -33,6 +33,11 @@ def readings(given: EpochInput) -> Body:
         body["limit_s"] = repeated(values.limit_s.tobytes(), "s")
     if any(values.age_s.tolist()):
         body["age_s"] = quantities(values.age_s.tolist(), "s")
+    if given.late:
+        body["late"] = [
+            [one.link, str(one.epoch_tai_ns), quantity(one.x_a_minus_b_s, "s"), quantity(one.u_s, "s")]
+            for one in given.late
+        ]
     if given.raw_ns is not None:
         body["raw_ns"] = str(given.raw_ns)
     if given.stratum != 1:

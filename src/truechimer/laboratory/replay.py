@@ -18,7 +18,7 @@ from truechimer.errors import Misuse, TruechimerError
 from truechimer.evidence.kinds import NOTED
 from truechimer.evidence.record import Chain, Record, RecordRejected, canonical, numbers_of, read, seal
 from truechimer.laboratory import line, ordering, records, run_start
-from truechimer.laboratory.epoch_input import EpochInput
+from truechimer.laboratory.epoch_input import EpochInput, LateReading
 from truechimer.laboratory.snapshot import Mark, Roots
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
 from truechimer.quorum.verified import Refused
@@ -134,11 +134,21 @@ def input_from(body: dict[str, Any], n_links: int) -> EpochInput:
         age = np.array(numbers_of(body["age_s"], "s")) if "age_s" in body else np.zeros(len(x))
         raw_ns = int(body["raw_ns"]) if "raw_ns" in body else None
         epoch_ns, stratum = int(body["epoch_tai_ns"]), int(body.get("stratum", 1))
+        late = tuple(_late(one, n_links) for one in body.get("late", ()))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RecordRejected(body.get("seq"), f"not a readings record ({error!r})") from None
     if not len(x) == len(u) == len(limit) == len(age) == n_links:
         raise RecordRejected(body.get("seq"), f"{len(x)} readings for {n_links} links")
-    return EpochInput(EpochReadings(epoch_ns, x, u, limit, age), raw_ns, stratum)
+    return EpochInput(EpochReadings(epoch_ns, x, u, limit, age), raw_ns, stratum, late)
+
+
+def _late(one: Any, n_links: int) -> LateReading:
+    """Read one value that came late; raises `ValueError`."""
+    link, epoch_ns, x_s, u_s = one
+    x, u = numbers_of([x_s, u_s], "s")
+    if type(link) is not int or not 0 <= link < n_links:
+        raise ValueError(f"{link!r} is no link")
+    return LateReading(link, int(epoch_ns), x, u)
 
 
 class _Run:

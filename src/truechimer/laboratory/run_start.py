@@ -17,7 +17,7 @@ from truechimer.compare.cleaning import LinkHistory
 from truechimer.errors import Misuse, Rejected
 from truechimer.evidence.record import RecordRejected, number_of, quantity
 from truechimer.instants import FS_PER_NS, LeapEntry, LeapTable, UtcLabel
-from truechimer.laboratory import ordering
+from truechimer.laboratory import departing, ordering
 from truechimer.laboratory import orders as orders_in_force
 from truechimer.laboratory.orders import FIRST_APPLIED, OPS_APPLIED, Orders
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState, begin
@@ -32,7 +32,7 @@ from truechimer.steer.realization import HostNoise
 from truechimer.steer.steering_law import SteeringParameters
 from truechimer.steer.utc_prediction import ScaleNoise
 
-FOLD = 3
+FOLD = 4
 """Number of the fold: raised by each change after which the same readings make other records. Records of another fold
 are neither replayed nor resumed: whoever wrote them repeats them. `None` in records from before there were numbers:
 those are compared, and come out or not.
@@ -195,6 +195,7 @@ def resume(start: RunStart, state: LaboratoryState, *, same_boot: bool) -> tuple
         claims=state.claims + (SILENT,) * (len(register.outside) - len(state.claims)),
         rate_known=known,
         wander=(state.wander or holdover.begin()) if config.is_host_alone else None,
+        departing=departing.grown(state.departing, len(start.clocks)),
     )
     if not same_boot:
         host = register.host
@@ -215,6 +216,7 @@ def resume(start: RunStart, state: LaboratoryState, *, same_boot: bool) -> tuple
                 scale_index=0,
                 claims=(SILENT,) * len(register.outside),
                 links=LinkHistory.empty(len(register.links)),
+                departing=None,
             )
     return config, state
 

@@ -15,6 +15,7 @@ from truechimer.compare.cleaning import LinkHistory
 from truechimer.compare.selection import SelectionState
 from truechimer.evidence.record import Chain
 from truechimer.instants import LeapTable
+from truechimer.laboratory.departing import Departing
 from truechimer.laboratory.ordered_rate import OrderedRate
 from truechimer.laboratory.orders import Orders
 from truechimer.quorum.envelope import Applied, SteeringLimits
@@ -76,8 +77,9 @@ class LaboratoryState:
     `reentering`: after a boot, a scale of one waits for the links to say where it is; `rate_known`: while
     observing, offset and rate of UTC minus the scale are known, and UTC is stated; `wander`: what is known of the
     host's oscillator where it is the scale, else None; `orders`: what signed orders have made, None before the
-    first run that is not observing; `by_order`: what orders to steer by a rate add at present. An observing run
-    leaves `limits`, `coordination`, `applied` and `next_steer_ns` as the last run in service left them.
+    first run that is not observing; `by_order`: what orders to steer by a rate add at present; `departing`: what
+    the sources of UTC say of the scale, None before the first epoch with one. An observing run leaves `limits`,
+    `coordination`, `applied` and `next_steer_ns` as the last run in service left them.
     """
 
     register: Register
@@ -106,6 +108,7 @@ class LaboratoryState:
     wander: Wander | None = None
     orders: Orders | None = None
     by_order: OrderedRate | None = None
+    departing: Departing | None = None
 
 
 def begin(
