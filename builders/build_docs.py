@@ -257,6 +257,7 @@ def ensemble_page(root: Path) -> str:
     blocks = {
         "ensemble-quality": quality_block,
         "ensemble-faults": faults_block,
+        "ensemble-departures": departures_block,
         "ensemble-choices": choices_block,
     }
     for name, block in blocks.items():
@@ -297,6 +298,40 @@ def faults_block(body: dict[str, Any]) -> str:
     said = f"On clean clocks: {_plain(alarms)} false alarms in {_plain(years)} clock-years, doubts among them"
     more = f'{_plain(out)} times a clock was put out, {_plain(divided)} times "divided" was said'
     return f"{_table(rows)}\n\n{said}; {more}."
+
+
+SAID_WITHIN_D = 14
+
+
+def departures_block(body: dict[str, Any]) -> str:
+    """Return how often a rapid UTC showed a ramp within 14 days, beside the same without it; the curve; clean clocks."""
+    rows = [
+        [
+            *("ramp", "ensemble", "UTCr, ns", "delivered", "seeds that reached 3 ns"),
+            *("said since the onset", "without the ramp", "the clock a suspect", "another one"),
+        ]
+    ]
+    curves = []
+    for row in body["departures"]:
+        at = row["days_after_3_ns"].index(SAID_WITHIN_D)
+        parts = (row[key][at] for key in ("found_anew", "twin_anew", "suspect", "other_suspect"))
+        reached = f"{row['reached_3_ns']} of {row['seeds']}"
+        rows.append([row["ramp"], row["ensemble"], _plain(row["utcr_ns"]), row["mode"], reached, *map(_plain, parts)])
+        for point in row.get("curve", []):
+            figures = (point[key] for key in ("after_d", "suspect", "optimum_found", "optimum_sigma"))
+            curves.append([_plain(row["utcr_ns"]), *map(_plain, figures)])
+    head = ["UTCr, ns", "days after the onset", "the clock a suspect", "optimum", "its signal-to-noise ratio"]
+    years = sum(row["clean_years"] for row in body["departures"] if row["mode"] == "daily")
+    of = lambda key: [row[key] for row in body["departures"]]  # noqa: E731
+    clean = (
+        f"Without any fault ({years:.0f} years): {min(of('clean_said_per_year'))} to {max(of('clean_said_per_year'))} "
+        f"statements a year, {min(of('clean_suspects_per_year'))} to {max(of('clean_suspects_per_year'))} of them with "
+        f"a suspect; the scale was off its prediction by {min(of('clean_true_departure_ns_median'))} to "
+        f"{max(of('clean_true_departure_ns_median'))} ns then (medians), by "
+        f"{min(of('clean_true_departure_ns_least'))} ns at least; statements while it was within 1 ns: "
+        f"{max(of('clean_said_within_1_ns_per_year')):g} a year."
+    )
+    return f"{_table(rows)}\n\n{_table([head, *curves])}\n\n{clean}"
 
 
 def cost_block(body: dict[str, Any]) -> str:

@@ -124,7 +124,7 @@ def test_a_jump_of_a_microsecond_is_said_and_moves_nothing() -> None:
     assert said[0][1].kind is AlertKind.REFERENCE_OFF
     assert "off its own past" in said[0][1].says
     (at, clean), (then, struck) = whole_weeks()[1][0], said[1]
-    assert at == then
+    assert abs(at - then) <= 7 * 24 // STEP_H  # a value less in the line: at most the next week's
     sizes = [float(one.says.split(" by ")[1].split(" s ")[0]) for one in (clean, struck)]
     assert all(-5e-9 < size < -3e-9 for size in sizes)
 
