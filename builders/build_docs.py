@@ -304,7 +304,7 @@ SAID_WITHIN_D = 14
 
 
 def departures_block(body: dict[str, Any]) -> str:
-    """Return how often a rapid UTC showed a ramp within 14 days, beside the same without it; the curve; clean clocks."""
+    """Return how often a rapid UTC showed a ramp within 14 days, beside the same without; the curve; clean clocks."""
     rows = [
         [
             *("ramp", "ensemble", "UTCr, ns", "delivered", "seeds that reached 3 ns"),

@@ -1,14 +1,18 @@
 """The wall clock is watched and never followed; live batches reach the fold in an order that it can take."""
 
 from dataclasses import replace
+from pathlib import Path
+from queue import Queue
 
 import pytest
 
 from truechimer.alerts import Alert, AlertKind, AlertSeverity
 from truechimer.compare.reading import Reading
 from truechimer.daemon.feeds import Batch, HostLabel
-from truechimer.daemon.gathering import HOLD_S, ROUND_S, Gathering, in_order
+from truechimer.daemon.gathering import HOLD_S, ROUND_S, Gathering, has_clocks, in_order
 from truechimer.daemon.host_clocks import HostClocks
+from truechimer.daemon.lab_file import Source, SourceKind
+from truechimer.daemon.readings_feed import KnownNames, ReadingsFeed
 from truechimer.daemon.wall_watch import WallWatch
 from truechimer.errors import Misuse
 from truechimer.evidence.record import Chain, seal
@@ -149,3 +153,35 @@ def test_an_alert_of_the_daemon_is_an_input_of_the_replay_and_no_other_alert_is(
         replay.note_alert(None, replace(alert, component="scale"))  # type: ignore[arg-type]
     sealed, _ = seal("alert", {"component": "scale"}, Chain())
     assert replay.replay([sealed.data]).difference is not None
+
+
+def test_what_utc_says_late_in_the_midst_of_an_epoch_costs_the_clocks_no_row(tmp_path: Path) -> None:
+    host = MovedHost()
+    watch = watched(host, seconds=1.0)
+    label = HostLabel(host.raw, host.raw + host.wall_minus_raw + SECONDS_37)
+    old = EPOCH_NS - 20 * 86_400 * S
+    rows = []
+    for k in range(4):
+        at = old + k * 3_600 * S
+        rows += [f"{at},m2,m1,1e-9,1e-12", f"{at},m3,m1,2e-9,1e-12"]
+    # a week's values between two rows of one epoch, and one that is older than them
+    late = [f"{old - (7 - day) * 86_400 * S},UTCr,m1,{day}e-9,3e-10" for day in range(7)]
+    path = tmp_path / "readings.csv"
+    text = ["epoch_tai_ns,clock_a,clock_b,x_a_minus_b_s,u_s", *rows[:5], *late, *rows[5:]]
+    path.write_text("\n".join(text) + "\n", encoding="utf-8")
+
+    def feed(after_ns: int) -> ReadingsFeed:
+        return ReadingsFeed(
+            Source(name="file", kind=SourceKind.READINGS, path="readings.csv"), path, Queue(),
+            known_names=KnownNames(["m1", "m2", "m3"]), label=label, wall=watch, raw_now_ns=lambda: host.raw,
+            max_age_s=10.0, on_fault=lambda *_: None, delays={}, after_ns=after_ns,
+        )  # fmt: skip
+
+    read = list(feed(0).backlog())
+    clocks = [one for one in read if has_clocks(one)]
+    assert [len(one.readings) for one in clocks] == [2, 2, 2]  # the last epoch may still grow
+    said = [one.readings[0] for one in read if not has_clocks(one)]
+    assert [one.x_a_minus_b_s for one in said] == [pytest.approx(day * 1e-9) for day in range(7)]
+    assert [one.epoch_tai_ns for one in said] == sorted(one.epoch_tai_ns for one in said)
+    # what a laboratory knows already is not said again
+    assert list(feed(old + 2 * 3_600 * S).backlog()) == []

@@ -151,6 +151,22 @@ def test_what_came_late_stands_in_the_records_and_gives_the_same_bits_again() ->
     assert [alert for _, alert in begun] == [alert for _, alert in said]
 
 
+def test_a_value_alone_between_two_steps_of_the_scale_is_held_against_the_scale_of_its_epoch() -> None:
+    one = lab()
+    epochs = readings_of(weekly=False)[: 30 * 4]
+    fed(one, epochs)
+    assert one.state.departing is not None
+    kept = one.state.departing.witnesses[0]
+    at_ns = one.state.epoch_ns - 5 * 3_600 * 10**9
+    late = Reading(epoch_tai_ns=at_ns, a="UTCr", b="m1", x_a_minus_b_s=float(-x_true_s()[118, 0]), u_s=0.3 * NS)
+    given = epoch_input((late,), one.state.register, epoch_tai_ns=one.state.epoch_ns + 1)
+    after, _ = line.step(one.state, given, one.config)
+    assert after.departing is not None
+    witness = after.departing.witnesses[0]
+    assert int(witness.epoch_ns[-1]) > int(kept.epoch_ns[-1])
+    assert abs(float(witness.x_s[-1]) - float(np.median(kept.x_s[-7:]))) < 3 * NS
+
+
 def test_a_clock_that_is_added_leaves_the_memory_whole_and_another_late_value_is_no_crash() -> None:
     one = departing.begin(2)
     assert departing.grown(None, 3) is None

@@ -100,6 +100,7 @@ class ReadingsFeed(Feed):
         self._delays = delays
         self._max_age_s, self._on_fault = max_age_s, on_fault
         self._after_ns, self._rest_s, self._look_s = after_ns, rest_s, look_s
+        self._known_ns, self._reached_ns = after_ns, 0
         self._reader = ReadingsCsvReader(known_clocks=known_names)
         self._offset, self._inode, self._tail = 0, 0, b""
         self._waiting: list[ReadingRow] = []
@@ -155,7 +156,10 @@ class ReadingsFeed(Feed):
             rows, findings = self._reader.feed(data, not_after_tai_ns=self._wall.wall_tai_now_ns() + FUTURE_NS)
             for finding in findings:
                 self._refuse(finding)
-            self._waiting.extend(self._only_its_link(rows) if self._source.kind is SourceKind.LINK else rows)
+            if self._source.kind is SourceKind.LINK:
+                self._waiting.extend(self._only_its_link(rows))
+            else:
+                batches += self._late(rows)
         return batches + self._complete(resting=self._is_resting()), len(data)
 
     def _read(self) -> tuple[bytes, bool]:
@@ -169,6 +173,7 @@ class ReadingsFeed(Feed):
             )
             if anew:
                 self._offset, self._tail = 0, b""
+                self._known_ns, self._reached_ns = max(self._known_ns, self._after_ns), 0
             self._inode = found.st_ino
             data = os.pread(file.fileno(), PIECE_BYTES, self._offset)
         self._offset += len(data)
@@ -184,6 +189,25 @@ class ReadingsFeed(Feed):
             return
         self.file.refused += 1
         self._on_fault(self.path.name, finding)
+
+    def _late(self, rows: list[ReadingRow]) -> list[Batch]:
+        """Keep the rows in their order, and hand over by itself what a source of UTC said of an epoch that the clocks
+        have passed: it is older than they are, and holds them up no more than it advances them.
+        """
+        batches = []
+        for row in rows:
+            if not _is_outside(row):
+                self._reached_ns = max(self._reached_ns, row.epoch_tai_ns)
+            elif row.epoch_tai_ns < self._reached_ns:
+                shift_ns = self._wall.past_shift_ns(self._reached_ns)
+                if self._reached_ns + shift_ns > self._known_ns and "host" not in (row.a, row.b):
+                    self.file.accepted += 1
+                    epoch_ns = row.epoch_tai_ns + self._wall.past_shift_ns(row.epoch_tai_ns)
+                    reading = self._reading(row, epoch_ns, None)
+                    batches.append(Batch(epoch_ns, None, (reading,), 0, None, self._source.name))
+                continue
+            self._waiting.append(row)
+        return batches
 
     def _only_its_link(self, rows: list[ReadingRow]) -> Iterator[ReadingRow]:
         """Keep the rows of the link that the laboratory's file names; refuse others."""
@@ -223,7 +247,8 @@ class ReadingsFeed(Feed):
         epoch_ns = wall_ns + shift_ns
         if epoch_ns <= self._after_ns:
             return None
-        self._after_ns = epoch_ns
+        if self._source.kind is SourceKind.LINK or any(not _is_outside(row) for row in rows):
+            self._after_ns = epoch_ns
         if carried is None:
             kept = [row for row in rows if "host" not in (row.a, row.b)]
             self.file.host_unwatched += len(rows) - len(kept)
@@ -260,3 +285,8 @@ class ReadingsFeed(Feed):
             operator=self._source.operator or "",
         )
         return to_reference_plane(measured, self._delays)
+
+
+def _is_outside(row: ReadingRow) -> bool:
+    """Return True for a row of a source of UTC."""
+    return is_reference(row.a) or is_reference(row.b)

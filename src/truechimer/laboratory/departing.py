@@ -123,17 +123,24 @@ def _remembered(state: Departing, step: ScaleStep) -> Departing:
 
 
 def _scale_at(state: Departing, step: ScaleStep, scale: LiveState, at_ns: int) -> Floats | None:
-    """Return the clocks minus scale at an epoch: of the last hour by their rates, before that on the line between the
-    epochs that are kept; None where none are near.
+    """Return the clocks minus scale at an epoch: on the line between the epochs that are kept, or by the clocks' rates
+    where it is younger than those; None where none are near.
     """
     age_ns = step.epoch_tai_ns - at_ns
-    if age_ns < SLOT_NS and step.due:
-        now: Floats = step.x_clock_minus_scale_s.copy()
-        if age_ns:
-            now -= np.array([scale.rate_of(i) for i in range(len(now))]) * (age_ns / 1e9)
-        return now
+    if age_ns == 0 and step.due:
+        return step.x_clock_minus_scale_s
     after = int(np.searchsorted(state.past_ns, at_ns))
-    if after == 0 or after == len(state.past_ns):
+    if after == len(state.past_ns) and after:
+        # younger than what is kept: by the rates of now, from the nearest epoch
+        known_ns, known_s = int(state.past_ns[-1]), state.past_x_s[-1]
+        if step.due and step.epoch_tai_ns - at_ns < at_ns - known_ns:
+            known_ns, known_s = step.epoch_tai_ns, step.x_clock_minus_scale_s
+        if abs(at_ns - known_ns) > 2 * SLOT_NS:
+            return None
+        rates = np.array([scale.rate_of(i) for i in range(len(known_s))])
+        young: Floats = known_s + rates * ((at_ns - known_ns) / 1e9)
+        return young
+    if after == 0:
         return None
     before_ns, after_ns = int(state.past_ns[after - 1]), int(state.past_ns[after])
     if after_ns - before_ns > 24 * SLOT_NS:
