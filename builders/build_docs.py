@@ -321,7 +321,9 @@ def departures_block(body: dict[str, Any]) -> str:
             figures = (point[key] for key in ("after_d", "suspect", "optimum_found", "optimum_sigma"))
             curves.append([_plain(row["utcr_ns"]), *map(_plain, figures)])
     head = ["UTCr, ns", "days after the onset", "the clock a suspect", "optimum", "its signal-to-noise ratio"]
-    years = sum(row["clean_years"] for row in body["departures"] if row["mode"] == "daily")
+    # the same years are heard with each noise of the reference
+    once = (body["departures"][0]["mode"], body["departures"][0]["utcr_ns"])
+    years = sum(row["clean_years"] for row in body["departures"] if (row["mode"], row["utcr_ns"]) == once)
     of = lambda key: [row[key] for row in body["departures"]]  # noqa: E731
     clean = (
         f"Without any fault ({years:.0f} years): {min(of('clean_said_per_year'))} to {max(of('clean_said_per_year'))} "
