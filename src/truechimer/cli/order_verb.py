@@ -56,6 +56,9 @@ def parser() -> VerbParser:
     applies.add_argument("order", type=Path, metavar="ORDER")
     applies.add_argument("--chain", type=Path, required=True, metavar="FILE", help="the applier's own file; only grows")
     applies.add_argument("--policy", type=Path, metavar="FILE", help="the policy to begin with, once")
+    applies.add_argument(
+        "--simulated-stepper", type=Path, metavar="FILE", help="drive a phase stepper without hardware"
+    )
     for one in (propose, veto, sign, show, submit, applies):
         one.add_argument("--lab", metavar="DIR", help="the laboratory's folder (default: the one that runs here)")
         one.add_argument("--json", action="store_true", help="print one JSON document")
@@ -154,11 +157,16 @@ def _apply(options: argparse.Namespace) -> int:
     from truechimer.cli import order_apply, order_screen
     from truechimer.cli.order_place import present, read_policy
     from truechimer.daemon import proposals
+    from truechimer.sim.stepper import SimulatedStepper
 
     policy = None if options.policy is None else read_policy(options.policy)
     now = present(options.lab)
-    said = order_apply.apply(proposals.read(options.order), options.chain, policy, now)
-    _print(options, said, [order_screen.outcome_line(said)])
+    stepper = None if options.simulated_stepper is None else SimulatedStepper(options.simulated_stepper)
+    said = order_apply.apply(proposals.read(options.order), options.chain, policy, now, actuator=stepper)
+    if stepper is not None:
+        said["simulated_phase_s"] = stepper.phase_s(now.earliest_ns)
+    done = [order_screen.row("done", one) for one in said.get("done", ())]
+    _print(options, said, [order_screen.outcome_line(said), *done])
     return DONE if order_apply.is_lawful(said) else NO
 
 
