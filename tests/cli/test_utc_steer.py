@@ -133,6 +133,21 @@ def test_a_table_and_a_picture_are_made(tmp_path: Path, capsys: pytest.CaptureFi
     assert "as published" in picture.read_text()
 
 
+def test_between_the_points_of_circular_t_every_day_has_a_value_and_its_sigma(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(3)
+    path, out = tmp_path / "t.csv", tmp_path / "days.csv"
+    rows = [f"{day},{(_truth_ns(day) + rng.normal() * 0.3) * 1e-9!r},3e-10\n" for day in range(60_004, 60_200, 5)]
+    path.write_text("epoch_mjd,x_utc_minus_utck_s,u_s\n" + "".join(rows))
+    _told([str(path), "--between", str(out)], capsys)
+    found = [tuple(map(float, line.split(","))) for line in out.read_text().splitlines()[1:]]
+    assert [mjd for mjd, _, _ in found] == list(range(60_004, 60_200))
+    errors = np.array([(x * 1e9 - _truth_ns(mjd)) / (u * 1e9) for mjd, x, u in found])
+    assert np.sqrt(np.mean(errors**2)) < 1.3
+    assert max(u for _, _, u in found) < 1e-9
+
+
 def test_too_few_values_give_no_order_and_status_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "u.csv"
     path.write_text(f"epoch_mjd,x_utc_minus_utck_s\n{FIRST},1e-8\n")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from truechimer.errors import Misuse
-from truechimer.steer import delayed_data, delayed_filter
+from truechimer.steer import delayed_data, delayed_filter, late_smoothing
 from truechimer.steer.delayed_data import DelayedData, Fate, LateValue
 from truechimer.steer.delayed_filter import DAY_S, FLICKER_S, FLICKER_WEIGHT2, FreeNoise, Path, PathKind
 
@@ -218,3 +218,22 @@ def test_paths_are_named_once_and_known() -> None:
 @given(st.floats(0.0, 60.0))
 def test_the_decay_is_the_exponential(h: float) -> None:
     assert delayed_filter.decay(h) == pytest.approx(exp(-h), rel=1e-12)
+
+
+def test_in_hindsight_a_past_epoch_is_the_exact_posterior_of_all_values() -> None:
+    values = _values(11)
+    epochs = (*(d * DAY_NS + DAY_NS // 5 for d in (0, 3, 17, 38, 44)), 7 * DAY_NS)
+    found = late_smoothing.smoothed(_taken(values), epochs)
+    for epoch_ns, each in zip(epochs, found, strict=True):
+        x_s, u_s = _exact(values, epoch_ns)
+        assert each is not None
+        assert each.x_s == pytest.approx(x_s, abs=1e-3 * u_s)
+        assert each.u_x_s == pytest.approx(u_s, rel=1e-3)
+
+
+def test_hindsight_begins_with_the_first_value_and_ends_in_the_forecast() -> None:
+    history = _taken(_values(12))
+    before, last = late_smoothing.smoothed(history, (-DAY_NS, 60 * DAY_NS))
+    assert before is None
+    assert last == delayed_data.ahead(history, 60 * DAY_NS)
+    assert late_smoothing.smoothed(delayed_data.begin(NOISE, PATHS), (0,)) == (None,)

@@ -91,6 +91,12 @@ def add(verbs: Any) -> None:
     steer.add_argument("--total-ns", metavar="NS", type=_number(above=0.0), default=1e5, help="limit (1e5)")
     steer.add_argument("--until", metavar="MJD", type=_number(above=40_000.0), help="end of the replay (last value)")
     steer.add_argument("--out", metavar="CSV", type=Path, help="every order")
+    steer.add_argument(
+        "--between",
+        metavar="CSV",
+        type=Path,
+        help="the laboratory's own UTC - UTC(k) of every day, in hindsight, with u",
+    )
     steer.add_argument("--plot", metavar="OUT", type=Path, help="draw both UTC(k): .svg, .html or .png")
     steer.add_argument("--json", action="store_true", help="print one JSON document")
     steer.set_defaults(run=run)
@@ -135,6 +141,10 @@ def run(options: argparse.Namespace) -> int:
     )
     if options.out is not None:
         _write(options.out, replay)
+    if options.between is not None:
+        days = utc_steer_run.between(found.values, rates, course, noise=_noise(options), u_fountain=options.fountain_ub)
+        rows = [f"{_mjd(each.epoch_ns):.0f},{each.x_utc_minus_utck_s!r},{each.u_s!r}" for each in days]
+        _written(options.between, ["epoch_mjd,x_utc_minus_utck_s,u_s", *rows])
     if options.plot is not None:
         utc_steer_plot.write(options.plot, replay)
     body = _document(replay)
@@ -208,7 +218,7 @@ def _named(path: Path, findings: list[Any]) -> None:
 def _check_targets(options: argparse.Namespace) -> None:
     """Refuse to write over what is read."""
     sources = [each for each in (*options.files, options.clocks, options.coordination, options.fountain) if each]
-    for target in (options.out, options.plot):
+    for target in (options.out, options.plot, options.between):
         if target is not None and any(target.exists() and each.exists() and target.samefile(each) for each in sources):
             raise SteerRejected(f"{target}: is one of the files that are read; write to another")
 
@@ -221,6 +231,10 @@ def _write(path: Path, replay: "Replay") -> None:
             f"{_mjd(each.epoch_ns):.6f},{each.order.y_steer!r},{each.x_utck_minus_scale_s!r},{e!r},"
             f'{each.forecast.u_x_s!r},{each.time_constant_s / 86_400.0:.3f},"{each.order.because}"'
         )
+    _written(path, lines)
+
+
+def _written(path: Path, lines: list[str]) -> None:
     try:
         path.write_text("\n".join(lines) + "\n")
     except OSError as error:

@@ -6,14 +6,14 @@ rate is known well enough, and is from then on moved by orders of rate alone.
 """
 
 from bisect import bisect_right
-from dataclasses import dataclass
-from math import sqrt
+from dataclasses import dataclass, replace
+from math import ceil, floor, sqrt
 
 from truechimer.cli.utc_published import DAY_NS, Published, epoch_ns
 from truechimer.quorum.envelope import Applied, SteeringLimits
-from truechimer.steer import delayed_data, late_steering
+from truechimer.steer import delayed_data, late_smoothing, late_steering
 from truechimer.steer.delayed_data import Fate, Forecast, LateValue
-from truechimer.steer.delayed_filter import DAY_S, FreeNoise, PathKind
+from truechimer.steer.delayed_filter import FreeNoise, PathKind
 from truechimer.steer.delayed_filter import Path as OutsidePath
 from truechimer.steer.late_steering import LateParameters, LateSteering
 from truechimer.steer.steering_order import Coordination, SteeringOrder
@@ -22,6 +22,8 @@ USUAL_U_S = {"UTCr": 0.5e-9, "UTC": 0.3e-9}
 FOUNTAIN = "fountain"
 RATE_LATENCY_NS = DAY_NS // 24
 NS = 1e9
+EVER_S = 1e11
+FIRST_LINE_NS = 30 * DAY_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,23 +96,7 @@ def replay(
     """Run the fold. `coordination`: the laboratory's own UTC(k) minus the scale (ns TAI, s), in order; between two
     points a straight line, before the first and after the last as they say; none: UTC(k) is the scale.
     """
-    names = list(dict.fromkeys(each.path for each in values))
-    common = {name: _common(values, name) for name in names}
-    paths = tuple(OutsidePath(name=name, u_common=common[name]) for name in names)
-    if rates:
-        paths += (OutsidePath(name=FOUNTAIN, kind=PathKind.RATE, u_common=u_fountain),)
-    pending: list[tuple[int, LateValue, Published | None]] = []
-    for each in values:
-        at_ns = epoch_ns(each.mjd)
-        u_s = each.u_s or USUAL_U_S.get(each.path, 0.5e-9)
-        x_s = each.x_utc_minus_utck_s + _line(coordination, at_ns)
-        late = LateValue(path=names.index(each.path), epoch_ns=at_ns, value=x_s, u=u_s)
-        pending.append((epoch_ns(each.available_mjd), late, each))
-    for rate in rates:
-        at_ns = epoch_ns(rate.mjd)
-        late = LateValue(path=len(names), epoch_ns=at_ns, value=rate.y, u=rate.u, span_s=rate.span_s)
-        pending.append((at_ns + RATE_LATENCY_NS, late, None))
-    pending.sort(key=lambda each: (each[0], each[1].epoch_ns, each[1].path))
+    paths, pending = _pending(values, rates, coordination, u_fountain)
     end_ns = until_ns if until_ns is not None else max((each[0] for each in pending), default=0)
     known = late_steering.begin(noise, paths, parameters)
     step_ns = round(parameters.interval_s * NS)
@@ -163,6 +149,90 @@ def replay(
     )
 
 
+_Pending = list[tuple[int, LateValue, Published | None]]
+
+
+def _pending(
+    values: tuple[Published, ...],
+    rates: tuple[Rate, ...],
+    coordination: tuple[tuple[int, float], ...],
+    u_fountain: float,
+) -> tuple[tuple[OutsidePath, ...], _Pending]:
+    """Return the paths, and every value of UTC minus the scale with the epoch (ns TAI) at which it is known."""
+    names = list(dict.fromkeys(each.path for each in values))
+    paths = tuple(OutsidePath(name=name, u_common=_common(values, name)) for name in names)
+    if rates:
+        paths += (OutsidePath(name=FOUNTAIN, kind=PathKind.RATE, u_common=u_fountain),)
+    pending: _Pending = []
+    for each in values:
+        at_ns = epoch_ns(each.mjd)
+        u_s = each.u_s or USUAL_U_S.get(each.path, 0.5e-9)
+        x_s = each.x_utc_minus_utck_s + _line(coordination, at_ns)
+        late = LateValue(path=names.index(each.path), epoch_ns=at_ns, value=x_s, u=u_s)
+        pending.append((epoch_ns(each.available_mjd), late, each))
+    for rate in rates:
+        at_ns = epoch_ns(rate.mjd)
+        late = LateValue(path=len(names), epoch_ns=at_ns, value=rate.y, u=rate.u, span_s=rate.span_s)
+        pending.append((at_ns + RATE_LATENCY_NS, late, None))
+    pending.sort(key=lambda each: (each[0], each[1].epoch_ns, each[1].path))
+    return paths, pending
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """UTC - UTC(k) of the laboratory itself at an epoch (ns TAI), in hindsight, with one sigma; s."""
+
+    epoch_ns: int
+    x_utc_minus_utck_s: float
+    u_s: float
+
+
+def between(
+    values: tuple[Published, ...],
+    rates: tuple[Rate, ...],
+    coordination: tuple[tuple[int, float], ...],
+    *,
+    noise: FreeNoise,
+    u_fountain: float,
+) -> tuple[Between, ...]:
+    """Return UTC - UTC(k) for each day from the first to the last value, from all of them: what a report states between
+    the points of Circular T.
+    """
+    paths, pending = _pending(values, rates, coordination, u_fountain)
+    # phases first, so that a rate never comes before all of them
+    pending.sort(key=lambda each: (each[1].span_s > 0.0, each[1].epoch_ns))
+    line, noise = _first_course([late for _, late, _ in pending if not late.span_s], noise)
+    taken = [
+        replace(late, value=late.value - (line.y_steer if late.span_s else line.at(late.epoch_ns)))
+        for _, late, _ in pending
+    ]
+    history, _ = delayed_data.take(delayed_data.begin(noise, paths, memory_s=EVER_S), tuple(taken))
+    first, last = min(each.mjd for each in values), max(each.mjd for each in values)
+    epochs = tuple(epoch_ns(float(day)) for day in range(ceil(first), floor(last) + 1))
+    found = late_smoothing.smoothed(history, epochs)
+    return tuple(
+        Between(at_ns, each.x_s + line.at(at_ns) - _line(coordination, at_ns), each.u_x_s)
+        for at_ns, each in zip(epochs, found, strict=True)
+        if each is not None
+    )
+
+
+def _first_course(phases: list[LateValue], noise: FreeNoise) -> tuple[Coordination, FreeNoise]:
+    """Return the straight line through the first month, and the noise with a rate that is near it but for ten sigma.
+
+    A rate that may be anything a kind of clock may have costs ten digits of the days before the second value.
+    """
+    first = phases[0]
+    later = [each for each in phases if each.epoch_ns - first.epoch_ns >= FIRST_LINE_NS] or [phases[-1]]
+    span_s = (later[0].epoch_ns - first.epoch_ns) / NS
+    if span_s <= 0.0:
+        return Coordination(first.epoch_ns, first.value, 0.0), noise
+    rate = (later[0].value - first.value) / span_s
+    sigma = sqrt(2.0 * first.u * first.u / (span_s * span_s) + 4.0 * noise.allan_variance(span_s))
+    drifted = noise.drift_spread * span_s
+    return Coordination(first.epoch_ns, first.value, rate), replace(noise, y_spread=10.0 * (sigma + drifted))
+
+
 def _common(values: tuple[Published, ...], name: str) -> float:
     """Return what the values of a path have in common: the middle of what they say."""
     said = sorted(each.u_common_s for each in values if each.path == name and each.u_common_s is not None)
@@ -192,8 +262,3 @@ def limits_of(*, per_change: float, per_day_s: float, total_s: float) -> Steerin
         sequence=1,
         coordination_start=True,
     )
-
-
-def days(seconds: float) -> float:
-    """Return seconds as days."""
-    return seconds / DAY_S

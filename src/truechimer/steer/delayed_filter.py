@@ -124,10 +124,7 @@ def predicted(before: Estimate, noise: FreeNoise, paths: tuple[Path, ...], epoch
     dt = (epoch_ns - before.epoch_ns) / 1e9
     if dt <= 0.0:
         return before
-    half = 0.5 * dt * dt
-    decays = [decay(dt / tau_s) for tau_s in FLICKER_S]
-    reach = [tau_s * (1.0 - a) for tau_s, a in zip(FLICKER_S, decays, strict=True)]
-    kept = [(common_of(k), decay(dt / path.common_s)) for k, path in enumerate(paths) if path.common_s > 0.0]
+    half, decays, reach, kept = _steps(dt, paths)
     mean = before.mean.copy()
     _advance(mean, dt, half, decays, reach, kept)
     p = before.p.copy()
@@ -161,6 +158,23 @@ def predicted(before: Estimate, noise: FreeNoise, paths: tuple[Path, ...], epoch
         u = paths[(at - FIRST) // 2].u_common
         p[at, at] += u * u * (1.0 - a * a)
     return Estimate(epoch_ns, mean, p)
+
+
+def course(from_ns: int, to_ns: int, paths: tuple[Path, ...]) -> Floats:
+    """Return the matrix by which a state at one epoch becomes the one expected at a later one."""
+    matrix = np.eye(size_of(paths))
+    dt = (to_ns - from_ns) / 1e9
+    if dt > 0.0:
+        _advance(matrix, dt, *_steps(dt, paths))
+    return matrix
+
+
+def _steps(dt: float, paths: tuple[Path, ...]) -> tuple[float, list[float], list[float], list[tuple[int, float]]]:
+    """Return what a state is carried on over `dt` (s) with, see `_advance`."""
+    decays = [decay(dt / tau_s) for tau_s in FLICKER_S]
+    reach = [tau_s * (1.0 - a) for tau_s, a in zip(FLICKER_S, decays, strict=True)]
+    kept = [(common_of(k), decay(dt / path.common_s)) for k, path in enumerate(paths) if path.common_s > 0.0]
+    return 0.5 * dt * dt, decays, reach, kept
 
 
 def _advance(  # noqa: PLR0917
