@@ -277,7 +277,7 @@ def main() -> None:
         from design.ensemble import departures
 
         for ramp in departures.RAMPS:
-            found.setdefault("departures", []).extend(departures.pooled(ramp, range(2 * options.seeds)))
+            found.setdefault("departures", []).extend(departures.pooled(ramp, range(options.seeds)))
             print(json.dumps(found["departures"][-4:]), flush=True)
     if options.out is not None:
         options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -42,7 +42,6 @@ from truechimer.laboratory.steering import Steered
 from truechimer.quorum.envelope import SteeringLimits
 from truechimer.quorum.verified import Refused, Verified
 from truechimer.scale import at1, live
-from truechimer.scale.departure import LIMIT_S
 from truechimer.scale.live_state import LiveState
 from truechimer.scale.state import Membership, ScaleStep
 from truechimer.serve.clock_page import ClockPage, ServiceState
@@ -152,7 +151,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         scale_step,
         scale,
         register=register,
-        limit_s=LIMIT_S,
+        limit_s=in_force(set_by_order, "departure"),
     )
     alerts += tuple(
         one for k, said_of in spoken if (one := departures.alert(said_of, k, register, epoch_tai_ns=epoch_ns))

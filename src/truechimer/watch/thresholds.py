@@ -84,6 +84,14 @@ _TABLE = (
         says="part of what an envelope allows in all, from which steering is said to be at its limit",
     ),
     Threshold(
+        name="departure",
+        unit="s",
+        default=3e-9,
+        least=1e-9,
+        most=1e-3,
+        says="departure of the scale from a rapid UTC, from which it is said",
+    ),
+    Threshold(
         name="host-clock",
         unit="s",
         default=None,
