@@ -336,6 +336,30 @@ def departures_block(body: dict[str, Any]) -> str:
     return f"{_table(rows)}\n\n{_table([head, *curves])}\n\n{clean}"
 
 
+def steering_block(body: dict[str, Any]) -> str:
+    """Return how near UTC(k) was to UTC over simulated years, with the limit of late data, and both ends of the law."""
+    head = (
+        "seeds",
+        "rms, ns",
+        "largest, 95 %, ns",
+        "limit: rms",
+        "limit: largest",
+        "rms / limit",
+        "ADEV 1 d / free",
+        "T, d",
+    )
+    keys = (
+        *("seeds", "rms_ns", "max_ns_95", "limit_rms_ns", "limit_max_ns_95", "over_limit", "adev_ratio"),
+        "time_constant_d",
+    )
+    rows = [["laboratory", *head]]
+    rows += [[name, *(_plain(row[key]) for key in keys)] for name, row in body["cases"].items()]
+    for name, ratios in body["gentle"].items():
+        for ratio, row in sorted(ratios.items(), key=lambda each: float(each[0])):
+            rows.append([f"{name}; `--day-stability {ratio}`", *(_plain(row[key]) for key in keys)])
+    return _table(rows)
+
+
 def cost_block(body: dict[str, Any]) -> str:
     """Return what a replay, a live step and reading a file cost, beside plain NumPy and DuckDB."""
     rows = [["algorithm", "clocks", "epochs", "a step, us", "x plain NumPy", "whole replay, s"]]
@@ -523,6 +547,8 @@ def documents(root: Path = ROOT) -> dict[Path, str]:
     )
     metrics = root / "docs" / "guide" / "metrics.md"
     ensemble = root / "docs" / "guide" / "ensemble.md"
+    steering = root / "docs" / "guide" / "steering.md"
+    year = json.loads((measured / "steering_year.json").read_text(encoding="utf-8"))
     speed = json.loads((measured / "scale_speed.json").read_text(encoding="utf-8"))
     kept = json.loads((measured / DEMO).read_text(encoding="utf-8"))
     return {
@@ -531,6 +557,7 @@ def documents(root: Path = ROOT) -> dict[Path, str]:
         dependencies: with_block(dependencies.read_text(encoding="utf-8"), "dependencies", dependencies_block(root)),
         root / "docs" / "guide" / "lab-file.md": lab_file_page(),
         root / "docs" / "ensemble.md": ensemble_page(root),
+        steering: with_block(steering.read_text(encoding="utf-8"), "steering-year", steering_block(year)),
         ensemble: with_block(ensemble.read_text(encoding="utf-8"), "cost", cost_block(speed)),
         metrics: with_block(
             with_block(metrics.read_text(encoding="utf-8"), "laboratory", metrics_block("laboratory")),
