@@ -27,7 +27,7 @@ from truechimer.kernel import kernel
 from truechimer.scale import learning
 from truechimer.scale.ceilings import averaged_below, limited
 from truechimer.scale.detection import off_the_others
-from truechimer.scale.learning import FLOOR
+from truechimer.scale.learning import FLOOR, chosen
 from truechimer.scale.prediction import Prediction
 from truechimer.scale.state import (
     LAGS_SLOTS,
@@ -75,12 +75,12 @@ def parameters(
         clock.kind is not ClockKind.LINK and (clock.kind is not ClockKind.HOST or not others) for clock in clocks
     ]
     prior_tau = np.array(
-        [[noise.prediction_variance(tau_weight_s, memory_s=m) for m in memories.tolist()] for noise in noises]
+        [[noise.prediction_variance(tau_weight_s, memory_s=m) for noise in noises] for m in memories.tolist()]
     )
     prior_lag = np.array(
         [
-            [min(noise.prediction_variance(lag, memory_s=m) for m in memories.tolist()) for lag in lags.tolist()]
-            for noise in noises
+            [min(noise.prediction_variance(lag, memory_s=m) for m in memories.tolist()) for noise in noises]
+            for lag in lags.tolist()
         ]
     )
     worth = [SLOTS_PER_TAU_WEIGHT * (DECLARED_WORTH if noise.declared else 0.5) for noise in noises]
@@ -99,8 +99,8 @@ def parameters(
         )
         / interval_s,
         drift=np.array([noise.drift_per_day / SECONDS_PER_DAY for noise in noises]),
-        prior_tau=prior_tau.reshape(len(noises), len(memories)),
-        prior_lag=prior_lag.reshape(len(noises), len(lags)),
+        prior_tau=prior_tau.reshape(len(memories), len(noises)),
+        prior_lag=prior_lag.reshape(len(lags), len(noises)),
         prior_count=np.array(worth),
     )
 
@@ -130,7 +130,9 @@ def average(  # noqa: PLR0917
     sigmas,
     cap_n,
 ):
-    """Find who votes, who is off, and the pivot minus the scale."""
+    """Find who votes, who is off, and the pivot minus the scale; returned too is the variance that each clock was
+    judged by.
+    """
     n = x_ip.shape[0]
     deviation = predicted - x_ip
     # the clock's own prediction, its two readings, and the reading noise that the scale itself carried at both epochs
@@ -138,50 +140,155 @@ def average(  # noqa: PLR0917
     for i in range(n):
         carried += weight[i] * weight[i] * u2[i]
     total_variance = variance + 2.0 * u2 + 2.0 * carried
-    voters = np.zeros(n, np.bool_)
+    voters = np.empty(n, np.bool_)
     count = 0
     for i in range(n):
         # a clock that was silent at the last scale step listens for one epoch before it votes again
-        if membership[i] == 2 and eligible[i] and np.isfinite(deviation[i]) and last_ns[i] >= scale_ns:
-            voters[i] = True
-            count += 1
+        voters[i] = (membership[i] == 2) & eligible[i] & (abs(deviation[i]) < np.inf) & (last_ns[i] >= scale_ns)
+        count += voters[i]
     if count == 0:
         # everybody was silent: whoever is back and was a member carries the scale on
         for i in range(n):
-            if membership[i] == 2 and eligible[i] and np.isfinite(deviation[i]):
-                voters[i] = True
-                count += 1
-    known = True
+            voters[i] = (membership[i] == 2) & eligible[i] & (abs(deviation[i]) < np.inf)
+            count += voters[i]
+    is_any_unknown = False
     for i in range(n):
-        if voters[i] and not np.isfinite(total_variance[i]):
-            known = False
+        is_any_unknown |= voters[i] & (not (abs(total_variance[i]) < np.inf))
     off = np.zeros(n, np.bool_)
     divided = False
-    if known and count > 1:
-        _, _, off, divided = off_the_others(deviation, total_variance, voters, sigmas)
-    wanted = np.zeros(n)
+    if count > 1 and not is_any_unknown:
+        off, divided, _ = off_the_others(deviation, total_variance, voters, sigmas)
+    wanted = np.empty(n)
     members = 0
+    most = 0.0
     for i in range(n):
-        if voters[i] and not off[i]:
-            wanted[i] = weight[i]
-            members += 1
-    if members > 0 and wanted.max() <= 0.0:
+        is_member = voters[i] & (not off[i])
+        wanted[i] = weight[i] if is_member else 0.0
+        members += is_member
+    for i in range(n):
+        most = max(most, wanted[i])
+    if members > 0 and most <= 0.0:
         for i in range(n):
-            if voters[i] and not off[i]:
-                wanted[i] = 1.0
+            wanted[i] = 1.0 if voters[i] & (not off[i]) else 0.0
     used = capped(wanted, cap_n / max(members, 1))
     x_pivot = np.nan
     noise = 0.0
-    floor = 0.0
     if members > 0:
         x_pivot = 0.0
         for i in range(n):
             if used[i] > 0.0:
                 x_pivot += used[i] * deviation[i]
                 noise += used[i] * used[i] * u2[i]
-                if np.isfinite(total_variance[i]):
-                    floor = max(floor, used[i] * sigmas * np.sqrt(total_variance[i]))
-    return used, x_pivot, noise, off, divided, floor
+    return used, x_pivot, noise, off, divided, total_variance
+
+
+@kernel
+def unseen(used, total_variance, sigmas):
+    """Return the largest movement of the scale (s) by one clock that the test of this epoch leaves unseen."""
+    floor = 0.0
+    for i in range(used.shape[0]):
+        if used[i] > 0.0 and np.isfinite(total_variance[i]):
+            floor = max(floor, used[i] * sigmas * np.sqrt(total_variance[i]))
+    return floor
+
+
+@kernel
+def _who_goes_on(  # noqa: PLR0917
+    epoch_ns, due, x_ip, u2, noise, x_pivot, off, predicted, dt, x, x_variance, last_ns, since_ns, good_since_ns,
+    membership, eligible, measured, residual, going
+):  # fmt: skip
+    """Find who is carried on by its readings (`going`), and settle who enters, is off or is back."""
+    for i in range(x_ip.shape[0]):
+        measured[i], residual[i], going[i] = predicted[i], np.nan, False
+        if not np.isfinite(x_ip[i]) or not np.isfinite(x_pivot):
+            continue
+        now = x_ip[i] + x_pivot
+        measured[i] = now
+        if membership[i] == 0:
+            # a clock enters: its phase is what it is, its rate is learned before it votes
+            x[i], last_ns[i], since_ns[i], good_since_ns[i] = now, epoch_ns, epoch_ns, epoch_ns
+            x_variance[i] = u2[i] + noise
+            membership[i] = 1 if eligible[i] else 6
+            continue
+        residual[i] = now - predicted[i]
+        if off[i]:
+            good_since_ns[i] = epoch_ns
+            if membership[i] == 2:
+                membership[i] = 3
+                continue
+            if membership[i] == 3:
+                membership[i] = 4
+            # a new level: phase from here, the rate is kept
+            x[i], x_variance[i], last_ns[i] = now, u2[i] + noise, epoch_ns
+            continue
+        if membership[i] == 3:
+            membership[i] = 2
+        going[i] = due and dt[i] > 0.0
+
+
+@kernel
+def _learn_steps(  # noqa: PLR0917
+    scale_ns, u2, noise, used, variance, residual, step, going, x_variance, last_ns, membership, step_variance,
+    step_count, prior_count, q1
+):  # fmt: skip
+    """Let the residuals of this epoch teach each member's error per second."""
+    for i in range(u2.shape[0]):
+        teaches = going[i] & (membership[i] == 2) & (variance[i] < np.inf) & (last_ns[i] >= scale_ns)
+        limit = 9.0 * (variance[i] + 2.0 * u2[i])
+        square = min(residual[i] * residual[i], limit)
+        excess = (square / max(1.0 - used[i], 0.1) - x_variance[i] - u2[i] - noise) / step[i]
+        n = prior_count[i] + step_count[i]
+        gain = 1.0 / (n if n < 2000.0 else 2000.0)
+        before = step_variance[i]
+        after = max(before + gain * (excess - before), FLOOR * q1[i], 1e-36)
+        step_variance[i] = after if teaches else before
+        step_count[i] += teaches
+
+
+@kernel
+def _filter(  # noqa: PLR0917
+    epoch_ns, u2, noise, residual, predicted, step, going, q, x, x_variance, since_ns, drift, correction, turned, f,
+    of_young, young
+):  # fmt: skip
+    """Filter the phases, and find what each clock's rate was over the step (`f`) and how young it is."""
+    for i in range(u2.shape[0]):
+        learned = (epoch_ns - since_ns[i]) / 1e9
+        noise_now = u2[i] + noise
+        before = x_variance[i] + q[i] * step[i]
+        both = before + noise_now
+        gain = before / both if both > 0.0 else 1.0
+        # while a rate is young the phase must not lag behind it: the gain of a straight line through N points is 4/N
+        gain = max(gain, min(1.0, 4.0 * step[i] / max(learned, step[i])))
+        left = (1.0 - gain) * (1.0 - gain) * before + gain * gain * noise_now
+        x_variance[i] = left if going[i] else x_variance[i]
+        correction[i] = gain * residual[i]
+        now = predicted[i] + correction[i]
+        f[i] = (now - x[i]) / step[i] + 0.5 * drift[i] * step[i]
+        turned[i] = drift[i] * step[i]
+        x[i] = now if going[i] else x[i]
+    # a young rate is the mean of all steps; where the first reading's noise still outweighs what the clock has done
+    # since, late steps count more, so that it is let go
+    for i in range(u2.shape[0]):
+        learned = (epoch_ns - since_ns[i]) / 1e9
+        noise_now = u2[i] + noise
+        both = noise_now + q[i] * learned
+        age = learned / (1.0 + (noise_now / both if noise_now > 0.0 else 0.0))
+        young[i] = max(max(age, step[i]), step[i])
+        of_young[i] = step[i] / young[i]
+
+
+@kernel
+def _carry_rates(going, step, f, turned, of_young, young, memories, y):  # noqa: PLR0917
+    """Carry on every filter of every clock that is `going`."""
+    for k in range(y.shape[0]):
+        rate, memory = y[k], memories[k]
+        for i in range(going.shape[0]):
+            late = memory + step[i]
+            share = step[i] / late
+            share = of_young[i] if young[i] < late else share
+            ahead = rate[i] + turned[i]
+            after = ahead + share * (f[i] - ahead)
+            rate[i] = after if going[i] else rate[i]
 
 
 @kernel
@@ -226,103 +333,44 @@ def carry(  # noqa: PLR0917
     0, holds for the carried phases: reading noise then cannot walk into the scale through changes of the weights,
     however short the interval.
     """
-    n, filters = y.shape
-    common = 0.0
-    # a clock's filters share one interval, and clocks mostly do: each division is made once
-    shares = np.empty(filters)
-    shares_step = -1.0
-    slowest = 0.0
-    known_since, known = epoch_ns, 0.0
-    for k in range(filters):
-        slowest = max(slowest, memories[k])
-    measured = predicted.copy()
-    residual = np.full(n, np.nan)
+    n = x.shape[0]
+    measured, residual, going = np.empty(n), np.empty(n), np.empty(n, np.bool_)
+    _who_goes_on(
+        epoch_ns, due, x_ip, u2, noise, x_pivot, off, predicted, dt, x, x_variance, last_ns, since_ns, good_since_ns,
+        membership, eligible, measured, residual, going
+    )  # fmt: skip
+    if not due:
+        return measured, residual
+    step, q, prior = np.empty(n), np.empty(n), np.empty(n)
     for i in range(n):
-        if not np.isfinite(x_ip[i]) or not np.isfinite(x_pivot):
-            continue
-        now = x_ip[i] + x_pivot
-        measured[i] = now
-        if membership[i] == 0:
-            # a clock enters: its phase is what it is, its rate is learned before it votes
-            x[i], last_ns[i], since_ns[i], good_since_ns[i] = now, epoch_ns, epoch_ns, epoch_ns
-            x_variance[i] = u2[i] + noise
-            membership[i] = 1 if eligible[i] else 6
-            continue
-        residual[i] = now - predicted[i]
-        if off[i]:
-            good_since_ns[i] = epoch_ns
-            if membership[i] == 2:
-                membership[i] = 3
-                continue
-            if membership[i] == 3:
-                membership[i] = 4
-            # a new level: phase from here, the rate is kept
-            x[i], x_variance[i], last_ns[i] = now, u2[i] + noise, epoch_ns
-            continue
-        if membership[i] == 3:
-            membership[i] = 2
-        if not due:
-            continue
-        step = dt[i]
-        if step <= 0.0:
-            continue
-        if membership[i] == 2 and np.isfinite(variance[i]) and last_ns[i] >= scale_ns:
-            limit = 9.0 * (variance[i] + 2.0 * u2[i])
-            square = min(residual[i] * residual[i], limit)
-            excess = (square / max(1.0 - used[i], 0.1) - x_variance[i] - u2[i] - noise) / step
-            gain = 1.0 / 2000.0
-            if prior_count[i] + step_count[i] < 2000.0:
-                gain = 1.0 / (prior_count[i] + step_count[i])
-            step_variance[i] = max(step_variance[i] + gain * (excess - step_variance[i]), FLOOR * q1[i], 1e-36)
-            step_count[i] += 1
-        if since_ns[i] != known_since:
-            known_since = since_ns[i]
-            known = (epoch_ns - known_since) / 1e9
-        learned = known
-        # white FM as the clock's kind or declaration has it, scaled by what its errors over days have taught
-        q = q1[i] * max(tau_excess[i, best[i]] / prior_tau[i, best[i]], FLOOR)
-        noise_now = u2[i] + noise
-        before = x_variance[i] + q * step
-        gain = 1.0
-        if before + noise_now > 0.0:
-            gain = before / (before + noise_now)
-        # while a rate is young the phase must not lag behind it: the gain of a straight line through N points is 4/N
-        if not 4.0 * step < 0.999999 * gain * max(learned, step):
-            gain = max(gain, min(1.0, 4.0 * step / max(learned, step)))
-        x_variance[i] = (1.0 - gain) * (1.0 - gain) * before + gain * gain * noise_now
-        correction = gain * residual[i]
-        common += used[i] * correction
-        now = predicted[i] + correction
-        f = (now - x[i]) / step + 0.5 * drift[i] * step
-        # a young rate is the mean of all steps; where the first reading's noise still outweighs what the clock has done
-        # since, late steps count more, so that it is let go
-        if step != shares_step:
-            shares_step = step
-            for k in range(filters):
-                shares[k] = step / (memories[k] + step)
-        turned = drift[i] * step
-        both = noise_now + q * learned
-        if 0.499 * learned >= slowest + step and both < 1e300:
-            # the rate is old to every filter, whatever part of its age counts (at least half)
-            for k in range(filters):
-                ahead = y[i, k] + turned
-                y[i, k] = ahead + shares[k] * (f - ahead)
-        else:
-            young = max(learned / (1.0 + noise_now / both), step) if noise_now > 0.0 else learned
-            young = max(young, step)
-            of_young = step / young
-            for k in range(filters):
-                share = of_young if young < memories[k] + step else shares[k]
-                ahead = y[i, k] + turned
-                y[i, k] = ahead + share * (f - ahead)
-        x[i], last_ns[i] = now, epoch_ns
-        waiting = epoch_ns - good_since_ns[i] < probation_ns
-        if not waiting and (membership[i] == 1 or membership[i] == 4 or membership[i] == 5):
-            membership[i] = 2
-    if due:
-        for i in range(n):
-            if used[i] > 0.0 and last_ns[i] == epoch_ns:
-                x[i] -= common
+        # of who is not going nothing is used
+        step[i] = dt[i] if going[i] else 1.0
+    _learn_steps(
+        scale_ns, u2, noise, used, variance, residual, step, going, x_variance, last_ns, membership, step_variance,
+        step_count, prior_count, q1
+    )  # fmt: skip
+    # white FM as the clock's kind or declaration has it, scaled by what its errors over days have taught
+    chosen(tau_excess, best, q)
+    chosen(prior_tau, best, prior)
+    for i in range(n):
+        q[i] = q1[i] * max(q[i] / prior[i], FLOOR)
+    correction, turned, f, of_young, young = prior, np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+    _filter(
+        epoch_ns, u2, noise, residual, predicted, step, going, q, x, x_variance, since_ns, drift, correction, turned, f,
+        of_young, young
+    )  # fmt: skip
+    _carry_rates(going, step, f, turned, of_young, young, memories, y)
+    common = 0.0
+    for i in range(n):
+        if going[i]:
+            common += used[i] * correction[i]
+            last_ns[i] = epoch_ns
+            waiting = epoch_ns - good_since_ns[i] < probation_ns
+            if not waiting and (membership[i] == 1 or membership[i] == 4 or membership[i] == 5):
+                membership[i] = 2
+    for i in range(n):
+        if used[i] > 0.0 and last_ns[i] == epoch_ns:
+            x[i] -= common
     return measured, residual
 
 
@@ -350,7 +398,7 @@ def step(
         state = _first(state, constants, epoch_tai_ns, x_clock_minus_pivot_s, u2_s2)
         first = _first_step(state, epoch_tai_ns, x_clock_minus_pivot_s)
         return state, first
-    used, x_pivot, noise, off, divided, floor = average(
+    used, x_pivot, noise, off, divided, judged_by = average(
         state.epoch_ns,
         x_clock_minus_pivot_s,
         u2_s2,
@@ -421,7 +469,7 @@ def step(
         residual,
         x_pivot,
         sqrt(noise),
-        max(floor, state.slow_floor_s),
+        max(unseen(used, judged_by, constants.detection_sigmas), state.slow_floor_s),
         bool(divided),
         due,
     )

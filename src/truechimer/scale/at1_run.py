@@ -27,7 +27,7 @@ def _run(  # noqa: PLR0917
     epoch_ns, due, x_ip, u2, probation_ns, tau_s, cap_n, sigmas, slot_ns, memories, lags, eligible, q1, drift,
     prior_tau, prior_lag, prior_count, scale_ns, next_slot_ns, weight, x, x_variance, y, last_ns, since_ns,
     good_since_ns, membership, step_variance, step_count, best, tau_excess, tau_noise, tau_count, lag_excess,
-    lag_count, ring_ns, ring_x, ring_y, measured, used, status, divided
+    lag_count, ring_ns, ring_x, ring_rate, measured, used, status, divided
 ):  # fmt: skip
     """Carry the state over many epochs, in place; return what of it is no array, and the floor of the last slot."""
     floor = -1.0
@@ -50,7 +50,7 @@ def _run(  # noqa: PLR0917
                 wanted, floor = learn_at_slot(
                     now, np.isfinite(x_ip[k]), x, y, best, since_ns, good_since_ns, membership, weight, x_variance,
                     memories, eligible, tau_s, lags, drift, prior_count, sigmas, cap_n, tau_excess, tau_noise,
-                    tau_count, lag_excess, lag_count, ring_ns, ring_x, ring_y, step_variance, prior_lag, prior_tau
+                    tau_count, lag_excess, lag_count, ring_ns, ring_x, ring_rate, step_variance, prior_lag, prior_tau
                 )  # fmt: skip
                 weight[:] = wanted
                 next_slot_ns = (now // slot_ns + 1) * slot_ns

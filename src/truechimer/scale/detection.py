@@ -128,23 +128,61 @@ def weighted_median(values, weights):
 
 
 @kernel
+def _is_nobody_far(deviation, root, known, votes, sigmas):
+    """Return True where it is clear, without a median, that nobody is `sigmas` off it and no vote is cut.
+
+    `root`: one sigma. The median lies in any interval that has less than half of the votes on either side.
+    """
+    n = deviation.shape[0]
+    total, mean, most = 0.0, 0.0, 0.0
+    for i in range(n):
+        vote = votes[i]
+        total += vote
+        mean += vote * deviation[i] if vote > 0.0 else 0.0
+        most = max(most, vote)
+    if not 0.0 < most < 0.99 * ROBUST_CAP * total:
+        return False
+    mean /= total
+    reach = 1.5 / most
+    low, high, limit = mean - reach, mean + reach, 0.999999 * sigmas
+    is_any_far = False
+    for i in range(n):
+        is_any_far |= known[i] & (not (abs(deviation[i] - mean) + reach < limit * root[i]))
+    if is_any_far:
+        return False
+    below, above = 0.0, 0.0
+    for i in range(n):
+        below += votes[i] if deviation[i] < low else 0.0
+        above += votes[i] if deviation[i] > high else 0.0
+    return below < 0.499 * total and above < 0.499 * total
+
+
+@kernel
 def off_the_others(deviation, variance, voters, sigmas):
     """Find the clocks whose deviation is not shared by the others.
 
-    `deviation` (s) and `variance` (s^2) of each clock, `voters` bool: who defines the common point. Returns the common
-    point, its variance, `off` (bool, every finite clock, voter or not) and `divided` (bool): voters are off but too few
-    agree to say who is right; then no voter is off. At least two voters with more than half of the votes must agree.
+    `deviation` (s) and `variance` (s^2) of each clock, `voters` bool: who defines the common point. Returned are `off`
+    (bool, every finite clock, voter or not), `divided` (bool): voters are off but too few agree to say who is right,
+    then no voter is off; and whether anyone is off or the voters are divided. At least two voters with more than half
+    of the votes must agree.
     """
     n = deviation.shape[0]
-    votes = np.zeros(n)
+    votes, root = np.empty(n), np.empty(n)
+    known, off = np.empty(n, np.bool_), np.zeros(n, np.bool_)
+    for i in range(n):
+        known[i] = (abs(deviation[i]) < np.inf) & (abs(variance[i]) < np.inf)
+        is_voter = voters[i] & known[i] & (variance[i] > 0.0)
+        root[i] = np.sqrt(variance[i] if known[i] & (variance[i] > 0.0) else 1.0)
+        votes[i] = 1.0 / root[i] if is_voter else 0.0
+        # of who is without noise nothing is clear
+        root[i] = root[i] if variance[i] > 0.0 else 0.0
+    if _is_nobody_far(deviation, root, known, votes, sigmas):
+        return off, False, False
     count = 0
     for i in range(n):
-        if voters[i] and np.isfinite(deviation[i]) and variance[i] > 0.0 and np.isfinite(variance[i]):
-            votes[i] = 1.0 / np.sqrt(variance[i])
-            count += 1
-    off = np.zeros(n, np.bool_)
+        count += votes[i] > 0.0
     if count == 0:
-        return np.nan, np.inf, off, False
+        return off, False, False
     votes = capped(votes, ROBUST_CAP)
     center_variance = 0.0
     for i in range(n):
@@ -155,11 +193,13 @@ def off_the_others(deviation, variance, voters, sigmas):
     center = weighted_median(deviation, votes)
     agreeing = 0
     agreement = 0.0
+    is_anyone = False
     for i in range(n):
-        if not np.isfinite(deviation[i]) or not np.isfinite(variance[i]):
+        if not known[i]:
             continue
         distance = deviation[i] - center
         off[i] = distance * distance > sigmas * sigmas * (variance[i] + center_variance)
+        is_anyone = is_anyone or off[i]
         if votes[i] > 0.0 and not off[i]:
             agreeing += 1
             agreement += votes[i]
@@ -172,4 +212,4 @@ def off_the_others(deviation, variance, voters, sigmas):
         for i in range(n):
             if voters[i]:
                 off[i] = False
-    return center, center_variance, off, divided
+    return off, divided, is_anyone or divided

@@ -162,7 +162,7 @@ class _At1:
 
     def rates(self) -> Floats:
         state = self.state
-        y = np.array([state.y[i, state.best[i]] for i in range(len(state.best))])
+        y = np.array([state.y[best, i] for i, best in enumerate(state.best.tolist())])
         y[state.last_ns <= state.since_ns] = np.nan
         return y
 

@@ -93,7 +93,7 @@ def _as_at1(fresh: ScaleState, constants: LiveParameters, known: _Known) -> Scal
         fresh,
         epoch_ns=known.epoch_ns,
         x_s=known.x_s,
-        y=np.repeat(known.y[:, None], fresh.y.shape[1], axis=1),
+        y=np.repeat(known.y[None], fresh.y.shape[0], axis=0),
         last_ns=known.last_ns,
         since_ns=known.since_ns,
         good_since_ns=np.where(known.membership == Membership.OUT_RATE, known.epoch_ns, known.since_ns),

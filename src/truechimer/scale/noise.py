@@ -35,8 +35,8 @@ def scale_noise(
         ratio = 1.0
         if members >= LEARNING_MEMBERS:
             best = int(state.best[i])
-            learned = max(float(state.tau_excess[i, best]), 0.1 * float(state.tau_noise[i]))
-            ratio = max(learned / float(parameters.prior_tau[i, best]), LEAST_RATIO)
+            learned = max(float(state.tau_excess[best, i]), 0.1 * float(state.tau_noise[i]))
+            ratio = max(learned / float(parameters.prior_tau[best, i]), LEAST_RATIO)
         q1 += weight * weight * ratio * noise.q1
         q2 += weight * weight * ratio * (noise.q2 + 3.0 * noise.floor * noise.floor / MONTH_S)
         spread2 += weight * weight * noise.y_spread * noise.y_spread

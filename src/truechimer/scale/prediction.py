@@ -33,18 +33,19 @@ def predict_all(  # noqa: PLR0917
 ):
     """See `predict`."""
     n = x.shape[0]
-    predicted = np.full(n, np.nan)
-    variance = np.full(n, np.inf)
-    span = np.zeros(n)
+    predicted, variance, span = np.empty(n), np.empty(n), np.empty(n)
     for i in range(n):
-        if membership[i] == 0:
-            continue
+        predicted[i] = y[best[i], i]
+    # without a branch: machine code takes several clocks at once
+    for i in range(n):
+        is_there = membership[i] != 0
         dt = (epoch_ns - last_ns[i]) / 1e9
-        span[i] = dt
-        predicted[i] = x[i] + y[i, best[i]] * dt + 0.5 * drift[i] * dt * dt
         learned = (last_ns[i] - since_ns[i]) / 1e9
-        if learned > 0.0:
-            variance[i] = step_variance[i] * dt + step_variance[i] * dt * dt / learned
+        ahead = x[i] + predicted[i] * dt + 0.5 * drift[i] * dt * dt
+        wide = step_variance[i] * dt + step_variance[i] * dt * dt / (learned if learned > 0.0 else 1.0)
+        span[i] = dt if is_there else 0.0
+        predicted[i] = ahead if is_there else np.nan
+        variance[i] = wide if is_there & (learned > 0.0) else np.inf
     return predicted, variance, span
 
 

@@ -74,7 +74,7 @@ class ScaleParameters:
     `detection_sigmas`: residual beyond which a clock is out. `eligible`: bool, may carry weight. `q1` (s^2/s): white-FM
     variance per second expected of each clock; `step_prior` (s^2/s): expected squared error per second of predicting
     over one interval, flicker and random walk among it; `drift` (1/s): declared drift of y;
-    `prior_tau` `(n, K)` and `prior_lag` `(n, 3)`: expected squared prediction errors (s^2) over `tau_weight_s` and the
+    `prior_tau` `(K, n)` and `prior_lag` `(3, n)`: expected squared prediction errors (s^2) over `tau_weight_s` and the
     lags.
     `prior_count`: how many samples the expectation is worth, per clock.
     """
@@ -100,13 +100,13 @@ class ScaleState:
     """What the fold carries from epoch to epoch.
 
     `epoch_ns`: TAI of the last scale step, 0 before the first. `x_s`: clock minus scale at `last_ns`, reading noise
-    filtered, and `x_variance` what is left of that noise (s^2); `y` `(n, K)`: its
+    filtered, and `x_variance` what is left of that noise (s^2); `y` `(K, n)`: its
     rate by each filter at `last_ns`; `best`: index of the filter in use. `since_ns`: start of the clock's rate
     estimate; `good_since_ns`: start of its present good conduct.
     `weight`: weights wanted by the learned errors (sum 1 over members). `step_variance` (s^2/s) and `step_count`:
-    squared residual per second. `tau_excess`, `(n, K)` and `tau_noise`: mean squared error over tau of the filtered
-    phase, and that noise (s^2); `lag_excess`, `lag_count` `(n, 3)`. The ring holds `(epoch, x, y)` at the last slots:
-    `ring_ns (R,)`, `ring_x (R, n)` (NaN where unmeasured), `ring_y (R, n, K)`.
+    squared residual per second. `tau_excess`, `(K, n)` and `tau_noise`: mean squared error over tau of the filtered
+    phase, and that noise (s^2); `lag_excess`, `lag_count` `(3, n)`. The ring holds `(epoch, x, y)` at the last slots:
+    `ring_ns (R,)`, `ring_x (R, n)` (NaN where unmeasured), `ring_rate (R, K, n)`.
     `slow_floor_s`: movement of the scale that the rate tests of the last slot leave unseen.
     """
 
@@ -129,13 +129,13 @@ class ScaleState:
     lag_count: Ints
     ring_ns: Ints
     ring_x: Floats
-    ring_y: Floats
+    ring_rate: Floats
     next_slot_ns: int
     slow_floor_s: float
 
     def rate_of(self, clock: int) -> float:
         """Return the rate of a clock minus the scale, by the filter in use."""
-        return float(self.y[clock, self.best[clock]])
+        return float(self.y[self.best[clock], clock])
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +169,8 @@ def empty_state(parameters: ScaleParameters) -> ScaleState:
         epoch_ns=0,
         x_s=np.zeros(n),
         x_variance=np.zeros(n),
-        y=np.zeros((n, k)),
-        best=np.argmin(parameters.prior_tau, axis=1).astype(np.int64),
+        y=np.zeros((k, n)),
+        best=np.argmin(parameters.prior_tau, axis=0).astype(np.int64),
         last_ns=np.zeros(n, np.int64),
         since_ns=np.zeros(n, np.int64),
         good_since_ns=np.zeros(n, np.int64),
@@ -182,10 +182,10 @@ def empty_state(parameters: ScaleParameters) -> ScaleState:
         tau_noise=np.zeros(n),
         tau_count=np.zeros(n, np.int64),
         lag_excess=parameters.prior_lag.copy(),
-        lag_count=np.zeros((n, len(LAGS_SLOTS)), np.int64),
+        lag_count=np.zeros((len(LAGS_SLOTS), n), np.int64),
         ring_ns=np.zeros(RING_SLOTS, np.int64),
         ring_x=np.full((RING_SLOTS, n), np.nan),
-        ring_y=np.zeros((RING_SLOTS, n, k)),
+        ring_rate=np.zeros((RING_SLOTS, k, n)),
         next_slot_ns=0,
         slow_floor_s=0.0,
     )
@@ -200,10 +200,8 @@ def grown(state: ScaleState, parameters: ScaleParameters) -> ScaleState:
     values = {}
     for item in fields(ScaleState):
         was, blank = getattr(state, item.name), getattr(fresh, item.name)
-        if item.name.startswith("ring_") and item.name != "ring_ns":
-            blank[:, :old] = was
-        elif isinstance(blank, np.ndarray) and blank.shape[0] == new:
-            blank[:old] = was
+        if isinstance(blank, np.ndarray) and item.name != "ring_ns":
+            blank[..., :old] = was
         else:
             blank = was
         values[item.name] = blank

@@ -31,30 +31,40 @@ def capped(wanted, cap):
     if members == 0:
         return out
     cap = max(cap, 1.0 / members)
-    at_cap = np.zeros(n, np.bool_)
+    at_cap, left = np.zeros(n, np.bool_), np.empty(n)
     room = 1.0
+    # the loops over clocks have no branch, so that machine code takes several at once
     for _ in range(members):
-        fresh = 0
         # what is clearly below the cap needs no division to show it
         clear = 0.999999 * cap * total / room if room > 0.0 else 0.0
+        is_any = False
         for i in range(n):
-            if wanted[i] > clear and not at_cap[i] and wanted[i] / total * room > cap * (1.0 + 1e-12):
-                at_cap[i] = True
-                out[i] = cap
-                fresh += 1
+            is_any |= (wanted[i] > clear) & (not at_cap[i])
+        if not is_any:
+            break
+        fresh = 0
+        for i in range(n):
+            over = wanted[i] / total * room > cap * (1.0 + 1e-12)
+            is_over = over & (wanted[i] > clear) & (not at_cap[i])
+            at_cap[i] |= is_over
+            fresh += is_over
         if fresh == 0:
             break
-        total, room = 0.0, 1.0
+        for _ in range(fresh):
+            room -= cap
         for i in range(n):
-            if at_cap[i]:
-                room -= cap
-            elif wanted[i] > 0.0:
-                total += wanted[i]
+            left[i] = wanted[i] if (wanted[i] > 0.0) & (not at_cap[i]) else 0.0
+        total = 0.0
+        for i in range(n):
+            total += left[i]
         if total <= 0.0:
             break
     for i in range(n):
-        if wanted[i] > 0.0 and not at_cap[i]:
-            out[i] = wanted[i] / total * room
+        out[i] = cap if at_cap[i] else 0.0
+    if total > 0.0:
+        for i in range(n):
+            share = wanted[i] / total * room
+            out[i] = share if (wanted[i] > 0.0) & (not at_cap[i]) else out[i]
     return out
 
 
@@ -62,7 +72,7 @@ def capped(wanted, cap):
 def from_errors(  # noqa: PLR0917
     membership, eligible, excess, noise, best, cap_n
 ):
-    """Return the weights that the learned errors ask for: `excess (n, K)` less than a tenth of the reading noise counts
+    """Return the weights that the learned errors ask for: `excess (K, n)` less than a tenth of the reading noise counts
     as that tenth.
     """
     n = membership.shape[0]
@@ -71,7 +81,7 @@ def from_errors(  # noqa: PLR0917
     for i in range(n):
         if membership[i] == 2 and eligible[i]:
             members += 1
-            wanted[i] = 1.0 / max(excess[i, best[i]], 0.1 * noise[i], 1e-36)
+            wanted[i] = 1.0 / max(excess[best[i], i], 0.1 * noise[i], 1e-36)
     if members == 0:
         return wanted
     return capped(wanted, cap_n / members)
