@@ -74,15 +74,16 @@ def parameters(
     eligible = [
         clock.kind is not ClockKind.LINK and (clock.kind is not ClockKind.HOST or not others) for clock in clocks
     ]
-    prior_tau = np.array(
-        [[noise.prediction_variance(tau_weight_s, memory_s=m) for noise in noises] for m in memories.tolist()]
-    )
-    prior_lag = np.array(
-        [
-            [min(noise.prediction_variance(lag, memory_s=m) for m in memories.tolist()) for noise in noises]
-            for lag in lags.tolist()
+    # clocks of one kind are expected alike
+    of = {
+        noise: [
+            [noise.prediction_variance(tau_s, memory_s=m) for m in memories.tolist()]
+            for tau_s in (tau_weight_s, *lags.tolist(), interval_s)
         ]
-    )
+        for noise in dict.fromkeys(noises)
+    }
+    prior_tau = np.array([of[noise][0] for noise in noises]).reshape(len(noises), len(memories))
+    prior_lag = np.array([[min(each) for each in of[noise][1:-1]] for noise in noises]).reshape(len(noises), len(lags))
     worth = [SLOTS_PER_TAU_WEIGHT * (DECLARED_WORTH if noise.declared else 0.5) for noise in noises]
     return ScaleParameters(
         tau_weight_s=tau_weight_s,
@@ -94,13 +95,10 @@ def parameters(
         slot_ns=round(slot_s * 1e9),
         eligible=np.array(eligible, np.bool_),
         q1=np.array([noise.q1 for noise in noises]),
-        step_prior=np.array(
-            [min(noise.prediction_variance(interval_s, memory_s=m) for m in memories.tolist()) for noise in noises]
-        )
-        / interval_s,
+        step_prior=np.array([min(of[noise][-1]) for noise in noises]) / interval_s,
         drift=np.array([noise.drift_per_day / SECONDS_PER_DAY for noise in noises]),
-        prior_tau=prior_tau.reshape(len(memories), len(noises)),
-        prior_lag=prior_lag.reshape(len(lags), len(noises)),
+        prior_tau=np.ascontiguousarray(prior_tau.T),
+        prior_lag=np.ascontiguousarray(prior_lag.T),
         prior_count=np.array(worth),
     )
 
@@ -238,7 +236,7 @@ def _learn_steps(  # noqa: PLR0917
         square = min(residual[i] * residual[i], limit)
         excess = (square / max(1.0 - used[i], 0.1) - x_variance[i] - u2[i] - noise) / step[i]
         n = prior_count[i] + step_count[i]
-        gain = 1.0 / (n if n < 2000.0 else 2000.0)
+        gain = 1.0 / (min(2000.0, n))
         before = step_variance[i]
         after = max(before + gain * (excess - before), FLOOR * q1[i], 1e-36)
         step_variance[i] = after if teaches else before
@@ -273,7 +271,7 @@ def _filter(  # noqa: PLR0917
         noise_now = u2[i] + noise
         both = noise_now + q[i] * learned
         age = learned / (1.0 + (noise_now / both if noise_now > 0.0 else 0.0))
-        young[i] = max(max(age, step[i]), step[i])
+        young[i] = max(age, step[i])
         of_young[i] = step[i] / young[i]
 
 

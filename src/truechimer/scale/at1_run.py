@@ -71,11 +71,11 @@ def run(  # noqa: PLR0917
     status: Ints,
     divided: NDArray[np.bool_],
 ) -> ScaleState:
-    """Take many epochs in, as so many `at1.step`s after the first would; return the new state.
+    """Take many epochs in, as so many `at1.step`s after the first would; return the state after them. The arrays of the
+    state given are changed in place: it is of no use afterwards.
 
     Filled are `x_out`, `used`, `status` `(n_epochs, n)` and `divided (n_epochs,)`: see `ScaleStep`.
     """
-    new: dict[str, Any] = {name: getattr(state, name).copy() for name in (*_MOVING, "weight")}
     kernels: Any = _run
     scale_ns, next_slot_ns, floor = kernels(
         epoch_tai_ns,
@@ -97,13 +97,16 @@ def run(  # noqa: PLR0917
         constants.prior_count,
         state.epoch_ns,
         state.next_slot_ns,
-        new["weight"],
-        *[new[name] for name in _MOVING],
+        state.weight,
+        *[getattr(state, name) for name in _MOVING],
         x_out,
         used,
         status,
         divided,
     )
-    if floor >= 0.0:
-        new["slow_floor_s"] = float(floor)
-    return replace(state, epoch_ns=int(scale_ns), next_slot_ns=int(next_slot_ns), **new)
+    return replace(
+        state,
+        epoch_ns=int(scale_ns),
+        next_slot_ns=int(next_slot_ns),
+        slow_floor_s=float(floor) if floor >= 0.0 else state.slow_floor_s,
+    )

@@ -133,7 +133,7 @@ def _gains(prior_count, count, more, gain):
     """Fill the gain of a mean that holds the expectation as `prior_count` samples."""
     for i in range(count.shape[0]):
         n = prior_count[i] + count[i] + more
-        gain[i] = 1.0 / (n if n < LONGEST_COUNT else LONGEST_COUNT)
+        gain[i] = 1.0 / (min(LONGEST_COUNT, n))
 
 
 @kernel
@@ -293,8 +293,7 @@ def learn_at_slot(  # noqa: PLR0917
             share = weight[i] * sigmas
             gain[i] = share * np.sqrt(spread[i]) if voters[i] & (weight[i] > 0.0) else 0.0
         for i in range(n):
-            if gain[i] > floor:
-                floor = gain[i]
+            floor = max(floor, gain[i])
         if age >= 0.98 * lags[lag]:
             _test_rates(epoch_ns, error, spread, voters, sigmas, lag_count[lag], membership, since_ns, good_since_ns)
         # a rate younger than the lag it is judged over says more of its youth than of the clock

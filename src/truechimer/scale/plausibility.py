@@ -1,3 +1,4 @@
+# mypy: allow-untyped-defs, allow-untyped-calls
 """Plausibility: what a whole record of readings says of its own making, before a scale is made of it.
 
 It rejects nothing and corrects nothing: it names what an operator must look at, once for each pair or clock. Found are
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from truechimer.clocks.register import is_reference
 from truechimer.formats.finding import Finding, Severity
 from truechimer.formats.reading_columns import ReadingColumns
+from truechimer.kernel import kernel
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -53,9 +55,9 @@ def check(rows: ReadingColumns, clocks: Sequence[str]) -> tuple[Finding, ...]:
             break
         looked_at *= 4
     end = int(starts[LOOKED_AT_EPOCHS - 1]) if len(starts) >= LOOKED_AT_EPOCHS else len(rows)
-    epochs = np.searchsorted(starts, np.arange(end), side="right")
-    dense = np.full((2, len(rows.pairs), int(epochs[-1]) + 1 if end else 0), np.nan)
-    dense[:, rows.pair[:end], epochs] = rows.x_a_minus_b_s[:end], rows.u_s[:end]
+    epochs = min(len(starts) + 1, LOOKED_AT_EPOCHS)
+    dense = np.full((2, len(rows.pairs), epochs if end else 0), np.nan)
+    _lay_out(rows.epoch_tai_ns[:end], rows.pair[:end], rows.x_a_minus_b_s[:end], rows.u_s[:end], dense)
     pairs: Pairs = {
         pair: (dense[0, p], dense[1, p]) for p, pair in enumerate(rows.pairs) if np.isfinite(dense[0, p]).any()
     }
@@ -63,6 +65,16 @@ def check(rows: ReadingColumns, clocks: Sequence[str]) -> tuple[Finding, ...]:
     if not any(finding.rule == "other-unit" for finding in found):
         found += [*_same_clocks(pairs, clocks), *_loops(pairs)]
     return tuple(found)
+
+
+@kernel
+def _lay_out(epoch_ns, pair, x, u, dense):
+    """Fill `dense (2, n_pairs, n_epochs)` with readings and their uncertainties."""
+    at = 0
+    for k in range(epoch_ns.shape[0]):
+        if k > 0 and epoch_ns[k] != epoch_ns[k - 1]:
+            at += 1
+        dense[0, pair[k], at], dense[1, pair[k], at] = x[k], u[k]
 
 
 def _few(clocks: Sequence[str]) -> list[Finding]:
@@ -245,6 +257,8 @@ def repeated(x_s: Floats, names: Sequence[str]) -> tuple[Finding, ...]:
         x = block[j % COLUMNS_AT_ONCE]
         x = x[np.isfinite(x)]
         difference = np.round((x[1:] - x[:-1]) / REPEAT_RESOLUTION_S)
+        if _repeats(difference) < LEAST_REPEATS:
+            continue
         moves = np.flatnonzero(difference != 0.0)
         difference = difference[moves]
         if len(difference) < 4 * LEAST_REPEATS:
@@ -267,6 +281,32 @@ def repeated(x_s: Floats, names: Sequence[str]) -> tuple[Finding, ...]:
                 found.append(_warning("replayed-readings", says))
                 break
     return tuple(found)
+
+
+@kernel
+def _repeats(values):
+    """Return how many of the values, whole numbers, stand there already (not those equal to 0), at most
+    `LEAST_REPEATS`: without sorting them.
+    """
+    size = 64
+    while size < 2 * values.shape[0]:
+        size *= 2
+    held = np.zeros(size)
+    count = 0
+    for value in values:
+        if value == 0.0:
+            continue
+        # a double's whole number below 2^53; where a larger one falls does not matter
+        at = int(value) & 0x1FFFFFFFFFFFFF if abs(value) < 9e15 else 0
+        at = (at ^ (at >> 11) ^ (at >> 23) ^ (at >> 37)) & (size - 1)
+        while held[at] != 0.0 and held[at] != value:
+            at = (at + 1) & (size - 1)
+        if held[at] == value:
+            count += 1
+            if count >= LEAST_REPEATS:
+                break
+        held[at] = value
+    return count
 
 
 def _in_order(values: Floats) -> tuple[Ints, NDArray[np.bool_]]:

@@ -66,13 +66,18 @@ class Record:
         """
         x = np.full((end - begin, len(self.register.links)), np.nan)
         u = np.zeros(x.shape)
-        rows = slice(int(self.first_row[begin]), int(self.first_row[end]))
-        pair = self.columns.pair[rows]
-        epoch = np.repeat(np.arange(end - begin), np.diff(self.first_row[begin : end + 1]))
-        link = self.link[pair]
-        x[epoch, link] = self.sign[pair] * self.columns.x_a_minus_b_s[rows]
-        u[epoch, link] = self.columns.u_s[rows]
+        of = self.columns
+        _lay_out(self.first_row[begin : end + 1], of.pair, of.x_a_minus_b_s, of.u_s, self.link, self.sign, x, u)
         return x, u
+
+
+@kernel
+def _lay_out(first_row, pair, reading, u_reading, link, sign, x, u):  # noqa: PLR0917
+    """Fill `x` and `u` `(n_epochs, n_links)` with the rows of each epoch."""
+    for k in range(x.shape[0]):
+        for row in range(first_row[k], first_row[k + 1]):
+            p = pair[row]
+            x[k, link[p]], u[k, link[p]] = sign[p] * reading[row], u_reading[row]
 
 
 @kernel

@@ -58,8 +58,8 @@ _NOT_USED = {
     stretch.FROZEN: "its reading is frozen (the same value again and again): predicted",
     stretch.NO_PATH: "no chain of readings connects it to the others at this epoch: predicted",
 }
-STRETCH = 256
-"""So many epochs at most are taken in at once."""
+STRETCH, SHORTEST_STRETCH, VALUES_AT_ONCE = 256, 32, 60_000
+"""So many epochs at most are taken in at once, and fewer of many clocks: what is in hand stays in the cache."""
 _DAY_NS = 86_400 * 10**9
 LONGEST_INTERVAL_S = 100.0 * 86_400.0
 """Readings further apart make no scale: no clock is predicted so far."""
@@ -238,25 +238,29 @@ class _Fold:
         self.done = 0
         self.preferred = next((i for i, clock in enumerate(register.clocks) if self.eligible[i]), 0)
         self.epoch_ns = record.epoch_tai_ns
-        self.x = np.full((n_epochs, n), np.nan)
-        self.weight = np.zeros((n_epochs, n))
-        self.membership = np.zeros((n_epochs, n), np.int8)
-        self.unused = np.zeros((n_epochs, n), np.int8)
-        self.divided = np.zeros(n_epochs, np.bool_)
+        # filled stretch by stretch, each epoch once
+        self.x = np.empty((n_epochs, n))
+        self.weight = np.empty((n_epochs, n))
+        self.membership = np.empty((n_epochs, n), np.int8)
+        self.unused = np.empty((n_epochs, n), np.int8)
+        self.divided = np.empty(n_epochs, np.bool_)
         self.read = np.zeros(n, np.int64)
-        self.raw = np.full((n_epochs, len(register.links)), np.nan)
+        self.raw = np.empty((n_epochs, len(register.links)))
+        self.at_once = min(STRETCH, max(SHORTEST_STRETCH, VALUES_AT_ONCE // n))
         self.changes: list[Change] = []
         self.floor_s = np.zeros((2, n))
         self.months: list[tuple[int, Floats]] = []
         self.next_day_ns = -(2**63)
         self.witnesses = Witnesses(record, limit_s=departure_limit_s)
+        self.notes_days = self.engine.learned() is not None or bool(register.outside)
 
     def take(self) -> None:
         """Take the next epochs in: a good many, but not beyond one at which the weights of a day are noted."""
         begin = self.done
-        end = min(begin + STRETCH, len(self.epoch_ns))
-        day = begin + int(np.searchsorted(self.epoch_ns[begin:end], self.next_day_ns))
-        end = min(end, day + 1)
+        end = min(begin + self.at_once, len(self.epoch_ns))
+        if self.notes_days:
+            day = begin + int(np.searchsorted(self.epoch_ns[begin:end], self.next_day_ns))
+            end = min(end, day + 1)
         epoch_ns = self.epoch_ns[begin:end]
         x, u = self.record.stretch(begin, end)
         self.raw[begin:end] = x
@@ -295,19 +299,21 @@ class _Fold:
     def _note(self, begin: int, end: int, said: Judgements | None) -> None:
         """Keep what detection was sure of, its floor of this day and of the day before, and a day's weights."""
         n, last = self.register.n_clocks, end - begin - 1
-        floor = np.zeros((last + 1, n)) if said is None else said.floor_s[:, :n]
-        self.floor_s[1] = np.maximum(self.floor_s[1], floor[:last].max(axis=0, initial=0.0))
         last_ns = int(self.epoch_ns[end - 1])
-        if last_ns >= self.next_day_ns:
+        is_new_day = last_ns >= self.next_day_ns
+        if is_new_day:
             self.next_day_ns = last_ns + _DAY_NS
+        if said is None:
+            return
+        floor = said.floor_s[:, :n]
+        self.floor_s[1] = np.maximum(self.floor_s[1], floor[:last].max(axis=0, initial=0.0))
+        if is_new_day:
             self.floor_s[0] = self.floor_s[1]
             self.floor_s[1] = 0.0
             learned = self.engine.learned()
             if learned is not None:
                 self.months.append((last_ns, learned.weight_month))
         self.floor_s[1] = np.maximum(self.floor_s[1], floor[last])
-        if said is None:
-            return
         stepped, moved, over = said.stepped_s[:, :n], said.moved[:, :n, 0], said.moved[:, :n, 1]
         for k, i in zip(*(where.tolist() for where in np.nonzero((stepped != 0.0) | (moved != 0.0))), strict=True):
             change = Change(begin + k, i, float(stepped[k, i]), float(moved[k, i]), float(over[k, i]))
