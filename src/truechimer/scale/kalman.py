@@ -62,13 +62,13 @@ STEPS, LEFT, PLAN, EPOCH_NS = range(4)
 @dataclass(frozen=True, slots=True)
 class KalmanState:
     """What the fold carries: `learner`, the `bands` beside it; `clock (n, 5)`: phase, rate, weight, in the last gain;
-    `p_yy (n, n)`; `gain (n, n)`: of the rates on the innovations; `common (4,)`: int.
+    `p_yy (n, n)`; `pull (n, n)`: what each clock's innovation adds to all rates, a row for each; `common (4,)`: int.
     """
 
     learner: BandsState
     clock: Floats
     p_yy: Floats
-    gain: Floats
+    pull: Floats
     last_ns: Ints
     common: Ints
 
@@ -78,7 +78,7 @@ class KalmanState:
             self.learner.copy(),
             self.clock.copy(),
             self.p_yy.copy(),
-            self.gain.copy(),
+            self.pull.copy(),
             self.last_ns.copy(),
             self.common.copy(),
         )
@@ -103,7 +103,68 @@ def start(constants: BandsParameters) -> KalmanState:
 
 
 @kernel
-def _make_gain(dt, members, noise, u2, clock, p_yy, gain):  # noqa: PLR0917
+def _less(of, i, begin, end, factor, j, solved, first, upto):  # noqa: PLR0917
+    """Take factor[j, k] x solved[k] for k = begin to end from row i of `of`, one after another, columns first to upto;
+    eight at a time, so that a number that is being worked on stays in the processor.
+    """
+    k = begin
+    while k + 8 <= end:
+        one, two, three, four = factor[j, k], factor[j, k + 1], factor[j, k + 2], factor[j, k + 3]
+        five, six, seven, eight = factor[j, k + 4], factor[j, k + 5], factor[j, k + 6], factor[j, k + 7]
+        for c in range(first, upto):
+            left = of[i, c] - one * solved[k, c] - two * solved[k + 1, c]
+            left = left - three * solved[k + 2, c] - four * solved[k + 3, c]
+            left = left - five * solved[k + 4, c] - six * solved[k + 5, c]
+            of[i, c] = left - seven * solved[k + 6, c] - eight * solved[k + 7, c]
+        k += 8
+    while k + 4 <= end:
+        one, two, three, four = factor[j, k], factor[j, k + 1], factor[j, k + 2], factor[j, k + 3]
+        for c in range(first, upto):
+            left = of[i, c] - one * solved[k, c] - two * solved[k + 1, c]
+            of[i, c] = left - three * solved[k + 2, c] - four * solved[k + 3, c]
+        k += 4
+    while k < end:
+        one = factor[j, k]
+        for c in range(first, upto):
+            of[i, c] -= one * solved[k, c]
+        k += 1
+
+
+@kernel
+def _factorize(turned, factor):
+    """Make the Cholesky factor of `turned`, equal to its own mirror image to the last bit: into the lower triangle of
+    `factor`, and, rows and columns changed over, into the upper one of `turned`.
+    """
+    m = turned.shape[0]
+    for j in range(m):
+        _less(turned, j, 0, j, factor, j, turned, j, m)
+        share = np.sqrt(max(turned[j, j], 1e-60))
+        turned[j, j], factor[j, j] = share, share
+        for i in range(j + 1, m):
+            turned[j, i] = turned[j, i] / share
+        for i in range(j + 1, m):
+            factor[i, j] = turned[j, i]
+
+
+@kernel
+def _solve(factor, turned, solved):
+    """Solve S z = right side for all columns of `solved` together, in place."""
+    m, columns = solved.shape
+    for i in range(m):
+        _less(solved, i, 0, i, factor, i, solved, 0, columns)
+        share = factor[i, i]
+        for c in range(columns):
+            solved[i, c] = solved[i, c] / share
+    for back in range(m):
+        i = m - 1 - back
+        _less(solved, i, i + 1, m, turned, i, solved, 0, columns)
+        share = factor[i, i]
+        for c in range(columns):
+            solved[i, c] = solved[i, c] / share
+
+
+@kernel
+def _make_gain(dt, members, noise, u2, clock, p_yy, pull):  # noqa: PLR0917
     """Make weights and gain for `members` (bool), carry `p_yy` on by a step of `dt` s."""
     n = p_yy.shape[0]
     index = np.zeros(n, np.int64)
@@ -112,52 +173,24 @@ def _make_gain(dt, members, noise, u2, clock, p_yy, gain):  # noqa: PLR0917
         if members[i]:
             index[m] = i
             m += 1
-    factor = np.zeros((m, m))
-    cross = np.zeros((m, m))
+    factor, turned, cross = np.empty((m, m)), np.empty((m, m)), np.empty((m, m))
     walk = np.zeros(m)
     for a in range(m):
         i = index[a]
         walk[a] = noise[i, 3] + 3.0 * noise[i, 2] / MONTH_S + 3.0 * noise[i, 1] / (TAU_X_S * TAU_X_S)
         for b in range(m):
-            factor[a, b] = dt * dt * p_yy[i, index[b]]
+            turned[a, b] = dt * dt * p_yy[i, index[b]]
             cross[a, b] = dt * p_yy[i, index[b]]
-        factor[a, a] += noise[i, 1] * dt + walk[a] * dt * dt * dt / 3.0 + 2.0 * max(noise[i, 0], u2[i])
+        turned[a, a] += noise[i, 1] * dt + walk[a] * dt * dt * dt / 3.0 + 2.0 * max(noise[i, 0], u2[i])
         cross[a, a] += 0.5 * walk[a] * dt * dt
-    # Cholesky of the innovations' covariance; what a column takes from those after it goes along rows, several
-    # numbers of machine code at once
-    part = np.empty(m + 1)
-    for j in range(m):
-        factor[j, j] = np.sqrt(max(factor[j, j], 1e-60))
-        for i in range(j + 1, m):
-            factor[i, j] = factor[i, j] / factor[j, j]
-            part[i] = factor[i, j]
-        for i in range(j + 1, m):
-            share = factor[i, j]
-            for k in range(j + 1, i + 1):
-                factor[i, k] -= share * part[k]
-    # S^-1 C' and S^-1 1, all columns together
+    _factorize(turned, factor)
+    # S^-1 C' and S^-1 1, all columns together; C is equal to C' to the last bit
     solved = np.empty((m, m + 1))
     for i in range(m):
         for column in range(m):
-            solved[i, column] = cross[column, i]
+            solved[i, column] = cross[i, column]
         solved[i, m] = 1.0
-    for i in range(m):
-        for k in range(i):
-            share = factor[i, k]
-            for column in range(m + 1):
-                solved[i, column] -= share * solved[k, column]
-        share = factor[i, i]
-        for column in range(m + 1):
-            solved[i, column] = solved[i, column] / share
-    for back in range(m):
-        i = m - 1 - back
-        for k in range(i + 1, m):
-            share = factor[k, i]
-            for column in range(m + 1):
-                solved[i, column] -= share * solved[k, column]
-        share = factor[i, i]
-        for column in range(m + 1):
-            solved[i, column] = solved[i, column] / share
+    _solve(factor, turned, solved)
     whole = 0.0
     for i in range(m):
         whole += solved[i, m]
@@ -167,33 +200,35 @@ def _make_gain(dt, members, noise, u2, clock, p_yy, gain):  # noqa: PLR0917
         weight = solved[a, m] / whole
         clock[index[a], WEIGHT] = weight
         clock[index[a], DONE] = 1.0
-    lean = np.zeros(m)
-    for a in range(m):
-        for b in range(m):
-            lean[a] += cross[a, b] * solved[b, m]
-    for a in range(m):
-        for b in range(m):
-            value = solved[b, a] - lean[a] * solved[b, m] / whole
-            gain[index[a], index[b]] = value
+    lean, part = np.zeros(m), np.empty((1, m))
+    for b in range(m):
+        share = solved[b, m]
+        for a in range(m):
+            lean[a] += cross[b, a] * share
+    for b in range(m):
+        share = solved[b, m]
+        for a in range(m):
+            part[0, a] = solved[b, a] - lean[a] * share / whole
+        for a in range(m):
+            pull[index[b], index[a]] = part[0, a]
     # P_yy + q2 T - C S^-1 C' + (C S^-1 1)(C S^-1 1)' / 1' S^-1 1
     for a in range(m):
+        # less the products, and the sum's sign turned: - (0 - x - y) is x + y to the last bit
         for b in range(a + 1):
-            part[b] = 0.0
-        for k in range(m):
-            share = cross[a, k]
-            for b in range(a + 1):
-                part[b] += share * solved[k, b]
+            part[0, b] = 0.0
+        _less(part, 0, 0, m, cross, a, solved, 0, a + 1)
         for b in range(a + 1):
-            total = lean[a] * lean[b] / whole - part[b]
-            p_yy[index[a], index[b]] += total
+            part[0, b] = lean[a] * lean[b] / whole + part[0, b]
+        for b in range(a + 1):
+            p_yy[index[a], index[b]] += part[0, b]
             if a != b:
-                p_yy[index[b], index[a]] += total
+                p_yy[index[b], index[a]] += part[0, b]
         p_yy[index[a], index[a]] += walk[a] * dt
 
 
 @kernel
 def _advance(  # noqa: PLR0917
-    epoch_ns, x_ip, u2, active, drift, noise, rate, plans, clock, p_yy, gain, last_ns, common, x_out, used, residual
+    epoch_ns, x_ip, u2, active, drift, noise, rate, plans, clock, p_yy, pull, last_ns, common, x_out, used, residual
 ):
     """Take one epoch in, in place; returns the pivot minus the scale and the variance of its reading noise."""
     n = x_ip.shape[0]
@@ -223,7 +258,7 @@ def _advance(  # noqa: PLR0917
     step = 3_600.0 if first else dt
     common[PLAN] = plans
     if common[LEFT] > 0:
-        _make_gain(step, members, noise, u2, clock, p_yy, gain)
+        _make_gain(step, members, noise, u2, clock, p_yy, pull)
         common[LEFT] -= 1
     common[STEPS] += 1
     part = 0.0
@@ -252,6 +287,12 @@ def _advance(  # noqa: PLR0917
             x_out[i] = clock[i, X] + clock[i, Y] * own + 0.5 * drift[i] * own * own
             if seen[i]:
                 residual[i] = x_ip[i] + x_pivot - x_out[i]
+    correction = np.zeros(n)
+    for j in range(n):
+        if used[j] > 0.0:
+            innovation = residual[j]
+            for i in range(n):
+                correction[i] += pull[j, i] * innovation
     for i in range(n):
         if not seen[i]:
             continue
@@ -260,11 +301,7 @@ def _advance(  # noqa: PLR0917
             own = (epoch_ns - last_ns[i]) / 1e9
             clock[i, Y] += drift[i] * own
             if members[i]:
-                correction = 0.0
-                for j in range(n):
-                    if used[j] > 0.0:
-                        correction += gain[i, j] * residual[j]
-                clock[i, Y] += correction
+                clock[i, Y] += correction[i]
             else:
                 # out or new: its rate is its own mean, over a day
                 clock[i, Y] += min(1.0, own / 86_400.0) * residual[i] / own
@@ -324,7 +361,7 @@ def advance(  # noqa: PLR0917
         int(learner.common_i[PLANS]),
         state.clock,
         state.p_yy,
-        state.gain,
+        state.pull,
         state.last_ns,
         state.common,
         x_out,
@@ -361,7 +398,7 @@ def peek(  # noqa: PLR0917
         int(common[PLAN]),
         state.clock.copy(),
         state.p_yy.copy(),
-        state.gain,
+        state.pull,
         state.last_ns.copy(),
         common,
         x_out,
@@ -378,9 +415,9 @@ def grown(state: KalmanState, constants: BandsParameters) -> KalmanState:
         return state
     fresh = start(constants)
     fresh.clock[:old], fresh.last_ns[:old], fresh.common[:] = state.clock, state.last_ns, state.common
-    fresh.p_yy[:old, :old], fresh.gain[:old, :old] = state.p_yy, state.gain
+    fresh.p_yy[:old, :old], fresh.pull[:old, :old] = state.p_yy, state.pull
     return KalmanState(
-        bands_state.grown(state.learner, constants), fresh.clock, fresh.p_yy, fresh.gain, fresh.last_ns, fresh.common
+        bands_state.grown(state.learner, constants), fresh.clock, fresh.p_yy, fresh.pull, fresh.last_ns, fresh.common
     )
 
 
