@@ -409,6 +409,7 @@ def step(
         constants.detection_sigmas,
         constants.weight_cap_n,
     )
+    floor = unseen(used, judged_by, constants.detection_sigmas)
     if ceilings is not None:
         below = limited(used, ceilings)
         if below is not used:
@@ -467,7 +468,7 @@ def step(
         residual,
         x_pivot,
         sqrt(noise),
-        max(unseen(used, judged_by, constants.detection_sigmas), state.slow_floor_s),
+        max(floor, state.slow_floor_s),
         bool(divided),
         due,
     )
