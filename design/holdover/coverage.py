@@ -22,6 +22,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +60,7 @@ CASES = (
     Case("maser alone, learned for 45 d", (maser(2e-16),), 45, 150, (1e-8, 3e-8)),
     Case("caesium alone", (caesium(),), 90, 150, (3e-8, 1e-7)),
     Case("rubidium alone", (rubidium(1e-13),), 90, 60, (1e-7, 1e-6)),
-    Case("five caesiums", ENSEMBLES["5 caesiums"], 90, 90, (1e-8, 3e-8)),
+    Case("five caesiums", ENSEMBLES["5 caesiums"], 90, 60, (1e-8, 3e-8)),
     Case("ten clocks", ENSEMBLES["scenario 4.2"], 90, 60, (5e-9, 1e-8)),
 )
 
@@ -107,7 +108,7 @@ def learned(case: Case, seed: int) -> tuple[np.ndarray, Foresight]:
     return x_s, known
 
 
-def measure(case: Case, runs: int, *, first: int) -> dict[str, object]:
+def measure(case: Case, runs: int, *, first: int) -> dict[str, Any]:
     """Run one case."""
     began = time.monotonic()
     z = np.empty((runs, len(HORIZONS_D)))
@@ -121,8 +122,8 @@ def measure(case: Case, runs: int, *, first: int) -> dict[str, object]:
             ahead = foresight.ahead(known, known.epoch_ns + round(days * DAY_S * 1e9))
             errors[run, k] = x_s[stop + 24 * days] - ahead.x_s
             z[run, k] = abs(errors[run, k]) / ahead.u_s
-        # UTC(k) follows the prediction, once a day
-        days = np.arange(case.after + 1)
+        # UTC(k) follows the prediction
+        days = np.arange(0, case.after + 1, 5)
         path = [foresight.ahead_x_s(known, known.epoch_ns + round(d * DAY_S * 1e9)) for d in days.tolist()]
         off = np.abs(x_s[stop:] - np.interp(np.arange(case.after * 24 + 1) / 24.0, days, path))
         for k, limit_s in enumerate(case.limits_s):
@@ -130,7 +131,7 @@ def measure(case: Case, runs: int, *, first: int) -> dict[str, object]:
             over = np.flatnonzero(off > limit_s)
             if len(over):
                 true[run, k] = over[0] / 24.0
-    found: dict[str, object] = {
+    found: dict[str, Any] = {
         "clocks": len(case.clocks),
         "learned_d": case.learn,
         "runs": runs,
@@ -161,19 +162,26 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=400)
     parser.add_argument("--first", type=int, default=1, help="first seed")
     parser.add_argument("--case", help="this one alone; keep nothing")
+    parser.add_argument("--resume", action="store_true", help="keep the cases that are there")
     options = parser.parse_args()
     if options.case:
         case = next(each for each in CASES if each.name == options.case)
         print(json.dumps(measure(case, options.runs, first=options.first), indent=1))
         return 0
-    told = {
+    told: dict[str, Any] = {
         "method": "daily values of UTC minus the scale (0.5 ns) are learned, then stop; held against the truth",
         "version": __version__,
         "runs": options.runs,
-        "cases": {case.name: measure(case, options.runs, first=options.first) for case in CASES},
+        "cases": {},
     }
-    KEPT.write_text(json.dumps(told, indent=1) + "\n")
-    inside = [share for case in told["cases"].values() for share in case["inside"].values()]  # type: ignore[attr-defined]
+    if options.resume:
+        told["cases"] = json.loads(KEPT.read_text())["cases"]
+    for case in CASES:
+        if case.name in told["cases"]:
+            continue
+        told["cases"][case.name] = measure(case, options.runs, first=options.first)
+        KEPT.write_text(json.dumps(told, indent=1) + "\n")
+    inside = [share for case in told["cases"].values() for share in case["inside"].values()]
     return 0 if all(BARS[0] <= share <= BARS[1] for share in inside) else 1
 
 

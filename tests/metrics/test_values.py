@@ -41,6 +41,7 @@ def full_status() -> dict[str, Any]:
     return document | {
         "observing": False,
         "holdover_remaining_s": 7200.0,
+        "holdover": {"learned_days": 9, "prediction": [{"horizon_s": 86400.0, "u_s": 2e-9}], "kept": []},
         "ntp": {"stratum": 1, "refid": "53494D00", "root_delay_s": 0.0},
         "host_clock": {"x_host_clock_minus_utc_s": 2e-4, "bound_s": 5e-5, "rate": -3e-7, "steps": 2},
         "deviations": {
@@ -117,6 +118,7 @@ def test_the_values_are_those_of_the_status_document() -> None:
         ("truechimer_leap_table_expiry_timestamp_seconds",): 4_086_288_000.0,  # 2099-06-28
         ("truechimer_leap_tai_minus_utc_seconds",): leap["tai_minus_utc_s"],
         ("truechimer_holdover_remaining_seconds", "limit=0.001"): document["holdover_remaining_s"],
+        ("truechimer_holdover_sigma_seconds", "horizon=86400"): 2e-9,
         ("truechimer_evidence_records_total",): document["records"],
         ("truechimer_epochs_total",): document["epochs"],
         ("truechimer_readings_rejected_total",): 0.0,

@@ -137,10 +137,22 @@ def _holdover(document: dict[str, Any]) -> str:
     if left_s is not None and limit_s is not None:
         more = " or more" if left_s >= LONGEST_HOLDOVER_S else ""
         words.append(f"within {bound(limit_s)} for {long_span(left_s)}{more} if nothing more is heard")
+    words += _foreseen(document.get("holdover"))
     oscillator = document.get("oscillator")
     if isinstance(oscillator, dict) and number(oscillator, "rate_against_utc") is not None:
         words.append(f"host {number(oscillator, 'rate_against_utc'):+.3e} against UTC")
     return ", ".join(words)
+
+
+def _foreseen(told: Any) -> list[str]:
+    """Return one sigma of UTC as it would be predicted, over each horizon."""
+    rows = told.get("prediction") if isinstance(told, dict) else None
+    said = [
+        f"{bound(row['u_s'])} after {long_span(row['horizon_s'])}"
+        for row in (rows if isinstance(rows, list) else [])
+        if isinstance(row, dict) and number(row, "u_s") is not None and number(row, "horizon_s") is not None
+    ]
+    return [f"one sigma {', '.join(said)}"] if said else []
 
 
 def _scale(document: dict[str, Any]) -> str:

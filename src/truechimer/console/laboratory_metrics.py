@@ -67,6 +67,15 @@ def _holdover(document: Document, _: Counters) -> Iterator[Sample]:
         yield (f"{min(limits):g}",), left_s
 
 
+def _foreseen(document: Document, _: Counters) -> Iterator[Sample]:
+    """Give one sigma of UTC minus the scale over each horizon that the laboratory foresees."""
+    told = document.get("holdover")
+    for row in rows(told, "prediction") if isinstance(told, Mapping) else ():
+        horizon_s, u_s = number(row, "horizon_s"), number(row, "u_s")
+        if horizon_s is not None and u_s is not None:
+            yield (f"{horizon_s:g}",), u_s
+
+
 def _deviations(document: Document, _: Counters) -> Iterator[Sample]:
     """Give the curves of the scale and of the clocks that the laboratory reckons, one sample an averaging time."""
     found = document.get("deviations")
@@ -291,6 +300,13 @@ LABORATORY: tuple[Family, ...] = (
         "limit, seconds), as the laboratory foresees it.",
         _holdover,
         ("limit",),
+    ),
+    Family(
+        "truechimer_holdover_sigma_seconds",
+        "One sigma of UTC minus the scale so long (label horizon, seconds) into a holdover that would begin now, "
+        "learned from what came from outside; laboratories of several clocks, from the third day on.",
+        _foreseen,
+        ("horizon",),
     ),
     Family(
         "truechimer_clock_weight_ratio",

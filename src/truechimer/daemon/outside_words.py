@@ -7,7 +7,8 @@ It decides nothing: the fold does. Keys follow the contract: SI units in the nam
 from typing import Any
 
 from truechimer.compare.selection import SelectionState, Verdict
-from truechimer.laboratory import bounding
+from truechimer.laboratory import bounding, foreseen
+from truechimer.laboratory.foreseen import Foreseen
 from truechimer.laboratory.line import EpochOutcome
 from truechimer.laboratory.service import NO_MAJORITY_SAYS, TOO_FEW_SAYS
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
@@ -31,9 +32,23 @@ def document(
             state, config, outcome.step, outcome.coordination, bound_limit_s=limit_s
         )
         body["holdover_limit_s"] = limit_s
+        told = foreseen.foresee(state, outcome.coordination, limits_s=(limit_s,))
+        if told is not None:
+            body["holdover"] = holdover_words(told)
     if state.wander is not None and state.wander.utc is not None:
         body["oscillator"] = oscillator(state)
     return body
+
+
+def holdover_words(told: Foreseen) -> dict[str, Any]:
+    """Return what is foreseen of a holdover that begins now, learned from so many days."""
+    return {
+        "learned_days": told.days,
+        "prediction": [
+            {"horizon_s": span_s, "u_s": u_s} for span_s, u_s in zip(foreseen.HORIZONS_S, told.u_s, strict=True)
+        ],
+        "kept": [{"limit_s": limit_s, "for_s": kept_s} for limit_s, kept_s in told.kept_s],
+    }
 
 
 def selection(state: LaboratoryState, outcome: EpochOutcome | None) -> dict[str, Any]:

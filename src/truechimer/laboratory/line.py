@@ -45,7 +45,7 @@ from truechimer.scale import at1, live
 from truechimer.scale.live_state import LiveState
 from truechimer.scale.state import Membership, ScaleStep
 from truechimer.serve.clock_page import ClockPage, ServiceState
-from truechimer.steer import holdover, realization, utc_prediction
+from truechimer.steer import daily_values, holdover, realization, utc_prediction
 from truechimer.steer.bound import Bound, bound
 from truechimer.steer.realization import Followed, Realization
 from truechimer.steer.steering_order import Coordination, SteeringOrder
@@ -301,6 +301,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         reentering=state.reentering and not steered.started,
         rate_known=started if config.observing else state.rate_known,
         wander=heard.wander,
+        daily=_daily(state, heard, epoch_ns),
         orders=state.orders,
         by_order=bent.by_order,
         departing=away if register.outside else state.departing,
@@ -346,6 +347,15 @@ def _follow_host(
     return realization.follow(
         before, state.host_doubt, config.host_noise, epoch_ns=epoch_ns, x_host_minus_scale_s=x, u_s=u_s
     )
+
+
+def _daily(state: LaboratoryState, heard: outside.Outside, epoch_ns: int) -> daily_values.DailyValues:
+    """Return the outside values by day after this epoch; what moved the scale by more than noise ends what they say."""
+    if heard.combined is None or heard.wander is not None:
+        return state.daily
+    before = daily_values.NOTHING if heard.surprise else state.daily
+    value = heard.combined
+    return daily_values.heard(before, epoch_ns=epoch_ns, x_s=value.x_utc_minus_scale_s, u_s=value.u_s)
 
 
 def _standing(

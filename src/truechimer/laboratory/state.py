@@ -24,6 +24,7 @@ from truechimer.scale import live_state
 from truechimer.scale.live_state import LiveParameters, LiveState
 from truechimer.serve.clock_page import ServiceState
 from truechimer.steer import holdover
+from truechimer.steer.daily_values import NOTHING, DailyValues
 from truechimer.steer.holdover import Wander
 from truechimer.steer.realization import HostNoise
 from truechimer.steer.steering_law import SteeringParameters
@@ -76,10 +77,11 @@ class LaboratoryState:
     `coordination`: None before coordination-start; `said`: standing conditions that were said already;
     `reentering`: after a boot, a scale of one waits for the links to say where it is; `rate_known`: while
     observing, offset and rate of UTC minus the scale are known, and UTC is stated; `wander`: what is known of the
-    host's oscillator where it is the scale, else None; `orders`: what signed orders have made, None before the
-    first run that is not observing; `by_order`: what orders to steer by a rate add at present; `departing`: what
-    the sources of UTC say of the scale, None before the first epoch with one. An observing run leaves `limits`,
-    `coordination`, `applied` and `next_steer_ns` as the last run in service left them.
+    host's oscillator where it is the scale, else None; `daily`: the outside values of an ensemble, a mean a day, for
+    what is foreseen of a holdover; `orders`: what signed orders have made, None before the first run that is not
+    observing; `by_order`: what orders to steer by a rate add at present; `departing`: what the sources of UTC say of
+    the scale, None before the first epoch with one. An observing run leaves `limits`, `coordination`, `applied` and
+    `next_steer_ns` as the last run in service left them.
     """
 
     register: Register
@@ -106,6 +108,7 @@ class LaboratoryState:
     reentering: bool
     rate_known: bool = False
     wander: Wander | None = None
+    daily: DailyValues = NOTHING
     orders: Orders | None = None
     by_order: OrderedRate | None = None
     departing: Departing | None = None

@@ -44,6 +44,9 @@ variance. The lowest flicker is none.
 DRIFTS = (1.0, 3.0)
 """One sigma of the drift of y, in units of what is expected; where none is expected, there is none."""
 
+NEGLIGIBLE = 1e-5
+"""Weight against the largest below which a filter is left out in the end."""
+
 ONE_SIGMA = 0.6826894921370859
 KEPT_CHANCE = 0.004
 """A limit is said to be kept while the chance at each moment that it is not stays below this; over the whole time that
@@ -135,7 +138,7 @@ def foresee(values: tuple[Value, ...], usual: FreeNoise, doubt: Doubt) -> Foresi
     # first roughly and far, then closely around the best
     drifts = DRIFTS if usual.drift_spread > 0.0 else (0.0,)
     rough = _run(in_order, usual, _grid(doubt, drifts, centre=(1.0, 1.0, 1.0, 1.0), steps=FAR, ratios=COARSE))
-    return _run(in_order, usual, _grid(doubt, drifts, centre=_best(rough, usual), steps=NEAR, ratios=FINE))
+    return _likely(_run(in_order, usual, _grid(doubt, drifts, centre=_best(rough, usual), steps=NEAR, ratios=FINE)))
 
 
 def ahead(known: Foresight, epoch_ns: int) -> Ahead:
@@ -268,6 +271,22 @@ def _run(values: list[Value], usual: FreeNoise, grid: _Grid) -> Foresight:
     for value in values[1:]:
         known = _taken_in(known, value)
     return replace(known, weight=known.weight / total(known.weight))
+
+
+def _likely(known: Foresight) -> Foresight:
+    """Return the bank without the filters that nothing speaks for."""
+    keep = known.weight > NEGLIGIBLE * known.weight.max()
+    weight = known.weight[keep]
+    return replace(
+        known,
+        x=known.x[:, keep],
+        p=known.p[:, :, keep],
+        q1=known.q1[keep],
+        floor2=known.floor2[keep],
+        q2=known.q2[keep],
+        noise2=known.noise2[keep],
+        weight=weight / total(weight),
+    )
 
 
 def _floor2(usual: FreeNoise) -> float:

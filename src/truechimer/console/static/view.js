@@ -261,6 +261,13 @@ function list(id, pairs) {
   );
 }
 
+function foreseen(said) {
+  return rowsOf(said.holdover?.prediction)
+    .filter((row) => isNumber(row.u_s) && isNumber(row.horizon_s))
+    .map((row) => `${bound(row.u_s)} after ${span(Math.floor(row.horizon_s))}`)
+    .join(", ");
+}
+
 function steering(said) {
   const now = said.steering ?? {};
   const leap = said.leap ?? {};
@@ -272,6 +279,7 @@ function steering(said) {
     ["Its limits", limits],
     ["No envelope", text(now.envelope_refused)],
     ["Holdover would last", isNumber(said.holdover_remaining_s) && said.state !== "holdover" ? span(Math.floor(said.holdover_remaining_s)) : ""],
+    ["One sigma in holdover", foreseen(said)],
     ["Authority", text(said.policy_sentence)],
     ["TAI − UTC", isNumber(leap.tai_minus_utc_s) ? `${leap.tai_minus_utc_s} s` : ""],
     ["Leap table", leap.expires ? `expires ${text(leap.expires).slice(0, 10)}` : ""],

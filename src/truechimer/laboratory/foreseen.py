@@ -1,0 +1,84 @@
+"""Foreseen: what a laboratory of several clocks says of a holdover that would begin now.
+
+It decides nothing, and no bound is made of it: the bound counts six sigma and what no statistics knows. It joins what
+the scale has learned of its clocks (`steer.free_noise`) and what came from outside day by day (`steer.daily_values`).
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from truechimer.laboratory.state import LaboratoryState
+from truechimer.scale.bands_state import DRIFT_U2, WEIGHT_DC
+from truechimer.scale.state import ScaleState
+from truechimer.steer import daily_values, foresight, free_noise
+from truechimer.steer.delayed_filter import FreeNoise
+from truechimer.steer.foresight import Foresight, Value
+from truechimer.steer.steering_order import Coordination
+
+DAY_S = 86_400.0
+HORIZONS_S = (DAY_S, 10.0 * DAY_S, 30.0 * DAY_S)
+LIMITS_S = (1e-8, 3e-8, 1e-7, 1e-6)
+LEAST_DAYS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """A holdover from the last epoch on. `days` learned from; `u_s`: one sigma of UTC minus the scale after each of
+    `HORIZONS_S`; `kept_s`: (limit s, how long |UTC(k) - UTC| stays within it at the rate that is held, s).
+    """
+
+    days: int
+    u_s: tuple[float, ...]
+    kept_s: tuple[tuple[float, float], ...]
+
+
+def foresee(state: LaboratoryState, coordination: Coordination, *, limits_s: tuple[float, ...] = ()) -> Foreseen | None:
+    """Return what is foreseen; None for a scale of one clock (`steer.holdover` knows it) and before `LEAST_DAYS`."""
+    values = daily_values.values(state.daily)
+    if state.wander is not None or len(values) < LEAST_DAYS:
+        return None
+    known = _learned(values, expected(state), state.register.n_clocks - (state.register.host is not None) > 1)
+    if known is None:
+        return None
+    now_ns = state.epoch_ns
+    return Foreseen(
+        len(values),
+        tuple([foresight.ahead(known, now_ns + round(span_s * 1e9)).u_s for span_s in HORIZONS_S]),
+        tuple(
+            [
+                (
+                    limit_s,
+                    foresight.kept_s(
+                        known,
+                        limit_s,
+                        from_ns=now_ns,
+                        x_utck_minus_scale_s=coordination.at(now_ns),
+                        y_utck_minus_scale=coordination.y_steer,
+                    ),
+                )
+                for limit_s in sorted({*LIMITS_S, *limits_s})
+            ]
+        ),
+    )
+
+
+@lru_cache(maxsize=4)
+def _learned(values: tuple[Value, ...], noise: FreeNoise, is_ensemble: bool) -> Foresight | None:  # noqa: FBT001
+    return foresight.foresee(values, noise, foresight.ENSEMBLE if is_ensemble else foresight.ALONE)
+
+
+def expected(state: LaboratoryState) -> FreeNoise:
+    """Return what is expected of the scale's noise with its present weights."""
+    clocks, scale = state.register.clocks, state.scale
+    if isinstance(scale, ScaleState):
+        carrying = [clock for clock, weight in zip(clocks, scale.weight.tolist(), strict=True) if weight > 0.0]
+        return free_noise.of_kinds(carrying or clocks)
+    learner = scale.learner
+    month = learner.clock_f[:, WEIGHT_DC]
+    return free_noise.of_ensemble(
+        clocks,
+        learner.noise.tolist(),
+        weight=scale.weight.tolist(),
+        weight_month=month.tolist(),
+        u_drift=[max(each, 0.0) ** 0.5 for each in learner.clock_f[:, DRIFT_U2].tolist()],
+    )

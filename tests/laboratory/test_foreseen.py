@@ -1,0 +1,69 @@
+"""What a laboratory of clocks foresees of a holdover, from the values that came day by day."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.laboratory.lying import Scene, Server
+
+from truechimer.laboratory import foreseen
+from truechimer.steer import daily_values
+from truechimer.steer.daily_values import DAY_NS, NOTHING, DailyValues
+from truechimer.steer.foresight import Value
+from truechimer.steer.steering_order import Coordination
+
+
+def days(n: int, *, seed: int = 1) -> DailyValues:
+    """Daily values of a scale with a rate of 1e-14 and half a nanosecond of noise."""
+    rng = np.random.default_rng(seed)
+    return DailyValues(
+        tuple(Value((20_000 + d) * DAY_NS, d * 8.64e-10 + 5e-10 * rng.normal(), 5e-10) for d in range(n))
+    )
+
+
+def test_values_of_a_day_become_one_at_their_middle_and_no_better_than_a_fifth_of_one() -> None:
+    known = NOTHING
+    for k in range(144):
+        known = daily_values.heard(known, epoch_ns=20_000 * DAY_NS + k * 600 * 10**9, x_s=1e-9 * k, u_s=2e-9)
+    assert known.days == ()
+    (today,) = daily_values.values(known)
+    assert today.u_s == pytest.approx(4e-10)
+    assert today.x_s == pytest.approx(71.5e-9)
+    assert today.epoch_ns == 20_000 * DAY_NS + round(71.5 * 600e9)
+    known = daily_values.heard(known, epoch_ns=20_001 * DAY_NS, x_s=5e-9, u_s=2e-9)
+    assert known.days == (today,)
+    assert daily_values.values(known)[-1] == Value(20_001 * DAY_NS, 5e-9, 2e-9)
+
+
+def test_only_so_many_days_are_kept() -> None:
+    known = NOTHING
+    for d in range(daily_values.MOST_DAYS + 30):
+        known = daily_values.heard(known, epoch_ns=(20_000 + d) * DAY_NS, x_s=0.0, u_s=1e-9)
+    assert len(known.days) == daily_values.MOST_DAYS
+    assert known.days[-1].epoch_ns == (20_000 + daily_values.MOST_DAYS + 28) * DAY_NS
+
+
+def test_a_laboratory_states_how_long_it_would_keep_each_limit() -> None:
+    scene = Scene((Server(), Server(), Server())).run(2)
+    known = days(30)
+    now_ns = known.days[-1].epoch_ns
+    state = replace(scene.state, wander=None, daily=known, epoch_ns=now_ns)
+    told = foreseen.foresee(state, Coordination(now_ns, known.days[-1].x_s, 1e-14), limits_s=(5e-5,))
+    assert told is not None
+    assert told.days == 30
+    assert list(told.u_s) == sorted(told.u_s)
+    assert [limit for limit, _ in told.kept_s] == sorted([*foreseen.LIMITS_S, 5e-5])
+    kept = [each for _, each in told.kept_s]
+    assert kept == sorted(kept)
+    assert kept[-1] > 0.0
+    # a rate that is held a thousand times as far off keeps nothing as long
+    off = foreseen.foresee(state, Coordination(now_ns, known.days[-1].x_s, 1e-8), limits_s=(5e-5,))
+    assert off is not None
+    assert off.kept_s[-1][1] < kept[-1]
+
+
+def test_before_the_third_day_and_for_a_scale_of_one_nothing_is_foreseen() -> None:
+    scene = Scene((Server(), Server(), Server())).run(2)
+    still = Coordination(0, 0.0, 0.0)
+    assert foreseen.foresee(replace(scene.state, daily=days(30)), still) is None
+    assert foreseen.foresee(replace(scene.state, wander=None, daily=days(2)), still) is None
