@@ -149,12 +149,14 @@ def _suspects(history: DelayedData) -> _Suspects:
     any_run = False
     for path in range(len(history.paths)):
         off = [mark.sigmas for mark in _of_path(history, path)]
+        sums = [0.0]
+        for each in off:
+            sums.append(sums[-1] + each)
         for length in RUNS:
-            for first in range(len(off) - length + 1):
-                total = 0.0
-                for each in off[first : first + length]:
-                    total += each
-                any_run = any_run or total * total > RUN_SIGMAS * RUN_SIGMAS * length
+            most = RUN_SIGMAS * RUN_SIGMAS * length
+            any_run = any_run or any(
+                (sums[k] - sums[k - length]) * (sums[k] - sums[k - length]) > most for k in range(length, len(sums))
+            )
     return _Suspects(tuple(far[:LOOKED_AT]), tuple(dict.fromkeys(moments)), bool(far) or any_run)
 
 

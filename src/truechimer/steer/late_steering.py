@@ -1,6 +1,7 @@
 """Steering by late data: values that are published days later in, orders of rate out, as one fold.
 
-It joins `delayed_data` (what UTC minus the scale is, from values of any age), `lqg` (how gently to follow) and
+It joins `delayed_data` (what UTC minus the scale is, from values of any age), `judgement` (which of them are
+believed), `lqg` (how gently to follow) and
 `steering_law` (what the limits leave of the wish). It applies nothing: whoever applies checks the envelope again.
 A published UTC - UTC(k) becomes UTC minus the scale with the coordination that was in force at its epoch: a laboratory
 keeps that history, and no step of its own makes an old value wrong.
@@ -11,9 +12,10 @@ from math import sqrt
 
 from truechimer.errors import Misuse
 from truechimer.quorum.envelope import Applied, SteeringLimits
-from truechimer.steer import delayed_data, lqg, steering_law
+from truechimer.steer import delayed_data, judgement, lqg, steering_law
 from truechimer.steer.delayed_data import DelayedData, Fate, Forecast, LateValue
 from truechimer.steer.delayed_filter import DAY_S, FreeNoise, Path
+from truechimer.steer.judgement import Finding
 from truechimer.steer.lqg import Aim, Gains, News
 from truechimer.steer.steering_order import Coordination, SteeringOrder
 
@@ -47,7 +49,7 @@ class LateParameters:
 class LateSteering:
     """What steering knows. `variance_s2`: mean variance of the forecast when orders were due, without what paths have
     in common; `orders`: how many were; `gain`: of the law in use, for `time_constant_s`, made at `chosen_ns`
-    (0: not chosen yet).
+    (0: not chosen yet). `findings`: which values are held back now, or that the scale moved (`judgement`).
     """
 
     history: DelayedData
@@ -57,6 +59,7 @@ class LateSteering:
     gain: Gains
     time_constant_s: float
     chosen_ns: int
+    findings: tuple[Finding, ...] = ()
 
 
 def begin(noise: FreeNoise, paths: tuple[Path, ...], parameters: LateParameters) -> LateSteering:
@@ -72,8 +75,10 @@ def hear(
     """Take in what is published at `epoch_ns` (TAI); return what is known then, and what became of each value."""
     old = delayed_data.ahead(before.history, epoch_ns)
     history, fates = delayed_data.take(before.history, values)
+    judged = judgement.judge(history)
+    history = judged.history
     new = delayed_data.ahead(history, epoch_ns)
-    after = replace(before, history=history)
+    after = replace(before, history=history, findings=judged.findings)
     if old is None or new is None:
         return after, fates
     news = before.news.after(epoch_ns=epoch_ns, xx=old.p_xx - new.p_xx, xy=old.p_xy - new.p_xy, yy=old.p_yy - new.p_yy)
