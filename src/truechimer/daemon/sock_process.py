@@ -36,7 +36,7 @@ from truechimer.daemon.sock_door import SockState, write_state
 from truechimer.drivers.chrony_sock import Sent, SockLeap, SockSender, pack
 from truechimer.instants import FS_PER_NS, FS_PER_S
 from truechimer.serve.clock_page import ClockPage, PageUnreadable
-from truechimer.serve.served_time import LeapIndicator, Unsynchronised, serve_at, tai_minus_ntp_at
+from truechimer.serve.served_time import LeapIndicator, ServedTime, Unsynchronised, serve_at, tai_minus_ntp_at
 
 NS_PER_S = 10**9
 DEFAULT_PERIOD_S = 1.0
@@ -104,18 +104,26 @@ class Sampler:
         if not self._clocks.rate_is_learned or self._is_settling(pair.raw_ns):
             return WhySilent.WALL_CLOCK_MOVED.value
         tai_fs = served.instant.tai_fs
-        if _is_near_leap(served.page, tai_fs):
+        leap = leap_of(served)
+        if leap is None:
             return WhySilent.LEAP_SECOND.value
         unix_fs = tai_fs - tai_minus_ntp_at(served.page, tai_fs) * FS_PER_S
         return Sample(
             pair.realtime_ns,
             (unix_fs - pair.realtime_ns * FS_PER_NS) / 1e15,
             served.bound_s + pair.half_width_ns / NS_PER_S,
-            _LEAPS.get(served.leap, SockLeap.NONE),
+            leap,
         )
 
     def _is_settling(self, raw_ns: int) -> bool:
         return self._moved_raw_ns is not None and raw_ns - self._moved_raw_ns < SETTLING_S * NS_PER_S
+
+
+def leap_of(served: ServedTime) -> SockLeap | None:
+    """Return the leap of a sample of this time, None where silence is kept: around a leap second."""
+    if _is_near_leap(served.page, served.instant.tai_fs):
+        return None
+    return _LEAPS.get(served.leap, SockLeap.NONE)
 
 
 def _is_near_leap(page: ClockPage, tai_fs: int) -> bool:

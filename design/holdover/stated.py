@@ -1,7 +1,7 @@
 """How often the stated one sigma of holdover covers the truth, and whether a limit is kept as long as is stated.
 
-    PYTHONPATH=src:. python design/holdover/coverage.py --runs 400      measure and keep (half an hour)
-    PYTHONPATH=src:. python design/holdover/coverage.py --case NAME     one case, keep nothing
+    PYTHONPATH=src:. python design/holdover/stated.py --runs 400      measure and keep (half an hour)
+    PYTHONPATH=src:. python design/holdover/stated.py --case NAME     one case, keep nothing
 
 It writes docs/measured/holdover.json. Clocks come from an independent generator (`design/ensemble/generator.py`); every
 level of each clock differs by up to 30 % from run to run. The scale is the product's own `bands` on hourly readings

@@ -1,0 +1,1 @@
+"""Radio time codes as pure encoders: a minute in, its symbols out."""
