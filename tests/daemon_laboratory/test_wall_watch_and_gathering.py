@@ -183,5 +183,7 @@ def test_what_utc_says_late_in_the_midst_of_an_epoch_costs_the_clocks_no_row(tmp
     said = [one.readings[0] for one in read if not has_clocks(one)]
     assert [one.x_a_minus_b_s for one in said] == [pytest.approx(day * 1e-9) for day in range(7)]
     assert [one.epoch_tai_ns for one in said] == sorted(one.epoch_tai_ns for one in said)
+    # each after the epoch with which it came, and before the next
+    assert [has_clocks(one) for one in in_order(read)] == [True] * 3 + [False] * 7
     # what a laboratory knows already is not said again
     assert list(feed(old + 2 * 3_600 * S).backlog()) == []

@@ -101,6 +101,7 @@ class ReadingsFeed(Feed):
         self._max_age_s, self._on_fault = max_age_s, on_fault
         self._after_ns, self._rest_s, self._look_s = after_ns, rest_s, look_s
         self._known_ns, self._reached_ns = after_ns, 0
+        self._late: list[tuple[int, ReadingRow]] = []
         self._reader = ReadingsCsvReader(known_clocks=known_names)
         self._offset, self._inode, self._tail = 0, 0, b""
         self._waiting: list[ReadingRow] = []
@@ -156,10 +157,8 @@ class ReadingsFeed(Feed):
             rows, findings = self._reader.feed(data, not_after_tai_ns=self._wall.wall_tai_now_ns() + FUTURE_NS)
             for finding in findings:
                 self._refuse(finding)
-            if self._source.kind is SourceKind.LINK:
-                self._waiting.extend(self._only_its_link(rows))
-            else:
-                batches += self._late(rows)
+            is_link = self._source.kind is SourceKind.LINK
+            self._waiting.extend(self._only_its_link(rows) if is_link else self._in_time(rows))
         return batches + self._complete(resting=self._is_resting()), len(data)
 
     def _read(self) -> tuple[bytes, bool]:
@@ -190,23 +189,27 @@ class ReadingsFeed(Feed):
         self.file.refused += 1
         self._on_fault(self.path.name, finding)
 
-    def _late(self, rows: list[ReadingRow]) -> list[Batch]:
-        """Keep the rows in their order, and hand over by itself what a source of UTC said of an epoch that the clocks
-        have passed: it is older than they are, and holds them up no more than it advances them.
+    def _in_time(self, rows: list[ReadingRow]) -> Iterator[ReadingRow]:
+        """Keep the rows in their order, but for what a source of UTC said of an epoch that the clocks have passed: that
+        waits until the epoch is complete with which it came, and cuts it no more than it ends it.
         """
-        batches = []
         for row in rows:
             if not _is_outside(row):
                 self._reached_ns = max(self._reached_ns, row.epoch_tai_ns)
             elif row.epoch_tai_ns < self._reached_ns:
-                shift_ns = self._wall.past_shift_ns(self._reached_ns)
-                if self._reached_ns + shift_ns > self._known_ns and "host" not in (row.a, row.b):
-                    self.file.accepted += 1
-                    epoch_ns = row.epoch_tai_ns + self._wall.past_shift_ns(row.epoch_tai_ns)
-                    reading = self._reading(row, epoch_ns, None)
-                    batches.append(Batch(epoch_ns, None, (reading,), 0, None, self._source.name))
+                self._late.append((self._reached_ns, row))
                 continue
-            self._waiting.append(row)
+            yield row
+
+    def _came_late(self, wall_ns: int) -> list[Batch]:
+        """Return what came late with the epochs up to one, a batch for each value; what is known is left out."""
+        batches = []
+        while self._late and self._late[0][0] <= wall_ns:
+            came_ns, row = self._late.pop(0)
+            if came_ns + self._wall.past_shift_ns(came_ns) > self._known_ns and "host" not in (row.a, row.b):
+                self.file.accepted += 1
+                epoch_ns = row.epoch_tai_ns + self._wall.past_shift_ns(row.epoch_tai_ns)
+                batches.append(Batch(epoch_ns, None, (self._reading(row, epoch_ns, None),), 0, None, self._source.name))
         return batches
 
     def _only_its_link(self, rows: list[ReadingRow]) -> Iterator[ReadingRow]:
@@ -233,6 +236,7 @@ class ReadingsFeed(Feed):
             batch = self._batch(rows[begin:end])
             if batch is not None:
                 batches.append(batch)
+            batches += self._came_late(rows[begin].epoch_tai_ns)
             begin = end
         self._waiting = rows[begin:]
         return batches
