@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from truechimer.cli import utc_leap, utc_steer
+from truechimer.cli import utc_leap, utc_steer, utc_submit
 from truechimer.cli.arguments import verb_parser
 from truechimer.errors import Rejected
 
@@ -49,7 +49,7 @@ class UtcUseRejected(Rejected):
 def main(argv: list[str]) -> int:
     """Run `utc` with the arguments after the verb; return the exit status."""
     parser = verb_parser("utc", "What is exchanged about UTC: Circular T, rapid UTC, clock data, leap seconds.")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="read|leap|steer")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="read|leap|steer|submit")
     read = verbs.add_parser(
         "read",
         help="say what files hold and what is wrong with them",
@@ -67,6 +67,7 @@ def main(argv: list[str]) -> int:
     read.set_defaults(run=_read)
     utc_leap.add_parser(verbs)
     utc_steer.add(verbs)
+    utc_submit.add(verbs)
     options = parser.parse_args(argv)
     return int(options.run(options))
 

@@ -5,7 +5,7 @@ what was noted beside the fold): each decision is made again, and must come out 
 whoever holds the records hands them in.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -212,10 +212,15 @@ def _is_input(body: dict[str, Any]) -> bool:
     return body["kind"] in INPUTS or (body["kind"] == "alert" and body.get("component") == DAEMON)
 
 
-def replay(log: Iterable[bytes], known: Known | None = None) -> Replay:
+def replay(
+    log: Iterable[bytes],
+    known: Known | None = None,
+    seen: Callable[[dict[str, Any], LaboratoryState], None] | None = None,
+) -> Replay:
     """Repeat a run from its records and stop at the first that differs; never raises for what the log holds.
 
     With `known` the log is what follows the record after which that state was taken; it is believed, not repeated.
+    `seen` is told each record that came out the same, with the state after the input that it follows from.
     """
     run, compared = _Run(known), 0
     chain = Chain() if known is None else known.state.chain
@@ -253,6 +258,8 @@ def replay(log: Iterable[bytes], known: Known | None = None) -> Replay:
                 run, compared, Difference(chain.seq - 1, "recorded and replayed bytes differ", data, made.data)
             )
         compared += 1
+        if seen is not None and run.state is not None:
+            seen(body, run.state)
     return _ended(run, compared, None)
 
 
