@@ -193,3 +193,19 @@ def test_what_is_read_is_not_written_over(tmp_path: Path, capsys: pytest.Capture
     assert main(["utc", "steer", str(path), "--out", str(path)]) == 2
     assert path.read_bytes() == before
     assert "one of the files that are read" in capsys.readouterr().err
+
+
+def test_a_false_value_is_held_and_said_and_moves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clean = _csv(tmp_path / "clean.csv", days=120)
+    lines = clean.read_text().splitlines()
+    mjd, x, u = lines[80].split(",")
+    lines[80] = f"{mjd},{float(x) + 2e-8!r},{u}"
+    false = tmp_path / "false.csv"
+    false.write_text("\n".join(lines) + "\n")
+    told = [_told([str(path)], capsys) for path in (clean, false)]
+    assert told[0]["held"] == []
+    assert [(each["values"], each["from_mjd"]) for each in told[1]["held"]] == [(1, float(mjd))]
+    ends = [body["forecast"]["x_utc_minus_utck_s"] for body in told]
+    assert abs(ends[1] - ends[0]) < 1e-10
+    assert main(["utc", "steer", str(false), "--every-h", "24"]) == 0
+    assert "1 value held back" in capsys.readouterr().out

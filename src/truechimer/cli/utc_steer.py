@@ -252,6 +252,11 @@ def _document(replay: "Replay") -> dict[str, Any]:
 
     body: dict[str, Any] = {"values": len(replay.judged), "orders": len(replay.orders)}
     body["refused"] = [{"path": each.path, "mjd": each.mjd, "because": fate.value} for each, fate in replay.refused]
+    body["held"] = [
+        {"says": says, "values": one.n, "from_mjd": _mjd(one.since_ns), "to_mjd": _mjd(one.until_ns)}
+        | {"last_so_mjd": _mjd(at_ns)}
+        for at_ns, one, says in replay.held
+    ]
     both = [each for each in replay.judged if each.ours_s is not None]
     if both:
         ours = [each.ours_s for each in both if each.ours_s is not None]
@@ -313,6 +318,11 @@ def _lines(body: dict[str, Any], replay: "Replay") -> list[str]:
         )
     if body["refused"]:
         lines.append(f"{len(body['refused'])} values not taken: {body['refused'][0]['because']}")
+    for each in body["held"]:
+        span = (
+            f"MJD {each['from_mjd']:.2f} to {each['to_mjd']:.2f}" if each["values"] else f"MJD {each['from_mjd']:.2f}"
+        )
+        lines.append(f"{span}: {each['says']}")
     return lines
 
 

@@ -15,6 +15,7 @@ from truechimer.steer import delayed_data, late_smoothing, late_steering
 from truechimer.steer.delayed_data import Fate, Forecast, LateValue
 from truechimer.steer.delayed_filter import FreeNoise, PathKind
 from truechimer.steer.delayed_filter import Path as OutsidePath
+from truechimer.steer.judgement import Finding, What
 from truechimer.steer.late_steering import LateParameters, LateSteering
 from truechimer.steer.steering_order import Coordination, SteeringOrder
 
@@ -62,7 +63,9 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What came of it. `refused`: values that were not taken, with the reason; `until_ns`: the end of the replay."""
+    """What came of it. `refused`: values that were not taken, with the reason; `until_ns`: the end of the replay;
+    `held`: what judgement found at any time (see `steer.judgement`), in words, with when that was last so (ns TAI).
+    """
 
     orders: tuple[Order, ...]
     judged: tuple[Judged, ...]
@@ -70,6 +73,7 @@ class Replay:
     known: LateSteering
     last: Forecast | None
     until_ns: int
+    held: tuple[tuple[int, Finding, str], ...] = ()
 
     @property
     def began_ns(self) -> int | None:
@@ -103,6 +107,7 @@ def replay(
     first_ns = pending[0][0] if pending else 0
     turn_ns = first_ns - first_ns % step_ns + step_ns
     place, refused = 0, []
+    held: dict[tuple[What, int, int], tuple[int, Finding, str]] = {}
     line: Coordination | None = None
     applied: Applied | None = None
     orders: list[Order] = []
@@ -115,6 +120,8 @@ def replay(
                 batch.append(pending[place])
                 place += 1
             known, fates = late_steering.hear(known, tuple(late for _, late, _ in batch), parameters, epoch_ns=batch_ns)
+            for one in known.findings:
+                held[one.what, one.path, one.since_ns] = (batch_ns, one, one.says(known.history))
             refused += [
                 (source, fate)
                 for (_, _, source), fate in zip(batch, fates, strict=True)
@@ -145,7 +152,13 @@ def replay(
             ours = x_s - course[bisect_right(starts, at_ns) - 1].at(at_ns)
         judged.append(Judged(each, each.x_utc_minus_utck_s, ours))
     return Replay(
-        tuple(orders), tuple(judged), tuple(refused), known, delayed_data.ahead(known.history, end_ns), end_ns
+        tuple(orders),
+        tuple(judged),
+        tuple(refused),
+        known,
+        delayed_data.ahead(known.history, end_ns),
+        end_ns,
+        tuple(held.values()),
     )
 
 
