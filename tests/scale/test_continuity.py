@@ -171,7 +171,21 @@ def worst_steps(of: Story) -> list[tuple[float, int, str]]:
                 continue
             j = k - at + QUIET - 1
             if what == "hole":
-                off = rate[j] - 0.5 * (rate[j - 1] + rate[j + 1])
+                # against the rate over as long before it and after it, up to the events beside it: that of the last
+                # epoch is noise to a hole
+                time = np.cumsum(of.dt_s)[place]
+                m = int(np.searchsorted(place, k))
+                beyond = [np.searchsorted(place, [other]).item() for other, _ in of.events if other != at]
+                ends = np.searchsorted(time, [time[m - 1] - of.dt_s[k], time[m] + of.dt_s[k]])
+                ends[0] = max([ends[0], *(other + QUIET for other in beyond if other < m)])
+                ends[1] = min([ends[1], *(other - 1 for other in beyond if other > m)])
+                known = np.flatnonzero(np.isfinite(e[:, i]))
+                early = known[max(int(np.searchsorted(known, min(ends[0], m - 2), side="right")) - 1, 0)]
+                late = known[min(int(np.searchsorted(known, max(ends[1], m + 1))), len(known) - 1)]
+                before = (e[m - 1, i] - e[early, i]) / (time[m - 1] - time[early])
+                after = (e[late, i] - e[m, i]) / (time[late] - time[m])
+                off = rate[j] - 0.5 * (before + after)
+                beside = 0.25 / (time[m - 1] - time[early]) + 0.25 / (time[late] - time[m])
             else:
                 drifted = slopes * apart[j - 1]
                 change = rate[j] - rate[j - 1]
@@ -184,6 +198,7 @@ def worst_steps(of: Story) -> list[tuple[float, int, str]]:
             gained = weight - series.weight[int(np.searchsorted(place, k - 1))]
             one2 += np.sum(gained**2 * white * np.sqrt(walk)) * of.dt_s[k] ** 2
             if what == "hole":
+                one2 += np.sum(weight**2 * white**2) * of.dt_s[k] ** 2 * beside
                 # rates are known as well as the time since the beginning allows
                 one2 += np.sum(white**2) / len(white) ** 2 * of.dt_s[k] ** 2 / float(of.dt_s[:k].sum())
             found.append((abs(step) / float(np.sqrt(one2)), k, what))

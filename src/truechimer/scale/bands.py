@@ -309,6 +309,7 @@ def _sample(state: BandsState, constants: BandsParameters, epoch_ns: int, x_ip: 
         epoch_ns,
         x_ip,
         x_pivot,
+        constants.memories_s,
         constants.strides,
         constants.spacing_ns,
         state.clock_i,

@@ -53,6 +53,8 @@ FORGOTTEN = 2.0
 ASTRAY = 1e3
 CONTRADICTED2 = 10.0
 """A memory is contradicted by a shorter one from about three sigma on."""
+CARRIED = 4.0
+"""A phase is carried to its slot with a mean rate over at least so many times that."""
 _LEAST_PART = 1e-9
 """Smallest part of the weights that a member has: it is in, and its column says so."""
 
@@ -318,8 +320,8 @@ def membership(epoch_ns, x_ip, verdict, eligible, probation_ns, absent_ns, clock
 
 @kernel
 def sample(  # noqa: PLR0917
-    epoch_ns, x_ip, x_pivot, strides, spacing_ns, clock_i, rate, noise, squares, counts, usual, pair, pair_count, ring,
-    newest, slot
+    epoch_ns, x_ip, x_pivot, memories, strides, spacing_ns, clock_i, rate, noise, squares, counts, usual, pair,
+    pair_count, ring, newest, slot
 ):  # fmt: skip
     """Keep the phases of a new slot of each lag, and take the third differences that they complete."""
     n = x_ip.shape[0]
@@ -337,11 +339,15 @@ def sample(  # noqa: PLR0917
                 ring[j, newest[j], i] = np.nan
         slot[j] = index
         back_ns = epoch_ns - index * spacing_ns[j]
+        # means over the same time: how the scale itself has gone is in all of them, and in no difference
+        memory = 0
+        while memory < memories.shape[0] - 1 and memories[memory] < CARRIED * (back_ns / 1e9):
+            memory += 1
         for i in range(n):
             # carried back to the slot by its rate: a rate that is younger than that says too little
             known = clock_i[i, LAST_NS] == epoch_ns and epoch_ns - clock_i[i, SINCE_NS] >= back_ns
             if np.isfinite(x_ip[i]) and known:
-                ring[j, newest[j], i] = x_ip[i] + x_pivot - back_ns / 1e9 * rate[i, clock_i[i, BEST]]
+                ring[j, newest[j], i] = x_ip[i] + x_pivot - back_ns / 1e9 * rate[i, memory]
         if pair.shape[1] > 0:
             noise_pairs.sample(ring[j], newest[j], strides[j], spacing_ns[j] / 1e9, pair[j], pair_count[j])
         else:

@@ -63,8 +63,8 @@ def _plain(  # noqa: PLR0917
                 if clock_i[i, SINCE_NS] == epoch_ns[k]:
                     forget(i, clock_f, clock_i, ring)
             sample(
-                epoch_ns[k], x_ip[k], x_pivot, strides, spacing_ns, clock_i, rate, noise, squares, counts, usual, pair,
-                pair_count, ring, newest, slot
+                epoch_ns[k], x_ip[k], x_pivot, memories, strides, spacing_ns, clock_i, rate, noise, squares, counts,
+                usual, pair, pair_count, ring, newest, slot
             )  # fmt: skip
         for i in range(n):
             status[k, i] = clock_i[i, STATUS]

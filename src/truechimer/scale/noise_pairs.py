@@ -217,19 +217,21 @@ def _part(squares, counts, voters, v, j, stride, most, seen, rest, info, own):  
 def _alike(v, rest, info, own, kinds, alike):  # noqa: PLR0917
     """Write how alike every two clocks of a kind are up to each lag, `alike (J, n, n)`, from their variances `v (n, J)`
     and in how many samples these show, `info (J, n)`. Of a clock that hardly shows beside the others' `rest (J, n)` in
-    many samples, `own (J, n)`, it is known that it is no noisier than these.
+    many samples, `own (J, n)`, it is known that it is no noisier than these: so it is compared until a lag says more.
     """
     n, lag_count = v.shape
     for i in range(n):
         for k in range(n):
             so_far = 1.0 if kinds[i] == kinds[k] and i != k else 0.0
+            is_compared = False
             for j in range(lag_count):
                 one, other = v[i, j], v[k, j]
                 samples = min(info[j, i], info[j, k])
-                if samples < COMPARED and one < other:
+                is_compared = is_compared or samples >= COMPARED
+                if not is_compared and one < other:
                     one = min(one + rest[j, i], other)
                     samples = min(own[j, i], info[j, k])
-                elif samples < COMPARED:
+                elif not is_compared:
                     other = min(other + rest[j, k], one)
                     samples = min(info[j, i], own[j, k])
                 if so_far > 0.0 and samples >= COMPARED:
