@@ -339,8 +339,7 @@ def sample(  # noqa: PLR0917
                 ring[j, newest[j], i] = np.nan
         slot[j] = index
         back_ns = epoch_ns - index * spacing_ns[j]
-        # means over the same time: how the scale itself has gone is in all of them, and in no difference
-        memory = 0
+        memory = 0  # the same for all: how the scale itself has gone is then in no difference
         while memory < memories.shape[0] - 1 and memories[memory] < CARRIED * (back_ns / 1e9):
             memory += 1
         for i in range(n):
