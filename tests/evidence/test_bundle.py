@@ -313,3 +313,18 @@ def test_what_holds_no_evidence_is_refused_with_what_to_name(tmp_path: Path) -> 
             archive.writestr("checkpoint", b"b")
     with pytest.raises(EvidenceFilesRejected, match="twice"):
         verify_evidence(tmp_path / "twice.zip", policy)
+
+
+def test_a_python_without_the_package_that_it_needs_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "verify.py").write_text(program(), encoding="utf-8")
+    (tmp_path / "without.py").write_text(
+        "import importlib.util, runpy, sys\n"
+        "found = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *more: None if name == 'cryptography' else found(name, *more)\n"
+        "runpy.run_path(sys.argv[1], run_name='__main__')\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "without.py", "verify.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
+    assert "pip install cryptography" in ran.stderr

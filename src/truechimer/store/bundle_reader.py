@@ -15,6 +15,19 @@ import zipfile
 from truechimer.evidence.verifier import Outcome, Unverified, verified
 
 MOST_READ = 1 << 28
+NEEDED = """
+import importlib.util
+import sys
+
+if importlib.util.find_spec("cryptography") is None:
+    print(
+        "verify.py checks signatures with the Python package `cryptography`, which is not installed here, and judges "
+        "nothing without it; run: python3 -m pip install cryptography, or open verify.html in a browser",
+        file=sys.stderr,
+    )
+    raise SystemExit(2)
+"""
+"""Stands before the verifier in a bundle: a stranger's Python may lack the one package that it needs."""
 
 
 def shown(outcome: "Outcome") -> str:
@@ -82,7 +95,16 @@ def program() -> str:
     texts = [pathlib.Path(str(file)).read_text(encoding="utf-8") for file in (verifier.__file__, __file__)]
     reader, _, _ = texts[1].partition("def program()")
     lines = [line for line in reader.splitlines(keepends=True) if not line.startswith("from truechimer.")]
-    return texts[0] + "\n\n" + "".join(lines) + 'if __name__ == "__main__":\n    raise SystemExit(main())\n'
+    says, mark, rest = texts[0].partition("\nimport base64\n")
+    return (
+        says
+        + NEEDED
+        + mark
+        + rest
+        + "\n\n"
+        + "".join(lines)
+        + 'if __name__ == "__main__":\n    raise SystemExit(main())\n'
+    )
 
 
 if __name__ == "__main__":
