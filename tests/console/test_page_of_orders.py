@@ -63,6 +63,11 @@ def a_document() -> dict[str, Any]:
         "moved_in_all_s": 4e-9,
         "totals": [{"what": "UTC(lab)", "moved_s": -1.5e-9}],
         "clocks_out": ["caesium2"],
+        "timed": [
+            {"op": "clock-weight", "target": "H1", "value": 0.2, "sequence": 3, "ends": "2026-10-21T00:00:00.000Z"}
+            | {"sentence": "allows the clock H1 at most 0.2 of the scale's weight", "left_s": 7_260.0}
+        ],
+        "doors": [{"listener": "ntp-123", "allow": ["192.0.2.0/24"], "bound_limit_s": 0.001}],
         "operations_not_applied": ["log-keys"],
         "envelope": {"signed_by": ["anna", "chen"], "valid_until": "2026-12-20T00:00:00Z", "left_s": 7e6}
         | {"per_change": 2.3e-14, "per_day_s": 2e-9, "total_s": 1e-8},
@@ -148,6 +153,8 @@ def test_a_tired_engineer_reads_what_waits_who_is_missing_and_until_when(
         "truechimer order sign policy/orders/order-4.json --key YOUR_KEY",
         "Order 5 signed, would be refused", "the time moves by up to +360 ps until it ends",
         "refused (per-day): 2.1 ns of 2 ns in 24 h",
+        "allows the clock H1 at most 0.2 of the scale's weight", "ends in 2 h",
+        "answers 192.0.2.0/24, up to a bound of 1.00 ms",
         "Change of the policy version 2 waits", "in 23 h 29 min", "any one key of the policy in force can veto it",
         "its place was taken already (replay)", "entry 17", "in force", "vetoed a change",
         "at most 2.30e-14 of rate", "1.50 ns of at most 2.00 ns", "4.00 ns of at most 10.0 ns",

@@ -271,6 +271,7 @@ def _begin(said: Testimony, body: dict[str, Any], policy: OrderPolicy | None) ->
         said.signed_again_ns.append(now_ns)
         return
     in_force = said.orders or orders_in_force.begun(policy or start.policy)
+    in_force = orders_in_force.with_operations(in_force, start.operations)
     said.orders = orders_in_force.with_envelope(in_force, start.envelope)
     _judge(said, body["seq"], now_ns)
 

@@ -191,6 +191,8 @@ export function draw(said) {
     ["In any 24 h", of(said.moved_in_a_day_s, limits.day_s)],
     ["In all", of(said.moved_in_all_s, limits.total_s)],
     ...listOf(said.totals).map((one) => [plain(one.what), seconds(one.moved_s, { signed: true })]),
+    ...listOf(said.timed).map((one) => [`Order ${plain(one.sequence)} holds`, plain(one.sentence), " ", isNumber(one.left_s) ? countdown(one.left_s, "ends in ", "HAS ENDED") : ""]),
+    ...listOf(said.doors).map((one) => [`Door ${plain(one.listener)}`, `answers ${namesOf(one.allow).join(", ")}, up to a bound of ${seconds(one.bound_limit_s)}`]),
     ["Clocks out by order", namesOf(said.clocks_out).join(", ") || "none"],
     ["Not applied by this version", namesOf(said.operations_not_applied).join(", ") || "none"],
   ]);
