@@ -89,6 +89,7 @@ def add(verbs: Any) -> None:
     steer.add_argument("--per-change", metavar="Y", type=_number(above=0.0), default=2.3e-14, help="limit (2.3e-14)")
     steer.add_argument("--per-day-ns", metavar="NS", type=_number(above=0.0), default=10.0, help="limit (10)")
     steer.add_argument("--total-ns", metavar="NS", type=_number(above=0.0), default=1e5, help="limit (1e5)")
+    steer.add_argument("--believe-all", action="store_true", help="hold no value back, however little it fits")
     steer.add_argument("--until", metavar="MJD", type=_number(above=40_000.0), help="end of the replay (last value)")
     steer.add_argument("--out", metavar="CSV", type=Path, help="every order")
     steer.add_argument(
@@ -124,6 +125,7 @@ def run(options: argparse.Namespace) -> int:
     parameters = LateParameters(
         interval_s=options.every_h * 3600.0,
         aim=_aim(options),
+        judged=not options.believe_all,
         time_constant_s=None if options.time_constant_d is None else options.time_constant_d * DAY_S,
     )
     limits = utc_steer_run.limits_of(

@@ -199,10 +199,10 @@ def at(history: DelayedData, epoch_ns: int) -> Estimate | None:
     before = history.marks[place - 1].after if place else history.base
     if before is None or before.epoch_ns > epoch_ns:
         return None
-    return _carried(history, before, epoch_ns)
+    return carried(history, before, epoch_ns)
 
 
-def _carried(history: DelayedData, before: Estimate, epoch_ns: int) -> Estimate:
+def carried(history: DelayedData, before: Estimate, epoch_ns: int) -> Estimate:
     """Carry a state on to an epoch, through what moved the scale in between."""
     state = before
     for each in history.opened:
@@ -327,7 +327,7 @@ def _after(history: DelayedData, before: Estimate | None, mark: Mark) -> tuple[E
             return None, 0.0
         state = delayed_filter.begin(history.noise, paths, path, epoch_ns=epoch_ns, x_s=value.value, u_s=value.u)
         return state, 0.0
-    state = _carried(history, before, epoch_ns)
+    state = carried(history, before, epoch_ns)
     if value is None:
         return delayed_filter.cloned(state, path), 0.0
     clone = delayed_filter.clone_of(path)

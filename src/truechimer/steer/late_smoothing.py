@@ -68,7 +68,7 @@ def _nodes(history: DelayedData, wanted: list[int]) -> list[_Node]:
 
 
 def _ahead(history: DelayedData, state: Estimate, epoch_ns: int) -> Estimate:
-    return delayed_filter.predicted(state, history.noise, history.paths, epoch_ns)
+    return delayed_data.carried(history, state, epoch_ns)
 
 
 def _back(history: DelayedData, before: Estimate, node: _Node, small: Floats, large: Floats) -> tuple[Floats, Floats]:

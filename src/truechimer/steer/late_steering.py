@@ -1,8 +1,9 @@
 """Steering by late data: values that are published days later in, orders of rate out, as one fold.
 
-It joins `delayed_data` (what UTC minus the scale is, from values of any age), `judgement` (which of them are
-believed), `lqg` (how gently to follow) and
-`steering_law` (what the limits leave of the wish). It applies nothing: whoever applies checks the envelope again.
+It joins `delayed_data` (what UTC minus the scale is, from values of any age), `judgement` (which values to believe),
+`lqg` (how gently to follow) and `steering_law` (what the limits leave of the wish). It applies nothing: whoever applies
+checks the envelope again.
+
 A published UTC - UTC(k) becomes UTC minus the scale with the coordination that was in force at its epoch: a laboratory
 keeps that history, and no step of its own makes an old value wrong.
 """
@@ -30,7 +31,8 @@ KNOWABLE = 2.0
 class LateParameters:
     """`interval_s`: between orders; `aim`: what the law is to reach; `time_constant_s`: stated by the laboratory, None:
     chosen by the aim; `usual_s`: until enough is known to choose; `u_y_start`: how well (one sigma) the rate must be
-    known before the coordination may start, but no better than the scale's own noise lets anybody know it.
+    known before the coordination may start, but no better than the scale's own noise lets anybody know it; `judged`:
+    values that fit neither the prediction nor the other paths are held back (`judgement`).
     """
 
     interval_s: float = 0.25 * DAY_S
@@ -38,6 +40,7 @@ class LateParameters:
     time_constant_s: float | None = None
     usual_s: float = 5.0 * DAY_S
     u_y_start: float = 5e-15
+    judged: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what no law can be made of."""
@@ -49,7 +52,7 @@ class LateParameters:
 class LateSteering:
     """What steering knows. `variance_s2`: mean variance of the forecast when orders were due, without what paths have
     in common; `orders`: how many were; `gain`: of the law in use, for `time_constant_s`, made at `chosen_ns`
-    (0: not chosen yet). `findings`: which values are held back now, or that the scale moved (`judgement`).
+    (0: not chosen yet); `findings`: values that are held at present, and why.
     """
 
     history: DelayedData
@@ -75,10 +78,12 @@ def hear(
     """Take in what is published at `epoch_ns` (TAI); return what is known then, and what became of each value."""
     old = delayed_data.ahead(before.history, epoch_ns)
     history, fates = delayed_data.take(before.history, values)
-    judged = judgement.judge(history)
-    history = judged.history
+    findings = before.findings
+    if parameters.judged:
+        judged = judgement.judge(history)
+        history, findings = judged.history, judged.findings
     new = delayed_data.ahead(history, epoch_ns)
-    after = replace(before, history=history, findings=judged.findings)
+    after = replace(before, history=history, findings=findings)
     if old is None or new is None:
         return after, fates
     news = before.news.after(epoch_ns=epoch_ns, xx=old.p_xx - new.p_xx, xy=old.p_xy - new.p_xy, yy=old.p_yy - new.p_yy)
