@@ -322,8 +322,8 @@ def encode(start: RunStart) -> dict[str, Any]:
             "policy": start.policy.canonical().decode(),
             "envelope": ordering.envelope_body(start.envelope),
         }
-        if start.operations != FIRST_APPLIED:
-            body["operations"] = sorted(start.operations)
+    if start.operations != FIRST_APPLIED:
+        body["operations"] = sorted(start.operations)
     if start.doors:
         body["doors"] = list(start.doors)
     if start.fold is not None:
