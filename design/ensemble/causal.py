@@ -11,7 +11,7 @@ Three figures stand beside a measured scale at each averaging time.
   no scale is so good at all tau at once. `at_all`: the weights for which the largest ratio to B(tau), over what is
   allowed at that tau, is least: the best that one causal scale can do.
 
-Reading noise: every reading of clock i against the pivot has white noise u. A scale is read through a clock, whose
+Reading noise: a reading of clock i against the pivot has white noise u_i. A scale is read through a clock, whose
 column is (filtered reading - scale): through clock j the noise of i enters by W_i, that of j by 1 - W_j.
 """
 
@@ -61,58 +61,62 @@ def _grams(spectrum: np.ndarray) -> np.ndarray:
     return np.array([np.real((BASIS * (spectrum * DF * window)) @ BASIS.conj().T) for window in WINDOWS])
 
 
-def _solve(grams: list[np.ndarray], counts: list[int], noise: np.ndarray | None, through: int, weights: np.ndarray):
+def _solve(grams: list, noises: list, counts: list[int], through: int, weights: np.ndarray):
     """Least sum of weighted variances over filters that sum to 1; returns the variances it gives at every tau.
 
-    The clock that the scale is read through is a group of its own when there is reading noise.
+    `grams`, `noises`: of each group of clocks that are alike, and of their reading noise; the clock that the scale is
+    read through, `through`, is a group of its own (-1: there is no reading noise).
     """
     first = np.zeros(len(BASIS))
     first[0] = 1.0
     sum_of = lambda g: np.tensordot(weights, g, 1)  # noqa: E731
     inverse, pull = [], []
-    for group, gram in enumerate(grams):
-        a = sum_of(gram)
-        if noise is not None:
-            a = a + sum_of(noise)
+    for group, (gram, noise) in enumerate(zip(grams, noises, strict=True)):
+        a = sum_of(gram + noise)
         a = a + 1e-11 * np.diag(np.diag(a))
         inverse.append(np.linalg.inv(a))
         # (c - e0)' N (c - e0): its linear part pulls the clock that is read through towards 1
-        pull.append(inverse[-1] @ sum_of(noise) @ first if noise is not None and group == through else 0 * first)
+        pull.append(inverse[-1] @ sum_of(noise) @ first if group == through else 0 * first)
     total = sum(n * i for n, i in zip(counts, inverse, strict=True))
     multiplier = np.linalg.solve(total, first - sum(n * p for n, p in zip(counts, pull, strict=True)))
     c = [i @ multiplier + p for i, p in zip(inverse, pull, strict=True)]
     out = np.zeros(len(TAUS_H))
-    for group, (gram, n) in enumerate(zip(grams, counts, strict=True)):
+    for group, (gram, noise, n) in enumerate(zip(grams, noises, counts, strict=True)):
         out += n * np.einsum("a,jab,b->j", c[group], gram, c[group])
-        if noise is not None:
-            off = c[group] - first if group == through else c[group]
-            out += n * np.einsum("a,jab,b->j", off, noise, off)
+        off = c[group] - first if group == through else c[group]
+        out += n * np.einsum("a,jab,b->j", off, noise, off)
     return out
 
 
-def best_causal2(sources: tuple[Source, ...], *, reading_s: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Allan variances at `TAUS_H` of the best causal scale for each tau alone, and of the best one for all of them."""
-    kinds = list(dict.fromkeys(sources))
-    counts = [sum(s == kind for s in sources) for kind in kinds]
-    noise, through = None, -1
-    if reading_s > 0.0:
-        noise = _grams(np.full_like(F, 2 * HOUR_S * reading_s**2))
-        # read through the clock that is quietest from one reading to the next
-        through = int(np.argmin([kind.variance(HOUR_S) for kind in kinds]))
-        if counts[through] > 1:
-            kinds.append(kinds[through])
-            counts[through] -= 1
-            counts.append(1)
-            through = len(kinds) - 1
-    grams = [_grams(s_x(kind)) for kind in kinds]
+def best_causal2(
+    sources: tuple[Source, ...], *, reading_s: float | np.ndarray = 0.0, through: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Allan variances at `TAUS_H` of the best causal scale for each tau alone, and of the best one for all of them.
+
+    `reading_s`: rms noise of a reading of each clock, or of all; `through`: the clock that the scale is read through,
+    None for the one that is quietest from one reading to the next.
+    """
+    reading = np.broadcast_to(np.asarray(reading_s, float), (len(sources),))
     best = best_fixed2(sources)
+    if through is None:
+        through = int(np.argmin([source.variance(HOUR_S) for source in sources]))
+    # clocks that are alike are one group
+    key = [
+        (source, float(u), i == through and reading.any())
+        for i, (source, u) in enumerate(zip(sources, reading, strict=True))
+    ]
+    groups = list(dict.fromkeys(key))
+    counts = [key.count(group) for group in groups]
+    read_through = groups.index(key[through]) if reading.any() else -1
+    grams = [_grams(s_x(source)) for source, _, _ in groups]
+    noises = [_grams(np.full_like(F, 2 * HOUR_S * u**2)) for _, u, _ in groups]
     per_tau = np.array(
-        [_solve(grams, counts, noise, through, np.eye(len(TAUS_H))[k] / best)[k] for k in range(len(TAUS_H))]
+        [_solve(grams, noises, counts, read_through, np.eye(len(TAUS_H))[k] / best)[k] for k in range(len(TAUS_H))]
     )
     weights, found = 1.0 / best, None
     for _ in range(80):
-        reached = _solve(grams, counts, noise, through, weights)
-        ratio = np.sqrt(reached / (per_tau if noise is not None else best)) / np.array(ALLOWED)
+        reached = _solve(grams, noises, counts, read_through, weights)
+        ratio = np.sqrt(reached / (per_tau if reading.any() else best)) / np.array(ALLOWED)
         if found is None or ratio.max() < found[0]:
             found = (ratio.max(), reached)
         weights = weights * (ratio / ratio.mean()) ** 3

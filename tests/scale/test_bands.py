@@ -12,7 +12,7 @@ from tests.scale.bits import printed_either_way
 
 from truechimer.clocks.clock import Clock, ClockKind, NoiseModel
 from truechimer.scale import algos, bands, drift, kalman, noise_learning
-from truechimer.scale.band_weights import allowed_at, band_weights, gram, invert
+from truechimer.scale.band_weights import allowed_at, band_weights, gram, invert, spectra
 from truechimer.scale.bands_state import DRIFT, DRIFT_U2, WEIGHT_DC, BandsState
 from truechimer.scale.state import Membership
 
@@ -93,8 +93,10 @@ ALLOWED = np.array([allowed_at(tau) for tau in TAUS_S])
 def weights_of(noise: np.ndarray) -> np.ndarray:
     c = np.zeros((len(noise), len(MEMORIES_S) + 1))
     everybody = np.ones(len(noise), np.bool_)
-    tensors = gram(HOUR_S, MEMORIES_S, MULTIPLES)
-    band_weights(noise, np.zeros(len(noise)), everybody, tensors, TAUS_S, ALLOWED, len(MEMORIES_S) + 1, c)
+    past, _, windows, unit = spectra(HOUR_S, MEMORIES_S, np.zeros(1), MULTIPLES)
+    tensors = gram(past, windows, unit, np.ones(len(past)))
+    beside = np.zeros(len(TAUS_S))
+    band_weights(noise, np.zeros(len(noise)), everybody, tensors, TAUS_S, ALLOWED, beside, len(MEMORIES_S) + 1, c)
     return c
 
 

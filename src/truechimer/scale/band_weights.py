@@ -61,37 +61,49 @@ def allowed_at(tau_s: float) -> float:
 
 
 @kernel
-def gram(interval, memories, multiples):
-    """Return A(tau) of unit noise, shape `(4, n_taus, K + 1, K + 1)`: white PM (s^2), white FM (s^2/s), flicker FM (1),
-    random-walk FM (1/s), for readings every `interval` s and Allan variances at `multiples` (int) of it, rising.
+def spectra(interval, memories, loops, multiples):
+    """Return what the filters and the Allan windows do to noise at frequencies in a ratio of `GRID_FACTOR`: the means
+    over `memories` of what is past, after 1, `(F, K + 1, 2)` real and imaginary; means over `loops` (s) that hold the
+    present value too, `(F, M, 2)`; the windows `(F, J)` of `multiples` (int, rising) intervals; and df times the
+    spectrum of x of unit noise `(F, 4)`: white PM (s^2), white FM (s^2/s), flicker FM (1), random-walk FM (1/s).
 
-    z = e^(iwT) is had from tan(wT/2) and z^m by squaring, so that no exponential function is needed. The filters' means
-    are over what is past: each has a factor z.
+    z = e^(iwT) is had from tan(wT/2) and z^m by squaring, so that no exponential function is needed.
     """
-    filters = memories.shape[0] + 1
-    lags = multiples.shape[0]
-    out = np.zeros((4, lags, filters, filters))
-    real = np.ones(filters)
-    imaginary = np.zeros(filters)
-    sx = np.zeros(4)
-    tangent = PI / (40.0 * multiples[lags - 1])
+    filters, lags = memories.shape[0] + 1, multiples.shape[0]
+    begin = PI / (40.0 * multiples[lags - 1])
+    tangent, count = begin, 0
     while tangent < 30.0:
+        tangent *= GRID_FACTOR
+        count += 1
+    past = np.zeros((count, filters, 2))
+    present = np.zeros((count, loops.shape[0], 2))
+    windows = np.zeros((count, lags))
+    unit = np.zeros((count, 4))
+    tangent = begin
+    for f in range(count):
         square = tangent * tangent
         cos, sin = (1.0 - square) / (1.0 + square), 2.0 * tangent / (1.0 + square)
         step = tangent * (GRID_FACTOR - 1.0 / GRID_FACTOR) / (1.0 + square) / interval
         df = step / (2.0 * PI)
         gap2 = 4.0 * square / (1.0 + square)
         w = np.sqrt(gap2) / interval
+        past[f, 0, 0] = 1.0
         for k in range(filters - 1):
             share = interval / (memories[k] + interval)
             kept = 1.0 - share
             low = (1.0 - kept * cos) * (1.0 - kept * cos) + kept * kept * sin * sin
-            real[k + 1] = share * (cos * (1.0 - kept * cos) - kept * sin * sin) / low
-            imaginary[k + 1] = -share * sin / low
-        sx[0] = 2.0 * interval * df
-        sx[1] = 2.0 * interval * interval / gap2 * df
-        sx[2] = PI / (LN2 * w * w * w) * df
-        sx[3] = 2.0 * interval * interval * interval * interval / (gap2 * gap2) * (1.0 - gap2 / 6.0) * df
+            past[f, k + 1, 0] = share * (cos * (1.0 - kept * cos) - kept * sin * sin) / low
+            past[f, k + 1, 1] = -share * sin / low
+        for m in range(loops.shape[0]):
+            share = interval / (loops[m] + interval)
+            kept = 1.0 - share
+            low = (1.0 - kept * cos) * (1.0 - kept * cos) + kept * kept * sin * sin
+            present[f, m, 0] = share * (1.0 - kept * cos) / low
+            present[f, m, 1] = -share * kept * sin / low
+        unit[f, 0] = 2.0 * interval * df
+        unit[f, 1] = 2.0 * interval * interval / gap2 * df
+        unit[f, 2] = PI / (LN2 * w * w * w) * df
+        unit[f, 3] = 2.0 * interval * interval * interval * interval / (gap2 * gap2) * (1.0 - gap2 / 6.0) * df
         for j in range(lags):
             tau = multiples[j] * interval
             # |1 - z^m|^2 = 2 - 2 cos(m w T)
@@ -111,13 +123,35 @@ def gram(interval, memories, multiples):
                     )
                     left //= 2
                 far = (2.0 - 2.0 * m_real) * (2.0 - 2.0 * m_real)
-            window = far / (2.0 * tau * tau)
-            for a in range(filters):
-                for b in range(filters):
-                    both = window * (real[a] * real[b] + imaginary[a] * imaginary[b])
-                    for noise in range(4):
-                        out[noise, j, a, b] += sx[noise] * both
+            windows[f, j] = far / (2.0 * tau * tau)
         tangent *= GRID_FACTOR
+    return past, present, windows, unit
+
+
+@kernel
+def gram(past, windows, unit, passed):
+    """Return A(tau) of unit noise, shape `(4, n_taus, K + 1, K + 1)`, of `spectra`, where so much of the power is
+    `passed (F,)` on.
+    """
+    count, filters = past.shape[0], past.shape[1]
+    lags = windows.shape[1]
+    out = np.zeros((4, lags, filters, filters))
+    both = np.zeros((filters, filters))
+    for f in range(count):
+        for a in range(filters):
+            for b in range(a + 1):
+                both[a, b] = past[f, a, 0] * past[f, b, 0] + past[f, a, 1] * past[f, b, 1]
+        for j in range(lags):
+            for noise in range(4):
+                power = windows[f, j] * unit[f, noise] * passed[f]
+                for a in range(filters):
+                    for b in range(a + 1):
+                        out[noise, j, a, b] += power * both[a, b]
+    for j in range(lags):
+        for noise in range(4):
+            for a in range(filters):
+                for b in range(a + 1):
+                    out[noise, j, b, a] = out[noise, j, a, b]
     return out
 
 
@@ -182,12 +216,13 @@ def _of_clock(out, noise, drift_u2, tensors, taus, j):  # noqa: PLR0917
 
 
 @kernel
-def band_weights(noise, drift_u2, active, tensors, taus, allowed, filters, c):  # noqa: PLR0917
+def band_weights(noise, drift_u2, active, tensors, taus, allowed, beside, filters, c):  # noqa: PLR0917
     """Write the weights into `c (n, K + 1)` for the clocks that are `active` (bool); zero for the others.
 
     `noise (n, 4)`: white PM (s^2), white FM (s^2/s), flicker FM (floor squared), random-walk FM (1/s); `drift_u2`
-    (1/s^2): variance of the drift that is not known; `filters`: of the K + 1 so many are in use (the longest memories
-    wait until the record is as long). Returns the worst ratio of deviations to the best fixed weighting, over the
+    (1/s^2): variance of the drift that is not known; `beside (J,)`: Allan variance that is there whatever the weights
+    (what a column leaves in: `column_filters`); `filters`: of the K + 1 so many are in use (the longest memories wait
+    until the record is as long). Returns the worst ratio of deviations to the best fixed weighting, over the
     allowed one. Sum over the clocks: 1 in column 0, 0 in all others.
     """
     n = noise.shape[0]
@@ -209,9 +244,11 @@ def band_weights(noise, drift_u2, active, tensors, taus, allowed, filters, c):  
                 + noise[i, 3] * tensors[3, j, 0, 0]
             )
             best[j] += 1.0 / variance
+    for j in range(lags):
+        best[j] = 1.0 / (1.0 / best[j] + beside[j])
     heavy = best.copy()
     inverse = np.zeros((n, filters, filters))
-    worst = 0.0
+    found, least = np.zeros(c.shape), np.inf
     for turn in range(ROUNDS):
         total = np.zeros((filters, filters))
         for i in range(n):
@@ -243,7 +280,7 @@ def band_weights(noise, drift_u2, active, tensors, taus, allowed, filters, c):  
                     value += inverse[i, a, b] * two[b, 0]
                 c[i, a] = value
         worst = 0.0
-        reached = np.zeros(lags)
+        reached = beside.copy()
         for i in range(n):
             if not active[i]:
                 continue
@@ -257,10 +294,14 @@ def band_weights(noise, drift_u2, active, tensors, taus, allowed, filters, c):  
         for j in range(lags):
             ratio = reached[j] * best[j] / (allowed[j] * allowed[j] * ROOM2)
             worst = max(worst, ratio)
+        if worst < least:
+            least = worst
+            found[:] = c
         if worst <= 1.0 or turn == ROUNDS - 1:
             break
         for j in range(lags):
             ratio = reached[j] * best[j] / (allowed[j] * allowed[j] * ROOM2)
             if ratio > 1.0:
                 heavy[j] *= ratio * ratio * ratio
-    return worst
+    c[:] = found
+    return least

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from truechimer.errors import Misuse
 from truechimer.scale import bands_doubt, drift, taking_back
 from truechimer.scale import bands_kernels as kernels
+from truechimer.scale.bands_move import move
 from truechimer.scale.bands_state import (
     ACTIVE,
     CEILING,
@@ -93,7 +94,7 @@ def advance(  # noqa: PLR0917
             return float("nan"), 0.0
         _plan(state, constants, epoch_tai_ns)
         mean, variance = kernels.origin(
-            epoch_tai_ns, x_ip, u2_s2, state.clock_f, state.clock_i, state.band, x_out, used
+            epoch_tai_ns, x_ip, u2_s2, state.clock_f, state.clock_i, state.band, state.bank, x_out, used
         )
         _sample(state, constants, epoch_tai_ns, x_ip, -mean)
         return -mean, variance
@@ -137,17 +138,21 @@ def advance(  # noqa: PLR0917
             state.rate[i] += part
     for i, moved_y in again:
         bands_doubt.rerate(i, moved_y, state.clock_f, state.clock_i, state.rate, state.common_f)
-    x_pivot, variance = kernels.move(
+    x_pivot, variance = move(
         epoch_tai_ns,
         x_ip,
         u2_s2,
         constants.memories_s,
+        constants.loops_s,
         constants.settle_ns,
         state.clock_f,
         state.clock_i,
         state.rate,
         state.band,
         state.noise,
+        state.bank,
+        state.smooth,
+        state.wanted,
         state.common_f,
         state.common_i,
         x_out,
@@ -184,7 +189,6 @@ def advance(  # noqa: PLR0917
                     constants.of_kind,
                     constants.prior,
                     constants.prior_worth,
-                    constants.known,
                     state.clock_f,
                     state.clock_i,
                     state.noise,
@@ -258,17 +262,21 @@ def peek(  # noqa: PLR0917
     x_out.fill(np.nan)
     if state.epoch_ns == 0:
         return float("nan"), 0.0
-    return kernels.move(  # type: ignore[no-any-return]
+    return move(  # type: ignore[no-any-return]
         epoch_tai_ns,
         x_clock_minus_pivot_s,
         u2_s2,
         constants.memories_s,
+        constants.loops_s,
         constants.settle_ns,
         state.clock_f.copy(),
         state.clock_i.copy(),
         state.rate.copy(),
         state.band,
         state.noise,
+        state.bank.copy(),
+        state.smooth.copy(),
+        state.wanted,
         state.common_f.copy(),
         state.common_i.copy(),
         x_out,
@@ -288,14 +296,21 @@ def _plan(state: BandsState, constants: BandsParameters, epoch_ns: int, *, is_me
         epoch_ns,
         is_membership,
         constants.memories_s,
+        constants.loops_s,
         constants.taus_s,
         constants.allowed,
+        constants.column_allowed,
         constants.tensors,
+        constants.past,
+        constants.present,
+        constants.windows,
+        constants.unit,
         state.clock_f,
         state.clock_i,
         state.rate,
         state.band,
         state.noise,
+        state.wanted,
         state.common_f,
         state.common_i,
     )

@@ -11,7 +11,9 @@ import numpy as np
 
 from truechimer.kernel import kernel
 from truechimer.scale import drift, noise_learning, noise_pairs
+from truechimer.scale.band_weights import gram
 from truechimer.scale.bands_doubt import in_doubt, is_silenced
+from truechimer.scale.bands_move import error2, trusted
 from truechimer.scale.bands_state import (
     ACTIVE,
     BEST,
@@ -23,6 +25,8 @@ from truechimer.scale.bands_state import (
     FIRST_DAY,
     GOING,
     LAST_NS,
+    MUTED_NS,
+    OUT,
     RATE,
     READING_U2,
     SINCE_NS,
@@ -33,7 +37,8 @@ from truechimer.scale.bands_state import (
     X_VARIANCE,
     X,
 )
-from truechimer.scale.ceilings import band_weights_below, shared_out
+from truechimer.scale.ceilings import band_weights_below
+from truechimer.scale.column_filters import YOUNG, alone, column_filters, flywheel
 from truechimer.scale.detection_early import middle_of
 from truechimer.scale.noise_learning import RING
 from truechimer.scale.state import Membership
@@ -42,49 +47,11 @@ _LEARNING, _IN, _OBSERVER = int(Membership.LEARNING), int(Membership.IN), int(Me
 _DISPUTED, _DIVIDED, _DOUBTED = int(Membership.DISPUTED), int(Membership.DIVIDED), int(Membership.DOUBTED)
 DAILY_PLANS_S = 30.0 * 86_400.0
 """Until then weights are made anew every day."""
-HANDED_OVER_S, HANDED_OVER_STEPS = 86_400.0, 30.0
-"""In this time, and at least so many steps, the scale goes over from what the weights before made of the past to what
-the new ones make of it.
-"""
-RETURNS2 = 36.0
-"""A clock without weight that is found six sigma from where it should be is another clock: it is learned anew."""
-FORGOTTEN = 2.0
-"""... as is one that was away for longer than this many of the memories that predict it best."""
 ASTRAY = 1e3
-CONTRADICTED2 = 10.0
-"""A memory is contradicted by a shorter one from about three sigma on."""
 CARRIED = 4.0
 """A phase is carried to its slot with a mean rate over at least so many times that."""
 _LEAST_PART = 1e-9
 """Smallest part of the weights that a member has: it is in, and its column says so."""
-
-
-@kernel
-def trusted(i, rate, memories, noise, clock_i):
-    """Return the place of the memory whose rate clock i is predicted with: the longest up to its best one that no
-    shorter memory contradicts (the rule of Lepski 1991). Where noise is all that moves a rate that is the best one;
-    what moves it beyond noise, an unknown drift or a scale that was turned, a long memory would follow for months.
-    """
-    best = clock_i[i, BEST]
-    while best > 0:
-        memory = memories[best]
-        for j in range(best):
-            short = memories[j]
-            allowed = 0.5 * noise[i, 1] / short + noise[i, 0] / (short * short) + noise[i, 2] * 2.0
-            allowed += 0.5 * noise[i, 3] * memory
-            apart = rate[i, j] - rate[i, best]
-            if apart * apart > CONTRADICTED2 * allowed:
-                best -= 1
-                break
-        else:
-            break
-    return best
-
-
-@kernel
-def _error2(noise, memory):
-    """Return the variance of a clock's rate as its mean over `memory` s tells it."""
-    return 0.5 * noise[1] / memory + noise[0] / (memory * memory) + 0.5 * noise[3] * memory
 
 
 @kernel
@@ -102,7 +69,7 @@ def _memory_of_change(band, before, noise, drift_u2, memories, used):  # noqa: P
             change = 0.0
             for k in range(filters):
                 change += band[i, k] - before[i, k]
-            error += change * change * (_error2(noise[i], memories[m]) + drift_u2[i] * memories[m] * memories[m])
+            error += change * change * (error2(noise[i], memories[m]) + drift_u2[i] * memories[m] * memories[m])
         if error < least:
             found, least = m, error
     return found
@@ -113,18 +80,27 @@ def plan(  # noqa: PLR0917
     epoch_ns,
     is_membership,
     memories,
+    loops,
     taus,
     allowed,
+    column_allowed,
     tensors,
+    past,
+    present,
+    windows,
+    unit,
     clock_f,
     clock_i,
     rate,
     band,
     noise,
+    wanted,
     common_f,
     common_i,
 ):
-    """Make the weights anew for the active clocks, and keep the scale's phase and rate where they are.
+    """Make the weights anew for the active clocks, and keep the scale's phase and rate where they are; and the filters
+    of their columns, `wanted (n, M)`, which know the weights, as the weights know what the column of the clock that is
+    quietest to look through makes of reading noise.
 
     `is_membership`: the active clocks have changed. What is then kept for good is the rate that one memory, the
     best for it, lets expect (`_memory_of_change`): means over less are noise, those over more are late, and a rate that
@@ -152,8 +128,31 @@ def plan(  # noqa: PLR0917
         drift_u2[i] = clock_f[i, DRIFT_U2]
     before = band.copy()
     believed = in_doubt(noise, active, clock_f, clock_i)
+    for i in range(n):
+        # the memory whose rate predicts this clock best
+        least = np.inf
+        for k in range(filters - 1):
+            error = error2(noise[i], memories[k])
+            if error < least:
+                least = error
+                clock_i[i, BEST] = k
+    waiting = 1
+    while waiting < loops.shape[0] and YOUNG * loops[waiting] <= age:
+        waiting += 1
+    tensors = tensors[:, :lags]
+    grams, beside = tensors, np.zeros(lags)
+    through = flywheel(believed, active, tensors) if waiting > 1 else -1
+    if through >= 0:
+        best = clock_i[through, BEST]
+        passed, left = alone(
+            through, believed, active, tensors, past, present, windows, unit, best, column_allowed, lags, waiting
+        )
+        grams = gram(past, windows[:, :lags], unit, passed)
+        for j in range(lags):
+            for f in range(left.shape[0]):
+                beside[j] += windows[f, j] * left[f]
     common_f[WORST] = band_weights_below(
-        believed, drift_u2, active, tensors[:, :lags], taus[:lags], allowed[:lags], used, band, clock_f
+        believed, drift_u2, active, grams, taus[:lags], allowed[:lags], beside, used, band, clock_f
     )
     total, largest = 0.0, 0.0
     for i in range(n):
@@ -164,13 +163,10 @@ def plan(  # noqa: PLR0917
             total += band[i, 0]
     for i in range(n):
         band[i, 0] = band[i, 0] / total
-        # the memory whose rate predicts this clock best
-        least = np.inf
-        for k in range(filters - 1):
-            error = _error2(noise[i], memories[k])
-            if error < least:
-                least = error
-                clock_i[i, BEST] = k
+    column_filters(
+        believed, active, tensors, past, present, windows, unit, clock_i[:, BEST], band, column_allowed, lags, waiting,
+        wanted
+    )  # fmt: skip
     kept = _memory_of_change(band, before, noise, drift_u2, memories, used) if is_membership else -1
     for i in range(n):
         # what the scale's rate would change by with the new weights goes into `r`, so that it stays where it is
@@ -214,20 +210,15 @@ def begin(epoch_ns, x_ip, u2, verdict, eligible, day_ns, clock_f, clock_i, noise
     common_i[EPOCH_NS], common_i[START_NS] = epoch_ns, epoch_ns
     common_i[DAY] = epoch_ns // day_ns
     common_i[FIRST_DAY] = common_i[DAY]
-    stated, count = 0.0, 0
     for i in range(n):
-        if np.isfinite(u2[i]) and u2[i] > 0.0:
-            stated += u2[i]
-            count += 1
-    stated = stated / max(count, 1)
-    for i in range(n):
-        if noise[i, 0] <= 0.0:
-            noise[i, 0] = max(stated, 1e-60)
+        if np.isfinite(u2[i]):
+            noise[i, 0] = max(noise[i, 0], u2[i])
+        noise[i, 0] = max(noise[i, 0], 1e-60)
     return True
 
 
 @kernel
-def origin(epoch_ns, x_ip, u2, clock_f, clock_i, band, x_out, used):  # noqa: PLR0917
+def origin(epoch_ns, x_ip, u2, clock_f, clock_i, band, bank, x_out, used):  # noqa: PLR0917
     """Put the scale at the weighted mean of the first epoch's clocks, but for those that stand a thousand times further
     off than the others do; return that and its reading noise (s^2).
     """
@@ -248,7 +239,9 @@ def origin(epoch_ns, x_ip, u2, clock_f, clock_i, band, x_out, used):  # noqa: PL
     mean, variance = mean / part, variance / (part * part)
     for i in range(n):
         if clock_i[i, LAST_NS] > 0:
-            clock_f[i, X] = x_ip[i] - mean
+            clock_f[i, X], clock_f[i, OUT] = x_ip[i] - mean, x_ip[i] - mean
+            for m in range(bank.shape[1]):
+                bank[i, m] = clock_f[i, X]
             clock_f[i, X_VARIANCE] = u2[i] + variance
             x_out[i] = clock_f[i, X]
     drift.begin(clock_f, clock_i, epoch_ns)
@@ -290,6 +283,8 @@ def membership(epoch_ns, x_ip, verdict, eligible, probation_ns, absent_ns, clock
             clock_i[i, STATUS] = _IN
         if verdict[i] >= 0:
             clock_i[i, STATUS] = verdict[i]
+        if is_silenced(clock_i[i, STATUS]):
+            clock_i[i, MUTED_NS] = epoch_ns
         changed = changed or (clock_i[i, STATUS] == _DIVIDED) != was_divided
         changed = changed or (clock_i[i, STATUS] == _DOUBTED) != was_doubted
     for turn in range(2):
@@ -357,7 +352,7 @@ def sample(  # noqa: PLR0917
 
 @kernel
 def learn(  # noqa: PLR0917
-    strides, lags, kinds, of_kind, prior, prior_worth, known, clock_f, clock_i, noise, squares, counts, usual, pair,
+    strides, lags, kinds, of_kind, prior, prior_worth, clock_f, clock_i, noise, squares, counts, usual, pair,
     pair_count, spacing_ns
 ):  # fmt: skip
     """Write the learned noise of every clock; two clocks cannot say which is noisy."""
@@ -370,16 +365,8 @@ def learn(  # noqa: PLR0917
     if members <= 2:
         return
     reading = np.zeros(n)
-    stated, count = 0.0, 0
     for i in range(n):
-        if clock_f[i, READING_U2] > 0.0:
-            stated += clock_f[i, READING_U2]
-            count += 1
-    for i in range(n):
-        # which clock is the pivot, and so reads without noise, shall make no difference
-        reading[i] = clock_f[i, READING_U2]
-        if reading[i] <= 0.0 and count > 0:
-            reading[i] = stated / count
+        reading[i] = max(clock_f[i, READING_U2], prior[i, 0])
     if pair.shape[1] > 0:
         noise_pairs.learn(
             pair,
@@ -397,154 +384,3 @@ def learn(  # noqa: PLR0917
         )
     else:
         noise_learning.learn(squares, counts, usual, voters, strides, lags, kinds, prior, prior_worth, reading, noise)
-    for i in range(n):
-        if known[i]:
-            noise[i, 0] = max(reading[i], prior[i, 0])
-
-
-@kernel
-def move(  # noqa: PLR0917
-    epoch_ns,
-    x_ip,
-    u2,
-    memories,
-    settle_ns,
-    clock_f,
-    clock_i,
-    rate,
-    band,
-    noise,
-    common_f,
-    common_i,
-    x_out,
-    used,
-    residual,
-):
-    """Find the scale at this epoch and carry every clock on; returns the pivot minus the scale (s; NaN where nobody
-    votes) and its reading noise (s^2).
-    """
-    n, memory_count = rate.shape
-    before_ns = common_i[EPOCH_NS]
-    dt = (epoch_ns - before_ns) / 1e9
-    seen = np.isfinite(x_ip)
-    at = np.empty(n, np.int64)
-    for i in range(n):
-        at[i] = trusted(i, rate, memories, noise, clock_i)
-    # the scale's rate, from the clocks' rates by memory
-    settled = before_ns - common_i[START_NS] >= settle_ns
-    common_drift, expected, plain, whole = 0.0, common_f[RATE], 0.0, 0.0
-    for i in range(n):
-        best = at[i]
-        d = clock_f[i, DRIFT]
-        # a clock that was not read of late has drifted since
-        aged = max(before_ns - clock_i[i, LAST_NS], 0) / 1e9
-        plain += band[i, 0] * (rate[i, best] + d * (aged + 0.5 * dt))
-        whole += clock_f[i, WEIGHT_DC] * (rate[i, best] + d * (aged + dt))
-        common_drift += clock_f[i, WEIGHT_DC] * d
-        total = 0.0
-        for k in range(memory_count):
-            total += band[i, k + 1] * (rate[i, k] + d * (aged + 0.5 * dt))
-        expected -= total
-    expected += 0.5 * dt * common_drift
-    common_f[RATE] += dt * common_drift
-    expected -= common_f[GOING]
-    over = max(HANDED_OVER_S, HANDED_OVER_STEPS * dt)
-    common_f[GOING] *= over / (over + dt)
-    if not settled:
-        expected = plain
-        common_f[RATE] = whole
-        common_f[GOING] = 0.0
-    extra = (expected - plain) * dt
-    # who votes: a clock that was silent at the last step listens for one
-    part = 0.0
-    for turn in range(3):
-        for i in range(n):
-            here = clock_i[i, ACTIVE] == 1 and seen[i] and clock_i[i, LAST_NS] > 0
-            here = here and (turn == 2 or not is_silenced(clock_i[i, STATUS]))
-            if here and (turn >= 1 or clock_i[i, LAST_NS] >= before_ns):
-                used[i] = band[i, 0]
-                part += band[i, 0]
-        if part > 0.0:
-            break
-    x_pivot, variance = np.nan, 0.0
-    if part > 0.0:
-        x_pivot = extra
-        shared_out(used, part, clock_f)
-        for i in range(n):
-            if used[i] > 0.0:
-                own = (epoch_ns - clock_i[i, LAST_NS]) / 1e9
-                ahead = clock_f[i, X] + rate[i, at[i]] * own + 0.5 * clock_f[i, DRIFT] * own * own
-                x_pivot += used[i] * (ahead - x_ip[i])
-                variance += used[i] * used[i] * u2[i]
-    # phases: of a departure, the part that the clock's noise explains, not the part that the counter explains
-    shift = extra
-    for i in range(n):
-        if clock_i[i, LAST_NS] == 0 or not np.isfinite(x_pivot):
-            continue
-        own = (epoch_ns - clock_i[i, LAST_NS]) / 1e9
-        x_out[i] = clock_f[i, X] + rate[i, at[i]] * own + 0.5 * clock_f[i, DRIFT] * own * own
-        if not seen[i]:
-            continue
-        residual[i] = x_ip[i] + x_pivot - x_out[i]
-        learned = (clock_i[i, LAST_NS] - clock_i[i, SINCE_NS]) / 1e9
-        contested = clock_i[i, STATUS] == _DIVIDED or clock_i[i, STATUS] == _DISPUTED
-        if clock_i[i, ACTIVE] == 0 and not contested:
-            # who carries no weight may have stepped unjudged, and who was away may have been repaired: does its mean
-            # rate since the last reading agree with what it was, and is that rate still worth anything?
-            away = clock_i[i, LAST_NS] < before_ns
-            memory = memories[clock_i[i, BEST]]
-            known = noise[i, 1] / memory + 2.0 * noise[i, 2] + noise[i, 3] * (memory + own)
-            known += clock_f[i, DRIFT_U2] * (own + memory) * (own + memory)
-            allowed = own * own * known + 2.0 * noise[i, 1] * own + clock_f[i, X_VARIANCE] + u2[i] + variance
-            another = (away or learned > memory) and residual[i] * residual[i] > RETURNS2 * allowed
-            if another or (away and own > FORGOTTEN * memory):
-                clock_i[i, LAST_NS] = 0
-                continue
-        grown = (
-            clock_f[i, X_VARIANCE] + noise[i, 1] * own + noise[i, 2] * own * own + noise[i, 3] * own * own * own / 3.0
-        )
-        gain = 1.0
-        if u2[i] + variance > 0.0:
-            gain = grown / (grown + u2[i] + variance)
-        # while a rate is young the phase must not lag behind it
-        gain = max(gain, min(1.0, 4.0 * own / max(learned, own)))
-        clock_f[i, X_VARIANCE] = (1.0 - gain) * (1.0 - gain) * grown + gain * gain * (u2[i] + variance)
-        x_out[i] += gain * residual[i]
-        if used[i] > 0.0:
-            shift -= used[i] * gain * residual[i]
-    if not np.isfinite(x_pivot):
-        for i in range(n):
-            if clock_i[i, LAST_NS] > 0:
-                own = (epoch_ns - clock_i[i, LAST_NS]) / 1e9
-                x_out[i] = clock_f[i, X] + rate[i, at[i]] * own + 0.5 * clock_f[i, DRIFT] * own * own
-        common_f[RATE] -= dt * common_drift
-        return x_pivot, variance
-    for i in range(n):
-        if not seen[i]:
-            continue
-        if clock_i[i, LAST_NS] == 0:
-            clock_f[i, X] = x_ip[i] + x_pivot + shift
-            clock_f[i, X_VARIANCE] = u2[i] + variance
-            clock_f[i, READING_U2] = u2[i]
-            clock_i[i, LAST_NS], clock_i[i, SINCE_NS] = epoch_ns, epoch_ns
-            x_out[i] = clock_f[i, X]
-            continue
-        x_out[i] += shift
-        own = (epoch_ns - clock_i[i, LAST_NS]) / 1e9
-        d = clock_f[i, DRIFT]
-        mean = (x_out[i] - clock_f[i, X]) / own + 0.5 * d * own
-        learned = (epoch_ns - clock_i[i, SINCE_NS]) / 1e9
-        noisy = u2[i] + variance
-        young = max(learned, own)
-        if noisy > 0.0:
-            young = max(learned / (1.0 + noisy / (noisy + noise[i, 1] * learned)), own)
-        # who was outvoted keeps the rate from before: he shows no better one against those who may be wrong
-        part = 0.0 if clock_i[i, STATUS] == _DISPUTED else 1.0
-        for k in range(memory_count):
-            ahead = rate[i, k] + d * own
-            rate[i, k] = ahead + part * own / min(memories[k] + own, young) * (mean - ahead)
-        clock_f[i, X] = x_out[i]
-        clock_f[i, READING_U2] += 0.01 * (u2[i] - clock_f[i, READING_U2])
-        clock_i[i, LAST_NS] = epoch_ns
-    common_i[EPOCH_NS] = epoch_ns
-    return x_pivot + shift, variance

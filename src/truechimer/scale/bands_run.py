@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from truechimer.kernel import kernel
 from truechimer.scale import bands
-from truechimer.scale.bands_kernels import forget, membership, move, sample
+from truechimer.scale.bands_kernels import forget, membership, sample
+from truechimer.scale.bands_move import move
 from truechimer.scale.bands_state import (
     ACTIVE,
     DAY,
@@ -29,9 +30,9 @@ Ints = NDArray[np.int64]
 
 @kernel
 def _plain(  # noqa: PLR0917
-    begin, epoch_ns, due, x_ip, u2, verdict, is_special, memories, strides, spacing_ns, eligible, probation_ns,
-    absent_ns, settle_ns, day_ns, clock_f, clock_i, rate, band, noise, squares, counts, usual, pair, pair_count, ring,
-    newest, slot, common_f, common_i, x_out, used, residual, status
+    begin, epoch_ns, due, x_ip, u2, verdict, is_special, memories, loops, strides, spacing_ns, eligible, probation_ns,
+    absent_ns, settle_ns, day_ns, clock_f, clock_i, rate, band, bank, smooth, wanted, noise, squares, counts, usual,
+    pair, pair_count, ring, newest, slot, common_f, common_i, x_out, used, residual, status
 ):  # fmt: skip
     """Take epochs from `begin` on while nothing but readings comes in; return the first that is not of that kind."""
     n = x_ip.shape[1]
@@ -55,8 +56,8 @@ def _plain(  # noqa: PLR0917
             return k
         common_f[SHIFT] = 0.0
         x_pivot, _ = move(
-            epoch_ns[k], x_ip[k], u2[k], memories, settle_ns, clock_f, clock_i, rate, band, noise, common_f, common_i,
-            x_out[k], used[k], residual[k]
+            epoch_ns[k], x_ip[k], u2[k], memories, loops, settle_ns, clock_f, clock_i, rate, band, noise, bank, smooth,
+            wanted, common_f, common_i, x_out[k], used[k], residual[k]
         )  # fmt: skip
         if np.isfinite(x_pivot):
             for i in range(n):
@@ -109,6 +110,7 @@ def run(  # noqa: PLR0917
             verdict,
             is_special,
             constants.memories_s,
+            constants.loops_s,
             constants.strides,
             constants.spacing_ns,
             constants.eligible,
@@ -120,6 +122,9 @@ def run(  # noqa: PLR0917
             state.clock_i,
             state.rate,
             state.band,
+            state.bank,
+            state.smooth,
+            state.wanted,
             state.noise,
             state.squares,
             state.counts,

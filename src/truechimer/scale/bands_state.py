@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from truechimer.clocks.clock import Clock, ClockKind
 from truechimer.clocks.state_model import SECONDS_PER_DAY, two_state_noise
-from truechimer.scale.band_weights import allowed_at, gram
+from truechimer.scale.band_weights import allowed_at, gram, spectra
+from truechimer.scale.column_filters import LOOPS, column_allowed
 from truechimer.scale.noise_learning import DECLARED_WORTH, KIND_WORTH, RING
 from truechimer.scale.noise_pairs import CLOSE
 from truechimer.scale.noise_pairs import KIND_WORTH as KIND_WORTH_CLOSE
@@ -55,11 +56,11 @@ against.
 X, X_VARIANCE, DRIFT, DRIFT_U2, WEIGHT_DC, READING_U2, K_Y, K_D, K_YY, K_YD, K_DD, Y_REFERENCE, X_DAY, DAYS, TAKEN = (
     range(15)
 )
-TAKEN_OVER, DOUBT, CEILING = 15, 16, 17
-COLUMNS_F = 18
+TAKEN_OVER, DOUBT, CEILING, OUT = 15, 16, 17, 18
+COLUMNS_F = 19
 # columns of clock_i
-LAST_NS, SINCE_NS, STATUS, BEST, ACTIVE, DAY_NS, TAKEN_NS = range(7)
-COLUMNS_I = 7
+LAST_NS, SINCE_NS, STATUS, BEST, ACTIVE, DAY_NS, TAKEN_NS, MUTED_NS = range(8)
+COLUMNS_I = 8
 # common_f, common_i
 RATE, WORST, SHIFT, GOING = range(4)
 EPOCH_NS, START_NS, DAY, PLANS, FIRST_DAY = range(5)
@@ -70,8 +71,9 @@ class BandsParameters:
     """Constants of the fold, fixed for a run.
 
     `interval_s`: usual time between epochs. `memories_s (K,)`, `taus_s (J,)`, `allowed (J,)`: averaging times that are
-    optimised and by how much each may fall behind; `tensors`: `band_weights.gram`. `lags_s (L,)`, `strides (L,)`,
-    `spacing_ns (L,)`: the ladder of noise learning. `eligible`: bool, may carry weight.
+    optimised and by how much each may fall behind; `tensors`: `band_weights.gram`. `loops_s (M,)`, `column_allowed
+    (J,)`: see `column_filters`; `past`, `present`, `windows`, `unit`: `band_weights.spectra`. `lags_s (L,)`, `strides
+    (L,)`, `spacing_ns (L,)`: the ladder of noise learning. `eligible`: bool, may carry weight.
     `of_kind (n, 4)`: noise of the kind; `prior (n, 4)`,
     `prior_worth (n,)`: noise that the declaration or the kind lets expect, and its worth in samples; `known`: bool,
     declared: not learned. `kinds`: int. `drift (n,)`, `drift_known`: declared drift (1/s), if one is;
@@ -84,6 +86,12 @@ class BandsParameters:
     taus_s: Floats
     allowed: Floats
     tensors: Floats
+    loops_s: Floats
+    column_allowed: Floats
+    past: Floats
+    present: Floats
+    windows: Floats
+    unit: Floats
     lags_s: Floats
     strides: Ints
     spacing_ns: Ints
@@ -105,17 +113,21 @@ class BandsParameters:
 
 @dataclass(frozen=True, slots=True)
 class BandsState:
-    """What the fold carries: blocks `clock_f (n, 18)`, `clock_i (n, 7)`, rates by memory `rate (n, K)`, weights `band
-    (n, K + 1)`, learned `noise (n, 4)`, mean squares, their number and the others' part in them `squares`,
-    `counts`, `usual (L, n)` (where there are more than `noise_pairs.CLOSE` clocks), those of every pair and their
-    number `pair`, `pair_count (L, n, n)` (where there are not), the ring `(L, RING, n)` with its newest index and slot
-    number `(L,)`, and what is common: `common_f (4,)`, `common_i (5,)`.
+    """What the fold carries: blocks `clock_f (n, 19)`, `clock_i (n, 8)`, rates by memory `rate (n, K)`, weights `band
+    (n, K + 1)`, the loops of the columns' filters `bank (n, M)` with their coefficients `smooth (n, M)` and those that
+    these go over to, `wanted (n, M)`, learned `noise (n, 4)`, mean squares, their number and the others' part in them
+    `squares`, `counts`, `usual (L, n)` (where there are more than `noise_pairs.CLOSE` clocks), those of every pair and
+    their number `pair`, `pair_count (L, n, n)` (where there are not), the ring `(L, RING, n)` with its newest index and
+    slot number `(L,)`, and what is common: `common_f (4,)`, `common_i (5,)`.
     """
 
     clock_f: Floats
     clock_i: Ints
     rate: Floats
     band: Floats
+    bank: Floats
+    smooth: Floats
+    wanted: Floats
     noise: Floats
     squares: Floats
     counts: Floats
@@ -191,13 +203,21 @@ def parameters(
     nameless = all(clock.kind in (ClockKind.OSCILLATOR, ClockKind.HOST) for clock in clocks)
     kinds = list(ClockKind)
     memories_s, taus_s = np.array(memories), np.array(multiples * interval_s, np.float64)
+    loops_s = np.array([loop * interval_s for loop in LOOPS])
+    past, present, windows, unit = spectra(interval_s, memories_s, loops_s, multiples)
     day_s = max(SECONDS_PER_DAY, interval_s)
     return BandsParameters(
         interval_s=interval_s,
         memories_s=memories_s,
         taus_s=taus_s,
         allowed=np.array([allowed_at(tau) for tau in taus_s.tolist()]),
-        tensors=gram(interval_s, memories_s, multiples),
+        tensors=gram(past, windows, unit, np.ones(len(past))),
+        loops_s=loops_s,
+        column_allowed=column_allowed(taus_s),
+        past=past,
+        present=present,
+        windows=windows,
+        unit=unit,
         lags_s=np.array(lags),
         strides=np.array(strides, np.int64),
         spacing_ns=np.array([round(lag / stride * 1e9) for lag, stride in zip(lags, strides, strict=True)], np.int64),
@@ -226,7 +246,9 @@ def parameters(
 def empty_state(constants: BandsParameters) -> BandsState:
     """Return the state before the first reading."""
     n, k, lags = len(constants.prior), len(constants.memories_s), len(constants.lags_s)
-    pairs = n if n <= CLOSE else 0
+    pairs, loops = n if n <= CLOSE else 0, len(constants.loops_s)
+    as_read = np.zeros((n, loops))
+    as_read[:, 0] = 1.0
     clock_f = np.zeros((n, COLUMNS_F))
     clock_f[:, DRIFT] = constants.drift
     clock_f[:, DRIFT_U2] = np.where(constants.drift_known, 0.0, constants.drift_u2)
@@ -235,6 +257,9 @@ def empty_state(constants: BandsParameters) -> BandsState:
         clock_i=np.zeros((n, COLUMNS_I), np.int64),
         rate=np.zeros((n, k)),
         band=np.zeros((n, k + 1)),
+        bank=np.zeros((n, loops)),
+        smooth=as_read.copy(),
+        wanted=as_read,
         noise=constants.prior.copy(),
         squares=np.zeros((lags, n)),
         counts=np.zeros((lags, n)),

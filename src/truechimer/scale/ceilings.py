@@ -87,13 +87,13 @@ def shared_out(used, part, clock_f):
 
 
 @kernel
-def band_weights_below(noise, drift_u2, active, tensors, taus, allowed, filters, c, clock_f):  # noqa: PLR0917
+def band_weights_below(noise, drift_u2, active, tensors, taus, allowed, beside, filters, c, clock_f):  # noqa: PLR0917
     """Write `band_weights` into `c` with every clock's weight, now and over months, at most the ceiling that stands
     with it (0: none). Returns what `band_weights` does.
     """
     n = noise.shape[0]
     ceiling = clock_f[:, CEILING].copy()
-    worst = band_weights(noise, drift_u2, active, tensors, taus, allowed, filters, c)
+    worst = band_weights(noise, drift_u2, active, tensors, taus, allowed, beside, filters, c)
     room = 0.0
     any_set = False
     for i in range(n):
@@ -127,7 +127,7 @@ def band_weights_below(noise, drift_u2, active, tensors, taus, allowed, filters,
             for k in range(4):
                 louder[i, k] = noise[i, k] * factor[i]
             drifting[i] = drift_u2[i] * factor[i]
-        worst = band_weights(louder, drifting, active, tensors, taus, allowed, filters, c)
+        worst = band_weights(louder, drifting, active, tensors, taus, allowed, beside, filters, c)
         if worst < 0.0:
             break
     return worst

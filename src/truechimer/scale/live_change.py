@@ -18,6 +18,7 @@ from truechimer.scale.bands_state import (
     EPOCH_NS,
     FIRST_DAY,
     LAST_NS,
+    OUT,
     SINCE_NS,
     START_NS,
     STATUS,
@@ -108,7 +109,8 @@ def _as_judged(fresh: Judged, constants: LiveParameters, known: _Known) -> Judge
     assert constants.bands is not None
     there = known.membership != Membership.ABSENT
     learner = fresh.learner
-    learner.clock_f[:, X], learner.clock_f[:, X_DAY] = known.x_s, known.x_s
+    learner.clock_f[:, X], learner.clock_f[:, X_DAY], learner.clock_f[:, OUT] = known.x_s, known.x_s, known.x_s
+    learner.bank[:] = known.x_s[:, None]
     learner.clock_i[:, LAST_NS], learner.clock_i[:, SINCE_NS] = known.last_ns, known.since_ns
     learner.clock_i[:, STATUS] = known.membership
     learner.clock_i[:, DAY_NS] = np.where(known.last_ns == known.epoch_ns, known.epoch_ns, 0)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from truechimer.clocks.clock import Clock
 from truechimer.errors import Misuse
 from truechimer.scale import at1, bands, detection_state, kalman
-from truechimer.scale.bands_state import BEST, SINCE_NS, BandsParameters, BandsState, X
+from truechimer.scale.bands_state import BEST, OUT, SINCE_NS, BandsParameters, BandsState
 from truechimer.scale.bands_state import VERSION as BANDS_VERSION
 from truechimer.scale.detection_state import DAY_S, DetectionParameters, DetectionState
 from truechimer.scale.kalman import KalmanState
@@ -102,7 +102,7 @@ class Judged:
         """Each clock minus the scale at its last reading, its steps included."""
         if isinstance(self.fold, KalmanState):
             return self.fold.clock[:, kalman.X] + self.stepped_s
-        return self.fold.clock_f[:, X] + self.stepped_s
+        return self.fold.clock_f[:, OUT] + self.stepped_s
 
     def rate_of(self, clock: int) -> float:
         """Return the rate of a clock minus the scale."""

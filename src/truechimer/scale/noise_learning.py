@@ -32,6 +32,9 @@ POOLED = 8.0
 """Clocks of a kind together count as so many independent samples of each other, at most."""
 KIND_WORTH = 3.0
 """What an atomic clock's kind lets expect counts as so many independent samples."""
+STATED_WORTH, STATED_SIGMAS2 = 6.0, 9.0
+"""... as much, once, as the noise that readings state of themselves, which is held where three sigma do not refute it.
+"""
 KIND_REACH = 10.0
 """... and is never taken to be further from what was seen than this factor."""
 DECLARED_WORTH = 60.0
@@ -146,8 +149,8 @@ def fit(square, worth, rest, hoped, hope, lags, reading, noise):  # noqa: PLR091
 
     `square`, `worth`, `rest` `(J,)`: so many samples whose mean square is V + `rest`, the part that is the others';
     `hoped`, `hope`: what V is expected to be, worth so many samples that have no such part. Lags without worth are
-    passed over. `reading` (s^2): variance that the readings state of themselves, 0 where they state none: then it is
-    learned.
+    passed over. `reading` (s^2): variance that the readings state of themselves, worth `STATED_WORTH` samples; 0 where
+    they state none.
     """
     lag_count = lags.shape[0]
     terms = np.zeros((lag_count, 4))
@@ -169,11 +172,20 @@ def fit(square, worth, rest, hoped, hope, lags, reading, noise):  # noqa: PLR091
         noise[0] = reading
     else:
         noise[0] *= 0.1
-    for _ in range(ROUNDS):
+    is_held = False
+    for turn in range(ROUNDS):
+        if turn == ROUNDS // 2 and worth[0] > 0.0:
+            apart = 20.0 * (noise[0] - reading)
+            usual = 2.0 * square[0] * np.sqrt(2.0 / worth[0])
+            is_held = apart * apart <= STATED_SIGMAS2 * usual * usual
+            if is_held:
+                noise[0] = max(reading, 1e-60)
         for k in range(4):
-            if k == 0 and reading > 0.0:
+            if k == 0 and is_held:
                 continue
             up, down = 0.0, 0.0
+            if k == 0 and reading > 0.0:
+                up, down = STATED_WORTH * reading / (noise[0] * noise[0]), STATED_WORTH / noise[0]
             for j in range(lag_count):
                 if worth[j] <= 0.0:
                     continue
@@ -183,7 +195,9 @@ def fit(square, worth, rest, hoped, hope, lags, reading, noise):  # noqa: PLR091
                 both = own + rest[j]
                 up += worth[j] * square[j] * terms[j, k] / (both * both)
                 down += worth[j] * terms[j, k] / both
-                if hope[j] > 0.0:
+                own = max(own - terms[j, 0] * noise[0], 1e-60)
+                if hope[j] > 0.0 and k > 0:
+                    # what is hoped for is hoped of the clock alone, however it is read
                     up += hope[j] * hoped[j] * terms[j, k] / (own * own)
                     down += hope[j] * terms[j, k] / own
             if down > 0.0:
@@ -256,11 +270,11 @@ def learn(  # noqa: PLR0917
             doubt = rest[i, j] * np.sqrt(2.0 / own)
             seen = max(sum_ / own - doubt, 0.0) + rest[i, j]
             if prior_worth[i] > 0.0 and counts[0, i] >= LEAST:
-                expected = model(prior[i], lags[j])
-                ratio = seen / (expected + rest[i, j])
+                expected = model(prior[i], lags[j]) - 20.0 * prior[i, 0]
+                ratio = seen / (expected + 20.0 * noise[i, 0] + rest[i, j])
                 refuted = own * (ratio - 1.0) * (1.0 - 1.0 / ratio) / REFUTED
                 hope[i, j] = prior_worth[i] / (1.0 + max(refuted, 0.0))
-                hoped[i, j] = min(max(expected, seen / KIND_REACH - rest[i, j]), KIND_REACH * seen)
+                hoped[i, j] = min(max(expected, seen / KIND_REACH - rest[i, j] - 20.0 * noise[i, 0]), KIND_REACH * seen)
             value[i, j] = seen
             worth[i, j] = own
     for i in range(n):

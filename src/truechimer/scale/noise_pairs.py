@@ -26,6 +26,14 @@ CLOSE = 48
 """Up to so many clocks every pair is kept."""
 KIND_WORTH = 6.0
 """What an atomic clock's kind lets expect, at the level of the clock itself, counts as so many samples at each lag."""
+STATED_WORTH = 6.0
+"""... as does the noise that readings state of themselves, once."""
+STATED_FROM, STATED_SIGMAS2, DOUBLE = 30, 9.0, 2.0
+"""From so many rounds on it is held where what was found is within three sigma of it, white PM and white FM being hard
+to tell from each other.
+"""
+READ = 20.0
+"""Mean square of a third difference of white PM, over its variance."""
 ROUNDS = 60
 ALIKE_FROM = 20
 """Rounds after which clocks are compared with each other, and those that are alike share what they do not know."""
@@ -214,7 +222,7 @@ def _part(squares, counts, voters, v, j, stride, most, seen, rest, info, own):  
 
 
 @kernel
-def _alike(v, rest, info, own, kinds, alike):  # noqa: PLR0917
+def _alike(v, rest, info, own, noise, kinds, alike):  # noqa: PLR0917
     """Write how alike every two clocks of a kind are up to each lag, `alike (J, n, n)`, from their variances `v (n, J)`
     and in how many samples these show, `info (J, n)`. Of a clock that hardly shows beside the others' `rest (J, n)` in
     many samples, `own (J, n)`, it is known that it is no noisier than these: so it is compared until a lag says more.
@@ -225,7 +233,9 @@ def _alike(v, rest, info, own, kinds, alike):  # noqa: PLR0917
             so_far = 1.0 if kinds[i] == kinds[k] and i != k else 0.0
             is_compared = False
             for j in range(lag_count):
-                one, other = v[i, j], v[k, j]
+                # that one is read with more noise does not make them differ
+                read = READ * max(noise[i, 0], noise[k, 0])
+                one, other = v[i, j] - READ * noise[i, 0] + read, v[k, j] - READ * noise[k, 0] + read
                 samples = min(info[j, i], info[j, k])
                 is_compared = is_compared or samples >= COMPARED
                 if not is_compared and one < other:
@@ -242,16 +252,36 @@ def _alike(v, rest, info, own, kinds, alike):  # noqa: PLR0917
 
 
 @kernel
-def _level(v, info, of_kind, lags):
+def clean(noise, lag):
+    """Return V(L) in s^2 of a clock without its reading noise."""
+    return 6.0 * lag * noise[1] + FLICKER * lag * lag * noise[2] + lag * lag * lag * noise[3]
+
+
+@kernel
+def is_as_stated(read, stated, seen, samples):
+    """Return True where the reading noise `read` (s^2) that was found is no proof against the one that is `stated`:
+    beside a noisy clock it is hard to tell. `seen`: mean square of third differences over the shortest lag.
+    """
+    if samples <= 0.0:
+        return True
+    apart = READ * (read - stated)
+    usual = DOUBLE * seen * np.sqrt(2.0 / samples)
+    return apart * apart <= STATED_SIGMAS2 * usual * usual
+
+
+@kernel
+def _level(v, info, read, of_kind, lags):
     """Return how far above its kind's mean squares those of a clock are: data sheets agree on the shape more than on
-    the level.
+    the level. Where reading noise, `read` (s^2), is most of what is seen, it says nothing.
     """
     over, under = LEVEL_WORTH, LEVEL_WORTH
     for j in range(lags.shape[0]):
         if info[j] < LEVEL_FROM:
             # and longer lags are what the kind is asked about
             break
-        ratio = v[j] / model(of_kind, lags[j])
+        if v[j] < 2.0 * READ * read:
+            continue
+        ratio = (v[j] - READ * read) / clean(of_kind, lags[j])
         over += ratio
         under += 1.0 / ratio
     # half way: a level of short lags says half of that of long ones
@@ -274,6 +304,7 @@ def learn(  # noqa: PLR0917
     hope, distrust, unlike = np.zeros(lag_count), np.zeros(lag_count), np.zeros(lag_count)
     alike = np.zeros((lag_count, n, n))
     up, down = np.zeros(4), np.zeros(4)
+    held = np.zeros(n, np.bool_)
     for turn in range(ROUNDS):
         for i in range(n):
             for j in range(lag_count):
@@ -281,12 +312,18 @@ def learn(  # noqa: PLR0917
         for j in range(lag_count):
             most = 2.0 * max(60.0, MEMORY_S / spacings_s[j])
             _part(squares[j], counts[j], voters, v, j, strides[j], most, seen[j], rest[j], info[j], own[j])
+        for i in range(n):
+            if turn == STATED_FROM and found[i]:
+                held[i] = is_as_stated(noise[i, 0], reading[i], v[i, 0], info[0, i])
+                if held[i]:
+                    noise[i, 0] = max(reading[i], 1e-60)
         if turn == ALIKE_FROM:
-            _alike(v, rest, info, own, kinds, alike)
+            _alike(v, rest, info, own, noise, kinds, alike)
         for i in range(n):
             if not found[i]:
                 continue
-            level = _level(v[i], info[:, i], of_kind[i], lags)
+            level = _level(v[i], info[:, i], noise[i, 0], of_kind[i], lags)
+            read = READ * noise[i, 0]
             is_declared = prior_worth[i] > KIND_WORTH
             worst = 0.0
             for j in range(lag_count):
@@ -295,11 +332,11 @@ def learn(  # noqa: PLR0917
                     continue
                 # against the common of the others: clock + others
                 shown = max(seen[j, i], 1e-3 * rest[j, i])
-                ratio = shown / (level * model(of_kind[i], lags[j]) + rest[j, i])
+                ratio = shown / (level * clean(of_kind[i], lags[j]) + read + rest[j, i])
                 unlike[j] = max(own[j, i] * (ratio - 1.0) * (1.0 - 1.0 / ratio) - USUAL, 0.0) / REFUTED
                 if not is_declared:
                     continue
-                ratio = shown / (model(prior[i], lags[j]) + rest[j, i])
+                ratio = shown / (clean(prior[i], lags[j]) + read + rest[j, i])
                 distrust[j] = max(own[j, i] * (ratio - 1.0) * (1.0 - 1.0 / ratio) - USUAL, 0.0) / REFUTED
                 beyond = max(ratio, 1.0 / ratio) / FAR_OFF
                 if beyond > 1.0:
@@ -315,37 +352,43 @@ def learn(  # noqa: PLR0917
                 mine = v[i, j]
                 out = info[j, i] * seen[j, i] / (mine * mine)
                 expected = info[j, i] * (mine + rest[j, i]) / (mine * mine)
+                up[0] += READ * out
+                down[0] += READ * expected
+                # what is hoped for is hoped of the clock alone, however it is read
+                mine = max(clean(noise[i], lag), 1e-60)
                 if is_declared:
-                    hoped = min(max(model(prior[i], lag), mine / KIND_REACH), KIND_REACH * mine)
+                    hoped = min(max(clean(prior[i], lag), mine / KIND_REACH), KIND_REACH * mine)
                     out += hope[j] * hoped / (mine * mine)
                     expected += hope[j] / mine
                 if prior_worth[i] > 0.0:
                     of_my_kind = min(prior_worth[i], KIND_WORTH) / (1.0 + unlike[j] * unlike[j])
                     if is_declared:
                         of_my_kind *= 1.0 - hope[j] / prior_worth[i]
-                    hoped = min(max(level * model(of_kind[i], lag), mine / KIND_REACH), KIND_REACH * mine)
+                    hoped = min(max(level * clean(of_kind[i], lag), mine / KIND_REACH), KIND_REACH * mine)
                     out += of_my_kind * hoped / (mine * mine)
                     expected += of_my_kind / mine
                 if turn >= ALIKE_FROM:
                     shared, weight = mine, 1.0
                     for k in range(n):
                         if alike[j, i, k] > 0.0 and found[k]:
-                            shared += alike[j, i, k] * v[k, j]
+                            shared += alike[j, i, k] * clean(noise[k], lag)
                             weight += alike[j, i, k]
                     if weight > 1.0:
                         worth = min(POOLED, max(own[j, i], 1.0) * (weight - 1.0))
                         out += worth * shared / weight / (mine * mine)
                         expected += worth / mine
-                up[0] += 20.0 * out
                 up[1] += 6.0 * lag * out
                 up[2] += FLICKER * lag * lag * out
                 up[3] += lag * lag * lag * out
-                down[0] += 20.0 * expected
                 down[1] += 6.0 * lag * expected
                 down[2] += FLICKER * lag * lag * expected
                 down[3] += lag * lag * lag * expected
+            if reading[i] > 0.0:
+                # what readings state of themselves
+                up[0] += STATED_WORTH * reading[i] / (noise[i, 0] * noise[i, 0])
+                down[0] += STATED_WORTH / noise[i, 0]
             for k in range(4):
-                if k == 0 and reading[i] > 0.0:
+                if k == 0 and held[i]:
                     continue
                 if down[k] > 0.0:
                     noise[i, k] = max(noise[i, k] * np.sqrt(up[k] / down[k]), 1e-60)
