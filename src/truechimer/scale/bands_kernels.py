@@ -210,10 +210,16 @@ def begin(epoch_ns, x_ip, u2, verdict, eligible, day_ns, clock_f, clock_i, noise
     common_i[EPOCH_NS], common_i[START_NS] = epoch_ns, epoch_ns
     common_i[DAY] = epoch_ns // day_ns
     common_i[FIRST_DAY] = common_i[DAY]
+    stated, count = 0.0, 0
     for i in range(n):
-        if np.isfinite(u2[i]):
-            noise[i, 0] = max(noise[i, 0], u2[i])
-        noise[i, 0] = max(noise[i, 0], 1e-60)
+        if np.isfinite(u2[i]) and u2[i] > 0.0:
+            stated += u2[i]
+            count += 1
+    for i in range(n):
+        # until it is learned the pivot, which reads without noise, has as much of it as the others
+        if noise[i, 0] <= 0.0:
+            own = u2[i] if np.isfinite(u2[i]) and u2[i] > 0.0 else stated / max(count, 1)
+            noise[i, 0] = max(own, 1e-60)
     return True
 
 
