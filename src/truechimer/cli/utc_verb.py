@@ -3,7 +3,7 @@ is `utc_steer`'s.
 
 The formats are `truechimer.formats`'; the kind of a file is found from its text, or given. A line that cannot be used
 is named with file, line, column and rule, and costs no other line. Nothing is believed or taken in here.
-`utc leap` is `utc_leap`'s.
+`utc leap` is `utc_leap`'s, `utc report` `utc_report`'s.
 
 Exit status: 0 done; 1 (`--strict`) something was found; 2 wrong use, or a file that is none of these.
 """
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from truechimer.cli import utc_leap, utc_steer, utc_submit
+from truechimer.cli import utc_leap, utc_report, utc_steer, utc_submit
 from truechimer.cli.arguments import verb_parser
 from truechimer.errors import Rejected
 
@@ -49,7 +49,7 @@ class UtcUseRejected(Rejected):
 def main(argv: list[str]) -> int:
     """Run `utc` with the arguments after the verb; return the exit status."""
     parser = verb_parser("utc", "What is exchanged about UTC: Circular T, rapid UTC, clock data, leap seconds.")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="read|leap|steer|submit")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="read|leap|report|steer|submit")
     read = verbs.add_parser(
         "read",
         help="say what files hold and what is wrong with them",
@@ -66,6 +66,7 @@ def main(argv: list[str]) -> int:
     read.add_argument("--json", action="store_true", help="print one JSON document")
     read.set_defaults(run=_read)
     utc_leap.add_parser(verbs)
+    utc_report.add(verbs)
     utc_steer.add(verbs)
     utc_submit.add(verbs)
     options = parser.parse_args(argv)

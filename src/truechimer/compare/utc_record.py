@@ -7,8 +7,11 @@ another. rms is about zero, for zero is what a laboratory is to keep; the standa
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import sqrt
+from typing import Literal
 
-from truechimer.instants.mjd import to_calendar
+from truechimer.instants.mjd import from_calendar, to_calendar, weekday
+
+THURSDAY = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +45,14 @@ class YearRow:
     largest_mjd: int
 
 
+@dataclass(frozen=True, slots=True)
+class PeriodRow:
+    """Figures of a calendar month ("2026-03") or week ("2026-W12": ISO 8601, from Monday on)."""
+
+    period: str
+    figures: YearRow
+
+
 def newest(values: Iterable[PublishedValue]) -> tuple[PublishedValue, ...]:
     """Return one value for each scale and day, in order of scale and day: of the newest issue, then the last given."""
     found: dict[tuple[str, int], PublishedValue] = {}
@@ -60,6 +71,28 @@ def by_year(series: Sequence[tuple[int, float]]) -> tuple[YearRow, ...]:
     for mjd, x_s in series:
         years.setdefault(to_calendar(mjd)[0], []).append((mjd, x_s))
     return (*(_row(year, years[year]) for year in sorted(years)), _row(None, series))
+
+
+def by_period(series: Sequence[tuple[int, float]], of: Literal["month", "week"]) -> tuple[PeriodRow, ...]:
+    """Return a row for each month or week of (MJD, x in s), in their order."""
+    name = month_of if of == "month" else week_of
+    parts: dict[str, list[tuple[int, float]]] = {}
+    for mjd, x_s in sorted(series):
+        parts.setdefault(name(mjd), []).append((mjd, x_s))
+    return tuple(PeriodRow(period, _row(None, part)) for period, part in parts.items())
+
+
+def month_of(mjd: int) -> str:
+    """Return the calendar month of a day, "2026-03"."""
+    year, month, _ = to_calendar(mjd)
+    return f"{year:04d}-{month:02d}"
+
+
+def week_of(mjd: int) -> str:
+    """Return the week of a day, "2026-W12": it is of the year in which its Thursday lies (ISO 8601)."""
+    thursday = mjd - weekday(mjd) + THURSDAY
+    year = to_calendar(thursday)[0]
+    return f"{year:04d}-W{(thursday - from_calendar(year, 1, 1)) // 7 + 1:02d}"
 
 
 def _row(year: int | None, series: Sequence[tuple[int, float]]) -> YearRow:
