@@ -18,7 +18,10 @@ MOST_TRACES = 7
 """Of weights: as many as colours."""
 MOST_FINDINGS = 200
 _FIGURES = (("n", "days"), ("mean_s", "mean"), ("rms_s", "rms"), ("std_s", "std"), ("largest_s", "largest"))
-_HOW = "Offsets are at 0 h UTC, in ns, positive where UTC(k) is late; uncertainties are standard uncertainties (k = 1)."
+_HOW = (
+    "Offsets are at 0\u00a0h\u00a0UTC, in ns, positive where UTC(k) is late; uncertainties are standard ones "
+    "(k\u00a0=\u00a01)."
+)
 _STYLE = (
     ":root{color-scheme:light dark}"
     f"body{{font:16px/1.5 system-ui,sans-serif;color:{ROLES['ink']};background:{ROLES['paper']};"
@@ -32,7 +35,7 @@ _STYLE = (
     ".big{display:flex;flex-wrap:wrap;gap:1rem;padding:0;margin:1rem 0;list-style:none}"
     ".big li{border:1px solid #8886;border-radius:.4rem;padding:.5rem .9rem}.big b{display:block;font-size:1.3rem}"
     ".warn{border-left:4px solid #b00020;padding:.3rem .8rem}"
-    f"@media screen and (prefers-color-scheme:dark){{body{{color:{ON_DARK['ink']}}}}}"
+    f"@media screen and (prefers-color-scheme:dark){{body{{color:{ON_DARK['ink']};background:{ON_DARK['paper']}}}}}"
 )
 
 
@@ -120,6 +123,7 @@ def _offsets(body: dict[str, Any], name: str) -> Figure:
         spans += [(at - u) * NS, (at + u) * NS] if at is not None else []
         spans += [row["x_utcr_minus_utck_s"] * NS] if "x_utcr_minus_utck_s" in row else []
     figure = _frame(f"UTC - {name}", days, [*spans, 0.0], "ns")
+    shaded = False
     for number, (key, scale) in enumerate((("x_utc_minus_utck_s", "UTC"), ("x_utcr_minus_utck_s", "UTCr"))):
         here = [row for row in body["days"] if key in row]
         if not here:
@@ -129,8 +133,9 @@ def _offsets(body: dict[str, Any], name: str) -> Figure:
             us = [row["u_s"] * NS if "u_s" in row else float("nan") for row in here]
             lows, highs = [y - u for y, u in zip(ys, us, strict=True)], [y + u for y, u in zip(ys, us, strict=True)]
             figure.band(xs, lows, highs, number=number, opacity=0.2)
+            shaded = any("u_s" in row for row in here)
         figure.line(xs, ys, number=number, width=1.4)
-        figure.patch(f"{scale} - {name}" + (", shaded: u (k = 1)" if scale == "UTC" else ""), number=number)
+        figure.patch(f"{scale} - {name}" + (", shaded: u (k = 1)" if scale == "UTC" and shaded else ""), number=number)
     return figure
 
 
