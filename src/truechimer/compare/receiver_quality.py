@@ -94,7 +94,8 @@ class Followed:
 
 @dataclass(frozen=True, slots=True)
 class LinkQuality:
-    """`level` and `reasons` (each with its own level) at `epoch_tai_ns`; `figures`: what was measured, in the unit of
+    """`level` and `reasons` (each with its own level) at `epoch_tai_ns` (when the laboratory heard it, else by the
+    receiver's date, or by the last one that was believed); `figures`: what was measured, in the unit of
     the name; `factor`: by which a reading's sigma is to be multiplied.
     """
 
@@ -114,7 +115,8 @@ class ReceiverState:
     """What is carried from epoch to epoch. `antenna_m`: surveyed, or the mean of the first epochs (`surveyed` false).
 
     `positions`: how many there were; `off_m`: their smoothed distance; `last_ns`: the newest date that was believed;
-    `seen`: how bad each reason that stands is, and when it was seen last.
+    `clock_ns`: when the laboratory's clock was compared last; `seen`: how bad each reason that stands is, and when it
+    was seen last.
     """
 
     antenna_m: Position | None = None
@@ -125,6 +127,7 @@ class ReceiverState:
     last_ns: int = 0
     last_bias_s: float | None = None
     clock: Followed = Followed()
+    clock_ns: int = 0
     gain: Followed = Followed()
     cno: Followed = Followed()
     systems: tuple[tuple[str, Followed], ...] = ()
@@ -218,10 +221,12 @@ def step(
     cno = _sky(found, state, epoch, limits, dt_s, frozen=frozen)
     gain = _gain(found, state, epoch, limits, dt_s, frozen=frozen)
     _oscillator(found, state, epoch, limits, dt_s)
-    clock = state.clock
+    clock, clock_ns = state.clock, state.clock_ns
     if x_clock_minus_gnss_s is not None:
         x, rate = x_clock_minus_gnss_s, limits.clock_rate
-        clock = _follow(clock, x, dt_s, frozen=frozen, smooth_s=SMOOTH_S, tau_s=CLOCK_TAU_S, rate=rate)
+        since_s = min(max((now_ns - state.clock_ns) / 1e9, 0.0), GAP_S) if state.clock.n else 0.0
+        clock_ns = now_ns
+        clock = _follow(clock, x, since_s, frozen=frozen, smooth_s=SMOOTH_S, tau_s=CLOCK_TAU_S, rate=rate)
         found.compare(Reason.CLOCK_DRIFT, "clock_off_s", clock.off, limits.clock_s)
     systems = _systems(found, state, epoch, limits, dt_s, frozen=frozen)
     _utc(found, epoch, limits, leaps)
@@ -235,6 +240,7 @@ def step(
         last_ns=now_ns,
         last_bias_s=epoch.bias_s,
         clock=clock,
+        clock_ns=clock_ns,
         gain=gain,
         cno=cno,
         systems=systems,
@@ -242,7 +248,7 @@ def step(
     )
     reasons = tuple([(reason, level) for reason, level, _ in seen])
     worst = max([level for _, level in reasons], key=_ORDER.__getitem__, default=LinkLevel.OK)
-    return after, LinkQuality(epoch.epoch_tai_ns, worst, reasons, found.figures)
+    return after, LinkQuality(now_ns if heard_tai_ns is None else heard_tai_ns, worst, reasons, found.figures)
 
 
 def _follow(
