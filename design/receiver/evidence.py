@@ -92,7 +92,7 @@ def seen(name: str, disturbance: Disturbance, after_s: int) -> dict[str, Any]:
         known = [each for each in times if each is not None]
         row[f"{level.value}_after_s"] = median(known) if len(known) == len(times) else None
         row[f"{level.value}_at_most_s"] = max(known) if len(known) == len(times) else None
-    return row | {"by": sorted(reasons), "early_epochs": early}
+    return row | {"by": ", ".join(sorted(reasons)), "early_epochs": early}
 
 
 def main() -> int:

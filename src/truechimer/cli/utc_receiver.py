@@ -273,10 +273,8 @@ def _document(qualities: "list[LinkQuality]", leaps: "LeapTable") -> dict[str, A
 
 
 def _lines(body: dict[str, Any]) -> list[str]:
-    out = [
-        f"{body['epochs']} epochs from {body['messages']} messages, antenna {body['antenna']}: {body['ok']} ok, "
-        f"{body['doubtful']} doubtful, {body['refused']} refused"
-    ]
+    counts = f"{body['ok']} ok, {body['doubtful']} doubtful, {body['refused']} refused"
+    out = [f"{body['epochs']} epochs from {body['messages']} messages, antenna {body['antenna']}: {counts}"]
     if body["undated"]:
         out.append(f"{body['undated']} groups of messages without a date: not judged")
     if body["reasons"]:
@@ -293,8 +291,6 @@ def _lines(body: dict[str, Any]) -> list[str]:
             out.append(f"and {len(body['stretches']) - MOST_STRETCHES} more stretches: all are in --json")
     if "readings" in body:
         told = body["readings"]
-        out.append(
-            f"readings of the link: {told['given']} given, {told['refused']} refused, {told['doubtful']} doubtful, "
-            + f"of these {told['unjudged']} without evidence near them"
-        )
+        counts = f"{told['given']} given, {told['refused']} refused, {told['doubtful']} doubtful"
+        out.append(f"readings of the link: {counts}, of these {told['unjudged']} without evidence near them")
     return out
