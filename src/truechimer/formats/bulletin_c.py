@@ -1,4 +1,5 @@
-"""Bulletin C of the IERS: text to what it announces, a leap second (positive or negative) or none.
+"""Bulletin C of the IERS: text to what it announces, a leap second (positive or negative) or none; and back, for
+rehearsals.
 
 It changes no leap table: whoever takes it in compares it with a second source and asks for an order. Three statements
 of the text must agree: the sentence, the sequence of second markers if there is one, and UTC - TAI before and after.
@@ -11,11 +12,25 @@ from dataclasses import dataclass
 
 from truechimer.formats.finding import Finding, has_errors
 from truechimer.formats.leap_rows import MONTHS
-from truechimer.instants.mjd import from_calendar
+from truechimer.instants.mjd import from_calendar, to_calendar
 
 MAX_BYTES = 200_000
 _NUMBER = re.compile(r"Bulletin\s+C\s+([0-9]{1,4})\b", re.IGNORECASE)
-_MONTH = r"(January|February|March|April|May|June|July|August|September|October|November|December)"
+_MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
+_MONTH = rf"({'|'.join(_MONTHS)})"
 _NONE = re.compile(
     rf"NO\s+(?:positive\s+|negative\s+)?leap\s+second\s+will\s+be\s+introduced\s+at\s+the\s+end\s+of\s+{_MONTH}\s+([0-9]{{4}})",
     re.IGNORECASE,
@@ -65,6 +80,29 @@ def read(data: bytes) -> tuple[BulletinC | None, list[Finding]]:
         return None, findings
     number = _NUMBER.search(text)
     return BulletinC(int(number.group(1)) if number else None, step_s, next_mjd, tai_minus_utc_s), findings
+
+
+def write(value: BulletinC) -> bytes:
+    """Return a text that announces the same in the bulletin's sentences. It is a rehearsal's, signed by nobody."""
+    year, month, _ = to_calendar(value.next_mjd - 1)
+    kind = {1: "A positive", -1: "A negative", 0: "NO"}[value.step_s]
+    out = [f"Bulletin C {value.number}"] if value.number is not None else []
+    out.append(f"{kind} leap second will be introduced at the end of {_MONTHS[month - 1]} {year}.")
+    if value.step_s:
+        seconds = {1: (59, 60), -1: (58,)}[value.step_s]
+        out.append("The sequence of dates of the UTC second markers will be:")
+        out += [f"{_words(value.next_mjd - 1)}, 23h 59m {second}s" for second in seconds]
+        out.append(f"{_words(value.next_mjd)}, 0h 0m 0s")
+    if value.tai_minus_utc_s is not None:
+        out.append("The difference between UTC and the International Atomic Time TAI is:")
+        begins = _words(value.next_mjd)
+        out.append(f"from {begins}, 0h UTC, until further notice: UTC-TAI = -{value.tai_minus_utc_s} s")
+    return ("\n".join(out) + "\n").encode("ascii")
+
+
+def _words(mjd: int) -> str:
+    year, month, day = to_calendar(mjd)
+    return f"{year} {_MONTHS[month - 1]} {day}"
 
 
 def _day(year: str, month: str, day: str) -> int:

@@ -1,4 +1,4 @@
-"""Earth orientation of the IERS, finals2000A: bytes to (UT1 - UTC by day, findings).
+"""Earth orientation of the IERS, finals2000A: bytes to (UT1 - UTC by day, findings), and back.
 
 It rounds nothing to DUT1 and fetches nothing. Columns (from 1): MJD 8-15, flag 58 (I: measured, P: predicted), UT1-UTC
 59-68 in s, its sigma 69-78. Lines of days that are not yet predicted are blank there. Source: IERS, readme.finals2000A.
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import isfinite
 
 from truechimer.formats.finding import Finding
+from truechimer.instants.mjd import to_calendar
 
 _DAY = re.compile(r" *[0-9]{5}\.[0-9]{2} *")
 MAX_BYTES = 32_000_000
@@ -27,6 +28,21 @@ class EarthOrientation:
     u_s: tuple[float | None, ...]
     predicted: tuple[bool, ...]
     blank: tuple[int, ...] = ()
+
+
+def write(value: EarthOrientation) -> bytes:
+    """Return the days: date (from the MJD, columns 1-6), MJD, flag, UT1-UTC, its sigma. Other columns are blank."""
+    out = []
+    for mjd, ut1, u, predicted in zip(value.mjd, value.ut1_minus_utc_s, value.u_s, value.predicted, strict=True):
+        sigma = "" if u is None else f"{u:10.7f}"
+        out.append(f"{_date(mjd)}{'P' if predicted else 'I':>43}{ut1:10.7f}{sigma}")
+    out += [_date(mjd) for mjd in value.blank]
+    return ("\n".join(out) + "\n").encode("ascii")
+
+
+def _date(mjd: int) -> str:
+    year, month, day = to_calendar(mjd)
+    return f"{year % 100:02d}{month:2d}{day:2d} {mjd:8.2f}"
 
 
 def read(data: bytes) -> tuple[EarthOrientation | None, list[Finding]]:

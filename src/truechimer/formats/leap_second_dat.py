@@ -1,6 +1,6 @@
-"""The IERS file Leap_Second.dat: bytes to (LeapTable, findings).
+"""The IERS file Leap_Second.dat: bytes to (LeapTable, findings), and back.
 
-It does not fetch and does not write: the file carries no hash, so `formats.leap_seconds_list` is what we hand on.
+It does not fetch. The file carries no hash: `formats.leap_seconds_list` is what we hand on.
 Source: the file's own header (columns MJD, day, month, year, TAI-UTC in s), IERS Earth orientation centre; expiry from
 its line "File expires on 28 June 2027".
 
@@ -11,10 +11,22 @@ after a whole row cannot be told from a good one: where there is a choice, take 
 from truechimer.formats.finding import Finding, has_errors
 from truechimer.formats.leap_rows import check_entries, decode_lines
 from truechimer.instants import LeapEntry, LeapTable, NotADateRejected, UtcLabel
-from truechimer.instants.mjd import MJD_LAST, from_calendar
+from truechimer.instants.mjd import MJD_LAST, from_calendar, to_calendar
 
 _EXPIRES = "file expires on"
 _UPDATED = "updated through iers"
+_HEAD = (
+    "#  Value of TAI-UTC in second valid beetween the initial value until",
+    "#  the epoch given on the next line. The last line reads that NO",
+    "#  leap second was introduced since the corresponding date ",
+)
+_COLUMNS = (
+    "#    MJD        Date        TAI-UTC (s)",
+    "#           day month year",
+    "#    ---    --------------   ------   ",
+    "#",
+)
+"""As the file has them, its spelling too."""
 _MONTHS = "january february march april may june july august september october november december"
 
 
@@ -42,6 +54,22 @@ def read(data: bytes) -> tuple[LeapTable | None, list[Finding]]:
         findings.append(Finding("expiry-missing", 'no line "File expires on": the list may be cut off; fetch it again'))
     table = check_entries(entries, expires=expires, updated=None, source=source, findings=findings)
     return (None if has_errors(findings) else table), findings
+
+
+def write(table: LeapTable) -> bytes:
+    """Return a table in the file's layout; what its source says of the bulletin stands in the header."""
+    said = table.source.partition("updated through ")[2]
+    expires = f"{table.expires.day} {_MONTHS.split()[table.expires.month - 1].capitalize()} {table.expires.year}"
+    rows = [(entry.mjd, *to_calendar(entry.mjd), entry.tai_minus_utc_s) for entry in table.entries]
+    text = [
+        *_HEAD,
+        *([f"#  Updated through {said}"] if said else []),
+        *("#  ", "#", f"#  File expires on {expires}", "#", "#"),
+        *_COLUMNS,
+        *(f"{mjd:9d}.0{day:5d}{month:3d} {year:4d}{offset:9d}" for mjd, year, month, day, offset in rows),
+        "",
+    ]
+    return "\n".join(text).encode("ascii", errors="replace")
 
 
 def _expiry(words: str, number: int, findings: list[Finding]) -> UtcLabel | None:

@@ -239,13 +239,15 @@ def _with_values(row: LaboratoryRow, values: tuple[float | None, ...]) -> Labora
 
 
 def row_text(row: LaboratoryRow) -> str:
-    """Return a row in the fixed columns of Circular T: code, city, values f9.1, uA uB u f6.1, notes."""
+    """Return a row in the fixed columns of Circular T (since 2005): code and city (25), values f9.1, uA f8.1, uB and u
+    f6.1, notes.
+    """
     name = f"{row.code:<4} ({row.city})" if row.city else f"{row.code:<4}"
     values = "".join(f"{'-' if value is None else format(value, '.1f'):>9}" for value in row.utc_minus_utck_ns)
     uncertainties = ""
     if row.u_ns is not None:
         parts = (row.u_a_ns, row.u_b_ns, row.u_ns)
-        uncertainties = " " + "".join(f"{'-' if part is None else format(part, '.1f'):>6}" for part in parts)
+        uncertainties = "  " + "".join(f"{'-' if part is None else format(part, '.1f'):>6}" for part in parts)
     notes = "".join(f"  ({note})" for note in row.notes)
     return f"{name:<25}{values}{uncertainties}{notes}"
 
@@ -256,10 +258,10 @@ def header_text(mjds: Sequence[int], *, quantity: str, uncertainties: bool) -> l
     years = sorted({year for year, _, _ in dates})
     year = f"{years[0]}" if len(years) == 1 else f"{years[0]}/{years[-1] % 100:02d}"
     days = "".join(f"{MONTHS[month - 1].upper()} {day:2d}".rjust(9) for _, month, day in dates)
-    more = ("     Uncertainty/ns Notes", "     uA    uB    u") if uncertainties else ("", "")
+    more = "     Uncertainty/ns  Notes" if uncertainties else ""
     numbers = "".join(f"{mjd:9d}" for mjd in mjds)
     return [
-        f"{f'Date {year}    0h UTC':<25}{days}{more[0]}",
-        f"{'       MJD':<25}{numbers}{more[1]}",
-        f"{'Laboratory k':<45}{quantity}/ns",
+        f"{f'Date {year}    0h UTC':<25}{days}{more}",
+        f"{'       MJD':<25}{numbers}",
+        f"{'Laboratory k':<53}{quantity}/ns".ljust(31 + 9 * len(mjds)) + ("uA    uB    u" if uncertainties else ""),
     ]

@@ -80,6 +80,24 @@ def read(data: bytes, *, seconds: bool) -> tuple[UtckSeries | None, list[Finding
     return UtckSeries(f"UTC - UTC({name or 'k'})", name, mjd, x_s, u_s, tuple(remarks)), findings
 
 
+def write(value: UtckSeries, *, seconds: bool) -> bytes:
+    """Return a clock file (`seconds`) or a series in ns, its remarks in their lines. In ns a u stands in the fifth
+    column, uA and uB before it as not known.
+    """
+    rows = []
+    for mjd, x_s, u_s in zip(value.mjd, value.x_s, value.u_s, strict=True):
+        sigma = "" if u_s is None else f"     -     - {u_s * 1e9:5.1f}"
+        rows.append(f"{mjd}.00000 {x_s:.12f}" if seconds else f"{mjd} {x_s * 1e9:9.1f}{sigma}")
+    remarks = dict(value.remarks)
+    out: list[str] = []
+    for row in rows:
+        while len(out) + 1 in remarks:
+            out.append(remarks.pop(len(out) + 1))
+        out.append(row)
+    out += [remarks[number] for number in sorted(remarks)]
+    return ("\n".join(out) + "\n").encode("latin-1")
+
+
 def _is_mjd(text: str) -> bool:
     return _NUMBER.fullmatch(text) is not None and 40_000 <= float(text.replace("D", "E").replace("d", "e")) <= 99_999
 
