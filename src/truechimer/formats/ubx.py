@@ -5,8 +5,9 @@ byte of it, so that `write(read(data)[0]) == data` whatever stood there: frames 
 between them, and stretches that are neither. After damage it looks for the next frame from the very next byte, so a
 broken length costs no message that follows it.
 
-Sources: u-blox F9 HPG 1.30 and M9 SPG 4.04 interface descriptions, "UBX frame structure", "UBX checksum" (8-bit
-Fletcher, RFC 1145) and the payload tables of the messages named here; SEC-SIG version 2 as in the F10 description.
+Sources: u-blox's interface descriptions, "UBX frame structure", "UBX checksum" (8-bit Fletcher, RFC 1145) and the
+payload tables of the messages named here (generations 8 to 10; SEC-SIG in both versions). Layouts were held against an
+independent encoder (pyubx2), whose bytes are in the tests.
 """
 
 import struct
