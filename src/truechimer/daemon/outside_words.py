@@ -7,6 +7,7 @@ It decides nothing: the fold does. Keys follow the contract: SI units in the nam
 from typing import Any
 
 from truechimer.compare.selection import SelectionState, Verdict
+from truechimer.daemon.foreseen_aside import ForeseenAside
 from truechimer.laboratory import bounding, foreseen
 from truechimer.laboratory.foreseen import Foreseen
 from truechimer.laboratory.line import EpochOutcome
@@ -17,6 +18,9 @@ from truechimer.steer import holdover
 
 USUAL_LIMIT_S = 0.001
 """A listener's limit where there is no listener (contract)."""
+
+_ASIDE = ForeseenAside()
+"""One laboratory a process."""
 
 _SAYS = {SelectionState.NO_MAJORITY: NO_MAJORITY_SAYS, SelectionState.TOO_FEW: TOO_FEW_SAYS}
 
@@ -32,7 +36,7 @@ def document(
             state, config, outcome.step, outcome.coordination, bound_limit_s=limit_s
         )
         body["holdover_limit_s"] = limit_s
-        told = foreseen.foresee(state, outcome.coordination, limits_s=(limit_s,))
+        told = _ASIDE.latest(foreseen.asked(state, outcome.coordination, limits_s=(limit_s,)))
         if told is not None:
             body["holdover"] = holdover_words(told)
     if state.wander is not None and state.wander.utc is not None:

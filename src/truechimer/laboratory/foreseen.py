@@ -32,17 +32,37 @@ class Foreseen:
     kept_s: tuple[tuple[float, float], ...]
 
 
-def foresee(state: LaboratoryState, coordination: Coordination, *, limits_s: tuple[float, ...] = ()) -> Foreseen | None:
-    """Return what is foreseen; None for a scale of one clock (`steer.holdover` knows it) and before `LEAST_DAYS`."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a foresight follows from: values of UTC by day, what is expected of the scale's noise, of how many clocks it
+    is, and the way of UTC(k) from `now_ns` on. Plain values: it may be worked out aside, while the state goes on.
+    """
+
+    values: tuple[Value, ...]
+    noise: FreeNoise
+    is_ensemble: bool
+    now_ns: int
+    coordination: Coordination
+    limits_s: tuple[float, ...]
+
+
+def asked(state: LaboratoryState, coordination: Coordination, *, limits_s: tuple[float, ...] = ()) -> Asked | None:
+    """Return what to foresee; None for a scale of one clock (`steer.holdover` knows it) and before `LEAST_DAYS`."""
     values = daily_values.values(state.daily)
     if state.wander is not None or len(values) < LEAST_DAYS:
         return None
-    known = _learned(values, expected(state), state.register.n_clocks - (state.register.host is not None) > 1)
+    clocks = state.register.n_clocks - (state.register.host is not None)
+    return Asked(values, expected(state), clocks > 1, state.epoch_ns, coordination, limits_s)
+
+
+def worked_out(question: Asked) -> Foreseen | None:
+    """Return what is foreseen; None where the values tell nothing. Seconds of work where there are many days."""
+    known = _learned(question.values, question.noise, question.is_ensemble)
     if known is None:
         return None
-    now_ns = state.epoch_ns
+    now_ns, coordination = question.now_ns, question.coordination
     return Foreseen(
-        len(values),
+        len(question.values),
         tuple([foresight.ahead(known, now_ns + round(span_s * 1e9)).u_s for span_s in HORIZONS_S]),
         tuple(
             [
@@ -56,10 +76,16 @@ def foresee(state: LaboratoryState, coordination: Coordination, *, limits_s: tup
                         y_utck_minus_scale=coordination.y_steer,
                     ),
                 )
-                for limit_s in sorted({*LIMITS_S, *limits_s})
+                for limit_s in sorted({*LIMITS_S, *question.limits_s})
             ]
         ),
     )
+
+
+def foresee(state: LaboratoryState, coordination: Coordination, *, limits_s: tuple[float, ...] = ()) -> Foreseen | None:
+    """Return what is foreseen of a holdover that begins now; None where `asked` or `worked_out` has nothing to say."""
+    question = asked(state, coordination, limits_s=limits_s)
+    return None if question is None else worked_out(question)
 
 
 @lru_cache(maxsize=4)
