@@ -46,6 +46,10 @@ RETURNS2 = 36.0
 """A clock without weight that is found six sigma from where it should be is another clock: it is learned anew. One with
 weight that was away listens for one epoch.
 """
+AT_ONCE = 4.0
+"""One that was away for longer than so many steps listens for one epoch too: what it would take out of the scale then
+would be a step.
+"""
 FORGOTTEN = 2.0
 """... as is one that was away for longer than this many of the memories that predict it best."""
 CONTRADICTED2 = 10.0
@@ -220,8 +224,8 @@ def move(  # noqa: PLR0917
         if seen[i]:
             claim[i] = clock_f[i, X] + ahead[i] + (expected - plain) * own - x_ip[i]
         if clock_i[i, ACTIVE] == 1 and seen[i] and not is_silenced(clock_i[i, STATUS]):
-            here[i] = True
-            away = away or clock_i[i, LAST_NS] < before_ns
+            here[i] = clock_i[i, LAST_NS] >= before_ns or own <= AT_ONCE * dt
+            away = away or (here[i] and clock_i[i, LAST_NS] < before_ns)
     if away:
         _return(epoch_ns, before_ns, claim, here, noise, clock_f, clock_i, memories)
     for turn in range(3):

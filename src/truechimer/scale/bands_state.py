@@ -20,7 +20,7 @@ from truechimer.scale.noise_pairs import KIND_WORTH as KIND_WORTH_CLOSE
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-VERSION = 11
+VERSION = 12
 """Counts up with every change after which the same readings give another scale; it stands in the record."""
 
 HOUR_S = 3_600.0
