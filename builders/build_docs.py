@@ -444,7 +444,7 @@ def dependencies_block(root: Path) -> str:
 LAB_FILE_HEAD = """\
 # The laboratory's file, LAB.toml
 
-<!-- made by builders/build_docs.py from the types in daemon/lab_file.py and clocks/clock.py; do not edit -->
+<!-- made by builders/build_docs.py from daemon/lab_file.py, daemon/*_settings.py and clocks/clock.py; do not edit -->
 
 `truechimer init DIR` writes a commented one, `truechimer check LAB.toml` says everything that is wrong with it. A \
 file with `[lab] name`, sources and listeners alone is valid: all else has a default. Unknown keys are faults. Paths \
@@ -453,11 +453,11 @@ are relative to the file."""
 
 def lab_file_page() -> str:
     """Return docs/guide/lab-file.md: every key with its unit, range, default, and what goes wrong otherwise."""
-    from truechimer.daemon import lab_file
+    from truechimer.daemon import listener_settings, source_settings
     from truechimer.daemon.lab_file import LabFile
     from truechimer.formats.toml_fields import fields_of, item_of
 
-    kinds = (lab_file.NOT_BUILT_SOURCES, lab_file.NOT_BUILT_PROTOCOLS)
+    kinds = (source_settings.NOT_BUILT_SOURCES, listener_settings.NOT_BUILT_PROTOCOLS)
     not_built = sorted(word for kind in kinds for word in kind)
     words = ", ".join(f"`{word}`" for word in dict.fromkeys(not_built))
     parts = [LAB_FILE_HEAD, f"Part of the grammar, but refused with a sentence until they are built: {words}."]

@@ -15,7 +15,8 @@ from truechimer.compare.reading import Reading
 from truechimer.daemon.chrony_client import ChronyAwayRejected
 from truechimer.daemon.chrony_feed import MOST_SERVERS, ChronyFeed
 from truechimer.daemon.feeds import Batch
-from truechimer.daemon.lab_file import HostPort, Source, SourceKind
+from truechimer.daemon.host_port import HostPort
+from truechimer.daemon.source_settings import Source, SourceKind
 from truechimer.formats.chrony_reports import ChronyReplyRejected, Command, ReplyFault, SourceMode
 from truechimer.instants import builtin_leap_table
 

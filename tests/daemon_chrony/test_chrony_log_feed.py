@@ -14,7 +14,7 @@ from truechimer.alerts import AlertKind
 from truechimer.compare.reading import Reading
 from truechimer.daemon.chrony_log_feed import ChronyLogFeed
 from truechimer.daemon.feeds import Batch
-from truechimer.daemon.lab_file import Source, SourceKind
+from truechimer.daemon.source_settings import Source, SourceKind
 from truechimer.daemon.wall_watch import WallWatch
 from truechimer.formats.finding import Finding
 from truechimer.instants import builtin_leap_table

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.daemon_chrony.simulated import NS, TAI_MINUS_UTC_NS, UNIX_NS, Machine
 
 from truechimer.daemon import sock_process
-from truechimer.daemon.lab_file import Listener, Protocol
+from truechimer.daemon.listener_settings import Listener, Protocol
 from truechimer.daemon.sock_door import SockState, command, row, state_path, write_state
 from truechimer.daemon.sock_process import Sample, Sampler, SockLoop
 from truechimer.drivers.chrony_sock import SAMPLE, Sent, SockLeap, SockSampleMisuse, SockSender, pack

@@ -168,11 +168,11 @@ def test_readings_that_may_not_wait_are_refused_and_counted_and_the_page_is_left
     run.store.fails = lambda _: True
     while not run.laboratory.journal.is_full:
         run.epoch()
-    held, rejected = run.page(), run.laboratory.rejected
+    held, rejected = run.page(), run.laboratory.refused.count
     state = run.laboratory.started.state
     for _ in range(10):
         assert run.epoch() is None
-    assert run.laboratory.rejected == rejected + 10
+    assert run.laboratory.refused.count == rejected + 10
     assert run.laboratory.started.state is state
     assert run.page() == held
     assert run.status()["store"]["state"] == "full"

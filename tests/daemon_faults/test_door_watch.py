@@ -10,7 +10,7 @@ from truechimer.daemon import door_watch
 from truechimer.daemon import doors as door_processes
 from truechimer.daemon.door_watch import DoorWatch
 from truechimer.daemon.doors import Door
-from truechimer.daemon.lab_file import Listener, Protocol
+from truechimer.daemon.listener_settings import Listener, Protocol
 
 
 @dataclass

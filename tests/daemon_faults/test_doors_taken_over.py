@@ -16,7 +16,7 @@ from tests.daemon_serve.doors import a_live_page
 from truechimer.daemon import doors
 from truechimer.daemon.doors import Adopted, Door
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.lab_file import Listener, Protocol
+from truechimer.daemon.listener_settings import Listener, Protocol
 from truechimer.daemon.page_file import PageWriter
 
 

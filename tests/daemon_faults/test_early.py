@@ -23,9 +23,9 @@ from truechimer.daemon.gate import Gate
 from truechimer.daemon.hold import Hold, without_own_doors
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.lab_check import check_lab
-from truechimer.daemon.lab_file import Listener, Protocol
 from truechimer.daemon.lab_reading import read_lab
 from truechimer.daemon.lab_rules import InsecureFlags
+from truechimer.daemon.listener_settings import Listener, Protocol
 from truechimer.daemon.lost_records import RecordsLostRejected
 from truechimer.daemon.parenthood import Parenthood, take_away
 from truechimer.daemon.status import OF_THE_RUN_BEFORE

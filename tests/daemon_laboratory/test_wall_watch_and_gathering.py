@@ -11,8 +11,8 @@ from truechimer.compare.reading import Reading
 from truechimer.daemon.feeds import Batch, HostLabel
 from truechimer.daemon.gathering import HOLD_S, ROUND_S, Gathering, has_clocks, in_order
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.lab_file import Source, SourceKind
 from truechimer.daemon.readings_feed import KnownNames, ReadingsFeed
+from truechimer.daemon.source_settings import Source, SourceKind
 from truechimer.daemon.wall_watch import WallWatch
 from truechimer.errors import Misuse
 from truechimer.evidence.record import Chain, seal

@@ -18,9 +18,9 @@ from tests.serve.pages import LEAPS
 
 from truechimer.daemon import ntp_exchange
 from truechimer.daemon.feeds import Batch, HostLabel
-from truechimer.daemon.lab_file import Source, SourceKind
 from truechimer.daemon.ntp_exchange import ExchangeFailure, ExchangeFault, NtpMeasurement
 from truechimer.daemon.ntp_feed import BURST, NtpFeed, next_question_ns
+from truechimer.daemon.source_settings import Source, SourceKind
 from truechimer.serve.rx_stamp import StampKind
 
 NS = 10**9

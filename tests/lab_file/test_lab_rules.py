@@ -3,17 +3,11 @@
 import pytest
 
 from truechimer.clocks.clock import ClockKind
-from truechimer.daemon.lab_file import (
-    AFTER_THE_FACT,
-    Algorithm,
-    HostPort,
-    LabFile,
-    Protocol,
-    ScaleSettings,
-    SourceKind,
-    split_address,
-)
+from truechimer.daemon.host_port import HostPort, split_address
+from truechimer.daemon.lab_file import AFTER_THE_FACT, Algorithm, LabFile, ScaleSettings
 from truechimer.daemon.lab_rules import InsecureFlags, faults_between_keys
+from truechimer.daemon.listener_settings import Protocol
+from truechimer.daemon.source_settings import SourceKind
 from truechimer.formats.finding import Finding, Severity
 from truechimer.formats.toml_tree import read_with_lines
 from truechimer.scale.live_state import DEFAULT_LIVE_ALGORITHM, LIVE_ALGORITHMS

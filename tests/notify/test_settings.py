@@ -7,8 +7,9 @@ import pytest
 from tests.notify.receivers import certificate
 
 from truechimer.alerts import AlertSeverity
-from truechimer.daemon.lab_file import LabFile, MetricNames
+from truechimer.daemon.lab_file import LabFile
 from truechimer.daemon.lab_rules import InsecureFlags, faults_between_keys
+from truechimer.daemon.listener_settings import MetricNames
 from truechimer.daemon.notify_check import WebhookSecretRejected, faults_of_files, read_secret
 from truechimer.daemon.notify_settings import NotifySettings
 from truechimer.formats.finding import Finding, Severity

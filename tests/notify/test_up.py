@@ -11,7 +11,7 @@ from tests.notify.receivers import Receiver, a_receiver, answers, hangs
 
 from truechimer.daemon import doors, notify
 from truechimer.daemon.journal_log import LogForm
-from truechimer.daemon.lab_file import Listener, MetricNames, Protocol
+from truechimer.daemon.listener_settings import Listener, MetricNames, Protocol
 from truechimer.store.sqlite_records import SqliteRecords
 
 LAB = """\

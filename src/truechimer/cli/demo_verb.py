@@ -31,9 +31,9 @@ from truechimer.daemon.demo_story import STORY_S, Story
 from truechimer.daemon.demo_table import document, is_fine, table
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.lab_check import check_lab
-from truechimer.daemon.lab_file import Protocol
 from truechimer.daemon.lab_start import Started, open_run
 from truechimer.daemon.laboratory_process import Laboratory, end_on_signals
+from truechimer.daemon.listener_settings import Protocol
 from truechimer.daemon.ntp_exchange import warm_up
 from truechimer.sim.demo_scenario import DEMO_SCENARIO_TOML
 

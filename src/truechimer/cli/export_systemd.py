@@ -14,8 +14,10 @@ from pathlib import Path
 
 from truechimer.cli.lab_arguments import OF_THE_USER, fault_lines, now_label
 from truechimer.daemon.lab_check import check_lab
-from truechimer.daemon.lab_file import LabFile, Protocol, SourceKind
+from truechimer.daemon.lab_file import LabFile
 from truechimer.daemon.lab_rules import InsecureFlags
+from truechimer.daemon.listener_settings import Protocol
+from truechimer.daemon.source_settings import SourceKind
 from truechimer.errors import Rejected
 from truechimer.formats.finding import has_errors
 

@@ -182,7 +182,7 @@ def _sign(keeper: "WitnessKeeper", options: argparse.Namespace) -> int:
 
 def _run(keeper: "WitnessKeeper", options: argparse.Namespace) -> int:
     """Answer until somebody asks to end."""
-    from truechimer.daemon.lab_file import is_loopback
+    from truechimer.daemon.host_port import is_loopback
     from truechimer.daemon.witness_server import WitnessServer
 
     ending = threading.Event()

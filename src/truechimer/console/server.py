@@ -34,7 +34,7 @@ from truechimer.console.orders_page import OrdersPage
 from truechimer.daemon import notify
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.journal_log import LogForm, Priority
-from truechimer.daemon.lab_file import MetricNames
+from truechimer.daemon.listener_settings import MetricNames
 from truechimer.daemon.parenthood import Parenthood, take_away
 
 WRONG_USE = 2

@@ -25,7 +25,8 @@ from truechimer.daemon.chrony_watch import LOOK_EVERY_S, ChronyWatch, WatchPoint
 from truechimer.daemon.feeds import LEAP_WORDS, Batch, Feed, HostLabel, SourceStatus
 from truechimer.daemon.first_round import FirstRound
 from truechimer.daemon.host_clocks import WIDEST_PAIR_NS, ClockPair, HostClocks
-from truechimer.daemon.lab_file import DEFAULT_CHRONY_POLL_S, DEFAULT_OWN_REFID, HostPort, Source
+from truechimer.daemon.host_port import HostPort
+from truechimer.daemon.source_settings import DEFAULT_CHRONY_POLL_S, DEFAULT_OWN_REFID, Source
 from truechimer.formats.chrony_reports import (
     ChronyReplyRejected,
     Command,

@@ -19,8 +19,8 @@ from truechimer.alerts import AlertKind, AlertSeverity
 from truechimer.compare.reading import Reading
 from truechimer.daemon.feeds import Batch, Feed, HostLabel, SourceStatus
 from truechimer.daemon.first_round import FirstRound
-from truechimer.daemon.lab_file import DEFAULT_OWN_REFID, Source
 from truechimer.daemon.log_tail import LogTail
+from truechimer.daemon.source_settings import DEFAULT_OWN_REFID, Source
 from truechimer.daemon.wall_watch import WallWatch
 from truechimer.formats import chrony_logs
 from truechimer.formats.chrony_logs import LogReader, MeasurementRow, RefclockRow, TrackingRow

@@ -26,7 +26,7 @@ from truechimer.daemon.counters import CountersRejected, door_name, read_counter
 from truechimer.daemon.door_policy import DoorPolicy
 from truechimer.daemon.gate import Gate
 from truechimer.daemon.journal_log import LogForm
-from truechimer.daemon.lab_file import Listener, Protocol
+from truechimer.daemon.listener_settings import Listener, Protocol
 from truechimer.errors import Rejected
 
 READY_WITHIN_S = 10.0

@@ -18,7 +18,8 @@ from truechimer.daemon.doors import Door, DoorRejected
 from truechimer.daemon.gate import Gate
 from truechimer.daemon.hold import Hold, LabHeldRejected
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.lab_file import LabFile, Listener, Protocol
+from truechimer.daemon.lab_file import LabFile
+from truechimer.daemon.listener_settings import Listener, Protocol
 
 if TYPE_CHECKING:
     from truechimer.daemon.control_socket import Answer, ControlSocket

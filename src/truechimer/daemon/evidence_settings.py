@@ -4,12 +4,8 @@ It opens no file (`lab_check` does) and knows no key.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
-
-def _says(doc: str, wrong: str, *, unit: str = "", **more: Any) -> dict[str, Any]:
-    """Return the metadata of a field."""
-    return {"doc": doc, "wrong": wrong, **({"unit": unit} if unit else {}), **more}
+from truechimer.daemon.settings import says
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,18 +14,18 @@ class EvidenceSettings:
 
     folder: str = field(
         default="evidence",
-        metadata=_says("folder of the records, relative to this file", "what happened cannot be shown afterwards"),
+        metadata=says("folder of the records, relative to this file", "what happened cannot be shown afterwards"),
     )
     publish: bool = field(
         default=True,
-        metadata=_says(
+        metadata=says(
             "whether the records become a signed log as they are written (its key is made at the first start)",
             "false: nobody outside can check what was recorded, and a record changed later is not seen",
         ),
     )
     origin: str | None = field(
         default=None,
-        metadata=_says(
+        metadata=says(
             "the log's name for ever, a name of yours without spaces and plus signs; said before the first start",
             "a log without it gets a name that nobody owns, and keeps it",
             pattern=r"[^\s+]{1,255}",
@@ -39,7 +35,7 @@ class EvidenceSettings:
     )
     witnesses: str | None = field(
         default=None,
-        metadata=_says(
+        metadata=says(
             "a policy file (C2SP tlog-policy), relative to this file: who cosigns the log, and how many are enough",
             "nobody outside vouches for the log: who holds this machine can begin its history anew",
             example='"witnesses.policy"',
@@ -47,7 +43,7 @@ class EvidenceSettings:
     )
     witness_every_s: float = field(
         default=10.0,
-        metadata=_says(
+        metadata=says(
             "time between two questions to a witness",
             "too short: witnesses refuse; too long: what happened last is vouched for late",
             unit="s",

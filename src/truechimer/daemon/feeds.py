@@ -15,7 +15,7 @@ from truechimer.alerts import AlertKind, AlertSeverity
 from truechimer.compare.reading import Reading
 from truechimer.daemon import notify
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.lab_file import Source
+from truechimer.daemon.source_settings import Source
 from truechimer.instants import LeapTable
 from truechimer.sim.world import World, WorldBatch
 

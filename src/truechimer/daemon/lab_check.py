@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from truechimer.daemon import notify_check
-from truechimer.daemon.lab_file import DEFAULT_CHRONY_SOCKET, TRANSPORTS, LabFile, Listener, Protocol, SourceKind
+from truechimer.daemon.lab_file import LabFile
 from truechimer.daemon.lab_reading import LabFileUnreadableRejected, read_at_most, read_lab, reason_of
 from truechimer.daemon.lab_rules import InsecureFlags
+from truechimer.daemon.listener_settings import TRANSPORTS, Listener, Protocol
+from truechimer.daemon.source_settings import DEFAULT_CHRONY_SOCKET, SourceKind
 from truechimer.formats import leap_seconds_list
 from truechimer.formats.finding import Finding, Severity, has_errors
 from truechimer.formats.toml_tree import MAX_BYTES, TreeRead, by_line

@@ -11,23 +11,11 @@ from dataclasses import dataclass
 
 from truechimer.clocks.clock import RESERVED_NAMES, Clock, ClockKind
 from truechimer.daemon import notify_check
-from truechimer.daemon.lab_file import (
-    AFTER_THE_FACT,
-    DEFAULT_OWN_REFID,
-    DEFAULT_PORTS,
-    NAME_PATTERN,
-    NAME_WORDS,
-    NOT_BUILT_PROTOCOLS,
-    NOT_BUILT_SOURCES,
-    TRANSPORTS,
-    Algorithm,
-    LabFile,
-    Listener,
-    Protocol,
-    Source,
-    SourceKind,
-    split_address,
-)
+from truechimer.daemon.host_port import split_address
+from truechimer.daemon.lab_file import AFTER_THE_FACT, Algorithm, LabFile
+from truechimer.daemon.listener_settings import DEFAULT_PORTS, NOT_BUILT_PROTOCOLS, TRANSPORTS, Listener, Protocol
+from truechimer.daemon.settings import NAME_PATTERN, NAME_WORDS
+from truechimer.daemon.source_settings import DEFAULT_OWN_REFID, NOT_BUILT_SOURCES, Source, SourceKind
 from truechimer.formats.finding import Finding, Severity
 from truechimer.formats.toml_tree import TreeRead
 

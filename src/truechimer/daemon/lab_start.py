@@ -29,10 +29,12 @@ from truechimer.daemon.hold import Hold
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.journal import Journal
 from truechimer.daemon.lab_check import CheckedLab
-from truechimer.daemon.lab_file import LabFile, Protocol, Source, SourceKind
+from truechimer.daemon.lab_file import LabFile
+from truechimer.daemon.listener_settings import Protocol
 from truechimer.daemon.now_document import scale_name
 from truechimer.daemon.policy_files import PolicyFiles
 from truechimer.daemon.snapshots import Snapshots, resume, world_again
+from truechimer.daemon.source_settings import Source, SourceKind
 from truechimer.errors import Misuse, Rejected
 from truechimer.instants import FS_PER_NS, FS_PER_S, Instant, LeapTable
 from truechimer.laboratory import orders as orders_in_force

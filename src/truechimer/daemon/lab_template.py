@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from truechimer.daemon.lab_file import LabFile, Protocol
+from truechimer.daemon.lab_file import LabFile
+from truechimer.daemon.listener_settings import Protocol
 from truechimer.formats.toml_fields import TomlField, fields_of, is_number, is_table, item_of, members_of
 
 SCHEMA_FILE = "lab.schema.json"

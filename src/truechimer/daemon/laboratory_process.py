@@ -12,24 +12,23 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from heapq import merge
 from types import FrameType
 from typing import Any
 
-from truechimer.alerts import Alert, AlertKind, AlertSeverity
+from truechimer.alerts import Alert
 from truechimer.clocks.register import UnknownLinkRejected, is_reference
 from truechimer.daemon import doors as door_processes
-from truechimer.daemon import lost_records, notify, orders_turn, source_feeds, store_trouble
+from truechimer.daemon import lost_records, notify, orders_turn, past, source_feeds, store_trouble, surroundings_turn
 from truechimer.daemon.answers import Answers, View
 from truechimer.daemon.control_socket import ControlSocket
-from truechimer.daemon.door_watch import DoorWatch
+from truechimer.daemon.door_watch import DoorNews, DoorWatch
 from truechimer.daemon.doors import Door, DoorRejected
 from truechimer.daemon.early import Early
 from truechimer.daemon.feeds import Batch, Feed, SimulatedFeed
-from truechimer.daemon.gathering import Gathering, has_clocks, in_order
+from truechimer.daemon.gathering import Gathering, has_clocks
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.journal import Journal
 from truechimer.daemon.lab_check import doors_of
@@ -38,8 +37,8 @@ from truechimer.daemon.log_keeping import LogKeeping, Outlets
 from truechimer.daemon.machine_code import MachineCode
 from truechimer.daemon.observed_host import ObservedHost, observed_host
 from truechimer.daemon.orders_desk import OrdersDesk
-from truechimer.daemon.readings_feed import ReadingsFeed
 from truechimer.daemon.recent import Recent
+from truechimer.daemon.refused_rows import RefusedRows
 from truechimer.daemon.service_manager import ServiceManager
 from truechimer.daemon.source_feeds import FeedSurroundings
 from truechimer.daemon.standing import Standing
@@ -57,10 +56,7 @@ BATCH_EPOCHS = 200
 """Epochs of a backlog, a history or a rush whose records share one commit."""
 
 ALERTS_KEPT = 50
-FAULTS_KEPT = 100
 TURN_S = 0.2
-TELL_ROWS_EVERY_S = 600.0
-"""Refused rows of a file are told at once, and then no more often than this; each one stands in `status`."""
 
 
 @dataclass(slots=True)
@@ -81,10 +77,9 @@ class Laboratory:
     recent: Recent = field(default_factory=Recent)
     manager: ServiceManager = field(default_factory=ServiceManager)
     epochs: int = 0
-    rejected: int = 0
+    refused: RefusedRows = field(default_factory=RefusedRows)
     early: Early = field(default_factory=Early)
     alerts: deque[Alert] = field(default_factory=lambda: deque(maxlen=ALERTS_KEPT))
-    faults: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=FAULTS_KEPT))
     ending: threading.Event = field(default_factory=threading.Event)
     desk: OrdersDesk = field(default_factory=OrdersDesk)
     _queue: "queue.Queue[Batch]" = field(default_factory=queue.Queue)
@@ -96,9 +91,6 @@ class Laboratory:
     _world_ns: int | None = None
     _allow_simulated: bool = False
     _began: float = field(default_factory=time.monotonic)
-    _fault_lock: threading.Lock = field(default_factory=threading.Lock)
-    _untold: dict[str, list[Finding]] = field(default_factory=dict)
-    _told_at: dict[str, float] = field(default_factory=dict)
     _doors_watched: DoorWatch = field(default_factory=DoorWatch)
     _machine_code: MachineCode = field(default_factory=MachineCode)
 
@@ -127,7 +119,7 @@ class Laboratory:
         """
         if self.journal.is_full:
             says = "so many records wait for the disk that no more readings are taken in; they are lost"
-            self.on_fault(batch.source or "readings", Finding("records-waiting", says))
+            self.refused.add(batch.source or "readings", Finding("records-waiting", says))
             self.settle()
             return None
         outcome = self._step(batch, say=live)
@@ -150,7 +142,7 @@ class Laboratory:
         if late_ns > 0:
             if has_clocks(batch):
                 says = f"epoch {epoch_ns} (TAI ns) came after a later one was taken in; it is left out"
-                self.on_fault(batch.source or "readings", Finding("late-epoch", says))
+                self.refused.add(batch.source or "readings", Finding("late-epoch", says))
                 return None
             # what is said of UTC may come late: its readings keep their epochs, and their age is accounted for
             epoch_ns += late_ns
@@ -160,7 +152,7 @@ class Laboratory:
         try:
             state, grown = replay.grow_register(state, pairs, operators)
         except UnknownLinkRejected as error:
-            self.on_fault(batch.source or "readings", Finding("unknown-clock", str(error)))
+            self.refused.add(batch.source or "readings", Finding("unknown-clock", str(error)))
             return None
         stratum = source_feeds.stratum(self.feeds, batch, self.outcome, started)
         readings = orders_turn.at_reference_plane(batch.readings, state.orders)
@@ -263,14 +255,6 @@ class Laboratory:
             own = [record.seq for record in records[len(records) - len(alerts) :]] if records else [None] * len(alerts)
             self._unsaid.extend(zip(alerts, own, strict=True))
 
-    def on_fault(self, name: str, finding: Finding) -> None:
-        """Count and keep a refused row; rows come from several threads."""
-        with self._fault_lock:
-            self.rejected += 1
-            body = {"file": name, "line": finding.line, "rule": finding.rule, "says": finding.says}
-            self.faults.append({key: value for key, value in body.items() if value is not None})
-            self._untold.setdefault(name, []).append(finding)
-
     # ---- start and end ------------------------------------------------------------------------------------------
 
     def make_feeds(self) -> None:
@@ -280,7 +264,7 @@ class Laboratory:
                 started=self.started,
                 out=self._queue,
                 raw_now_ns=self.clocks.raw_ns,
-                on_fault=self.on_fault,
+                on_fault=self.refused.add,
                 watch=self._watch,
             )
         )
@@ -297,7 +281,7 @@ class Laboratory:
 
         `progress` is called with how much is done, of how much. Ends early where the laboratory is asked to end.
         """
-        for number, batch in enumerate(self._past(progress)):
+        for number, batch in enumerate(past.batches(self.started, self.feeds, progress)):
             self.take(batch, live=False)
             self._machine_code.in_bulk(number)
             if number % BATCH_EPOCHS == 0:
@@ -307,31 +291,6 @@ class Laboratory:
             if self.ending.is_set():
                 break
         self.settle()
-
-    def _past(self, progress: Callable[[int, int], None]) -> Iterator[Batch]:
-        """Yield the past's batches."""
-        started = self.started
-        if started.world is not None and not started.resumed:
-            run = started.world.scenario.run
-            total = round(run.days * 86_400.0 / run.interval_s) + 1
-            for number, past in enumerate(started.world.history()):
-                if number % BATCH_EPOCHS == 0:
-                    progress(number, total)
-                yield Batch(past.epoch_tai_ns, None, past.readings, 0, past)
-            progress(total, total)
-        files = [feed for feed in self.feeds if isinstance(feed, ReadingsFeed)]
-        size = sum(feed.size() for feed in files)
-        backlogs = merge(*(feed.backlog() for feed in files), key=lambda batch: batch.epoch_tai_ns)
-        for number, batch in enumerate(in_order(backlogs) if self._has_clocks() else backlogs):
-            if number % BATCH_EPOCHS == 0:
-                progress(sum(feed.offset for feed in files), size)
-            yield batch
-        if files:
-            progress(size, size)
-
-    def _has_clocks(self) -> bool:
-        """Return True for a laboratory with clocks beside its host."""
-        return any(clock.name != "host" for clock in self.started.state.register.clocks)
 
     def open_doors(self, *, allow_simulated: bool = False) -> None:
         """Open page, control socket and one process a listener; raises `Rejected`, and `close` then closes what was
@@ -356,6 +315,10 @@ class Laboratory:
             self._warm()
         self.doors[:] = door_processes.all_opened(self.doors, folder, allow_simulated=allow_simulated)
 
+    def look_at_doors(self) -> list[DoorNews]:
+        """Open again the doors that ended by themselves; return what is to be told of them."""
+        return self._doors_watched.look(self.doors, self.started.folder, allow_simulated=self._allow_simulated)
+
     def _warm(self) -> None:
         """Step the fold once for nothing while the doors open: the first epoch shall not wait for machine code to be
         read from the disk. The state is not changed: `step` changes none.
@@ -377,7 +340,7 @@ class Laboratory:
         outlets = Outlets(self.note_record, self.note, self.now_document)
         self.log.begin(outlets)
         interval_s = self.started.lab.scale.interval_s
-        gathering = Gathering(clocks=self._has_clocks(), patience_s=max(3.0 * interval_s, 5.0))
+        gathering = Gathering(clocks=past.has_clocks(self.started), patience_s=max(3.0 * interval_s, 5.0))
         heartbeat_s = max(1.0, min(interval_s, self.started.config.silence_s / 4.0))
         beats = source_feeds.oldest_epoch_s(self.started.lab) is None
         now = last = time.monotonic()
@@ -397,7 +360,7 @@ class Laboratory:
                 last = now
             elif self.journal.trouble is not None:
                 self.settle()
-            self._look_around(now)
+            surroundings_turn.look(self, now)
             self.log.turn(outlets)
             orders_turn.take_all(self)
             self._machine_code.turn()
@@ -455,51 +418,6 @@ class Laboratory:
         else:
             notify.say_line(store_trouble.at_end(self.journal))
 
-    # ---- what the fold does not see -------------------------------------------------------------------------------
-
-    def _look_around(self, now: float) -> None:
-        """Tell of the host's clock (steps, distance from UTC) and of refused rows; see whether the doors still run."""
-        steps = () if self.wall is None else self.wall.take_steps()
-        if steps:
-            self._tell_steps(sum(step.moved_s for step in steps), len(steps))
-        if self.host_clock is not None:
-            for alert in self.host_clock.look(self.page, steps):
-                self.note(alert)
-        for feed in self.feeds:
-            for news in feed.take_news():
-                self.note(self._alert(news.kind, feed.status.name, news.severity, news.says, news.do_next))
-        self._tell_rows(now)
-        for told in self._doors_watched.look(self.doors, self.started.folder, allow_simulated=self._allow_simulated):
-            self.note(self._alert(AlertKind.DOOR_ENDED, told.subject, told.severity, told.says, told.do_next))
-
-    def _tell_steps(self, moved_s: float, times: int) -> None:
-        """Alert: the host's wall clock was stepped. Nothing else follows from it."""
-        often = "" if times == 1 else f" in {times} movements"
-        says = f"this machine's wall clock was moved by {moved_s:+.6f} s{often}; served time did not follow"
-        do_next = "find out who sets this machine's clock; programs that stamp with it are wrong by as much"
-        self.note(self._alert(AlertKind.HOST_CLOCK_STEP, "host", AlertSeverity.WARNING, says, do_next))
-
-    def _tell_rows(self, now: float) -> None:
-        """Alert: rows of a file were refused."""
-        with self._fault_lock:
-            due = [
-                name for name in self._untold if now - self._told_at.get(name, -TELL_ROWS_EVERY_S) >= TELL_ROWS_EVERY_S
-            ]
-            told = {name: self._untold.pop(name) for name in due}
-        for name, findings in told.items():
-            self._told_at[name] = now
-            first = findings[0]
-            where = "" if first.line is None else f" in line {first.line}"
-            more = "" if len(findings) == 1 else f", and {len(findings) - 1} more"
-            says = f"a row was refused{where} ({first.rule}: {first.says}){more}"
-            do_next = "correct what writes the file; `truechimer status --json` lists the last refused rows"
-            self.note(self._alert(AlertKind.READING_REJECTED, name, AlertSeverity.NOTICE, says, do_next))
-
-    def _alert(self, kind: AlertKind, subject: str, severity: AlertSeverity, says: str, do_next: str) -> Alert:
-        """Make an alert of this process, of now."""
-        seen_ns = self.started.label.at(self.clocks.raw_ns())
-        return Alert(kind, replay.DAEMON, subject, severity, says, (), seen_ns, do_next)
-
     # ---- answers ------------------------------------------------------------------------------------------------
 
     @property
@@ -512,7 +430,7 @@ class Laboratory:
             doors=self.doors,
             max_age_s=source_feeds.oldest_epoch_s(self.started.lab),
             seen=self._seen,
-            faults=self._faults_kept,
+            faults=self.refused.kept,
             uptime_s=lambda: time.monotonic() - self._began,
             recent=self.recent,
             host_clock=self.host_clock,
@@ -533,11 +451,6 @@ class Laboratory:
     def _seen(self) -> View:
         """Return what may be answered from."""
         return self._standing.view or View(self.started.state, None, None, 0, ())
-
-    def _faults_kept(self) -> tuple[list[dict[str, Any]], int]:
-        """Return the refused rows that are kept, and how many there were."""
-        with self._fault_lock:
-            return list(self.faults), self.rejected
 
 
 def end_on_signals(laboratory: Laboratory) -> None:

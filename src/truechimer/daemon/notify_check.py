@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from truechimer.daemon.lab_file import is_loopback
+from truechimer.daemon.host_port import is_loopback
 from truechimer.daemon.notify_settings import LEAST_SECRET_BYTES, NotifySettings
 from truechimer.errors import Rejected
 from truechimer.formats.finding import Finding, Severity

@@ -12,8 +12,8 @@ from truechimer.compare.path_delay import noise_s
 from truechimer.compare.reading import Reading
 from truechimer.daemon.feeds import LEAP_WORDS, NS_PER_S, Batch, Feed, HostLabel, SourceStatus
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.lab_file import Source
 from truechimer.daemon.ntp_exchange import ExchangeFailure, NtpMeasurement, ask_once, warm_up
+from truechimer.daemon.source_settings import Source
 from truechimer.instants import FS_PER_NS, Instant, LeapTable
 
 NTP_TIMEOUT_S = 2.0

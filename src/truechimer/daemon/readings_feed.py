@@ -19,7 +19,7 @@ from truechimer.clocks.register import is_reference
 from truechimer.compare.delays import to_reference_plane
 from truechimer.compare.reading import Reading
 from truechimer.daemon.feeds import Batch, Feed, HostLabel, SourceStatus
-from truechimer.daemon.lab_file import Source, SourceKind
+from truechimer.daemon.source_settings import Source, SourceKind
 from truechimer.daemon.wall_watch import Carried, WallWatch
 from truechimer.formats.finding import Finding, Severity
 from truechimer.formats.readings_csv import ReadingRow, ReadingsCsvReader

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from truechimer.daemon.lab_file import Listener
+from truechimer.daemon.listener_settings import Listener
 
 MODULE = "truechimer.daemon.sock_process"
 MOST_STATE_BYTES = 65536

@@ -11,11 +11,14 @@ from truechimer.daemon.chrony_feed import ChronyFeed
 from truechimer.daemon.chrony_log_feed import ChronyLogFeed
 from truechimer.daemon.feeds import Batch, Feed, SimulatedFeed
 from truechimer.daemon.host_clocks import HostClocks
+from truechimer.daemon.host_port import HostPort
 from truechimer.daemon.lab_check import doors_of
-from truechimer.daemon.lab_file import DEFAULT_CHRONY_SOCKET, HostPort, LabFile, Protocol, Source, SourceKind
+from truechimer.daemon.lab_file import LabFile
 from truechimer.daemon.lab_start import Started
+from truechimer.daemon.listener_settings import Protocol
 from truechimer.daemon.ntp_feed import NtpFeed
 from truechimer.daemon.readings_feed import KnownNames, ReadingsFeed
+from truechimer.daemon.source_settings import DEFAULT_CHRONY_SOCKET, Source, SourceKind
 from truechimer.daemon.wall_watch import WallWatch
 from truechimer.formats.finding import Finding
 from truechimer.laboratory.line import EpochOutcome

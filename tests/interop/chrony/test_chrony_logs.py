@@ -13,7 +13,7 @@ from truechimer.compare.reading import Reading
 from truechimer.daemon.chrony_log_feed import ChronyLogFeed
 from truechimer.daemon.feeds import Batch, HostLabel
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.lab_file import Source, SourceKind
+from truechimer.daemon.source_settings import Source, SourceKind
 from truechimer.daemon.wall_watch import WallWatch
 from truechimer.formats.finding import Finding
 from truechimer.instants import builtin_leap_table

@@ -1,0 +1,141 @@
+"""Source metrics: who says what UTC is, what became of it in the vote, and what is known of leap seconds.
+
+They measure nothing and keep no number of their own (`laboratory_metrics` says where the values stand).
+"""
+
+from collections.abc import Iterator
+
+from truechimer.compare.selection import Verdict
+from truechimer.console.metric_samples import (
+    Counters,
+    Document,
+    Family,
+    Sample,
+    each,
+    label,
+    number,
+    one,
+    one_hot,
+    reach_ratio,
+    rows,
+    source_bound_s,
+    when,
+)
+from truechimer.daemon.feeds import LEAP_WORDS
+
+
+def _verdict(document: Document, _: Counters) -> Iterator[Sample]:
+    for row in rows(document, "sources"):
+        if row.get("name") is not None:
+            for word, value in one_hot(Verdict, row.get("verdict")):
+                yield (label(row["name"]), word), value
+
+
+def _leap_votes(document: Document, _: Counters) -> Iterator[Sample]:
+    """Count what the sources' last answers announce; nothing where no source can announce anything."""
+    said = [row.get("leap") for row in rows(document, "sources")]
+    if any(word in LEAP_WORDS for word in said):
+        yield from (((word,), float(said.count(word))) for word in LEAP_WORDS)
+
+
+def _source_info(document: Document, _: Counters) -> Iterator[Sample]:
+    for row in rows(document, "sources"):
+        if row.get("name") is not None:
+            yield tuple(label(row.get(key)) for key in ("name", "operator", "kind")), 1.0
+
+
+_SOURCE = ("source",)
+
+
+SOURCES: tuple[Family, ...] = (
+    Family(
+        "truechimer_source_info",
+        "Always 1; its labels name a source of UTC, whose hand could move it, and its kind.",
+        _source_info,
+        ("source", "operator", "kind"),
+    ),
+    Family(
+        "truechimer_source_offset_seconds",
+        "Source minus UTC(k) at its last value, positive where the source is ahead of us (chrony's sign is the other).",
+        each("sources", "name", lambda row: number(row, "offset_s")),
+        _SOURCE,
+    ),
+    Family(
+        "truechimer_source_error_bound_seconds",
+        "How far the source's claim may be wrong: six sigma plus the limit of what it cannot exclude.",
+        each("sources", "name", source_bound_s),
+        _SOURCE,
+    ),
+    Family(
+        "truechimer_source_uncertainty_seconds",
+        "One sigma of the source's claim.",
+        each("sources", "name", lambda row: number(row, "u_s")),
+        _SOURCE,
+    ),
+    Family(
+        "truechimer_source_delay_seconds",
+        "Round trip of the last exchange with the source.",
+        each("sources", "name", lambda row: number(row, "delay_s")),
+        _SOURCE,
+    ),
+    Family(
+        "truechimer_source_age_seconds",
+        "Age of the source's last value, on the raw counter.",
+        each("sources", "name", lambda row: number(row, "age_s")),
+        _SOURCE,
+    ),
+    Family(
+        "truechimer_source_reach_ratio",
+        "Share of the last eight questions to the source that were answered.",
+        each("sources", "name", reach_ratio),
+        _SOURCE,
+    ),
+    Family(
+        "truechimer_source_stratum",
+        "Stratum that the source states.",
+        each("sources", "name", lambda row: number(row, "stratum")),
+        _SOURCE,
+    ),
+    Family(
+        "truechimer_source_poll_seconds",
+        "Time between two questions to the source.",
+        each("sources", "name", lambda row: number(row, "poll_s")),
+        _SOURCE,
+    ),
+    Family(
+        "truechimer_source_answers_total",
+        "Answers of the source that could be used, since the laboratory started.",
+        each("sources", "name", lambda row: number(row, "answers")),
+        _SOURCE,
+    ),
+    Family(
+        "truechimer_source_failures_total",
+        "Questions to the source without an answer that could be used, since the laboratory started.",
+        each("sources", "name", lambda row: number(row, "failures")),
+        _SOURCE,
+    ),
+    Family(
+        "truechimer_source_verdict",
+        "What became of the source in the vote, one-hot: 1 for the present verdict, 0 for the others.",
+        _verdict,
+        ("source", "verdict"),
+    ),
+    Family(
+        "truechimer_leap_table_expiry_timestamp_seconds",
+        "Unix time at which the leap table expires; then UTC can no longer be told from TAI.",
+        when("leap", "expires"),
+    ),
+    Family(
+        "truechimer_leap_votes",
+        "How many sources announce this in their last answer: no leap second, one to be inserted or deleted at the end "
+        "of the month, or that they are not synchronised. Nothing follows from it: the leap table is what counts.",
+        _leap_votes,
+        ("value",),
+    ),
+    Family(
+        "truechimer_leap_tai_minus_utc_seconds",
+        "TAI minus UTC in force.",
+        one("leap", "tai_minus_utc_s"),
+    ),
+)
+"""In the order in which they are served."""

@@ -1,0 +1,121 @@
+"""The tables `[[listener]]` of LAB.toml: the doors.
+
+It binds no port (`lab_check` asks whether it can be bound, `doors` opens it).
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from truechimer.daemon.host_port import is_loopback
+from truechimer.daemon.settings import says
+
+
+class Protocol(StrEnum):
+    """What a door speaks."""
+
+    NTP = "ntp"
+    NTS = "nts"
+    ROUGHTIME = "roughtime"
+    CONSOLE = "console"
+    CHRONY_SOCK = "chrony-sock"
+
+
+class MetricNames(StrEnum):
+    """Which metrics a console serves."""
+
+    ALL = "all"
+    OWN = "own"
+    OFF = "off"
+
+
+NOT_BUILT_PROTOCOLS = frozenset({Protocol.NTS, Protocol.ROUGHTIME})
+"""Part of the grammar, refused with one sentence until they do what they say."""
+
+DEFAULT_PORTS = {Protocol.NTP: 11123, Protocol.NTS: 11124, Protocol.ROUGHTIME: 11125, Protocol.CONSOLE: 11126}
+TRANSPORTS = {
+    Protocol.NTP: frozenset({"udp"}),
+    Protocol.NTS: frozenset({"tcp"}),
+    Protocol.ROUGHTIME: frozenset({"udp", "tcp"}),
+    Protocol.CONSOLE: frozenset({"tcp"}),
+    Protocol.CHRONY_SOCK: frozenset[str](),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """One door."""
+
+    protocol: Protocol = field(metadata=says("what the door speaks", "clients get no answer", example='"ntp"'))
+    address: str = field(
+        default="127.0.0.1",
+        metadata=says(
+            "IP address of this machine to answer on", "clients elsewhere get no answer", example='"192.0.2.1"'
+        ),
+    )
+    port: int | None = field(
+        default=None,
+        metadata=says(
+            "port (default: ntp 11123, nts 11124, roughtime 11125, console 11126)",
+            "clients get no answer",
+            min=1,
+            max=65535,
+        ),
+    )
+    policy: str = field(
+        default="open",
+        metadata=says(
+            "who is answered; open: anyone who reaches the door", "others than meant are answered", choices=("open",)
+        ),
+    )
+    bound_limit_s: float = field(
+        default=0.001,
+        metadata=says(
+            "the door is unsynchronised while the bound is larger",
+            "too small: the door is silent though the time is usable; too large: clients follow a time known badly",
+            unit="s",
+            exclusive_min=0.0,
+            max=10.0,
+        ),
+    )
+    metrics: MetricNames | None = field(
+        default=None,
+        metadata=says(
+            'of a console, what /metrics serves (default "all"); own: without the names of chrony_exporter',
+            "dashboards show no data, or the time of this laboratory as if it were a chronyd's",
+        ),
+    )
+    path: str | None = field(
+        default=None,
+        metadata=says(
+            "of a chrony-sock door, the socket that chronyd makes for its `refclock SOCK`, relative to this file",
+            "chronyd hears nothing",
+            example='"/run/chrony/truechimer.sock"',
+        ),
+    )
+    period_s: float = field(
+        default=1.0,
+        metadata=says(
+            "of a chrony-sock door, time between two samples",
+            "longer than chronyd's own poll of the refclock: it finds nothing to read",
+            unit="s",
+            min=0.05,
+            max=60.0,
+        ),
+    )
+
+    @property
+    def port_number(self) -> int:
+        """`port` or the protocol's default."""
+        return DEFAULT_PORTS.get(self.protocol, 0) if self.port is None else self.port
+
+    @property
+    def is_loopback(self) -> bool:
+        """True for a door that only this machine can reach."""
+        return is_loopback(self.address)
+
+    @property
+    def where(self) -> str:
+        """The door's place in words."""
+        if self.protocol is Protocol.CHRONY_SOCK:
+            return f"to {self.path}"
+        return f"on {self.address} port {self.port_number}"

@@ -1,0 +1,46 @@
+"""The laboratory's look at what the fold does not see: this host's clock, news of the feeds, refused rows, the doors.
+
+It makes alerts and opens doors that ended; it moves no time, and nothing in the fold follows from it.
+"""
+
+from typing import TYPE_CHECKING
+
+from truechimer.alerts import Alert, AlertKind, AlertSeverity
+from truechimer.laboratory import replay
+
+if TYPE_CHECKING:
+    from truechimer.daemon.laboratory_process import Laboratory
+
+
+def look(laboratory: "Laboratory", now_s: float) -> None:
+    """Tell what is new by `now_s` (monotonic)."""
+    steps = () if laboratory.wall is None else laboratory.wall.take_steps()
+    if steps:
+        _tell_steps(laboratory, sum(step.moved_s for step in steps), len(steps))
+    if laboratory.host_clock is not None:
+        for alert in laboratory.host_clock.look(laboratory.page, steps):
+            laboratory.note(alert)
+    for feed in laboratory.feeds:
+        for news in feed.take_news():
+            _tell(laboratory, news.kind, feed.status.name, news.severity, says=news.says, do_next=news.do_next)
+    for name, says in laboratory.refused.take_due(now_s):
+        do_next = "correct what writes the file; `truechimer status --json` lists the last refused rows"
+        _tell(laboratory, AlertKind.READING_REJECTED, name, AlertSeverity.NOTICE, says=says, do_next=do_next)
+    for told in laboratory.look_at_doors():
+        _tell(laboratory, AlertKind.DOOR_ENDED, told.subject, told.severity, says=told.says, do_next=told.do_next)
+
+
+def _tell_steps(laboratory: "Laboratory", moved_s: float, times: int) -> None:
+    """Alert: the host's wall clock was stepped. Nothing else follows from it."""
+    often = "" if times == 1 else f" in {times} movements"
+    says = f"this machine's wall clock was moved by {moved_s:+.6f} s{often}; served time did not follow"
+    do_next = "find out who sets this machine's clock; programs that stamp with it are wrong by as much"
+    _tell(laboratory, AlertKind.HOST_CLOCK_STEP, "host", AlertSeverity.WARNING, says=says, do_next=do_next)
+
+
+def _tell(
+    laboratory: "Laboratory", kind: AlertKind, subject: str, severity: AlertSeverity, *, says: str, do_next: str
+) -> None:
+    """Note an alert of this process, of now."""
+    seen_ns = laboratory.started.label.at(laboratory.clocks.raw_ns())
+    laboratory.note(Alert(kind, replay.DAEMON, subject, severity, says, (), seen_ns, do_next))
