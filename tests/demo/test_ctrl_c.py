@@ -15,13 +15,15 @@ import pytest
 from tests.demo.running import a_demo, environment_in, free_port_base
 
 SOON_S = 20.0
+AS_FROM_A_TERMINAL = ("env", "--default-signal=HUP")
+"""Under nohup a demo outlives its terminal, and so would every demo of tests that were started under it."""
 
 
 def interrupted(
     folder: Path, after: str, *words: str, wait_s: float = 0.0, number: signal.Signals = signal.SIGINT
 ) -> dict[str, Any]:
     """Start a demo, interrupt it once it has said `after`, and return its document."""
-    with a_demo(folder, "--seed", "7", "--json", *words) as demo:
+    with a_demo(folder, "--seed", "7", "--json", *words, launcher=AS_FROM_A_TERMINAL) as demo:
         demo.wait_for(after)
         time.sleep(wait_s)
         demo.interrupt(number)
