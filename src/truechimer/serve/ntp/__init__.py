@@ -11,16 +11,17 @@ from truechimer.serve.ntp.client import (
     refid_text,
 )
 from truechimer.serve.ntp.packet import Mode, NtpHeader, NtpLeap, decode, walk_tail
-from truechimer.serve.ntp.server import (
-    SIMULATED_ANCHOR_DOUBT_S,
+from truechimer.serve.ntp.reply import (
     Client,
     Ignore,
     IgnoreReason,
+    Kiss,
+    Offers,
     Reply,
     ReplyKind,
-    respond,
     transmit_stamp,
 )
+from truechimer.serve.ntp.server import SIMULATED_ANCHOR_DOUBT_S, glance, respond
 
 __all__ = [
     "SIMULATED_ANCHOR_DOUBT_S",
@@ -28,16 +29,19 @@ __all__ = [
     "Client",
     "Ignore",
     "IgnoreReason",
+    "Kiss",
     "Mode",
     "NtpAnswer",
     "NtpHeader",
     "NtpLeap",
     "NtpRequestMisuse",
+    "Offers",
     "Reply",
     "ReplyKind",
     "ReplyRejected",
     "WhyRejected",
     "decode",
+    "glance",
     "make_request",
     "read_reply",
     "refid_text",
