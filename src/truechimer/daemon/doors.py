@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from truechimer._version import __version__
 from truechimer.daemon import door_policy, notify, sock_door
 from truechimer.daemon.counters import CountersRejected, door_name, read_counters
 from truechimer.daemon.door_policy import DoorPolicy
+from truechimer.daemon.door_rules import DoorRules
 from truechimer.daemon.gate import Gate
 from truechimer.daemon.journal_log import LogForm
 from truechimer.daemon.listener_settings import Listener, Protocol
@@ -126,6 +127,7 @@ class Door:
             row |= sock_door.row(self.listener, self.state) | {"bound_limit_s": self.listener.bound_limit_s}
         if self.counters is not None:
             row["bound_limit_s"] = self.listener.bound_limit_s
+            row["rules"] = {"rate_per_s": self.listener.rate_per_s} | json.loads(self.listener.rules.text())
             by_order = DoorPolicy(self.policy, _name(self.listener))
             if by_order.look() and by_order.policy is not None:
                 row["bound_limit_s"] = by_order.policy.bound_limit_s
@@ -258,6 +260,7 @@ def _command(listener: Listener, folder: Path, *, allow_simulated: bool) -> list
         return ["-m", CONSOLE_MODULE, "--lab", str(folder), *common, *alone, *metrics, *_log()]
     command = ["-m", SERVE_MODULE, "--page", str(run / "clock.page"), "--counters", str(_counters(listener, folder))]
     command += ["--bound-limit-s", repr(listener.bound_limit_s), "--policy", str(_policy(listener, folder))]
+    command += ["--rules", _rules(listener, folder).text()]
     return [*command, *common, *(["--insecure-serve-simulated-time"] if allow_simulated else []), *_log()]
 
 
@@ -270,6 +273,12 @@ def _log() -> list[str]:
 def _name(listener: Listener) -> str:
     """Return the name of a door's files."""
     return door_name(listener.protocol.value, listener.address, listener.port_number)
+
+
+def _rules(listener: Listener, folder: Path) -> DoorRules:
+    """Return the rules of an NTP door, with its file of keys where the door finds it."""
+    rules = listener.rules
+    return rules if rules.keys is None else replace(rules, keys=str(folder / rules.keys))
 
 
 def _policy(listener: Listener, folder: Path) -> Path:

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from truechimer.clocks.clock import Clock
+from truechimer.daemon.door_rules import DoorRules
 from truechimer.daemon.lab_check import load_leap_table
 from truechimer.daemon.lab_file import LabFile
 from truechimer.daemon.lab_reading import read_lab
 from truechimer.daemon.lab_rules import InsecureFlags
+from truechimer.daemon.listener_settings import Listener
 from truechimer.errors import Rejected
 from truechimer.formats.finding import Severity
 from truechimer.instants import Instant, LeapTable
@@ -44,7 +46,9 @@ def texts(lab: LabFile, clocks: tuple[Clock, ...], leaps: LeapTable, folder: Pat
         "clocks": sorted((one.name, one.kind.value, astuple(one.noise)) for one in clocks),
         "delays": sorted(astuple(one) for one in lab.delays),
         "doors": [
-            (one.protocol.value, one.address, one.port_number, one.policy, one.bound_limit_s) for one in lab.listeners
+            # rules that say nothing say nothing here: a laboratory from before there were any has not been changed
+            (one.protocol.value, one.address, one.port_number, one.policy, one.bound_limit_s, *_rules(one))
+            for one in lab.listeners
         ],
         "evidence": [*_keys(lab.evidence), ("witnesses", _digest(folder, lab.evidence.witnesses))],
         "leap-table": [*((one.mjd, one.tai_minus_utc_s) for one in leaps.entries), leaps.expires.isoformat()],
@@ -57,6 +61,12 @@ def texts(lab: LabFile, clocks: tuple[Clock, ...], leaps: LeapTable, folder: Pat
         "steering": [*_keys(lab.steer), *_keys(lab.lab)],
     }
     return {part: "".join(f"{value!r}\n" for value in values).encode() for part, values in found.items()}
+
+
+def _rules(listener: Listener) -> tuple[str, ...]:
+    """Return the rules of a door, where it has any."""
+    rules = listener.rules
+    return () if rules == DoorRules() else (rules.text(),)
 
 
 def parts(lab: LabFile, clocks: tuple[Clock, ...], leaps: LeapTable, folder: Path) -> tuple[tuple[str, str], ...]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from truechimer.daemon import notify_check
+from truechimer.daemon.door_rules import DoorRulesRejected, keys_in
 from truechimer.daemon.lab_file import LabFile
 from truechimer.daemon.lab_reading import LabFileUnreadableRejected, read_at_most, read_lab, reason_of
 from truechimer.daemon.lab_rules import InsecureFlags
@@ -23,6 +24,7 @@ from truechimer.formats import leap_seconds_list
 from truechimer.formats.finding import Finding, Severity, has_errors
 from truechimer.formats.toml_tree import MAX_BYTES, TreeRead, by_line
 from truechimer.instants import Instant, LeapTable, Span, builtin_leap_table
+from truechimer.serve.ntp.mac import DEPRECATED
 
 __all__ = ["CheckedLab", "LabFileUnreadableRejected", "check_lab"]
 
@@ -67,6 +69,7 @@ def check_lab(path: Path, *, now: Instant, flags: InsecureFlags | None = None, o
         findings += _chrony(read, read.partial, folder)
         if not observe:
             findings += _keys(read, read.partial, folder)
+            findings += _keys_of_doors(read, read.partial, folder)
         findings += _folders(read, read.partial, folder, observe=observe)
         findings += _ports(read, doors_of(read.partial, observe=observe))
         findings += _witnesses(read, read.partial, folder)
@@ -189,6 +192,26 @@ def _keys(read: TreeRead[LabFile], lab: LabFile, folder: Path) -> Iterator[Findi
         if found.st_uid not in {os.geteuid(), 0}:
             says = f"the key {shown} belongs to user {found.st_uid}, who can change it; make it your own (chown)"
             yield Finding("key-owner", says, line)
+
+
+def _keys_of_doors(read: TreeRead[LabFile], lab: LabFile, folder: Path) -> Iterator[Finding]:
+    """Judge the files of symmetric keys of the doors."""
+    for listener in lab.listeners:
+        if listener.keys is None:
+            continue
+        line = read.line_of(listener, "keys")
+        try:
+            ring = keys_in(folder / listener.keys)
+        except DoorRulesRejected as error:
+            yield Finding("bad-key-file", f"[[listener]] {listener.protocol} keys: {error}", line)
+            continue
+        weak = [str(key.key_id) for key in ring.values() if key.kind in DEPRECATED]
+        if weak:
+            says = (
+                f"[[listener]] {listener.protocol} keys {listener.keys}: key {', '.join(weak[:8])} of kind MD5 can be "
+                "forged (RFC 8573); give those clients keys of kind AES128"
+            )
+            yield Finding("weak-key", says, line, severity=Severity.WARNING)
 
 
 def _folders(read: TreeRead[LabFile], lab: LabFile, folder: Path, *, observe: bool) -> Iterator[Finding]:

@@ -13,7 +13,14 @@ from truechimer.clocks.clock import RESERVED_NAMES, Clock, ClockKind
 from truechimer.daemon import notify_check
 from truechimer.daemon.host_port import split_address
 from truechimer.daemon.lab_file import AFTER_THE_FACT, Algorithm, LabFile
-from truechimer.daemon.listener_settings import DEFAULT_PORTS, NOT_BUILT_PROTOCOLS, TRANSPORTS, Listener, Protocol
+from truechimer.daemon.listener_settings import (
+    DEFAULT_PORTS,
+    NOT_BUILT_PROTOCOLS,
+    RULE_KEYS,
+    TRANSPORTS,
+    Listener,
+    Protocol,
+)
 from truechimer.daemon.settings import NAME_PATTERN, NAME_WORDS
 from truechimer.daemon.source_settings import DEFAULT_OWN_REFID, NOT_BUILT_SOURCES, Source, SourceKind
 from truechimer.formats.finding import Finding, Severity
@@ -65,6 +72,7 @@ def faults_between_keys(read: TreeRead[LabFile], flags: InsecureFlags) -> list[F
         *(_keys_of_source(read, source) for source in lab.sources),
         _scale(read, lab),
         _listeners(read, lab),
+        _networks(read, lab),
         _socks(read, lab),
         _simulated(read, lab, flags),
         notify_check.faults_between_keys(read, lab.notify),
@@ -240,10 +248,26 @@ def _keys_of_listener(read: TreeRead[LabFile], listener: Listener) -> Iterator[F
         says = f'{place} needs the key path, such as path = "/run/chrony/truechimer.sock"'
         yield Finding("missing-key", says, read.line_of(listener))
     default = Listener(protocol=listener.protocol)
-    for key in ("address", "port") if sock else ("path", "period_s"):
+    others = ("address", "port") if sock else ("path", "period_s")
+    for key in others if listener.protocol is Protocol.NTP else (*others, *RULE_KEYS):
         if getattr(listener, key) != getattr(default, key) and read.is_sound(listener, "protocol"):
             says = f"{place} has no use for the key {key}"
             yield Finding("key-of-another-kind", says, read.line_of(listener, key))
+
+
+def _networks(read: TreeRead[LabFile], lab: LabFile) -> Iterator[Finding]:
+    """Networks of access lists are what they seem: no bits of a host are set beside them."""
+    for listener in lab.listeners:
+        for key in ("allow", "deny"):
+            for text in getattr(listener, key):
+                try:
+                    ipaddress.ip_network(text)
+                except ValueError as error:
+                    says = (
+                        f'[[listener]] {listener.protocol} {key} = "{_printable(text)}" is no network: {error}; write '
+                        "192.0.2.0/24, 2001:db8::/32 or one address"
+                    )
+                    yield Finding("bad-network", says, read.line_of(listener, key))
 
 
 def _socks(read: TreeRead[LabFile], lab: LabFile) -> Iterator[Finding]:

@@ -3,11 +3,13 @@
 It binds no port (`lab_check` asks whether it can be bound, `doors` opens it).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
+from truechimer.daemon.door_rules import DEFAULT_BURST, DEFAULT_RATE_PER_S, Denied, DoorRules
 from truechimer.daemon.host_port import is_loopback
 from truechimer.daemon.settings import says
+from truechimer.quorum.listener_policy import MOST_NETWORKS
 
 
 class Protocol(StrEnum):
@@ -39,6 +41,10 @@ TRANSPORTS = {
     Protocol.CONSOLE: frozenset({"tcp"}),
     Protocol.CHRONY_SOCK: frozenset[str](),
 }
+
+
+RULE_KEYS = tuple(one.name for one in fields(DoorRules))
+"""Keys that only an NTP door has a use for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +83,82 @@ class Listener:
             max=10.0,
         ),
     )
+    allow: tuple[str, ...] = field(
+        default=(),
+        metadata=says(
+            "of an ntp door, networks whose clients are answered (default: everybody); the most specific network of "
+            "`allow` and `deny` decides",
+            "others than meant are answered, or clients get no answer",
+            example='["192.0.2.0/24"]',
+            max=MOST_NETWORKS,
+        ),
+    )
+    deny: tuple[str, ...] = field(
+        default=(),
+        metadata=says(
+            "of an ntp door, networks whose clients are not answered",
+            "others than meant are answered, or clients get no answer",
+            example='["198.51.100.0/24"]',
+            max=MOST_NETWORKS,
+        ),
+    )
+    denied: Denied = field(
+        default=Denied.SILENCE,
+        metadata=says(
+            "of an ntp door, what a client hears that is not answered: silence, or kiss (DENY, RFC 5905 7.4)",
+            "kiss: who scans sees that somebody is here; silence: clients by mistake go on asking",
+        ),
+    )
+    rate_per_s: float = field(
+        default=DEFAULT_RATE_PER_S,
+        metadata=says(
+            "of an ntp door, answers a second that one source (an IPv4 address, an IPv6 /64) gets in the long run; its "
+            "network (/24, /48) gets 16 times as many; 0: no limit",
+            "too small: clients behind one address translator go without; too large: one source eats the door",
+            unit="1/s",
+            min=0.0,
+            max=1e6,
+        ),
+    )
+    rate_burst: int = field(
+        default=DEFAULT_BURST,
+        metadata=says(
+            "of an ntp door, answers that one source gets at once",
+            "too small: a client that starts with a burst is told RATE",
+            min=1,
+            max=1_000_000,
+        ),
+    )
+    rate_loopback: bool = field(
+        default=False,
+        metadata=says(
+            "of an ntp door, true: what this machine itself asks over loopback is limited too",
+            "true: a busy proxy or monitor on this machine goes without",
+        ),
+    )
+    keys: str | None = field(
+        default=None,
+        metadata=says(
+            "of an ntp door, file of symmetric keys (`ID TYPE KEY` a line, as chronyd's), relative to this file, mode "
+            "0600; looked at again while the door serves",
+            "clients that ask for authenticated answers get none",
+            example='"ntp.keys"',
+        ),
+    )
+    interleaved: bool = field(
+        default=True,
+        metadata=says(
+            "of an ntp door, whether clients may ask in interleaved mode (RFC 9769)",
+            "false: clients learn no better when an answer left",
+        ),
+    )
+    ntpv5: bool = field(
+        default=False,
+        metadata=says(
+            "of an ntp door, true: version 5 is spoken too, as draft-ietf-ntp-ntpv5-09 has it",
+            "true: what a draft says may change",
+        ),
+    )
     metrics: MetricNames | None = field(
         default=None,
         metadata=says(
@@ -107,6 +189,11 @@ class Listener:
     def port_number(self) -> int:
         """`port` or the protocol's default."""
         return DEFAULT_PORTS.get(self.protocol, 0) if self.port is None else self.port
+
+    @property
+    def rules(self) -> DoorRules:
+        """The rules of an NTP door; `keys` as it stands in the file."""
+        return DoorRules(**{name: getattr(self, name) for name in RULE_KEYS} | {"denied": self.denied.value})
 
     @property
     def is_loopback(self) -> bool:

@@ -17,10 +17,11 @@ from typing import Any, Protocol
 
 from truechimer.daemon import counters as names
 from truechimer.daemon.counters import Counters
+from truechimer.daemon.door_rules import Gatekeeper, open_gate
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.quorum.listener_policy import ListenerPolicy
 from truechimer.serve.clock_page import ClockPage, PageUnreadable
-from truechimer.serve.ntp.server import Client, Ignore, IgnoreReason, Reply, respond, transmit_stamp
+from truechimer.serve.ntp.server import Client, Ignore, Reply, glance, respond, transmit_stamp
 from truechimer.serve.rx_stamp import StampKind
 from truechimer.serve.served_time import ServedTime, Unsynchronised, serve_at
 
@@ -36,8 +37,6 @@ IDLE_TURN_S = 0.02
 """Shorter than the 100 ms that `house.md` 4.7 asks for: the shorter, the less can happen between two pairs unseen."""
 LEARNING_TURN_S = 0.01
 FLUSH_EVERY_NS = 100_000_000
-MOST_REMEMBERED = 4096
-"""Addresses of which a door remembers whether its policy names them."""
 
 # Linux numbers, the same on x86-64 and aarch64; the socket module does not name them before Python 3.14.
 SO_TIMESTAMPNS = 35
@@ -164,7 +163,8 @@ class NtpLoop:
     """One door: call `turn` again and again.
 
     `bound_limit_s` is the listener's limit (s), `precision_log2` what a clock reading takes. `simulated_allowed` is
-    False on an address that others can reach, unless the operator typed the ugly word.
+    False on an address that others can reach, unless the operator typed the ugly word. `gate`: who is answered, how
+    often, and what besides plain answers is offered (None: everybody, always, nothing).
     """
 
     def __init__(
@@ -177,14 +177,14 @@ class NtpLoop:
         bound_limit_s: float,
         precision_log2: int,
         simulated_allowed: bool = True,
+        gate: Gatekeeper | None = None,
     ) -> None:
         self._port = port
+        self._gate = gate or open_gate()
         self._pages = pages
         self._clocks = clocks
         self._counters = counters
         self._bound_limit_s = self._own_limit_s = bound_limit_s
-        self._policy: ListenerPolicy | None = None
-        self._answered: dict[str, bool] = {}
         self._precision_log2 = precision_log2
         self._simulated_allowed = simulated_allowed
         self._last_transmit = 0
@@ -192,20 +192,9 @@ class NtpLoop:
         self._flushed_raw_ns = self._nothing_waited_raw_ns
 
     def use_policy(self, policy: ListenerPolicy | None) -> None:
-        """Answer by a policy from now on; None: everybody, up to the limit that the door began with."""
-        self._policy, self._answered = policy, {}
+        """Answer by a policy from now on; None: as the door's own rules have it, up to the limit that it began with."""
+        self._gate.use_policy(policy)
         self._bound_limit_s = self._own_limit_s if policy is None else policy.bound_limit_s
-
-    def _is_answered(self, host: str) -> bool:
-        """Return whether the policy lets this address have an answer; who asked of late is remembered."""
-        if self._policy is None:
-            return True
-        known = self._answered.get(host)
-        if known is None:
-            if len(self._answered) >= MOST_REMEMBERED:
-                self._answered.clear()
-            known = self._answered[host] = self._policy.answers(host)
-        return known
 
     def turn(self, timeout_s: float = IDLE_TURN_S) -> int:
         """Wait for datagrams, answer at most one batch, keep the books; returns how many datagrams came.
@@ -270,13 +259,26 @@ class NtpLoop:
         if received.truncated:
             counters.add(names.TRUNCATED)
             return
-        if not self._is_answered(received.source[0]):
-            counters.add(names.IGNORE_COUNTERS[IgnoreReason.NOT_ALLOWED])
-            return
         rx = clocks.rx_to_raw(received.stamp_realtime_ns, user_raw_ns, not_before_raw_ns=self._nothing_waited_raw_ns)
         counters.add(names.STAMPS_KERNEL if rx.kind is StampKind.KERNEL else names.STAMPS_USER)
-        client = Client(received.source[0], received.source[1])
-        reply = respond(received.octets, client, rx=rx, served=served, precision_log2=self._precision_log2)
+        gate, client = self._gate, Client(received.source[0], received.source[1])
+        refused = glance(received.octets, client, offers=gate.offers)
+        if refused is not None:  # what is no question counts for nobody
+            counters.add(names.IGNORE_COUNTERS[refused.reason])
+            return
+        verdict = gate.ask(client.host, user_raw_ns)
+        if verdict.ignored is not None:
+            counters.add(names.IGNORE_COUNTERS[verdict.ignored])
+            return
+        reply = respond(
+            received.octets,
+            client,
+            rx=rx,
+            served=served,
+            precision_log2=self._precision_log2,
+            offers=gate.offers,
+            kiss=verdict.kiss,
+        )
         if isinstance(reply, Ignore):
             counters.add(names.IGNORE_COUNTERS[reply.reason])
             return
@@ -294,6 +296,8 @@ class NtpLoop:
             self._counters.add(names.SEND_FAILED)
             return
         self._last_transmit = transmit or self._last_transmit
+        if reply.remember is not None and self._gate.offers.saved is not None:
+            self._gate.offers.saved.save(reply.remember, transmit - reply.receive, raw_ns)
         self._counters.add(names.REPLY_COUNTERS[reply.kind])
         if waits_since_raw_ns is not None:
             took_ns = max(0, raw_ns - waits_since_raw_ns)

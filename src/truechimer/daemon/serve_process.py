@@ -13,6 +13,7 @@ import argparse
 import ipaddress
 import json
 import os
+import secrets
 import signal
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ from truechimer.daemon import counters as names
 from truechimer.daemon import notify
 from truechimer.daemon.counters import Counters
 from truechimer.daemon.door_policy import SUFFIX, DoorPolicy
+from truechimer.daemon.door_rules import DoorRules, DoorRulesRejected, Gatekeeper, rules_from
 from truechimer.daemon.gate import may_open
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.journal_log import LogForm, Priority
@@ -59,6 +61,12 @@ def parser() -> argparse.ArgumentParser:
         help="unsynchronised above this bound (default 0.001)",
     )
     options.add_argument("--policy", type=Path, help="file with this door's policy by order; it may come and go")
+    options.add_argument(
+        "--rules",
+        type=_rules,
+        default=DoorRules(),
+        help="who is answered, how often and with what, as one line of JSON",
+    )
     options.add_argument("--counters", type=Path, help="file for the counters")
     options.add_argument("--pidfile", type=Path, help="file for the process id, removed at the end")
     options.add_argument(
@@ -78,6 +86,14 @@ def parser() -> argparse.ArgumentParser:
         help="answer as synchronised from a simulated laboratory on an address that others can reach",
     )
     return options
+
+
+def _rules(text: str) -> DoorRules:
+    """Read the rules for the parser."""
+    try:
+        return rules_from(text)
+    except DoorRulesRejected as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -145,6 +161,7 @@ def _serve(options: argparse.Namespace, port: UdpPort, counters: Counters, paren
     pages = PageReader(options.page)
     precision_log2 = clocks.precision_log2()
     loopback = ipaddress.ip_address(options.address).is_loopback
+    gate = Gatekeeper(options.rules, secret=secrets.token_bytes(256))
     loop = NtpLoop(
         port,
         pages,
@@ -153,7 +170,9 @@ def _serve(options: argparse.Namespace, port: UdpPort, counters: Counters, paren
         bound_limit_s=options.bound_limit_s,
         precision_log2=precision_log2,
         simulated_allowed=loopback or options.insecure_serve_simulated_time,
+        gate=gate,
     )
+    _look_at_keys(gate)
     policy = DoorPolicy(options.policy, "" if options.policy is None else options.policy.name.removesuffix(SUFFIX))
     if policy.look():
         loop.use_policy(policy.policy)
@@ -167,9 +186,17 @@ def _serve(options: argparse.Namespace, port: UdpPort, counters: Counters, paren
             pages.reopen()
             if policy.look():
                 loop.use_policy(policy.policy)
+            _look_at_keys(gate)
             counters.put(names.PAGE_TORN, pages.torn)
             if parent.is_lost and parent.must_end(now_ns, written_ns(pages, clocks)):
                 return
+
+
+def _look_at_keys(gate: Gatekeeper) -> None:
+    """Read the symmetric keys anew where their file has changed, and say what is wrong with them."""
+    wrong = gate.look_at_keys()
+    if wrong is not None:
+        _complain(f"symmetric keys: {wrong}; those read before are kept")
 
 
 def written_ns(pages: PageReader, clocks: HostClocks) -> int:
