@@ -17,10 +17,8 @@ import hypothesis
 import pytest
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for workers and programs: they share the processors already
-for _number in (
-    signal.SIGINT,
-    signal.SIGQUIT,
-):  # ignored in the background of a shell: what tests start shall hear them
+for _number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    # ignored in the background of a shell or under nohup: what tests start shall hear them
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
@@ -53,7 +51,12 @@ def _search_path() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what this machine cannot run, with the one line that would change it."""
+    """Skip what this machine cannot run, with the one line that would change it; put the rooms that take longest first.
+
+    Two workers share the files: a long one that began last would leave the other without work.
+    """
+    cost = tomllib.loads((HERE / "budget.toml").read_text(encoding="utf-8"))["ci"]
+    items.sort(key=lambda item: -cost.get(room_of(item.nodeid), 0))  # stable: random within a room
     absent = {name: peer for name, peer in PEERS.items() if shutil.which(peer[0], path=_search_path()) is None}
     for item in items:
         if item.get_closest_marker("shared_data") and not SHARED_DATA.is_dir():

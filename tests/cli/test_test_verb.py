@@ -28,7 +28,8 @@ def test_each_tier_runs_all_checks_and_differs_in_the_tests_it_picks() -> None:
 
 
 def test_tests_run_on_every_core_and_those_of_one_file_on_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    cores = {1: [], 2: ["-n", "2", "--dist", "loadfile"], 64: ["-n", str(verb.MOST_WORKERS), "--dist", "loadfile"]}
+    by_file = ["--dist", "loadfile", "--no-loadscope-reorder"]
+    cores = {1: [], 2: ["-n", "2", *by_file], 64: ["-n", str(verb.MOST_WORKERS), *by_file]}
     for count, wanted in cores.items():
         monkeypatch.setattr(verb.os, "sched_getaffinity", lambda _, count=count: set(range(count)))
         assert verb.workers() == wanted

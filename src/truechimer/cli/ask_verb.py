@@ -4,7 +4,6 @@ It changes nothing and trusts nothing: the offset is against the label on this h
 wrong. The answer is not authenticated. Exit status: 0 at least one synchronised answer, 1 none, 2 wrong use.
 """
 
-import argparse
 import ipaddress
 import json
 import sys
@@ -12,6 +11,7 @@ import time
 from typing import Any
 
 from truechimer.cli.arguments import VerbParser, verb_parser
+from truechimer.cli.option_values import count, number
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.ntp_exchange import (
     EndpointRejected,
@@ -40,6 +40,8 @@ _LEAP_WORDS = {
     NtpLeap.DELETE: "delete",
     NtpLeap.UNSYNCHRONISED: "unsynchronised",
 }
+_seconds = number("is not a time to wait, above 0 and up to 3600 s", above=0.0, most=3600.0)
+_count = count("is not a number of requests, 1 to 100000", most=100_000)
 
 
 def parser() -> VerbParser:
@@ -91,24 +93,6 @@ def main(argv: list[str]) -> int:
     else:
         print(_summary(document))
     return FINE if document["synchronised"] else NO
-
-
-def _count(text: str) -> int:
-    """Read --count."""
-    if not text.isdecimal() or not 1 <= int(text) <= 100_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of requests, 1 to 100000")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    """Read --timeout-s."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 < value <= 3600.0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time to wait, above 0 and up to 3600 s")
-    return value
 
 
 def _is_loopback(host: str) -> bool:

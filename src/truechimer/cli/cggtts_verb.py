@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from truechimer.cli import cggtts_loops
 from truechimer.cli.arguments import verb_parser
+from truechimer.cli.option_values import number
 from truechimer.errors import Rejected
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 LARGEST_FILE = 256 << 20
 MOST_NAMED = 20
 NS = 1e9
+_degrees = number("is no elevation: give degrees, 0 to 90", least=0.0, most=90.0)
+_ns = number("is no calibration: give ns, less than a second", above=-1e9, most=1e9)
 
 
 class CggttsUseRejected(Rejected):
@@ -84,26 +87,6 @@ def main(argv: list[str]) -> int:
     if options.verb == "loops":
         return cggtts_loops.run(options, _file, _name)
     return {"read": _read, "compare": _compare, "write": _write}[options.verb](options)
-
-
-def _degrees(text: str) -> float:
-    try:
-        degrees = float(text)
-    except ValueError:
-        degrees = -1.0
-    if not 0.0 <= degrees <= 90.0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no elevation: give degrees, 0 to 90")
-    return degrees
-
-
-def _ns(text: str) -> float:
-    try:
-        ns = float(text)
-    except ValueError:
-        ns = float("nan")
-    if not abs(ns) < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is no calibration: give ns, less than a second")
-    return ns
 
 
 def _delay(text: str) -> tuple[str, str, float]:

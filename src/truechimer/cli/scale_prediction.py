@@ -5,13 +5,13 @@ It predicts nothing: `truechimer.scale.leave_one_out` does.
 
 import argparse
 import math
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from truechimer.cli import scale_words
+from truechimer.cli.option_values import durations
 
 if TYPE_CHECKING:
     from truechimer.scale.leave_one_out import LeaveOneOut, Predictions
@@ -23,19 +23,11 @@ WANTED = (0.60, 0.76)
 """Coverage of one sigma that is as it should be: 68 % +- 8."""
 NAME_ROOM, CELL = 14, 28
 PS = 1e12
-_UNITS = {"s": 1.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0, "": 1.0}
-_TIME = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(s|min|h|d|)")
 
 
 def horizons(text: str) -> list[float]:
     """Return the seconds of a list like `1h,6h,1d`; for `argparse`."""
-    found = []
-    for word in text.split(","):
-        match = _TIME.fullmatch(word.strip()) if len(word) < 40 else None
-        seconds = float(match.group(1)) * _UNITS[match.group(2)] if match else 0.0
-        if not 0.0 < seconds <= LONGEST_S:
-            raise argparse.ArgumentTypeError(f"{word[:40]!r} is no time to predict over; give some like 3600,6h,1d")
-        found.append(seconds)
+    found = durations(text, says="is no time to predict over; give some like 3600,6h,1d", most_s=LONGEST_S)
     if len(found) > MOST_HORIZONS:
         raise argparse.ArgumentTypeError(f"{len(found)} horizons; at most {MOST_HORIZONS} are predicted")
     return sorted(set(found))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from truechimer.cli.arguments import verb_parser
+from truechimer.cli.option_values import number
 from truechimer.errors import Rejected
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from truechimer.stability import StabilityCurve
 
 BUILT = ("bands", "at1", "kalman", "algos")
+_limit = number("is no limit: give seconds, 1e-12 to 1", least=1e-12, most=1.0)
+_seconds = number("is no interval: give seconds, 0.001 to 1000000", least=1e-3, most=1e6)
 
 
 class ScaleUseRejected(Rejected):
@@ -119,30 +122,10 @@ def _utck(text: str) -> tuple[str, str]:
     return code, name or f"UTC.{code}"
 
 
-def _limit(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 1e-12 <= seconds <= 1.0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no limit: give seconds, 1e-12 to 1")
-    return seconds
-
-
 def _horizons(text: str) -> list[float]:
     from truechimer.cli import scale_prediction
 
     return scale_prediction.horizons(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 1e-3 <= seconds <= 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} is no interval: give seconds, 0.001 to 1000000")
-    return seconds
 
 
 def _replay(options: argparse.Namespace) -> int:

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from truechimer.cli.option_values import durations, number
 from truechimer.cli.stability_input import RecordFile, StabilityInputRejected, placed
 
 if TYPE_CHECKING:
     from truechimer.stability import HoldoverPrediction, NoiseModel
 
-DURATIONS = {"": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
-DURATION = re.compile(r"([0-9.]+(?:[eE][+-]?[0-9]+)?)(s|min|h|d|)")
 NAME = re.compile(r"[A-Za-z0-9_.-]+")
 WORDS = {
     "white_pm_s": "white PM",
@@ -63,29 +62,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _durations(text: str) -> list[float]:
-    found = []
-    for word in text.split(","):
-        match = DURATION.fullmatch(word.strip())
-        try:
-            value = float(match[1]) * DURATIONS[match[2]] if match else 0.0
-        except ValueError:
-            value = 0.0
-        if not 0.0 < value < float("inf"):
-            raise argparse.ArgumentTypeError(f"{word!r} is no time; give times above zero like 3600,12h,1d")
-        found.append(value)
-    return found
+    return durations(text, says="is no time; give times above zero like 3600,12h,1d")
 
 
 def _drift(text: str) -> str | float:
     if text in {"fit", "none"}:
         return text
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("inf")
-    if not abs(value) < 1.0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no drift; give fit, none, or a number per day like 1e-16")
-    return value
+    return number("is no drift; give fit, none, or a number per day like 1e-16", above=-1.0, most=1.0)(text)
 
 
 def check_options(options: argparse.Namespace) -> None:

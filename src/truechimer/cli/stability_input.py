@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from truechimer.cli import file_bytes
+from truechimer.cli.option_values import number
 from truechimer.errors import Rejected
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ TAU0_AGREES = 0.01
 """A given spacing that differs from the file's by more than this part of it is doubted."""
 UNITS = ("s", "ms", "us", "ns", "ps", "fs")
 TIME_UNITS = ("s", "ms", "us", "ns", "min", "h", "d", "mjd", "jd", "none")
+positive = number("is no number above zero", above=0.0)
 
 
 class StabilityInputRejected(Rejected):
@@ -45,17 +47,6 @@ class RecordFile:
 def short_name(file: RecordFile) -> str:
     """Return a name for a picture: the clocks where there are any, else the file's without its folder."""
     return file.series or Path(file.name).name
-
-
-def positive(text: str) -> float:
-    """Return a number of seconds (or hertz) above zero."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above zero") from None
-    if not 0.0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is no number above zero")
-    return value
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,6 @@ It judges nothing and changes nothing. What the screen shows: `top_screen`; how 
 or `--once`; 130 by Ctrl-C; 2 no laboratory, no terminal, or wrong use.
 """
 
-import argparse
 import json
 import os
 import select
@@ -17,6 +16,7 @@ from typing import Any
 
 from truechimer.cli.arguments import VerbParser, verb_parser
 from truechimer.cli.lab_words import add_lab_option, number, rows_of
+from truechimer.cli.option_values import count
 from truechimer.cli.screen_words import Row, drawn
 from truechimer.cli.top_screen import Seen, door_name, frame
 from truechimer.cli.watching import EVERY_S, Heard, Watching, place_of
@@ -29,6 +29,7 @@ FRESH_S = 3.0
 
 RATE_OVER_S = 5.0
 """Requests a second are counted over at least so long, or since the start."""
+_count = count("is not a number of answers above 0", most=10**18 - 1)
 
 
 def parser() -> VerbParser:
@@ -38,12 +39,6 @@ def parser() -> VerbParser:
     options.add_argument("--count", type=_count, metavar="N", help="end after N answers")
     add_lab_option(options)
     return options
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or not 0 < int(text[:12]) < 10**9:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of answers above 0")
-    return int(text)
 
 
 def main(argv: list[str]) -> int:

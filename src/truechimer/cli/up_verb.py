@@ -6,7 +6,6 @@ may do better; 2 for wrong use, or where the file has faults, or policy, records
 """
 
 import argparse
-import math
 import os
 import signal
 import sys
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from truechimer.cli.arguments import VerbParser, verb_parser
 from truechimer.cli.lab_arguments import add_insecure_options, fault_lines, insecure_flags, now_label
+from truechimer.cli.option_values import seconds_above_0
 from truechimer.daemon import notify, registry
 from truechimer.daemon.early import Early, open_early
 from truechimer.daemon.hold import Hold, without_own_doors
@@ -94,7 +94,7 @@ def _parser() -> VerbParser:
         "lab", type=Path, metavar="LAB.toml", help="the laboratory's file (`truechimer init DIR` writes one)"
     )
     parser.add_argument(
-        "--for", dest="for_s", type=_seconds, metavar="S", help="end after S seconds (default: run until Ctrl-C)"
+        "--for", dest="for_s", type=seconds_above_0, metavar="S", help="end after S seconds (default: run until Ctrl-C)"
     )
     parser.add_argument(
         "--observe",
@@ -103,17 +103,6 @@ def _parser() -> VerbParser:
     )
     add_insecure_options(parser)
     return parser
-
-
-def _seconds(text: str) -> float:
-    """Read a positive number of seconds."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0.0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
-    return value
 
 
 def _check(options: argparse.Namespace, early: Early) -> "CheckedLab":

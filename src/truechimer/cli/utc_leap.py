@@ -10,11 +10,11 @@ wrong use, or a file that cannot be read.
 
 import argparse
 import json
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from truechimer.cli.option_values import count, date
 from truechimer.errors import Rejected
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 LARGEST_FILE = 1 << 20
 DEFAULT_NEED = 2
 MOST_AROUND_S = 120
+_need = count("is no number of provenances (1 to 99)", most=99)
+_around = count(f"is no number of seconds (1 to {MOST_AROUND_S})", most=MOST_AROUND_S)
 
 
 class LeapUseRejected(Rejected):
@@ -48,41 +50,16 @@ def add_parser(verbs: Any) -> None:
     leap.add_argument(
         "--need", metavar="K", type=_need, default=DEFAULT_NEED, help="provenances that a leap second takes (2)"
     )
-    leap.add_argument("--at", metavar="DATE", type=_date, help="judge as on this UTC day (today; YYYY-MM-DD)")
+    leap.add_argument("--at", metavar="DATE", type=date, help="judge as on this UTC day (today; YYYY-MM-DD)")
     leap.add_argument("--lab", metavar="DIR", type=Path, help="ask the laboratory that runs there for its upstreams")
     leap.add_argument(
-        "--date", metavar="DATE", type=_date, help="rehearse: the day that ends in the leap (the table's next)"
+        "--date", metavar="DATE", type=date, help="rehearse: the day that ends in the leap (the table's next)"
     )
     leap.add_argument("--step", choices=("+1", "-1", "0"), help="rehearse: a second more, less, or none")
     leap.add_argument("--around", metavar="S", type=_around, default=3, help="rehearse: seconds either side (3)")
     leap.add_argument("--protocol", metavar="LIST", help="rehearse: some of them, with commas")
     leap.add_argument("--json", action="store_true", help="print one JSON document")
     leap.set_defaults(run=run)
-
-
-def _need(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:4]) <= 99):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of provenances (1 to 99)")
-    return int(text)
-
-
-def _around(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= MOST_AROUND_S):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds (1 to {MOST_AROUND_S})")
-    return int(text)
-
-
-def _date(text: str) -> int:
-    """Return the MJD of a date."""
-    from truechimer.instants import NotADateRejected
-    from truechimer.instants.mjd import from_calendar
-
-    if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text) is None:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no date; give YYYY-MM-DD")
-    try:
-        return from_calendar(*map(int, text.split("-")))
-    except NotADateRejected:
-        raise argparse.ArgumentTypeError(f"{text!r} is no date; give YYYY-MM-DD") from None
 
 
 def run(options: argparse.Namespace) -> int:
@@ -99,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
 # ---- the table and its votes ----------------------------------------------------------------------------------------
 
 
-def _table(path: Path | None) -> "LeapTable":
+def table_in_force(path: Path | None) -> "LeapTable":
     from truechimer.cli import file_bytes
     from truechimer.formats import leap_second_dat, leap_seconds_list
     from truechimer.instants import builtin_leap_table
@@ -184,7 +161,7 @@ def _show(options: argparse.Namespace) -> int:
     from truechimer.watch import leap_vote
 
     today = options.at if options.at is not None else _today()
-    table = _table(options.table)
+    table = table_in_force(options.table)
     source = "the table in force"
     voices: list[Voice] = []
     refused: list[str] = []
@@ -273,7 +250,7 @@ def _lines(table: "LeapTable", body: dict[str, Any], votes: "tuple[DayVote, ...]
 def _rehearse(options: argparse.Namespace) -> int:
     from truechimer.daemon import leap_rehearsal
 
-    table = _table(options.table)
+    table = table_in_force(options.table)
     protocols = leap_rehearsal.PROTOCOLS
     if options.protocol is not None:
         protocols = tuple(word.strip() for word in options.protocol.split(","))

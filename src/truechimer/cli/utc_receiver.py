@@ -14,6 +14,7 @@ from bisect import bisect_right
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from truechimer.cli.option_values import date, number
 from truechimer.errors import Rejected
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 LARGEST_FILE = 512 << 20
 MOST_NAMED = 20
 MOST_STRETCHES = 40
+_number = number("is no number", least=-1e12, most=1e12)
+_positive = number("is no rate: give one above 0 and at most 1e-6", above=0.0, most=1e-6)
+_seconds = number("is no span: give 0 to 86400 s", least=0.0, most=86_400.0)
 
 
 class ReceiverUseRejected(Rejected):
@@ -60,34 +64,10 @@ def add(verbs: Any) -> None:
     receiver.add_argument(
         "--utc-minus-gps-ns", metavar="NS", type=_number, default=0.0, help="of a bulletin, whole seconds left out (0)"
     )
-    receiver.add_argument("--not-before", metavar="DATE", type=_date, help="no date in the stream is earlier")
+    receiver.add_argument("--not-before", metavar="DATE", type=date, help="no date in the stream is earlier")
     receiver.add_argument("--table", metavar="FILE", type=Path, help="the leap table (built-in)")
     receiver.add_argument("--json", action="store_true", help="print one JSON document")
     receiver.set_defaults(run=run)
-
-
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not abs(value) < 1e12:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no number")
-    return value
-
-
-def _positive(text: str) -> float:
-    value = _number(text)
-    if not 0.0 < value <= 1e-6:
-        raise argparse.ArgumentTypeError(f"{text!r}: give a rate above 0 and at most 1e-6")
-    return value
-
-
-def _seconds(text: str) -> float:
-    value = _number(text)
-    if not 0.0 <= value <= 86_400.0:
-        raise argparse.ArgumentTypeError(f"{text!r}: give 0 to 86400 s")
-    return value
 
 
 def _antenna(text: str) -> tuple[float, float, float]:
@@ -106,16 +86,10 @@ def _link(text: str) -> tuple[str, str]:
     return a, b
 
 
-def _date(text: str) -> int:
-    from truechimer.cli.utc_leap import _date as date_of
-
-    return date_of(text)
-
-
 def run(options: argparse.Namespace) -> int:
     """Run the verb."""
     from truechimer.cli import file_bytes, scale_input
-    from truechimer.cli.utc_leap import _table
+    from truechimer.cli.utc_leap import table_in_force
     from truechimer.compare import receiver_epoch, receiver_quality
     from truechimer.formats import ubx
     from truechimer.instants.mjd import MJD_OF_1970
@@ -124,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
         raise ReceiverUseRejected("--readings and --link belong together, and --out to both")
     if options.out is not None:
         scale_input.check_targets([options.out], [*options.files, options.readings])
-    leaps = _table(options.table)
+    leaps = table_in_force(options.table)
     data = b"".join([file_bytes.read(path, at_most=LARGEST_FILE) for path in options.files])
     pieces, findings = ubx.read(data)
     for finding in findings[:MOST_NAMED]:

@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from truechimer.cli.option_values import mjd
 from truechimer.errors import Rejected
 
 if TYPE_CHECKING:
@@ -49,17 +50,11 @@ def add(verbs: Any) -> None:
     report.add_argument("files", metavar="FILE", nargs="+", type=Path, help="what `utc read` knows, published values")
     report.add_argument("--laboratory", metavar="CODE", required=True, help="as in Circular T: whose UTC(k)")
     report.add_argument("--journal", metavar="DIR", help="the laboratory's directory or record file: weights, steering")
-    report.add_argument("--from", dest="first", metavar="MJD", type=_mjd, help="first day (default: all)")
-    report.add_argument("--to", dest="last", metavar="MJD", type=_mjd, help="last day, included")
+    report.add_argument("--from", dest="first", metavar="MJD", type=mjd, help="first day (default: all)")
+    report.add_argument("--to", dest="last", metavar="MJD", type=mjd, help="last day, included")
     report.add_argument("--out", metavar="PAGE.html", type=Path, required=True)
     report.add_argument("--json", action="store_true", help="print the document that the page is made of")
     report.set_defaults(run=run)
-
-
-def _mjd(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or not 40_000 <= int(text) <= 99_999:
-        raise argparse.ArgumentTypeError(f"{text!r} is no MJD: give five digits")
-    return int(text)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -9,12 +9,11 @@ Exit status: 0 done; 1 the rate never became known well enough to begin; 2 wrong
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from itertools import pairwise
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from truechimer.cli.option_values import number
 from truechimer.errors import Rejected
 
 if TYPE_CHECKING:
@@ -30,26 +29,12 @@ MOST_NAMED = 20
 NS = 1e9
 TABLE_ROWS = 24
 MOST_ORDERS = 200_000
+_above_0, _above_1 = number("is not above 0", above=0.0), number("is not above 1", above=1.0)
+_not_below_0, _day = number("is not 0 or more", least=0.0), number("is not above 40000", above=40_000.0)
 
 
 class SteerRejected(Rejected):
     """Words or files that no replay can be made of."""
-
-
-def _number(*, above: float | None = None, least: float | None = None) -> Callable[[str], float]:
-    """Return a reader of numbers above, or not below, a limit."""
-
-    def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
-        if not isfinite(value) or (above is not None and value <= above) or (least is not None and value < least):
-            word = f"above {above:g}" if above is not None else f"{least:g} or more"
-            raise argparse.ArgumentTypeError(f"{text!r} is not {word}")
-        return value
-
-    return read
 
 
 def add(verbs: Any) -> None:
@@ -77,20 +62,36 @@ def add(verbs: Any) -> None:
     steer.add_argument(
         "--fountain", metavar="CSV", type=Path, help="rates: epoch_mjd,y_utc_minus_scale,u,span_s (interval's end)"
     )
-    steer.add_argument("--fountain-ub", metavar="Y", type=_number(least=0.0), default=2e-16, help="its u_B (2e-16)")
-    steer.add_argument("--every-h", metavar="H", type=_number(above=0.0), default=6.0, help="between orders (6)")
-    steer.add_argument("--time-constant-d", metavar="D", type=_number(above=0.0), help="of the law; else chosen by aim")
+    steer.add_argument("--fountain-ub", metavar="Y", type=_not_below_0, default=2e-16, help="its u_B (2e-16)")
+    steer.add_argument("--every-h", metavar="H", type=_above_0, default=6.0, help="between orders (6)")
     steer.add_argument(
-        "--accuracy", metavar="R", type=_number(above=1.0), help="error over that of the forecast, rms (1.06)"
+        "--time-constant-d",
+        metavar="D",
+        type=_above_0,
+        help="of the law; else chosen by aim",
     )
     steer.add_argument(
-        "--day-stability", metavar="R", type=_number(above=1.0), help="Allan deviation of a day over the free scale's"
+        "--accuracy",
+        metavar="R",
+        type=_above_1,
+        help="error over that of the forecast, rms (1.06)",
     )
-    steer.add_argument("--per-change", metavar="Y", type=_number(above=0.0), default=2.3e-14, help="limit (2.3e-14)")
-    steer.add_argument("--per-day-ns", metavar="NS", type=_number(above=0.0), default=10.0, help="limit (10)")
-    steer.add_argument("--total-ns", metavar="NS", type=_number(above=0.0), default=1e5, help="limit (1e5)")
+    steer.add_argument(
+        "--day-stability",
+        metavar="R",
+        type=_above_1,
+        help="Allan deviation of a day over the free scale's",
+    )
+    steer.add_argument("--per-change", metavar="Y", type=_above_0, default=2.3e-14, help="limit (2.3e-14)")
+    steer.add_argument("--per-day-ns", metavar="NS", type=_above_0, default=10.0, help="limit (10)")
+    steer.add_argument("--total-ns", metavar="NS", type=_above_0, default=1e5, help="limit (1e5)")
     steer.add_argument("--believe-all", action="store_true", help="hold no value back, however little it fits")
-    steer.add_argument("--until", metavar="MJD", type=_number(above=40_000.0), help="end of the replay (last value)")
+    steer.add_argument(
+        "--until",
+        metavar="MJD",
+        type=_day,
+        help="end of the replay (last value)",
+    )
     steer.add_argument("--out", metavar="CSV", type=Path, help="every order")
     steer.add_argument(
         "--between",

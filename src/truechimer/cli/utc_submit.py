@@ -14,6 +14,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from truechimer.cli.option_values import mjd
 from truechimer.errors import Rejected
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ def add(verbs: Any) -> None:
         allow_abbrev=False,
     )
     submit.add_argument("directory", metavar="DIR", help="the laboratory's directory, or its record file")
-    submit.add_argument("--from", dest="first", metavar="MJD", type=_mjd, required=True)
-    submit.add_argument("--to", dest="last", metavar="MJD", type=_mjd, required=True, help="included")
+    submit.add_argument("--from", dest="first", metavar="MJD", type=mjd, required=True)
+    submit.add_argument("--to", dest="last", metavar="MJD", type=mjd, required=True, help="included")
     submit.add_argument("--daily", action="store_true", help="every day (rapid UTC), not those ending in 4 and 9 alone")
     submit.add_argument("--laboratory-code", metavar="NNNNN", required=True, help="five digits, given by the BIPM")
     submit.add_argument("--acronym", metavar="CODE", required=True, help="as in Circular T")
@@ -49,12 +50,6 @@ def add(verbs: Any) -> None:
     submit.add_argument("--out", metavar="DIR", type=Path, required=True, help="where the files are written")
     submit.add_argument("--json", action="store_true", help="print one JSON document")
     submit.set_defaults(run=run)
-
-
-def _mjd(text: str) -> int:
-    if not text.isdigit() or not 40_000 <= int(text) <= 99_999:
-        raise argparse.ArgumentTypeError(f"{text!r} is no MJD: give five digits")
-    return int(text)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from truechimer.cli.arguments import VerbParser, verb_parser
 from truechimer.cli.evidence_source import Source, printable, records_of
 from truechimer.cli.evidence_verb import Progress
+from truechimer.cli.option_values import seconds_above_0
 from truechimer.cli.verdict_words import document_of, lines_of, utc_of
 from truechimer.errors import Rejected
 from truechimer.instants import FS_PER_S, LeapTable, UtcLabel, builtin_leap_table, from_utc
@@ -62,7 +63,7 @@ def parser() -> VerbParser:
         "--keep", metavar="DIR", type=Path, help="keep the copy of a log behind a URL, and go on from it"
     )
     options.add_argument(
-        "--within", type=_positive, default=1.0, metavar="S", help="a wider error proves nothing (default: 1 s)"
+        "--within", type=seconds_above_0, default=1.0, metavar="S", help="a wider error proves nothing (default: 1 s)"
     )
     options.add_argument(
         "--no-replay", action="store_true", help="do not repeat the run; forged decisions are then not seen as such"
@@ -161,17 +162,6 @@ def _distrusted(named: str, error: "Rejected", options: argparse.Namespace) -> i
     else:
         print(f"nothing is proved: no checkpoint of this log is believed\n{printable(str(error))}")
     return NOT_PROVED
-
-
-def _positive(text: str) -> float:
-    """Read a positive number of seconds."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0.0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
-    return value
 
 
 def _running(lab: Path | None) -> str:

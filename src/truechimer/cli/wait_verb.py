@@ -5,7 +5,6 @@ the bound is within S, 1 it was not before the timeout, 2 there is no laboratory
 named (--lab, $TRUECHIMER_LAB) may still be starting: it is waited for.
 """
 
-import argparse
 import json
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any
 from truechimer.cli.arguments import VerbParser, verb_parser
 from truechimer.cli.lab_words import add_lab_option, bound, number
 from truechimer.cli.now_verb import answer, line, refusal
+from truechimer.cli.option_values import seconds_above_0
 from truechimer.client import ServiceSilentRejected, ask, find_service
 
 FINE, NO = 0, 1
@@ -26,9 +26,9 @@ def parser() -> VerbParser:
     """Return the command line of `wait`."""
     options = verb_parser("wait", "Block until the laboratory is synchronised and its bound is small enough.")
     options.add_argument(
-        "--within", type=_seconds, required=True, metavar="S", help="the bound to wait for, in seconds"
+        "--within", type=seconds_above_0, required=True, metavar="S", help="the bound to wait for, in seconds"
     )
-    options.add_argument("--timeout", type=_seconds, metavar="S", help="give up after this long (default: never)")
+    options.add_argument("--timeout", type=seconds_above_0, metavar="S", help="give up after so long (default: never)")
     add_lab_option(options)
     return options
 
@@ -86,14 +86,3 @@ def _clear() -> None:
     """Take the progress off the terminal."""
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-
-def _seconds(text: str) -> float:
-    """Read a positive number of seconds."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 < value < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
-    return value
