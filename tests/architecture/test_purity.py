@@ -9,6 +9,7 @@ from .test_layers import PACKAGE, pure_rooms
 
 BUILTINS_WITH_EFFECTS = {"open", "print", "input", "exec", "eval", "compile", "breakpoint", "__import__"}
 CLOCKS = {"now", "utcnow", "today"}
+FILES = {"load", "save", "loadtxt", "savetxt", "fromfile", "memmap", "genfromtxt"}
 
 
 def faults(source: str, *, name: str) -> list[str]:
@@ -18,21 +19,15 @@ def faults(source: str, *, name: str) -> list[str]:
         what = ""
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in BUILTINS_WITH_EFFECTS:
             what = f"calls {node.func.id}()"
-        elif isinstance(node, ast.Attribute):
+        elif isinstance(node, ast.Attribute) and (
+            node.attr in CLOCKS | FILES or (isinstance(node.value, ast.Attribute) and node.value.attr == "random")
+        ):
             dotted = ast.unparse(node)
             if dotted.startswith(("np.random.", "numpy.random.")) and dotted.split(".")[2] != "Generator":
                 what = f"uses {dotted}: randomness comes in as a Generator"
             elif node.attr in CLOCKS and dotted.split(".")[0] in {"datetime", "date"}:
                 what = f"reads a clock: {dotted}"
-            elif dotted in {
-                "np.load",
-                "np.save",
-                "np.loadtxt",
-                "np.savetxt",
-                "np.fromfile",
-                "np.memmap",
-                "np.genfromtxt",
-            }:
+            elif dotted in {f"np.{name}" for name in FILES}:
                 what = f"opens a file: {dotted}"
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("numpy.random"):
             others = [alias.name for alias in node.names if alias.name != "Generator"]

@@ -40,7 +40,8 @@ def test_no_file_names_a_package_index_or_a_folder_of_one_machine() -> None:
     assert len(files) > 100
     for path in files:
         text = path.read_bytes().decode("utf-8", errors="replace")
-        for number, line in enumerate(text.splitlines(), 1):
+        suspect = INDEX_HOST.search(text) or OUR_MACHINE.search(text)
+        for number, line in enumerate(text.splitlines() if suspect else (), 1):
             if INDEX_HOST.search(line) or OUR_MACHINE.search(line):
                 found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:120]}")
     assert found == []
@@ -112,14 +113,10 @@ def test_every_room_of_tests_has_a_budget_and_the_sums_hold() -> None:
 
 
 def test_every_module_begins_with_its_duty() -> None:
-    import ast
-
-    silent = []
-    for path in sorted((ROOT / "src" / "truechimer").rglob("*.py")):
-        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
-        if not docstring:
-            silent.append(str(path.relative_to(ROOT)))
-    assert silent == []
+    duty = re.compile(r'(?:#.*\n|\n)*r?"""\s*[^\s"]')
+    modules = sorted((ROOT / "src" / "truechimer").rglob("*.py"))
+    assert [str(path) for path in modules if not duty.match(path.read_text(encoding="utf-8"))] == []
+    assert not duty.match("import re\n")
 
 
 def test_no_file_of_code_is_two_concepts() -> None:

@@ -97,9 +97,11 @@ def steps(options: argparse.Namespace) -> list[Step]:
 
 
 def workers() -> list[str]:
-    """Return pytest's options for one worker a core, at most `MOST_WORKERS`; a file's tests stay with one worker."""
+    """Return pytest's options for one worker a core, at most `MOST_WORKERS`; a file's tests stay with one worker, and
+    files come in the order that tests/conftest.py gives them.
+    """
     count = min(len(os.sched_getaffinity(0)), MOST_WORKERS)
-    return ["-n", str(count), "--dist", "loadfile"] if count > 1 else []
+    return ["-n", str(count), "--dist", "loadfile", "--no-loadscope-reorder"] if count > 1 else []
 
 
 def environment_of(options: argparse.Namespace) -> dict[str, str]:
