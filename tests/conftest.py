@@ -17,8 +17,8 @@ import hypothesis
 import pytest
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for workers and programs: they share the processors already
-for _number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
-    # ignored in the background of a shell or under nohup: what tests start shall hear them
+for _number in (signal.SIGINT, signal.SIGQUIT):
+    # ignored in the background of a shell: what tests start shall hear them
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 

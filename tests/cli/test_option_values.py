@@ -15,7 +15,7 @@ def test_words_that_are_what_is_asked_for() -> None:
     assert seconds_above_0("1e-3") == 1e-3
     assert number("says", least=-1.0, most=1.0)("-1") == -1.0
     assert (count("says", most=99)("99"), mjd("61000"), date("2026-11-22")) == (99, 61_000, 61_366)
-    assert option_values.durations(" 90,1.5min,.5h,1d,1e3s", says="") == [90.0, 90.0, 1_800.0, 86_400.0, 1_000.0]
+    assert option_values.durations(" 90,1.5min,.5h,1d,1e3s", says="") == [90.0, 90.0, 1800.0, 86_400.0, 1e3]
 
 
 @pytest.mark.parametrize(

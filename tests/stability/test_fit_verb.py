@@ -10,7 +10,6 @@ import pytest
 
 from truechimer import stability
 from truechimer.cli.scale_input import read_clocks
-from truechimer.cli.stability_fit import DURATIONS
 
 from .test_noise_fit import of
 from .verb import run
@@ -120,7 +119,3 @@ def test_a_record_that_is_too_short_to_fit_is_refused_with_its_name(
     assert status == 2
     assert "short.txt" in err
     assert "needs 24" in err
-
-
-def test_times_are_what_they_are_called() -> None:
-    assert DURATIONS == {"": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
