@@ -32,7 +32,8 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "design" / "ensemble"), str(Path(_
 from generator import allan_variance  # noqa: E402
 from scales import DAY_S, HOUR_S, LEARNING_DAYS, Free, ensemble, one_maser  # noqa: E402
 
-from truechimer.quorum.envelope import Applied, SteeringLimits  # noqa: E402
+from truechimer.laboratory.backcast import LIMITS  # noqa: E402
+from truechimer.quorum.envelope import Applied  # noqa: E402
 from truechimer.steer import delayed_data, late_steering, lqg  # noqa: E402
 from truechimer.steer.delayed_data import LateValue  # noqa: E402
 from truechimer.steer.delayed_filter import FreeNoise, PathKind  # noqa: E402
@@ -103,15 +104,6 @@ def published(free: Free, path: int, name: str, seed: int) -> list[tuple[int, La
 
 
 HOUR_NS = round(HOUR_S * NS)
-LIMITS = SteeringLimits(
-    per_change=2.3e-14,
-    per_day_s=1e-8,
-    total_s=1e-4,
-    valid_from_ns=-(10**19),
-    valid_until_ns=10**19,
-    sequence=1,
-    coordination_start=True,
-)
 
 Values = list[tuple[int, LateValue]]
 

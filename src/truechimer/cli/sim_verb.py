@@ -11,8 +11,8 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import NoReturn
 
+from truechimer.cli.arguments import verb_parser
 from truechimer.cli.progress import Progress
 from truechimer.sim import Scenario, World, read_scenario
 from truechimer.sim.recording import (
@@ -27,17 +27,9 @@ from truechimer.sim.recording import (
 _PART = ".part"
 
 
-class _OneLineParser(argparse.ArgumentParser):
-    """Says a wrong use on one line, as the contract wants it."""
-
-    def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {message}; see {self.prog} --help", file=sys.stderr)
-        raise SystemExit(2)
-
-
 def main(argv: list[str]) -> int:
     """Run `sim` with the arguments after the verb; return the exit status."""
-    parser = _OneLineParser(prog="truechimer sim", description="A time laboratory without hardware.")
+    parser = verb_parser("sim", "A time laboratory without hardware.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="make")
     make = verbs.add_parser(
         "make",

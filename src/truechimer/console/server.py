@@ -10,16 +10,14 @@ import argparse
 import asyncio
 import contextlib
 import ipaddress
-import json
 import logging
 import os
 import resource
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -32,12 +30,12 @@ from truechimer.console.laboratory_feed import LaboratoryFeed
 from truechimer.console.metrics import MetricsPage
 from truechimer.console.orders_page import OrdersPage
 from truechimer.daemon import notify
+from truechimer.daemon.door_program import WRONG_USE, OneLineParser, add_door_options, complain, say_ready
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.journal_log import LogForm, Priority
+from truechimer.daemon.journal_log import Priority
 from truechimer.daemon.listener_settings import MetricNames
 from truechimer.daemon.parenthood import Parenthood, take_away
 
-WRONG_USE = 2
 LOOK_EVERY_S = 0.25
 BACKLOG = 512
 MAX_CONNECTIONS = 2 * MAX_WATCHERS + 200
@@ -47,14 +45,6 @@ FILES_KEPT = 64
 """Open files that are no connections."""
 
 END_WITHIN_S = 1
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """A parser whose complaint is one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong and leave with 2."""
-        self.exit(WRONG_USE, f"{self.prog}: {message}; see --help\n")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -69,18 +59,7 @@ def parser() -> argparse.ArgumentParser:
         default=MetricNames.ALL,
         help="what /metrics serves: all, own (without chrony_exporter's names), or off",
     )
-    options.add_argument("--log", type=LogForm, default=LogForm.AUTO, help="form of lines on stderr: auto, text, json")
-    options.add_argument("--parent-pid", type=int, help="the parent, where it may die before this process looks")
-    options.add_argument("--pidfile", type=Path, help="file for the process id, removed at the end")
-    options.add_argument(
-        "--orphan-exit-s",
-        type=float,
-        default=0.0,
-        help="live this long after the parent died, where no other laboratory answers (default 0)",
-    )
-    options.add_argument(
-        "--version-of-laboratory", help="names the program that started this door; a laboratory takes over its own only"
-    )
+    add_door_options(options, orphan_exit_s=0.0, while_orphaned="no other laboratory answers")
     return options
 
 
@@ -95,15 +74,17 @@ def main(argv: list[str] | None = None) -> int:
     try:
         listener = _bind(options.address, options.port)
     except ValueError:
-        _complain(
+        complain(
+            "console",
             f"--address {options.address!r} is no numeric address, or --port {options.port} no port; "
-            "give one such as 127.0.0.1, and 1 to 65535 (0: any)"
+            "give one such as 127.0.0.1, and 1 to 65535 (0: any)",
         )
         return WRONG_USE
     except OSError as error:
-        _complain(
+        complain(
+            "console",
             f"cannot listen on {options.address} port {options.port} (tcp): {error.strerror}; "
-            "stop the program that holds it, or give another --port or --address"
+            "stop the program that holds it, or give another --port or --address",
         )
         return WRONG_USE
     # uvicorn raises the signal again when it has ended: here it has been obeyed by then.
@@ -115,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
             options.pidfile.write_text(f"{os.getpid()}\n", encoding="ascii")
     except OSError as error:
         listener.close()
-        _complain(f"cannot write {error.filename}: {error.strerror}; check the folder")
+        complain("console", f"cannot write {error.filename}: {error.strerror}; check the folder")
         return WRONG_USE
     try:
         with listener:
@@ -123,11 +104,6 @@ def main(argv: list[str] | None = None) -> int:
     finally:
         take_away(options.pidfile)
     return 0
-
-
-def _complain(text: str) -> None:
-    """Say why the console does not open."""
-    notify.say_line(f"console: {text}", priority=Priority.ERROR)
 
 
 class _Notified(logging.Handler):
@@ -203,7 +179,8 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._looking = asyncio.create_task(self._look())
-            _say_ready(self._listener)
+            address, port = self._listener.getsockname()[:2]
+            say_ready("console", address=address, port=port)
 
     async def _look(self) -> None:
         """End with the parent; and let the streams go first, since they never end by themselves."""
@@ -246,16 +223,6 @@ def _bind(address: str, port: int) -> socket.socket:
         listener.close()
         raise
     return listener
-
-
-def _say_ready(listener: socket.socket) -> None:
-    """Write the one line that says the door is open; whoever started us may be gone already."""
-    address, port = listener.getsockname()[:2]
-    ready = {"ready": True, "protocol": "console", "address": address, "port": port, "pid": os.getpid()}
-    try:
-        print(json.dumps(ready), flush=True)
-    except OSError:
-        sys.stdout = None  # or the interpreter complains at exit
 
 
 if __name__ == "__main__":

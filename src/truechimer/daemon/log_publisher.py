@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from truechimer.daemon import notify
+from truechimer.daemon.door_program import OneLineParser
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.journal_log import LogForm, Priority
 from truechimer.daemon.log_state import STATE, WITNESSED, LogState, TroubleKind
 from truechimer.daemon.log_witnesses import LogWitnesses, witness_policy
-from truechimer.daemon.serve_process import OneLineParser
 from truechimer.daemon.signer import SignerProcess
 from truechimer.daemon.tree_keeper import KEY, NotSigned
 from truechimer.daemon.witness_client import Offer, Tree

@@ -11,23 +11,27 @@ use or the port is in use, with one line.
 
 import argparse
 import ipaddress
-import json
 import os
 import secrets
 import signal
-import sys
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
 
 from truechimer.daemon import counters as names
 from truechimer.daemon import notify
 from truechimer.daemon.counters import Counters
 from truechimer.daemon.door_policy import SUFFIX, DoorPolicy
+from truechimer.daemon.door_program import (
+    DEFAULT_ORPHAN_EXIT_S,
+    WRONG_USE,
+    OneLineParser,
+    add_door_options,
+    complain,
+    say_ready,
+)
 from truechimer.daemon.door_rules import DoorRules, DoorRulesRejected, Gatekeeper, rules_from
 from truechimer.daemon.gate import may_open
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.journal_log import LogForm, Priority
 from truechimer.daemon.ntp_loop import NS_PER_S, NtpLoop, UdpPort
 from truechimer.daemon.page_file import PageReader
 from truechimer.daemon.parenthood import Parenthood, take_away
@@ -35,17 +39,7 @@ from truechimer.serve.clock_page import ClockPage
 from truechimer.serve.ntp.packet import MAX_DISPERSION_S
 
 DEFAULT_BOUND_LIMIT_S = 1e-3
-DEFAULT_ORPHAN_EXIT_S = 3600.0
 REOPEN_EVERY_NS = NS_PER_S
-WRONG_USE = 2
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """A parser whose complaint is one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong and leave with 2."""
-        self.exit(WRONG_USE, f"{self.prog}: {message}; see --help\n")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -68,18 +62,7 @@ def parser() -> argparse.ArgumentParser:
         help="who is answered, how often and with what, as one line of JSON",
     )
     options.add_argument("--counters", type=Path, help="file for the counters")
-    options.add_argument("--pidfile", type=Path, help="file for the process id, removed at the end")
-    options.add_argument(
-        "--orphan-exit-s",
-        type=float,
-        default=DEFAULT_ORPHAN_EXIT_S,
-        help="live this long after the parent died, where nobody writes the page (default 3600)",
-    )
-    options.add_argument(
-        "--version-of-laboratory", help="names the program that started this door; a laboratory takes over its own only"
-    )
-    options.add_argument("--log", type=LogForm, default=LogForm.AUTO, help="form of lines on stderr: auto, text, json")
-    options.add_argument("--parent-pid", type=int, help="the parent, where it may die before this process looks")
+    add_door_options(options, orphan_exit_s=DEFAULT_ORPHAN_EXIT_S, while_orphaned="nobody writes the page")
     options.add_argument(
         "--insecure-serve-simulated-time",
         action="store_true",
@@ -102,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
     notify.configure(options.log)
     complaint = _complaint(options)
     if complaint is not None:
-        _complain(complaint)
+        complain("serve_process", complaint)
         return WRONG_USE
     parent = Parenthood(options.parent_pid, exit_s=options.orphan_exit_s, pidfile=options.pidfile)
     if not may_open() or parent.is_lost:
@@ -110,9 +93,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         port = UdpPort(options.address, options.port)
     except OSError as error:
-        _complain(
+        complain(
+            "serve_process",
             f"cannot listen on {options.address} port {options.port} (udp): {error.strerror}; "
-            "stop the program that holds it, or give another --port or --address"
+            "stop the program that holds it, or give another --port or --address",
         )
         return WRONG_USE
     try:
@@ -121,7 +105,7 @@ def main(argv: list[str] | None = None) -> int:
             options.pidfile.write_text(f"{os.getpid()}\n", encoding="ascii")
     except OSError as error:
         port.close()
-        _complain(f"cannot write {error.filename}: {error.strerror}; check the folder")
+        complain("serve_process", f"cannot write {error.filename}: {error.strerror}; check the folder")
         return WRONG_USE
     try:
         _serve(options, port, counters, parent)
@@ -130,11 +114,6 @@ def main(argv: list[str] | None = None) -> int:
         port.close()
         take_away(options.pidfile)
     return 0
-
-
-def _complain(text: str) -> None:
-    """Say why the door does not open."""
-    notify.say_line(f"serve_process: {text}", priority=Priority.ERROR)
 
 
 def _complaint(options: argparse.Namespace) -> str | None:
@@ -176,7 +155,13 @@ def _serve(options: argparse.Namespace, port: UdpPort, counters: Counters, paren
     policy = DoorPolicy(options.policy, "" if options.policy is None else options.policy.name.removesuffix(SUFFIX))
     if policy.look():
         loop.use_policy(policy.policy)
-    _say_ready(options, port, precision_log2)
+    say_ready(
+        "ntp",
+        address=options.address,
+        port=port.port,
+        precision_log2=precision_log2,
+        bound_limit_s=options.bound_limit_s,
+    )
     reopened_at_ns = clocks.raw_ns()
     while not ending.asked:
         loop.turn()
@@ -196,30 +181,13 @@ def _look_at_keys(gate: Gatekeeper) -> None:
     """Read the symmetric keys anew where their file has changed, and say what is wrong with them."""
     wrong = gate.look_at_keys()
     if wrong is not None:
-        _complain(f"symmetric keys: {wrong}; those read before are kept")
+        complain("serve_process", f"symmetric keys: {wrong}; those read before are kept")
 
 
 def written_ns(pages: PageReader, clocks: HostClocks) -> int:
     """Return the raw value at which the page was written last; 0 for none of this boot."""
     page = pages.current()
     return page.written_raw_ns if isinstance(page, ClockPage) and page.boot_id == clocks.boot_id() else 0
-
-
-def _say_ready(options: argparse.Namespace, port: UdpPort, precision_log2: int) -> None:
-    """Write the one line that says the door is open; whoever started us may be gone already."""
-    ready = {
-        "ready": True,
-        "protocol": "ntp",
-        "address": options.address,
-        "port": port.port,
-        "pid": os.getpid(),
-        "precision_log2": precision_log2,
-        "bound_limit_s": options.bound_limit_s,
-    }
-    try:
-        print(json.dumps(ready), flush=True)
-    except OSError:
-        sys.stdout = None  # or the interpreter complains at exit
 
 
 class _Ending:

@@ -9,10 +9,8 @@ around a leap second, or where the two clocks could not be read together. chrony
 """
 
 import argparse
-import json
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,17 +19,18 @@ from math import isfinite
 from pathlib import Path
 
 from truechimer.daemon import notify
-from truechimer.daemon.host_clocks import WIDEST_PAIR_NS, HostClocks
-from truechimer.daemon.journal_log import LogForm, Priority
-from truechimer.daemon.page_file import PageReader
-from truechimer.daemon.parenthood import Parenthood, take_away
-from truechimer.daemon.serve_process import (
-    DEFAULT_BOUND_LIMIT_S,
+from truechimer.daemon.door_program import (
     DEFAULT_ORPHAN_EXIT_S,
     WRONG_USE,
     OneLineParser,
-    written_ns,
+    add_door_options,
+    complain,
+    say_ready,
 )
+from truechimer.daemon.host_clocks import WIDEST_PAIR_NS, HostClocks
+from truechimer.daemon.page_file import PageReader
+from truechimer.daemon.parenthood import Parenthood, take_away
+from truechimer.daemon.serve_process import DEFAULT_BOUND_LIMIT_S, written_ns
 from truechimer.daemon.sock_door import SockState, write_state
 from truechimer.drivers.chrony_sock import Sent, SockLeap, SockSender, pack
 from truechimer.instants import FS_PER_NS, FS_PER_S
@@ -187,19 +186,8 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--bound-limit-s", type=float, default=DEFAULT_BOUND_LIMIT_S, help="silent above this bound (default 0.001)"
     )
-    options.add_argument("--log", type=LogForm, default=LogForm.AUTO, help="form of lines on stderr: auto, text, json")
     options.add_argument("--state", type=Path, help="file in which this process says what it does")
-    options.add_argument("--pidfile", type=Path, help="file for the process id, removed at the end")
-    options.add_argument(
-        "--orphan-exit-s",
-        type=float,
-        default=DEFAULT_ORPHAN_EXIT_S,
-        help="live this long after the parent died, where nobody writes the page (default 3600)",
-    )
-    options.add_argument(
-        "--version-of-laboratory", help="names the program that started this door; a laboratory takes over its own only"
-    )
-    options.add_argument("--parent-pid", type=int, help="the parent, where it may die before this process looks")
+    add_door_options(options, orphan_exit_s=DEFAULT_ORPHAN_EXIT_S, while_orphaned="nobody writes the page")
     options.add_argument(
         "--insecure-serve-simulated-time",
         action="store_true",
@@ -222,7 +210,7 @@ def main(argv: list[str] | None = None) -> int:
         except OSError as error:
             complaint = f"cannot write {error.filename}: {error.strerror}; check the folder"
     if complaint is not None:
-        notify.say_line(f"sock_process: {complaint}", priority=Priority.ERROR)
+        complain("sock_process", complaint)
         return WRONG_USE
     try:
         _serve(options, parent)
@@ -256,7 +244,7 @@ def _serve(options: argparse.Namespace, parent: Parenthood) -> None:
     )
     sender = SockSender(options.socket)
     loop = SockLoop(sampler, sender, pages.current, period_s=options.period_s, raw_ns=clocks.raw_ns)
-    _say_ready(options)
+    say_ready("chrony-sock", path=str(options.socket))
     while not ending:
         if loop.turn():
             pages.reopen()
@@ -267,15 +255,6 @@ def _serve(options: argparse.Namespace, parent: Parenthood) -> None:
         time.sleep(WATCH_EVERY_S)
     sender.close()
     pages.close()
-
-
-def _say_ready(options: argparse.Namespace) -> None:
-    """Write the one line that says the door is open; whoever started us may be gone already."""
-    ready = {"ready": True, "protocol": "chrony-sock", "path": str(options.socket), "pid": os.getpid()}
-    try:
-        print(json.dumps(ready), flush=True)
-    except OSError:
-        sys.stdout = None  # or the interpreter complains at exit
 
 
 if __name__ == "__main__":

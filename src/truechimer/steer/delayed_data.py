@@ -16,11 +16,12 @@ Law of the file: see `delayed_filter`.
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from math import isfinite, sqrt
+from math import isfinite
 
 from truechimer.errors import Misuse
 from truechimer.steer import delayed_filter
 from truechimer.steer.delayed_filter import Estimate, FreeNoise, Path, PathKind
+from truechimer.steer.two_state import one_sigma
 
 MEMORY_S = 120.0 * 86_400.0
 """Circular T speaks of five weeks six weeks later; a laboratory that was cut off for a month still gets all of it."""
@@ -116,12 +117,12 @@ class Forecast:
     @property
     def u_x_s(self) -> float:
         """One sigma of x, s; what paths have in common included."""
-        return sqrt(self.p_xx) if self.p_xx > 0.0 else 0.0
+        return one_sigma(self.p_xx)
 
     @property
     def u_y(self) -> float:
         """One sigma of y."""
-        return sqrt(self.p_yy) if self.p_yy > 0.0 else 0.0
+        return one_sigma(self.p_yy)
 
 
 def begin(noise: FreeNoise, paths: tuple[Path, ...], *, memory_s: float = MEMORY_S) -> DelayedData:

@@ -9,6 +9,11 @@ from dataclasses import dataclass
 from math import sqrt
 
 
+def one_sigma(variance: float) -> float:
+    """Return the root of a variance, in its unit; of one that rounding made negative, 0."""
+    return sqrt(variance) if variance > 0.0 else 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class TwoState:
     """`x_s`, `y` at `epoch_ns` (TAI) with covariance `p_xx` (s^2), `p_xy` (s), `p_yy`; `n`: measurements taken in."""
@@ -24,12 +29,12 @@ class TwoState:
     @property
     def u_x_s(self) -> float:
         """One sigma of x, seconds."""
-        return sqrt(self.p_xx) if self.p_xx > 0.0 else 0.0
+        return one_sigma(self.p_xx)
 
     @property
     def u_y(self) -> float:
         """One sigma of y."""
-        return sqrt(self.p_yy) if self.p_yy > 0.0 else 0.0
+        return one_sigma(self.p_yy)
 
 
 def begin(epoch_ns: int, *, x_s: float, u_s: float, y: float, u_y: float) -> TwoState:
