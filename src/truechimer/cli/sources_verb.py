@@ -36,7 +36,7 @@ HEADER = ("MS", "Name", "Operator", "Stratum", "Poll", "Reach", "LastRx", "Ours-
 LEGEND = """\
   .-- Source mode  '^' = server, or source of a chronyd, '#' = link or record of this laboratory.
  / .- Source state '*' = selected, first, '+' = selected and combined, '-' = good, no majority,
-| /                'x' = outvoted or in quarantine, '~' = too variable, '?' = stale, or never heard.
+| /                'x' = outvoted, in quarantine or refused, '~' = too variable, '?' = stale, or never heard.
 ||                 Poll: log2 of seconds. Reach: the last 8 polls, octal. LastRx: age of the last value.
 ||                 Ours-source: UTC(k) minus the source's UTC, positive where we are ahead (chrony's sign).
 ||                 +/-: 6 sigma and the limit of what the source cannot exclude, added, rounded up.
@@ -103,6 +103,7 @@ def why_out(row: dict[str, Any]) -> str:
         "outvoted": f"outvoted: we stand {stands} from it, it excludes no more than {margin}, and most operators "
         "contradict it; find out what it follows",
         "quarantined": _in_quarantine(row, stands, margin),
+        "refused": "refused by its receiver's own word; `truechimer status --json` says which (receivers)",
         "stale": f"stale: nothing new for {age(number(row, 'age_s'))}{_unit_of_age(row)}",
         "never": "never heard since the laboratory started",
     }.get(str(verdict), f"not followed ({plain(verdict or 'no reason given')})")

@@ -81,21 +81,62 @@ def undated(pieces: Sequence[ubx.Piece], leaps: LeapTable) -> int:
 _Group = dict[str, ubx.Message]
 
 
-def _groups(pieces: Iterable[ubx.Piece]) -> Iterator[_Group]:
-    """Yield the messages of one time of week by name; of two of one name the later counts."""
-    group: _Group = {}
-    itow: int | None = None
-    for piece in pieces:
+class EpochGathering:
+    """The epochs of a stream that comes piece by piece: `take` returns one when its last message is in."""
+
+    def __init__(self, leaps: LeapTable) -> None:
+        self.leaps = leaps
+        self.undated = 0
+        self._gathering = _Gathering()
+
+    def take(self, pieces: Iterable[ubx.Piece]) -> list[ReceiverEpoch]:
+        """Take pieces in, in their order; return the epochs that they complete."""
+        out = []
+        for piece in pieces:
+            group = self._gathering.take(piece)
+            if group is not None:
+                epoch = _epoch(group, self.leaps)
+                if epoch is None:
+                    self.undated += 1
+                else:
+                    out.append(epoch)
+        return out
+
+
+class _Gathering:
+    """The messages of one time of week by name; of two of one name the later counts. NAV-EOE ends an epoch."""
+
+    def __init__(self) -> None:
+        self._group: _Group = {}
+        self._itow: int | None = None
+
+    def take(self, piece: ubx.Piece) -> _Group | None:
+        """Take a piece in; return the group that it ends."""
         if not isinstance(piece, ubx.Frame) or piece.message is None:
-            continue
+            return None
         its = getattr(piece.message, "itow_ms", None)
-        if its is not None and its != itow:
-            if itow is not None:
-                yield group
-                group = {}
-            itow = its
-        group[piece.name] = piece.message
-    if itow is not None:
+        ended = None
+        if its is not None and its != self._itow:
+            ended, self._group, self._itow = self.rest(), {}, its
+        self._group[piece.name] = piece.message
+        if isinstance(piece.message, ubx.NavEoe) and ended is None:
+            ended, self._group, self._itow = self.rest(), {}, None
+        return ended
+
+    def rest(self) -> _Group | None:
+        """Return what was gathered last, None where there is nothing."""
+        return self._group if self._itow is not None else None
+
+
+def _groups(pieces: Iterable[ubx.Piece]) -> Iterator[_Group]:
+    """Yield the messages of one time of week by name."""
+    gathering = _Gathering()
+    for piece in pieces:
+        group = gathering.take(piece)
+        if group is not None:
+            yield group
+    group = gathering.rest()
+    if group is not None:
         yield group
 
 

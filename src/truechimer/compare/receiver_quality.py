@@ -62,7 +62,8 @@ class Limits:
     of a bulletin, within `utc_s`. `position_m` off the antenna. `cno_fall_db`: of the median; `cno_most_dbhz`: a median
     no sky gives; `cno_spread_db`: standard deviation over satellites that no sky goes below. `gain`: change of AGC, of
     its range. `clear_s`: how long a reason stands after it was seen last; `step_clear_s`: a step of the receiver's
-    clock, where no clock of the laboratory is compared. `earliest_tai_ns`: no date is earlier.
+    clock, where no clock of the laboratory is compared. `earliest_tai_ns`: no date is earlier; `date_s`: a date off the
+    laboratory's own time.
     """
 
     clock_rate: float = 5e-12
@@ -81,6 +82,7 @@ class Limits:
     clear_s: float = 120.0
     step_clear_s: float = 86_400.0
     earliest_tai_ns: int = 0
+    date_s: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,6 @@ GAP_S = 600.0
 """After a longer silence the oscillator's step is not asked for."""
 LONGEST_GAP_S = 30 * 86_400
 """A date further ahead than this is believed only with the laboratory's own time beside it."""
-DATE_S = 1.0
 WHOLE_SECONDS = 30.0
 DRIFT_DOUBT = 2e-9
 """The drift is told in whole ns/s, and an oscillator wanders."""
@@ -283,7 +284,7 @@ def _date(found: _Findings, state: ReceiverState, epoch: ReceiverEpoch, limits: 
     if epoch.epoch_tai_ns < limits.earliest_tai_ns:
         found.say(Reason.DATE, LinkLevel.REFUSED)
     elif heard_ns is not None:
-        found.compare(Reason.DATE, "date_off_s", (epoch.epoch_tai_ns - heard_ns) / 1e9, DATE_S)
+        found.compare(Reason.DATE, "date_off_s", (epoch.epoch_tai_ns - heard_ns) / 1e9, limits.date_s)
     elif state.n and (ahead_ns <= 0 or ahead_ns > LONGEST_GAP_S * 1e9):
         found.say(Reason.DATE, LinkLevel.REFUSED)
 

@@ -28,6 +28,7 @@ class Verdict(StrEnum):
     SELECTED = "selected"
     OUTVOTED = "outvoted"
     QUARANTINED = "quarantined"
+    REFUSED = "refused"  # by its receiver's own word
     STALE = "stale"
     NEVER = "never"
 

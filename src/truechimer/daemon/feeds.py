@@ -17,6 +17,7 @@ from truechimer.daemon import notify
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.source_settings import Source
 from truechimer.instants import LeapTable
+from truechimer.laboratory.receiving import Evidence
 from truechimer.sim.world import World, WorldBatch
 
 NS_PER_S = 10**9
@@ -48,7 +49,7 @@ class Batch:
     past; `stratum`: of the source, 0 for a clock.
 
     `world`: the simulated laboratory's own batch, for whoever knows the truth; `source`: the name of the source it came
-    from.
+    from; `evidence`: what a receiver says of itself.
     """
 
     epoch_tai_ns: int
@@ -57,6 +58,7 @@ class Batch:
     stratum: int = 0
     world: WorldBatch | None = None
     source: str = ""
+    evidence: tuple[Evidence, ...] = ()
 
 
 LEAP_WORDS = ("normal", "insert", "delete", "unsynchronised")

@@ -14,7 +14,7 @@ from truechimer.compare.selection import SelectionState, Verdict
 from truechimer.daemon.observed_host import SUBJECT, ObservedHost
 from truechimer.laboratory.state import LaboratoryState
 from truechimer.scale.state import Membership
-from truechimer.watch import silence, steering_room
+from truechimer.watch import receivers, silence, steering_room
 
 Condition = tuple[AlertKind, AlertSeverity]
 
@@ -33,6 +33,7 @@ MEMBERSHIPS: dict[Membership, Condition] = {
 VERDICTS: dict[Verdict, Condition] = {
     Verdict.OUTVOTED: (AlertKind.LINK_OUTVOTED, _CRITICAL),
     Verdict.QUARANTINED: (AlertKind.LINK_OUTVOTED, _WARNING),  # it agrees again, and has no vote yet
+    Verdict.REFUSED: (AlertKind.LINK_REFUSED, _CRITICAL),
     Verdict.STALE: (AlertKind.LINK_MISSING, _WARNING),
 }
 STANDING: dict[str, tuple[Condition, str]] = {
@@ -69,6 +70,7 @@ CONDITIONS: tuple[Condition, ...] = (
     *VERDICTS.values(),
     *(condition for condition, _ in STANDING.values()),
     *NAMED.values(),
+    *(condition for condition in receivers.CLASSES if condition not in VERDICTS.values()),
     NOT_WRITTEN,
     *LOG.values(),
     NOT_WITNESSED,
@@ -128,6 +130,8 @@ def _held(state: LaboratoryState, register: Register) -> Iterator[tuple[Conditio
     for key in state.said:
         if key in STANDING:
             yield STANDING[key]
+        if (of_receiver := receivers.held(key)) is not None:
+            yield of_receiver[:2], of_receiver[2]
         for prefix, condition in NAMED.items():
             if key.startswith(prefix):
                 yield condition, key.removeprefix(prefix)

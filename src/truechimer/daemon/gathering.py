@@ -14,6 +14,7 @@ from itertools import groupby
 from truechimer.clocks.register import is_reference
 from truechimer.compare.reading import Reading
 from truechimer.daemon.feeds import Batch
+from truechimer.laboratory.receiving import Evidence
 
 HOLD_S = 1.0
 """How long an epoch of one file waits for the other files."""
@@ -39,7 +40,8 @@ def joined(batches: Iterable[Batch]) -> Batch:
         return parts[0]
     readings: tuple[Reading, ...] = sum((part.readings for part in parts), ())
     raw_ns = next((part.raw_ns for part in parts if part.raw_ns is not None), None)
-    return Batch(parts[0].epoch_tai_ns, raw_ns, readings, max(part.stratum for part in parts))
+    evidence: tuple[Evidence, ...] = sum((part.evidence for part in parts), ())
+    return Batch(parts[0].epoch_tai_ns, raw_ns, readings, max(part.stratum for part in parts), evidence=evidence)
 
 
 def in_order(batches: Iterable[Batch]) -> Iterator[Batch]:
@@ -68,7 +70,9 @@ def with_references(batch: Batch, references: list[Batch]) -> Batch:
     if not references:
         return batch
     readings = batch.readings + tuple(reading for held in references for reading in held.readings)
-    return Batch(batch.epoch_tai_ns, batch.raw_ns, readings, max(batch.stratum, *(held.stratum for held in references)))
+    evidence = tuple(one for held in references for one in held.evidence) + batch.evidence
+    stratum = max(batch.stratum, *(held.stratum for held in references))
+    return Batch(batch.epoch_tai_ns, batch.raw_ns, readings, stratum, evidence=evidence)
 
 
 class Gathering:

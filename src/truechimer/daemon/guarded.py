@@ -57,7 +57,8 @@ def texts(lab: LabFile, clocks: tuple[Clock, ...], leaps: LeapTable, folder: Pat
         "policy": [("folder", lab.policy.folder)],
         REFUSAL: [(_FLAG, lab.policy.refuse_changes_without_order)],
         "scale": _keys(lab.scale),
-        "sources": [(*_keys(one), _digest(folder, one.scenario)) for one in lab.sources],
+        "sources": [(*_keys(one), _digest(folder, one.scenario)) for one in lab.sources]
+        + [tuple(_keys(one)) for one in lab.receivers],
         "steering": [*_keys(lab.steer), *_keys(lab.lab)],
     }
     return {part: "".join(f"{value!r}\n" for value in values).encode() for part, values in found.items()}

@@ -13,6 +13,7 @@ from truechimer.clocks.delay import Delay
 from truechimer.daemon.evidence_settings import EvidenceSettings
 from truechimer.daemon.listener_settings import Listener
 from truechimer.daemon.notify_settings import NotifySettings
+from truechimer.daemon.receiver_settings import ReceiverSettings
 from truechimer.daemon.settings import NAME_PATTERN, NAME_WORDS, says
 from truechimer.daemon.source_settings import DEFAULT_MAX_AGE_EPOCHS, Source, SourceKind
 
@@ -191,6 +192,9 @@ class LabFile:
         default=(), metadata={"key": "delay", "doc": "delays from the clocks to the counter, added back to readings"}
     )
     sources: tuple[Source, ...] = field(default=(), metadata={"key": "source", "doc": "where readings come from"})
+    receivers: tuple[ReceiverSettings, ...] = field(
+        default=(), metadata={"key": "receiver", "doc": "satellite receivers whose own word judges their links"}
+    )
     scale: ScaleSettings = field(default_factory=ScaleSettings)
     steer: SteerSettings = field(default_factory=SteerSettings)
     listeners: tuple[Listener, ...] = field(default=(), metadata={"key": "listener", "doc": "the doors"})

@@ -33,6 +33,7 @@ from truechimer.daemon.lab_file import LabFile
 from truechimer.daemon.listener_settings import Protocol
 from truechimer.daemon.now_document import scale_name
 from truechimer.daemon.policy_files import PolicyFiles
+from truechimer.daemon.receiver_feed import receiver_of
 from truechimer.daemon.snapshots import Snapshots, resume, world_again
 from truechimer.daemon.source_settings import Source, SourceKind
 from truechimer.errors import Misuse, Rejected
@@ -412,6 +413,7 @@ def _run_start(  # noqa: PLR0917 - a lay-out of what was read, called once
         delays=lab.delays,
         boot_id=boot_id,
         doors=tuple(door_name("ntp", *where) for where in _ntp_doors(lab)),
+        receivers=tuple(receiver_of(one) for one in lab.receivers),
     )
 
 

@@ -156,7 +156,9 @@ class Laboratory:
             return None
         stratum = source_feeds.stratum(self.feeds, batch, self.outcome, started)
         readings = orders_turn.at_reference_plane(batch.readings, state.orders)
-        given = epoch_input(readings, state.register, epoch_tai_ns=epoch_ns, raw_ns=raw_ns, stratum=stratum)
+        given = epoch_input(
+            readings, state.register, epoch_tai_ns=epoch_ns, raw_ns=raw_ns, stratum=stratum, evidence=batch.evidence
+        )
         started.state, outcome = line.step(state, given, started.config)
         self.outcome = outcome
         self.epochs += 1

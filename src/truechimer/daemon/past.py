@@ -10,6 +10,7 @@ from truechimer.daemon.feeds import Batch, Feed
 from truechimer.daemon.gathering import in_order
 from truechimer.daemon.lab_start import Started
 from truechimer.daemon.readings_feed import ReadingsFeed
+from truechimer.daemon.receiver_feed import ReceiverFeed
 
 TELL_EVERY_EPOCHS = 200
 
@@ -29,7 +30,13 @@ def batches(started: Started, feeds: Iterable[Feed], progress: Callable[[int, in
                 progress(number, total)
             yield Batch(past.epoch_tai_ns, None, past.readings, 0, past)
         progress(total, total)
-    files = [feed for feed in feeds if isinstance(feed, ReadingsFeed)]
+    files: list[ReadingsFeed | ReceiverFeed] = [feed for feed in feeds if isinstance(feed, ReadingsFeed)]
+    receivers = [feed for feed in feeds if isinstance(feed, ReceiverFeed)]
+    if files and has_clocks(started):
+        files += receivers
+    else:  # nothing of the past is there that their word would judge
+        for feed in receivers:
+            feed.skip_past()
     size = sum(feed.size() for feed in files)
     backlogs = merge(*(feed.backlog() for feed in files), key=lambda batch: batch.epoch_tai_ns)
     for number, batch in enumerate(in_order(backlogs) if has_clocks(started) else backlogs):

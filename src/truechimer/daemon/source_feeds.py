@@ -18,6 +18,7 @@ from truechimer.daemon.lab_start import Started
 from truechimer.daemon.listener_settings import Protocol
 from truechimer.daemon.ntp_feed import NtpFeed
 from truechimer.daemon.readings_feed import KnownNames, ReadingsFeed
+from truechimer.daemon.receiver_feed import ReceiverFeed
 from truechimer.daemon.source_settings import DEFAULT_CHRONY_SOCKET, Source, SourceKind
 from truechimer.daemon.wall_watch import WallWatch
 from truechimer.formats.finding import Finding
@@ -41,9 +42,24 @@ class FeedSurroundings:
 
 
 def make_feeds(around: FeedSurroundings) -> list[Feed]:
-    """Return a feed for each source; none runs yet."""
-    made = (_make_feed(source, around) for source in around.started.lab.sources)
-    return [feed for feed in made if feed is not None]
+    """Return a feed for each source and each receiver; none runs yet."""
+    started = around.started
+    made = (_make_feed(source, around) for source in started.lab.sources)
+    receivers = (
+        ReceiverFeed(
+            settings,
+            number,
+            started.folder / settings.path,
+            around.out,
+            label=started.label,
+            leaps=started.config.leaps,
+            raw_now_ns=around.raw_now_ns,
+            on_fault=around.on_fault,
+            after_ns=started.state.receivers[number].last_ns,
+        )
+        for number, settings in enumerate(started.lab.receivers)
+    )
+    return [*(feed for feed in made if feed is not None), *receivers]
 
 
 def _make_feed(source: Source, around: FeedSurroundings) -> Feed | None:

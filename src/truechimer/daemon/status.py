@@ -224,11 +224,11 @@ def sources(
 
 def mark(verdict: Verdict, *, is_first: bool, is_majority: bool) -> str:
     """Return chrony's mark: `*` selected first, `+` combined, `-` good but not combined since the last vote found no
-    majority, `x` outvoted or in quarantine, `?` unusable.
+    majority, `x` outvoted, in quarantine or refused, `?` unusable.
     """
     if verdict is Verdict.SELECTED:
         return "-" if not is_majority else "*" if is_first else "+"
-    return {Verdict.OUTVOTED: "x", Verdict.QUARANTINED: "x"}.get(verdict, "?")
+    return {Verdict.OUTVOTED: "x", Verdict.QUARANTINED: "x", Verdict.REFUSED: "x"}.get(verdict, "?")
 
 
 def _alert(alert: Alert) -> dict[str, Any]:

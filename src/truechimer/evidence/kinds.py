@@ -37,6 +37,7 @@ _ALL = (
     KindOfRecord("readings", "readings", Maker.INPUT, "what came in at one epoch"),
     KindOfRecord("scale-step", "scale steps", Maker.FOLD, "the clocks against the scale at one epoch"),
     KindOfRecord("selection", "scale steps", Maker.FOLD, "the vote on UTC and the prediction after it"),
+    KindOfRecord("link-quality", "readings", Maker.FOLD, "how far a receiver's own word lets its link be believed"),
     KindOfRecord("coordination-start", "steers", Maker.FOLD, "offset and rate set while the doors were unsynchronised"),
     KindOfRecord("steer", "steers", Maker.FOLD, "a steering order that was given or refused"),
     KindOfRecord("served-time", "serving state", Maker.FOLD, "the line and the bound that the doors were given"),

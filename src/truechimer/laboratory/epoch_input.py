@@ -1,5 +1,5 @@
-"""What one epoch brings into the fold: readings, and the host's raw counter where the host is read. Nothing else
-reaches the line.
+"""What one epoch brings into the fold: readings, what receivers say of themselves, and the host's raw counter where the
+host is read. Nothing else reaches the line.
 """
 
 from collections.abc import Iterable
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from truechimer.clocks.register import Register
 from truechimer.compare.reading import EpochReadings, Reading, to_epoch_readings
+from truechimer.laboratory.receiving import Evidence
 
 LATE_S = 6 * 3_600.0
 """A reference's reading that is older than this came late; of such ones each counts, not the newest alone."""
@@ -30,17 +31,25 @@ class EpochInput:
 
     `raw_ns`: the host's raw counter at the epoch, None where the epoch lies in the past (history, an old file): then no
     clock page comes of it. `stratum`: what the NTP door may say (1, or one more than the sources'). `late`: values of
-    references that came late, in order of time.
+    references that came late, in order of time. `evidence`: what receivers said of themselves, in the order in which it
+    was heard.
     """
 
     readings: EpochReadings
     raw_ns: int | None = None
     stratum: int = 1
     late: tuple[LateReading, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
 
 
 def epoch_input(
-    readings: Iterable[Reading], register: Register, *, epoch_tai_ns: int, raw_ns: int | None = None, stratum: int = 1
+    readings: Iterable[Reading],
+    register: Register,
+    *,
+    epoch_tai_ns: int,
+    raw_ns: int | None = None,
+    stratum: int = 1,
+    evidence: tuple[Evidence, ...] = (),
 ) -> EpochInput:
     """Lay the readings that are known at one epoch into an `EpochInput`; the register must hold their links."""
     given = tuple(readings)
@@ -51,4 +60,5 @@ def epoch_input(
         for index, sign in (register.link_index(reading.a, reading.b),)
     ]
     late.sort(key=lambda one: (one.epoch_tai_ns, one.link))
-    return EpochInput(to_epoch_readings(given, register, epoch_tai_ns=epoch_tai_ns), raw_ns, stratum, tuple(late))
+    laid = to_epoch_readings(given, register, epoch_tai_ns=epoch_tai_ns)
+    return EpochInput(laid, raw_ns, stratum, tuple(late), evidence)

@@ -28,6 +28,8 @@ from truechimer.laboratory import (
     ordered_rate,
     ordering,
     outside,
+    receiver_records,
+    receiving,
     records,
     service,
     steering,
@@ -126,10 +128,22 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
     noise, noise_of = state.noise, state.noise_of
     if scale.weight is not noise_of:
         noise, noise_of = ScaleNoise(*live.noise(scale, config.scale, register.clocks)), scale.weight
+    judged = receiving.hear(
+        state.receivers,
+        config.receivers,
+        given.evidence,
+        readings=given.readings,
+        x_clock_minus_scale_s=scale_step.x_clock_minus_scale_s,
+        rate_of_clock=scale.rate_of,
+        register=register,
+        rate=_rate(state),
+        leaps=config.leaps,
+    )
     heard = outside.hear(
         state.claims,
         state.utc,
-        readings=given.readings,
+        silenced=judged.silenced,
+        readings=judged.readings,
         marks=marks,
         step=scale_step,
         scale=scale,
@@ -146,7 +160,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
     )
     away, spoken = departing.hear(
         departing.begin(n) if state.departing is None else state.departing,
-        given,
+        given if judged.readings is given.readings else replace(given, readings=judged.readings),
         marks,
         scale_step,
         scale,
@@ -252,6 +266,8 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
             )
     lasting = _standing(limits, config, epoch_ns, state.said, set_by_order)
     lasting += _silence(marks, scale, state, config, epoch_ns, in_force(set_by_order, "silence"))
+    if config.receivers or state.receivers:
+        lasting += receiving.standing(judged, config.receivers, state.said, epoch_ns)
     if steered.applied is not None and isinstance(limits, Verified) and not config.observing:
         share = in_force(set_by_order, "steering-room")
         at_limit = steering_room.at_limit(steered.applied, limits.value, epoch_tai_ns=epoch_ns, share=share)
@@ -264,6 +280,8 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
     bodies = [records.readings(given)]
     if scale_step.due:
         bodies.append(records.scale_step(scale_step))
+    for k, quality in judged.news:
+        bodies.append(receiver_records.quality_body(config.receivers[k], quality, epoch_ns))
     if heard.combined is not None or heard.selection.state is not state.selection:
         bodies.append(records.selected(heard, epoch_ns))
     if bent.order is not None:
@@ -305,6 +323,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         orders=state.orders,
         by_order=bent.by_order,
         departing=away if register.outside else state.departing,
+        receivers=judged.receivers,
     )
     return after, EpochOutcome(
         scale_step,
@@ -347,6 +366,17 @@ def _follow_host(
     return realization.follow(
         before, state.host_doubt, config.host_noise, epoch_ns=epoch_ns, x_host_minus_scale_s=x, u_s=u_s
     )
+
+
+def _rate(state: LaboratoryState) -> receiving.Rate | None:
+    """Return how UTC minus the scale goes on as far as was known before this epoch; of a scale of one nothing: its rate
+    is what the links say it is.
+    """
+    if state.utc is None or state.wander is not None:
+        return None
+    now = state.utc.state
+    host_off_s = None if state.host is None else now.x_s - state.host.x_s
+    return receiving.Rate(now.y, now.u_y * state.utc.inflation, host_off_s)
 
 
 def _daily(state: LaboratoryState, heard: outside.Outside, epoch_ns: int) -> daily_values.DailyValues:

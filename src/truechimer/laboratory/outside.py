@@ -4,7 +4,7 @@ It joins `compare.claims`, `compare.selection` and `steer.utc_prediction`; it ne
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite, sqrt
 
 from truechimer.clocks.register import Register
@@ -13,7 +13,7 @@ from truechimer.compare import selection
 from truechimer.compare.claims import Claim
 from truechimer.compare.cleaning import Marks, Quality
 from truechimer.compare.reading import EpochReadings
-from truechimer.compare.selection import Candidate, Combined, Expected, Selection, SelectionState
+from truechimer.compare.selection import Candidate, Combined, Expected, Selection, SelectionState, Verdict
 from truechimer.scale.live_state import LiveState
 from truechimer.scale.state import ScaleStep
 from truechimer.steer import holdover, utc_prediction
@@ -68,12 +68,14 @@ def hear(
     requalify_s: float,
     polls: Mapping[str, float],
     started: bool,
+    silenced: frozenset[int] = frozenset(),
 ) -> Outside:
     """Hear the links to UTC of one epoch, vote, and take the agreed value into the prediction.
 
     `noise`: of the scale; of a scale of one, what its kind lets expect, and `wander` what was learned of it. `polls`:
     how often (s) each server is asked that the laboratory names; `started`: offset and rate against UTC are
-    known, so that the laboratory's own expectation is a witness.
+    known, so that the laboratory's own expectation is a witness; `silenced`: links whose receivers are refused by their
+    own word: what they said before has no vote.
     """
     epoch_ns = readings.epoch_tai_ns
     heard = list(claims)
@@ -104,6 +106,8 @@ def hear(
         interval_s=interval_s,
         polls=polls,
     )
+    if silenced:
+        found = [candidate for candidate in found if candidate.reference not in silenced]
     expected = None
     if ahead is not None and utc is not None and (started or utc.state.n >= MATURE_VALUES):
         u_s = ahead.u_x_s * utc.inflation
@@ -119,6 +123,11 @@ def hear(
         watched = tuple(c for c in found if heard[c.reference].quarantined_ns)
         chosen = selection.select(voters, expected, watched=watched, wanted=_wanted(register, polls))
     judged = book.judged(tuple(heard), found, chosen, epoch_ns=epoch_ns, requalify_s=requalify_s)
+    if silenced:
+        judged = tuple(
+            replace(claim, verdict=Verdict.REFUSED, clean_ns=0) if k in silenced else claim
+            for k, claim in enumerate(judged)
+        )
     news = fresh.intersection(chosen.selected)
     if not news or chosen.state is not _MAJORITY:
         return Outside(judged, chosen, None, utc, wander, surprise=False)

@@ -9,6 +9,7 @@ from typing import Any
 
 from truechimer.alerts import Alert
 from truechimer.evidence.record import Chain, Record, quantities, quantity, repeated, seal
+from truechimer.laboratory import receiver_records
 from truechimer.laboratory.epoch_input import EpochInput
 from truechimer.laboratory.ordered_rate import OrderedRate
 from truechimer.laboratory.outside import Outside
@@ -38,6 +39,8 @@ def readings(given: EpochInput) -> Body:
             [one.link, str(one.epoch_tai_ns), quantity(one.x_a_minus_b_s, "s"), quantity(one.u_s, "s")]
             for one in given.late
         ]
+    if given.evidence:
+        body["evidence"] = [receiver_records.evidence_body(one) for one in given.evidence]
     if given.raw_ns is not None:
         body["raw_ns"] = str(given.raw_ns)
     if given.stratum != 1:

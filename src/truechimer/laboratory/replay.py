@@ -17,7 +17,7 @@ from truechimer.compare.reading import EpochReadings
 from truechimer.errors import Misuse, TruechimerError
 from truechimer.evidence.kinds import NOTED
 from truechimer.evidence.record import Chain, Record, RecordRejected, canonical, numbers_of, read, seal
-from truechimer.laboratory import line, ordering, records, run_start
+from truechimer.laboratory import line, ordering, receiver_records, records, run_start
 from truechimer.laboratory.epoch_input import EpochInput, LateReading
 from truechimer.laboratory.snapshot import Mark, Roots
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
@@ -125,7 +125,7 @@ def note(state: LaboratoryState, kind: str, body: dict[str, Any]) -> tuple[Labor
     return replace(state, chain=chain), sealed
 
 
-def input_from(body: dict[str, Any], n_links: int) -> EpochInput:
+def input_from(body: dict[str, Any], n_links: int, n_receivers: int = 0) -> EpochInput:
     """Read the record `readings` back into what the fold was fed; raises `RecordRejected`."""
     try:
         x = np.array(numbers_of(body["x_a_minus_b_s"], "s"))
@@ -135,11 +135,12 @@ def input_from(body: dict[str, Any], n_links: int) -> EpochInput:
         raw_ns = int(body["raw_ns"]) if "raw_ns" in body else None
         epoch_ns, stratum = int(body["epoch_tai_ns"]), int(body.get("stratum", 1))
         late = tuple(_late(one, n_links) for one in body.get("late", ()))
+        evidence = tuple(receiver_records.evidence_from(one, n_receivers) for one in body.get("evidence", ()))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RecordRejected(body.get("seq"), f"not a readings record ({error!r})") from None
     if not len(x) == len(u) == len(limit) == len(age) == n_links:
         raise RecordRejected(body.get("seq"), f"{len(x)} readings for {n_links} links")
-    return EpochInput(EpochReadings(epoch_ns, x, u, limit, age), raw_ns, stratum, late)
+    return EpochInput(EpochReadings(epoch_ns, x, u, limit, age), raw_ns, stratum, late, evidence)
 
 
 def _late(one: Any, n_links: int) -> LateReading:
@@ -196,7 +197,7 @@ class _Run:
             if grown is not None:
                 self.owed.append(grown)
         else:
-            given = input_from(body, len(self.state.register.links))
+            given = input_from(body, len(self.state.register.links), len(self.config.receivers))
             self.state, outcome = line.step(self.state, given, self.config)
             self.owed.extend(outcome.records)
 

@@ -17,9 +17,10 @@ from truechimer.compare.cleaning import LinkHistory
 from truechimer.errors import Misuse, Rejected
 from truechimer.evidence.record import RecordRejected, number_of, quantity
 from truechimer.instants import FS_PER_NS, LeapEntry, LeapTable, UtcLabel
-from truechimer.laboratory import departing, ordering
+from truechimer.laboratory import departing, ordering, receiver_records, receiving
 from truechimer.laboratory import orders as orders_in_force
 from truechimer.laboratory.orders import FIRST_APPLIED, OPS_APPLIED, Orders
+from truechimer.laboratory.receiving import Receiver
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState, begin
 from truechimer.quorum.applier import SignedEnvelope
 from truechimer.quorum.envelope import Applied, SteeringLimits
@@ -51,7 +52,8 @@ class RunStart:
     and its version (`live_state.VERSIONS`; left empty: this program's).
 
     `guarded`: (part, SHA-256) of each part of the laboratory's file that an order changes, or would have to.
-    `operations`: those that orders can ask this run for; `doors`: names of the listeners that have a policy.
+    `operations`: those that orders can ask this run for; `doors`: names of the listeners that have a policy;
+    `receivers`: satellite receivers whose own word judges their links.
 
     The host's label is `anchor_tai_ns` + (raw counter - `anchor_raw_ns`), in the boot `boot_id`: a name for epochs,
     never a time to serve.
@@ -90,6 +92,7 @@ class RunStart:
     guarded: tuple[tuple[str, str], ...] = field(default=())
     operations: frozenset[str] = OPS_APPLIED
     doors: tuple[str, ...] = ()
+    receivers: tuple[Receiver, ...] = ()
 
     def __post_init__(self) -> None:
         if self.observe is not (self.policy is None) or self.observe is not (self.envelope is None):
@@ -196,6 +199,7 @@ def resume(start: RunStart, state: LaboratoryState, *, same_boot: bool) -> tuple
         rate_known=known,
         wander=(state.wander or holdover.begin()) if config.is_host_alone else None,
         departing=departing.grown(state.departing, len(start.clocks)),
+        receivers=receiving.fitted(state.receivers, config.receivers),
     )
     if not same_boot:
         host = register.host
@@ -266,6 +270,7 @@ def constants(start: RunStart) -> LaboratoryConfig:
             for clock, alone in zip(start.clocks, constants.eligible.tolist(), strict=True)
         ),
         doors=start.doors,
+        receivers=start.receivers,
     )
 
 
@@ -326,6 +331,8 @@ def encode(start: RunStart) -> dict[str, Any]:
         body["operations"] = sorted(start.operations)
     if start.doors:
         body["doors"] = list(start.doors)
+    if start.receivers:
+        body["receivers"] = [receiver_records.receiver_body(one) for one in start.receivers]
     if start.fold is not None:
         body |= {"fold": start.fold, "algorithm": start.algorithm, "algorithm_version": start.algorithm_version}
     return body | {
@@ -388,6 +395,7 @@ def decode(body: dict[str, Any]) -> RunStart:
             envelope=None if observe else ordering.envelope_from(body["envelope"]),
             operations=frozenset(str(one) for one in body["operations"]) if "operations" in body else FIRST_APPLIED,
             doors=tuple(str(one) for one in body.get("doors", ())),
+            receivers=tuple(receiver_records.receiver_from(one) for one in body.get("receivers", ())),
             leaps=LeapTable(
                 tuple(LeapEntry(mjd, offset) for mjd, offset in body["leaps"]["entries"]),
                 None,

@@ -15,9 +15,11 @@ from truechimer.compare.cleaning import LinkHistory
 from truechimer.compare.selection import SelectionState
 from truechimer.evidence.record import Chain
 from truechimer.instants import LeapTable
+from truechimer.laboratory import receiving
 from truechimer.laboratory.departing import Departing
 from truechimer.laboratory.ordered_rate import OrderedRate
 from truechimer.laboratory.orders import Orders
+from truechimer.laboratory.receiving import Receiver, Receiving
 from truechimer.quorum.envelope import Applied, SteeringLimits
 from truechimer.quorum.verified import Refused, Verified
 from truechimer.scale import live_state
@@ -42,7 +44,7 @@ class LaboratoryConfig:
     the last page; `coverage`: measured lower limit of the bound's coverage; `leap_expires_ns`: ns
     TAI; `observing`: nothing is steered in this run; `polls`: how often (s) each server is asked that the laboratory
     names, by reference; `is_host_alone`: the host's oscillator is the scale; `doors`: names of the listeners that an
-    order can give a policy.
+    order can give a policy; `receivers`: those whose own word judges their links.
     """
 
     name: str
@@ -65,6 +67,7 @@ class LaboratoryConfig:
     polls: dict[str, float] = field(default_factory=dict)
     is_host_alone: bool = False
     doors: tuple[str, ...] = ()
+    receivers: tuple[Receiver, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +83,8 @@ class LaboratoryState:
     host's oscillator where it is the scale, else None; `daily`: the outside values of an ensemble, a mean a day, for
     what is foreseen of a holdover; `orders`: what signed orders have made, None before the first run that is not
     observing; `by_order`: what orders to steer by a rate add at present; `departing`: what the sources of UTC say of
-    the scale, None before the first epoch with one. An observing run leaves `limits`, `coordination`, `applied` and
-    `next_steer_ns` as the last run in service left them.
+    the scale, None before the first epoch with one; `receivers`: what is carried of each receiver. An observing
+    run leaves `limits`, `coordination`, `applied` and `next_steer_ns` as the last run in service left them.
     """
 
     register: Register
@@ -112,6 +115,7 @@ class LaboratoryState:
     orders: Orders | None = None
     by_order: OrderedRate | None = None
     departing: Departing | None = None
+    receivers: tuple[Receiving, ...] = ()
 
 
 def begin(
@@ -143,4 +147,5 @@ def begin(
         epoch_ns=0,
         reentering=False,
         wander=holdover.begin() if config.is_host_alone else None,
+        receivers=receiving.fitted((), config.receivers),
     )

@@ -186,7 +186,7 @@ function sources(rows) {
   const selected = rows.filter((each) => each.verdict === "selected");
   put("source-count", rows.length ? `${selected.length} of ${rows.length} selected` : "none: the scale is not compared with UTC");
   element("sources-shown").hidden = rows.length === 0;
-  const calm = { selected: "", outvoted: "out", quarantined: "out", stale: "wait", never: "wait" };
+  const calm = { selected: "", outvoted: "out", quarantined: "out", refused: "out", stale: "wait", never: "wait" };
   fill(
     "sources",
     rows.map((each) => {
