@@ -1,5 +1,5 @@
-"""A laboratory of twelve clocks with four links outside, in which one thing outside is made wrong: run twice, with it and
-without, on the same noise.
+"""A laboratory of twelve clocks with four links outside, in which one thing outside is made wrong: run twice, with it
+and without, on the same noise.
 
 The rig is that of the drill catalogue: five masers, six caesiums, a rubidium, an epoch of 600 s, counter noise of
 0.05 ns; links to laboratories P and Q, whose UTC(k) wander 2 ns rms: P by GNSS (18 ns a point) and two-way (6 ns), Q by
@@ -128,7 +128,9 @@ def ready(seed: int, days: float) -> Ready:
     return out
 
 
-def stream(seed: int, k: int, days: float, disturbances: Sequence[Disturbance], *, after_days: float = 0.0) -> list[ReceiverEpoch]:
+def stream(
+    seed: int, k: int, days: float, disturbances: Sequence[Disturbance], *, after_days: float = 0.0
+) -> list[ReceiverEpoch]:
     """Return what receiver `k` says each epoch, through the bytes that it would send."""
     start_ns = ANCHOR_TAI_NS - round(days * DAY_S) * NS
     rng = np.random.default_rng([seed, k, 77])

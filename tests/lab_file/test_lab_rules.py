@@ -57,6 +57,38 @@ def the_fault(text: str, **flags: bool) -> Finding:
     return found
 
 
+RECEIVER = """
+[[receiver]]
+name = "rx1"
+link = "UTC.lab2"
+path = "rx1.ubx"
+latitude_deg = 48.1
+longitude_deg = 11.5
+height_m = 520.0
+"""
+
+
+def test_a_receiver_that_judges_a_link_is_lawful() -> None:
+    assert faults(VALID + RECEIVER) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule"),
+    [
+        ('link = "UTC.lab2"\npath = "rx', 'link = "H1"\npath = "rx', "bad-link"),
+        ("height_m = 520.0", "", "half-an-antenna"),
+        ("height_m = 520.0", "height_m = 520.0\nbaud = 9601", "bad-baud"),
+        ("height_m = 520.0", "height_m = 520.0" + RECEIVER.replace("rx1", "rx2"), "two-receivers-one-link"),
+        ("height_m = 520.0", "height_m = 520.0" + RECEIVER.replace("UTC.lab2", "UTC.lab3"), "duplicate-receiver"),
+        ("height_m = 520.0", "height_m = 520.0\nevery_s = 0.0", "out-of-range"),
+    ],
+)
+def test_a_receiver_with_one_thing_wrong_is_refused_with_its_rule(old: str, new: str, rule: str) -> None:
+    text = (VALID + RECEIVER).replace(old, new)
+    assert text != VALID + RECEIVER
+    assert [fault.rule for fault in faults(text)] == [rule]
+
+
 def line_of(text: str, words: str, *, last: bool = False) -> int:
     lines = [number for number, line in enumerate(text.splitlines(), 1) if words in line]
     return lines[-1 if last else 0]

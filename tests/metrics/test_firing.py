@@ -56,6 +56,24 @@ def test_a_link_without_a_vote_is_named(rig: Rig, verdict: Verdict) -> None:
     assert held(replace(state, claims=claims)) == {(kind.value, severity.value): [name]}
 
 
+@pytest.mark.parametrize(
+    ("key", "condition"),
+    [
+        ("receiver:UTC.P:utc-parameters:refused", (AlertKind.UTC_PARAMETERS, AlertSeverity.CRITICAL)),
+        ("receiver:UTC.P:date:doubtful", (AlertKind.RECEIVER_DATE, AlertSeverity.WARNING)),
+        ("receiver:UTC.P:position:refused", (AlertKind.LINK_REFUSED, AlertSeverity.CRITICAL)),
+        ("receiver:UTC.P:jammed:refused", (AlertKind.LINK_REFUSED, AlertSeverity.WARNING)),
+        ("receiver:UTC.P:gain:doubtful", (AlertKind.LINK_DOUBTED, AlertSeverity.WARNING)),
+        ("receiver:UTC.P:silent", (AlertKind.RECEIVER_SILENT, AlertSeverity.WARNING)),
+    ],
+)
+def test_what_stands_against_a_receiver_is_named_by_its_link(
+    rig: Rig, key: str, condition: tuple[AlertKind, AlertSeverity]
+) -> None:
+    kind, severity = condition
+    assert held(replace(rig.state, said=frozenset({key}))) == {(kind.value, severity.value): ["UTC.P"]}
+
+
 def test_a_link_in_quarantine_that_contradicts_as_before_is_as_bad_as_before(rig: Rig) -> None:
     state, (kind, severity) = rig.state, firing.VERDICTS[Verdict.OUTVOTED]
     claims = (replace(state.claims[0], verdict=Verdict.QUARANTINED, clean_ns=0), *state.claims[1:])

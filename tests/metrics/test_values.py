@@ -43,6 +43,10 @@ def full_status() -> dict[str, Any]:
         "holdover_remaining_s": 7200.0,
         "holdover": {"learned_days": 9, "prediction": [{"horizon_s": 86400.0, "u_s": 2e-9}], "kept": []},
         "ntp": {"stratum": 1, "refid": "53494D00", "root_delay_s": 0.0},
+        "receivers": [
+            {"name": "rx1", "link": "UTC.gnss", "level": "refused", "epochs": 7, "age_s": 4.5, "antenna": "surveyed"}
+            | {"reasons": [{"reason": "utc-parameters", "level": "refused"}]}
+        ],
         "host_clock": {"x_host_clock_minus_utc_s": 2e-4, "bound_s": 5e-5, "rate": -3e-7, "steps": 2},
         "deviations": {
             "estimator": "oadev",
@@ -198,7 +202,7 @@ def test_a_state_is_one_hot_over_all_words() -> None:
         assert words == {word.value: float(word is state) for word in ServiceState}
     row = series(full_status())
     assert [value(row, "truechimer_source_verdict", source="UTC.p3", verdict=each.value) for each in Verdict] == [
-        0.0, 1.0, 0.0, 0.0, 0.0,
+        0.0, 1.0, 0.0, 0.0, 0.0, 0.0,
     ]  # fmt: skip
 
 

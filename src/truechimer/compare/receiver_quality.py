@@ -49,6 +49,9 @@ class Reason(StrEnum):
     SPOOF_FLAG = "spoof-flag"
 
 
+OUTAGES = frozenset({Reason.NO_FIX, Reason.JAMMED, Reason.GAIN})
+"""Reasons for which nothing false is said, only nothing, or little."""
+
 _ORDER = {LinkLevel.OK: 0, LinkLevel.DOUBTFUL: 1, LinkLevel.REFUSED: 2}
 
 

@@ -5,6 +5,7 @@ They measure nothing and keep no number of their own (`laboratory_metrics` says 
 
 from collections.abc import Iterator
 
+from truechimer.compare.receiver_quality import LinkLevel, Reason
 from truechimer.compare.selection import Verdict
 from truechimer.console.metric_samples import (
     Counters,
@@ -42,6 +43,20 @@ def _source_info(document: Document, _: Counters) -> Iterator[Sample]:
     for row in rows(document, "sources"):
         if row.get("name") is not None:
             yield tuple(label(row.get(key)) for key in ("name", "operator", "kind")), 1.0
+
+
+def _receiver_level(document: Document, _: Counters) -> Iterator[Sample]:
+    for row in rows(document, "receivers"):
+        if row.get("name") is not None and row.get("level") is not None:
+            for word, value in one_hot(LinkLevel, row["level"]):
+                yield (label(row["name"]), label(row.get("link")), word), value
+
+
+def _receiver_reasons(document: Document, _: Counters) -> Iterator[Sample]:
+    for row in rows(document, "receivers"):
+        if row.get("name") is not None:
+            stands = {said.get("reason") for said in rows(row, "reasons")}
+            yield from (((label(row["name"]), reason.value), float(reason.value in stands)) for reason in Reason)
 
 
 _SOURCE = ("source",)
@@ -137,5 +152,22 @@ SOURCES: tuple[Family, ...] = (
         "TAI minus UTC in force.",
         one("leap", "tai_minus_utc_s"),
     ),
+    Family(
+        "truechimer_receiver_level",
+        "How far a satellite receiver's own word lets its link be believed, one-hot: 1 for the present word.",
+        _receiver_level,
+        ("receiver", "link", "level"),
+    ),
+    Family(
+        "truechimer_receiver_reason",
+        "1 where this stands against the receiver, 0 where it does not.",
+        _receiver_reasons,
+        ("receiver", "reason"),
+    ),
+    Family(
+        "truechimer_receiver_age_seconds",
+        "Age of what the receiver said last.",
+        each("receivers", "name", lambda row: number(row, "age_s")),
+        ("receiver",),
+    ),
 )
-"""In the order in which they are served."""

@@ -18,6 +18,7 @@ from truechimer.daemon.lab_start import Started
 from truechimer.daemon.observed_host import ObservedHost
 from truechimer.daemon.orders_desk import OrdersDesk
 from truechimer.daemon.readings_feed import ReadingsFeed
+from truechimer.daemon.receiver_feed import ReceiverFeed
 from truechimer.daemon.recent import Recent
 from truechimer.laboratory.line import EpochOutcome
 from truechimer.laboratory.state import LaboratoryState
@@ -179,6 +180,11 @@ class Answers:
         if chrony:
             body["chrony"] = chrony
         body["reading_files"] = [_file_row(feed) for feed in self.feeds if isinstance(feed, ReadingsFeed)]
+        receivers = [feed for feed in self.feeds if isinstance(feed, ReceiverFeed)]
+        if receivers:
+            body["receivers"] = [
+                _receiver_row(feed, view, self.started.label.at(self.clocks.raw_ns())) for feed in receivers
+            ]
         body["listeners"] = [door.row() for door in self.doors]
         body["firing"] = firing.document(view.state, self.host_clock)
         firing.add_outside_the_fold(body)
@@ -200,6 +206,22 @@ class Answers:
             {name: server.kind for name, server in feeds.items()},
             epoch_now_ns=self.started.label.at(self.clocks.raw_ns()),
         )
+
+
+def _receiver_row(feed: ReceiverFeed, view: View, now_ns: int) -> dict[str, Any]:
+    """Return one receiver's row of `status`: how far its link is believed, and what stands against it."""
+    row: dict[str, Any] = {"name": feed.status.name, "link": feed.status.operator, "epochs": feed.status.answers}
+    known = view.state.receivers
+    if feed.number < len(known):
+        now = known[feed.number]
+        row["level"] = now.level.value
+        row["reasons"] = [{"reason": reason.value, "level": level.value} for reason, level in now.reasons]
+        row["antenna"] = "surveyed" if now.judge.surveyed else "learned"
+        if now.last_ns:
+            row["age_s"] = (now_ns - now.last_ns) / 1e9
+    if feed.status.says:
+        row["says"] = feed.status.says
+    return row
 
 
 def _file_row(feed: ReadingsFeed) -> dict[str, Any]:

@@ -33,7 +33,6 @@ MEMBERSHIPS: dict[Membership, Condition] = {
 VERDICTS: dict[Verdict, Condition] = {
     Verdict.OUTVOTED: (AlertKind.LINK_OUTVOTED, _CRITICAL),
     Verdict.QUARANTINED: (AlertKind.LINK_OUTVOTED, _WARNING),  # it agrees again, and has no vote yet
-    Verdict.REFUSED: (AlertKind.LINK_REFUSED, _CRITICAL),
     Verdict.STALE: (AlertKind.LINK_MISSING, _WARNING),
 }
 STANDING: dict[str, tuple[Condition, str]] = {
@@ -70,7 +69,7 @@ CONDITIONS: tuple[Condition, ...] = (
     *VERDICTS.values(),
     *(condition for condition, _ in STANDING.values()),
     *NAMED.values(),
-    *(condition for condition in receivers.CLASSES if condition not in VERDICTS.values()),
+    *receivers.CLASSES,
     NOT_WRITTEN,
     *LOG.values(),
     NOT_WITNESSED,

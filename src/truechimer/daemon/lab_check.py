@@ -67,6 +67,7 @@ def check_lab(path: Path, *, now: Instant, flags: InsecureFlags | None = None, o
         findings += faults
         findings += _files(read, read.partial, folder)
         findings += _chrony(read, read.partial, folder)
+        findings += _receivers(read, read.partial, folder)
         if not observe:
             findings += _keys(read, read.partial, folder)
             findings += _keys_of_doors(read, read.partial, folder)
@@ -142,6 +143,24 @@ def _files(read: TreeRead[LabFile], lab: LabFile, folder: Path) -> Iterator[Find
                 yield Finding("unreadable-file", says, read.line_of(source, key))
             elif source.kind is SourceKind.SIMULATED and key == "scenario":
                 yield from _scenario(folder / name, name, read.line_of(source, key))
+
+
+def _receivers(read: TreeRead[LabFile], lab: LabFile, folder: Path) -> Iterator[Finding]:
+    """Warn of a receiver that is not there (yet): its readings are doubtful until it speaks."""
+    for receiver in lab.receivers:
+        try:
+            mode = (folder / receiver.path).stat().st_mode
+            wrong = "it is a folder" if stat.S_ISDIR(mode) else ""
+            if not wrong and not os.access(folder / receiver.path, os.R_OK):
+                wrong = "this user may not read it (a serial device: join the group that owns it)"
+        except (OSError, ValueError) as error:
+            wrong = reason_of(error) if isinstance(error, OSError) else str(error)
+        if wrong:
+            says = (
+                f"[[receiver]] {receiver.name} path {receiver.path}: {wrong}; readings of {receiver.link} are doubtful "
+                "until its messages come"
+            )
+            yield Finding("receiver-away", says, read.line_of(receiver, "path"), severity=Severity.WARNING)
 
 
 def _chrony(read: TreeRead[LabFile], lab: LabFile, folder: Path) -> Iterator[Finding]:

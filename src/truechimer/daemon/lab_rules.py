@@ -21,10 +21,13 @@ from truechimer.daemon.listener_settings import (
     Listener,
     Protocol,
 )
+from truechimer.daemon.receiver_settings import BAUDS
 from truechimer.daemon.settings import NAME_PATTERN, NAME_WORDS
 from truechimer.daemon.source_settings import DEFAULT_OWN_REFID, NOT_BUILT_SOURCES, Source, SourceKind
 from truechimer.formats.finding import Finding, Severity
 from truechimer.formats.toml_tree import TreeRead
+
+_ANTENNA_KEYS = ("latitude_deg", "longitude_deg", "height_m")
 
 NOT_BUILT = "is not built yet in this version"
 
@@ -69,6 +72,7 @@ def faults_between_keys(read: TreeRead[LabFile], flags: InsecureFlags) -> list[F
         _clock_names(read, lab),
         _delays(read, lab),
         _source_names(read, lab),
+        _receivers(read, lab, flags),
         *(_keys_of_source(read, source) for source in lab.sources),
         _scale(read, lab),
         _listeners(read, lab),
@@ -141,6 +145,37 @@ def _source_names(read: TreeRead[LabFile], lab: LabFile) -> Iterator[Finding]:
             says = f"two sources are named {source.name} (the other on line {first}); give each source its own name"
             yield Finding("duplicate-source", says, read.line_of(source, "name"))
         seen.setdefault(source.name, source)
+
+
+def _receivers(read: TreeRead[LabFile], lab: LabFile, flags: InsecureFlags) -> Iterator[Finding]:
+    """A receiver judges one link, no other does, and its antenna's place is whole."""
+    names: set[str] = set()
+    links: set[str] = set()
+    for receiver in lab.receivers:
+        place = f"[[receiver]] {_printable(receiver.name)}"
+        if receiver.name in names:
+            says = f"two receivers are named {_printable(receiver.name)}; give each its own name"
+            yield Finding("duplicate-receiver", says, read.line_of(receiver, "name"))
+        names.add(receiver.name)
+        if not re.fullmatch(r"UTC|UTC\.[A-Za-z0-9_-]+", receiver.link) and read.is_sound(receiver, "link"):
+            says = f'{place} link = "{_printable(receiver.link)}" is no link; it must be UTC or UTC.<name>'
+            yield Finding("bad-link", says, read.line_of(receiver, "link"))
+        elif receiver.link in links:
+            says = f"{place}: another receiver judges {receiver.link}; give each receiver its own link"
+            yield Finding("two-receivers-one-link", says, read.line_of(receiver, "link"))
+        links.add(receiver.link)
+        given = [key for key in _ANTENNA_KEYS if getattr(receiver, key) is not None]
+        if given and len(given) < len(_ANTENNA_KEYS) and read.is_sound(receiver, *_ANTENNA_KEYS):
+            says = f"{place}: of the antenna only {', '.join(given)} is given; give {', '.join(_ANTENNA_KEYS)}, or none"
+            yield Finding("half-an-antenna", says, read.line_of(receiver, given[0]))
+        if receiver.baud is not None and receiver.baud not in BAUDS and read.is_sound(receiver, "baud"):
+            says = (
+                f"{place} baud = {receiver.baud} is no speed of a serial line; use one of {', '.join(map(str, BAUDS))}"
+            )
+            yield Finding("bad-baud", says, read.line_of(receiver, "baud"))
+        if lab.is_simulated and not flags.mix_simulated:
+            says = f"{place} is real, and this laboratory is simulated: remove it, or ask with --insecure-mix-simulated"
+            yield Finding("simulated-beside-real", says, read.line_of(receiver))
 
 
 def _keys_of_source(read: TreeRead[LabFile], source: Source) -> Iterator[Finding]:

@@ -9,6 +9,8 @@ from truechimer.compare.receiver_quality import Limits
 from truechimer.daemon.settings import NAME_PATTERN, NAME_WORDS, says
 
 _USUAL = Limits()
+BAUDS = (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600, 1000000, 2000000, 4000000)
+"""Speeds of a serial line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

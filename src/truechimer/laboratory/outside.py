@@ -6,6 +6,7 @@ It joins `compare.claims`, `compare.selection` and `steer.utc_prediction`; it ne
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isfinite, sqrt
+from types import MappingProxyType
 
 from truechimer.clocks.register import Register
 from truechimer.compare import claims as book
@@ -37,6 +38,7 @@ ROUND_INTERVALS = 2.0
 """Claims that are older than this many intervals of those that speak now belong to another value."""
 
 _NOBODY: frozenset[str] = frozenset()
+_NO_LINKS: Mapping[int, bool] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +70,14 @@ def hear(
     requalify_s: float,
     polls: Mapping[str, float],
     started: bool,
-    silenced: frozenset[int] = frozenset(),
+    silenced: Mapping[int, bool] = _NO_LINKS,
 ) -> Outside:
     """Hear the links to UTC of one epoch, vote, and take the agreed value into the prediction.
 
     `noise`: of the scale; of a scale of one, what its kind lets expect, and `wander` what was learned of it. `polls`:
     how often (s) each server is asked that the laboratory names; `started`: offset and rate against UTC are
     known, so that the laboratory's own expectation is a witness; `silenced`: links whose receivers are refused by their
-    own word: what they said before has no vote.
+    own word: what they said before has no vote; True: it may have been false, False: they said nothing.
     """
     epoch_ns = readings.epoch_tai_ns
     heard = list(claims)
@@ -125,7 +127,9 @@ def hear(
     judged = book.judged(tuple(heard), found, chosen, epoch_ns=epoch_ns, requalify_s=requalify_s)
     if silenced:
         judged = tuple(
-            replace(claim, verdict=Verdict.REFUSED, clean_ns=0) if k in silenced else claim
+            _silenced(claim, k, register, epoch_ns=epoch_ns, holds=silenced[k] and started)
+            if k in silenced and claim.n
+            else claim
             for k, claim in enumerate(judged)
         )
     news = fresh.intersection(chosen.selected)
@@ -152,6 +156,18 @@ def hear(
         limit_s=combined.limit_s,
     )
     return Outside(judged, chosen, combined, after, None, surprise)
+
+
+def _silenced(claim: Claim, k: int, register: Register, *, epoch_ns: int, holds: bool) -> Claim:
+    """Return the claim of a link whose receiver is refused.
+
+    `holds`: what it said may have been false: it votes again when it has agreed for long enough, like whoever was
+    outvoted; not where one operator is all there is: nobody would be left to agree with.
+    """
+    own = register.references[register.outside[k].reference].operator
+    others = any(register.references[link.reference].operator != own for link in register.outside)
+    quarantined_ns = epoch_ns if holds and others else claim.quarantined_ns
+    return replace(claim, verdict=Verdict.REFUSED, quarantined_ns=quarantined_ns, clean_ns=0)
 
 
 def poll_s(chosen: Selection, register: Register, polls: Mapping[str, float]) -> float:

@@ -7,9 +7,10 @@ stands in the record of its epoch, so that a replay judges it again.
 Law of the file: + - * / and sqrt in a written order. No evidence makes a reading better.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,15 @@ from truechimer.compare import receiver_quality
 from truechimer.compare.link_quality import SILENT_S
 from truechimer.compare.reading import EpochReadings
 from truechimer.compare.receiver_epoch import Position, ReceiverEpoch
-from truechimer.compare.receiver_quality import DOUBT_FACTOR, Limits, LinkLevel, LinkQuality, Reason, ReceiverState
+from truechimer.compare.receiver_quality import (
+    DOUBT_FACTOR,
+    OUTAGES,
+    Limits,
+    LinkLevel,
+    LinkQuality,
+    Reason,
+    ReceiverState,
+)
 from truechimer.instants import LeapTable
 from truechimer.watch import receivers as watch_receivers
 from truechimer.watch.receivers import Watched
@@ -99,17 +108,17 @@ class Rate:
 @dataclass(frozen=True, slots=True)
 class Received:
     """The outcome of an epoch. `readings`: as they may be used; `silenced`: links (places in `register.outside`)
-    whose receivers are refused now: what they said last has no vote either; `news`: (receiver, quality) where level
-    or reasons changed.
+    whose receivers are refused now: what they said last has no vote either (True: it may have been false); `news`:
+    (receiver, quality) where level or reasons changed.
     """
 
     receivers: tuple[Receiving, ...]
     readings: EpochReadings
-    silenced: frozenset[int]
+    silenced: Mapping[int, bool]
     news: tuple[tuple[int, LinkQuality], ...]
 
 
-NOBODY: frozenset[int] = frozenset()
+NOBODY: Mapping[int, bool] = MappingProxyType({})
 
 
 def fitted(before: Sequence[Receiving], receivers: Sequence[Receiver]) -> tuple[Receiving, ...]:
@@ -153,7 +162,7 @@ def hear(
         return Received(before, readings, NOBODY, ())
     after: list[Receiving] = []
     news: list[tuple[int, LinkQuality]] = []
-    silenced: set[int] = set()
+    silenced: dict[int, bool] = {}
     x, u = readings.x_a_minus_b_s, readings.u_s
     for k, (receiver, was) in enumerate(zip(receivers, before, strict=True)):
         own = [one.epoch for one in evidence if one.receiver == k]
@@ -180,7 +189,8 @@ def hear(
         for place, link in links:
             j = link.link
             if now.level is LinkLevel.REFUSED:
-                silenced.add(place)
+                refusing = [reason for reason, level in now.reasons if level is LinkLevel.REFUSED]
+                silenced[place] = any(reason not in OUTAGES for reason in refusing)
             if not isfinite(float(x[j])):
                 continue
             at_ns = readings.epoch_tai_ns - round(float(readings.age_s[j]) * 1e9)
@@ -194,7 +204,7 @@ def hear(
             else:
                 u[j] = DOUBT_FACTOR * u[j]
     used = readings if x is readings.x_a_minus_b_s else replace(readings, x_a_minus_b_s=x, u_s=u)
-    return Received(tuple(after), used, frozenset(silenced), tuple(news))
+    return Received(tuple(after), used, silenced, tuple(news))
 
 
 def worst_of(receiving: Receiving, at_ns: int, *, span_s: float) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from truechimer.alerts import Alert, AlertKind, AlertSeverity
-from truechimer.compare.receiver_quality import LinkLevel, LinkQuality, Reason
+from truechimer.compare.receiver_quality import OUTAGES, LinkLevel, LinkQuality, Reason
 from truechimer.watch.standing import Standing
 
 _PREFIX = "receiver:"
@@ -51,9 +51,6 @@ _SAYS: dict[Reason, tuple[str, str]] = {
 _KINDS = {Reason.UTC_PARAMETERS: AlertKind.UTC_PARAMETERS, Reason.DATE: AlertKind.RECEIVER_DATE}
 """Reasons that have a class of their own; the others are of the link."""
 
-_OUTAGES = frozenset({Reason.NO_FIX, Reason.JAMMED, Reason.GAIN})
-"""Where nothing false is said, only nothing or little."""
-
 
 @dataclass(frozen=True, slots=True)
 class Watched:
@@ -72,7 +69,7 @@ def conditions(watched: Sequence[Watched], said: frozenset[str], *, epoch_tai_ns
     out: list[Standing] = []
     for one in watched:
         out += _of_one(one, said, epoch_tai_ns)
-    known = {f"{_PREFIX}{one.name}:" for one in watched}
+    known = {f"{_PREFIX}{one.link}:" for one in watched}
     out += [
         Standing(key, holds=False, alert=_silent_maker)
         for key in said
@@ -82,20 +79,20 @@ def conditions(watched: Sequence[Watched], said: frozenset[str], *, epoch_tai_ns
 
 
 def held(key: str) -> tuple[AlertKind, AlertSeverity, str] | None:
-    """Return kind, severity and receiver of a condition that was said and stands, None for a key of something else."""
+    """Return kind, severity and link of a condition that was said and stands, None for a key of something else."""
     if not key.startswith(_PREFIX):
         return None
-    name, _, what = key.removeprefix(_PREFIX).partition(":")
+    link, _, what = key.removeprefix(_PREFIX).partition(":")
     if what == "silent":
-        return AlertKind.RECEIVER_SILENT, AlertSeverity.WARNING, name
+        return AlertKind.RECEIVER_SILENT, AlertSeverity.WARNING, link
     reason, _, level = what.rpartition(":")
-    return (*_class_of(Reason(reason), LinkLevel(level)), name) if reason else None
+    return (*_class_of(Reason(reason), LinkLevel(level)), link) if reason else None
 
 
 def _class_of(reason: Reason, level: LinkLevel) -> tuple[AlertKind, AlertSeverity]:
     refused = level is LinkLevel.REFUSED
     kind = _KINDS.get(reason, AlertKind.LINK_REFUSED if refused else AlertKind.LINK_DOUBTED)
-    severe = refused and reason not in _OUTAGES
+    severe = refused and reason not in OUTAGES
     return kind, AlertSeverity.CRITICAL if severe else AlertSeverity.WARNING
 
 
@@ -115,7 +112,7 @@ def _silent_maker() -> Alert:
 
 
 def _of_one(one: Watched, said: frozenset[str], epoch_ns: int) -> list[Standing]:
-    base = f"{_PREFIX}{one.name}:"
+    base = f"{_PREFIX}{one.link}:"
     silence, over = f"{base}silent", f"{base}believed"
     before = {key for key in said if key.startswith(base) and key not in (silence, over)}
     out = []
