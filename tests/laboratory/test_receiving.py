@@ -13,7 +13,7 @@ from truechimer.compare import receiver_epoch
 from truechimer.compare.receiver_epoch import ReceiverEpoch
 from truechimer.compare.receiver_quality import LinkLevel, Reason
 from truechimer.compare.selection import Verdict
-from truechimer.evidence.record import RecordRejected
+from truechimer.evidence.record import Chain, RecordRejected, canonical, read
 from truechimer.formats import ubx
 from truechimer.instants import builtin_leap_table
 from truechimer.laboratory import line, receiver_records, receiving, replay, snapshot
@@ -175,6 +175,10 @@ def test_the_evidence_stands_in_the_log_and_replays_bit_for_bit() -> None:
     assert again.state is not None
     assert snapshot.is_same(again.state, outcome.lab.state)
     assert any(b'"kind":"link-quality"' in record and b"utc-parameters" in record for record in log)
+    chain = Chain()
+    for data in log:
+        body, chain = read(data, chain)
+        assert canonical(body) == data
     # evidence that was edited in the log is the first record that does not follow
     last = next(i for i in reversed(range(len(log))) if b'"kind":"readings"' in log[i])
     edited = [*log[:last], log[last].replace(b'"used":', b'"used":1'), *log[last + 1 :]]
