@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from truechimer.serve.ntp.packet import ExtensionField, NtpHeader, Tail, TailKind, decode, walk_tail
+from truechimer.serve.ntp.packet import ExtensionField, NtpHeader, Tail, TailKind, decode, tail_of, walk_tail
 
 HEADER = bytes(48)
 
@@ -142,3 +142,22 @@ def test_the_walk_ends_on_any_octets_and_its_fields_tile_the_tail(tail: bytes, v
         at += known.octets
     if walked.kind is not TailKind.MALFORMED:
         assert at + walked.mac_octets == 48 + len(tail)
+
+
+@given(
+    tail=st.one_of(
+        st.binary(max_size=120),
+        st.lists(st.sampled_from([16, 20, 24, 28, 32]).map(field), max_size=20).map(b"".join),
+    ),
+    mac=st.sampled_from([0, 4, 20, 24]),
+    version=st.integers(1, 4),
+)
+def test_the_quick_walk_says_what_the_whole_walk_says(tail: bytes, mac: int, version: int) -> None:
+    walked = walk_tail(HEADER + tail + bytes(mac), version=version)
+    assert tail_of(HEADER + tail + bytes(mac), version=version) == (walked.kind, walked.mac_octets)
+
+
+def test_more_fields_than_anybody_needs_are_malformed() -> None:
+    assert walk_tail(HEADER + field(28) * 16, version=4).kind is TailKind.FIELDS
+    assert walk_tail(HEADER + field(28) * 16 + bytes(20), version=4).kind is TailKind.MAC
+    assert walk_tail(HEADER + field(28) * 17, version=4).kind is TailKind.MALFORMED

@@ -10,12 +10,12 @@ both ways, and no longer, so that nothing is amplified).
 import hashlib
 import math
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from truechimer.instants import FS_PER_S, ntp64
 from truechimer.serve.clock_page import ClockPage
 from truechimer.serve.ntp.mac import KEY_ID_OCTETS, SymmetricKey
-from truechimer.serve.ntp.packet import HEADER_OCTETS, MAX_DISPERSION_S, Mode, NtpLeap
+from truechimer.serve.ntp.packet import HEADER_OCTETS, MAX_DISPERSION_S, MOST_FIELDS, Mode, NtpLeap
 from truechimer.serve.ntp.reply import (
     MAC_FIELD,
     Ignore,
@@ -59,8 +59,6 @@ FILTER_OCTETS = 512
 REFERENCE_ID_OCTETS = 15
 VERSIONS_BITS = 0b11111
 """Versions 1 to 5, the least significant bit for version 1."""
-MOST_FIELDS = 64
-"""No client of the draft has use for more; a longer list is a way to cost time."""
 
 
 def dispersion_s(served: ServedTime, rx: RxStamp) -> float:
@@ -68,8 +66,7 @@ def dispersion_s(served: ServedTime, rx: RxStamp) -> float:
     return served.bound_s + rx.limit_s + (SIMULATED_ANCHOR_DOUBT_S if served.simulated else 0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """One extension field: `octets` as it says, without what pads the message; `start` is the octet of its type."""
 
     field_type: int
@@ -92,11 +89,11 @@ def fields_of(datagram: bytes) -> list[Field] | None:
     start = HEADER_OCTETS
     while start < len(datagram):
         field_type, octets = _FIELD.unpack_from(datagram, start)
-        field = Field(field_type, start, octets)
-        if octets < _FIELD.size or start + field.room > len(datagram) or len(found) == MOST_FIELDS:
+        room = -(-octets // 4) * 4
+        if octets < _FIELD.size or start + room > len(datagram) or len(found) == MOST_FIELDS:
             return None
-        found.append(field)
-        start += field.room
+        found.append(Field(field_type, start, octets))
+        start += room
     return found
 
 
@@ -114,6 +111,8 @@ def respond(
     `is_denied`: None for time; else a kiss in its place: True for a client that is never to ask again (poll 127), False
     for one that asks too often.
     """
+    if DRAFT not in datagram:  # before anything is taken apart
+        return _DRAFT_UNKNOWN
     fields = fields_of(datagram)
     if fields is None:
         return _MALFORMED

@@ -24,6 +24,8 @@ _FIELD = struct.Struct(">HH")  # RFC 7822 figure 1: field type, length of the wh
 
 LEAST_FIELD_OCTETS = 16  # RFC 7822 7.5
 LEAST_LAST_FIELD_OCTETS = 28  # RFC 7822 7.5.1.4: the last field of a packet without a MAC
+MOST_FIELDS = 16
+"""No client needs more (an NTS request with all its placeholders has 11): a longer list is a way to cost time."""
 MAC_OCTETS_V4 = frozenset({4, 20, 24})
 """What may stand at the end as a MAC: crypto-NAK (RFC 5905 9.2), key id with MD5 or AES-CMAC (RFC 8573), key id
 with SHA-1.
@@ -143,12 +145,37 @@ class Tail:
 BARE_TAIL = Tail(TailKind.BARE)
 
 
+def tail_of(datagram: bytes, *, version: int) -> tuple[TailKind, int]:
+    """Return what follows the header and how long its MAC is, as `walk_tail` does, but none of the fields: for who only
+    passes them over. A list of fields costs no more than its `MOST_FIELDS`.
+    """
+    rest = len(datagram) - HEADER_OCTETS
+    if rest == 0:
+        return TailKind.BARE, 0
+    if version < 4:
+        return (TailKind.MAC, rest) if rest in MAC_OCTETS_BEFORE_V4 else (TailKind.MALFORMED, 0)
+    start, end = HEADER_OCTETS, len(datagram)
+    for _ in range(MOST_FIELDS):
+        if rest in MAC_OCTETS_V4:
+            return TailKind.MAC, rest
+        if rest < LEAST_LAST_FIELD_OCTETS:
+            return TailKind.MALFORMED, 0
+        octets = datagram[start + 2] << 8 | datagram[start + 3]
+        if octets < LEAST_FIELD_OCTETS or octets & 3 or octets > rest:
+            return TailKind.MALFORMED, 0
+        start += octets
+        rest = end - start
+        if rest == 0:
+            return TailKind.FIELDS, 0
+    return (TailKind.MAC, rest) if rest in MAC_OCTETS_V4 else (TailKind.MALFORMED, 0)
+
+
 def walk_tail(datagram: bytes, *, version: int) -> Tail:
     """Walk what follows the header, looking at lengths alone: RFC 7822 7.5.1.
 
     At every step the rest is nothing, a MAC (by its length: RFC 7822 keeps a last field at 28 octets or more so that
     the two cannot be confused), or a field of at least 16 octets, a multiple of 4, that fits. Anything else is
-    malformed.
+    malformed, and so is what has more than `MOST_FIELDS` fields.
     """
     total = len(datagram)
     if total == HEADER_OCTETS:
@@ -166,6 +193,8 @@ def walk_tail(datagram: bytes, *, version: int) -> Tail:
             return Tail(TailKind.MALFORMED, tuple(fields))
         field_type, octets = _FIELD.unpack_from(datagram, start)
         if octets < LEAST_FIELD_OCTETS or octets % 4 or octets > rest:
+            return Tail(TailKind.MALFORMED, tuple(fields))
+        if len(fields) == MOST_FIELDS:
             return Tail(TailKind.MALFORMED, tuple(fields))
         fields.append(ExtensionField(field_type, start, octets))
         start += octets

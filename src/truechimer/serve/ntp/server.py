@@ -20,7 +20,7 @@ from truechimer.serve.ntp.packet import (
     Mode,
     NtpLeap,
     TailKind,
-    walk_tail,
+    tail_of,
 )
 from truechimer.serve.ntp.reply import (
     CRYPTO_NAK,
@@ -127,17 +127,17 @@ def respond(
     if len(datagram) > HEADER_OCTETS:
         # Well-formed fields that we do not know are passed over: RFC 7822 7.5.1.1 SHOULD. The answer carries none, so
         # it is no longer than the request.
-        tail = walk_tail(datagram, version=version)
-        if tail.kind is TailKind.MALFORMED:
+        kind, mac_octets = tail_of(datagram, version=version)
+        if kind is TailKind.MALFORMED:
             return _EXTENSION_MALFORMED
-        if tail.kind is TailKind.MAC:
+        if kind is TailKind.MAC:
             # A MAC asks for an authenticated answer. A door without keys says nothing: a crypto-NAK is as easily forged
             # as any plain answer and tells a client nothing that silence does not.
             if not offers.keys:
                 return _MAC_UNSUPPORTED
-            if tail.mac_octets == KEY_ID_OCTETS:
+            if mac_octets == KEY_ID_OCTETS:
                 return _CRYPTO_NAK
-            key, nak = _verified(datagram, tail.mac_octets, offers)
+            key, nak = _verified(datagram, mac_octets, offers)
     poll_signed = int.from_bytes(datagram[2:3], "big", signed=True)
     poll = min(
         max(poll_signed, POLL_RANGE[0]), POLL_RANGE[1]
@@ -148,8 +148,9 @@ def respond(
     if kiss is not None:
         poll = min(max(poll, offers.poll_log2), POLL_RANGE[1])  # how often would be right: RFC 5905 7.4
         refid = kiss.value.encode("ascii")
-        kind = KISS_KINDS[kiss]
-        return _without_time(kind, version, poll=poll, origin=origin, rx=rx, served=served, refid=refid, key=key)
+        return _without_time(
+            KISS_KINDS[kiss], version, poll=poll, origin=origin, rx=rx, served=served, refid=refid, key=key
+        )
     if isinstance(served, ServedTime):
         synchronised = _synchronised(
             datagram, poll=poll, rx=rx, served=served, precision_log2=precision_log2, offers=offers, key=key
