@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from tests.daemon_serve.doors import a_door, a_live_page, a_page_in
 
+from truechimer.daemon.door_rules import DoorRules
 from truechimer.serve import ServiceState
 
 sntp = pytest.importorskip("ntpstats.sntp")
@@ -32,8 +33,19 @@ def test_version_5_is_not_answered_and_not_promised(tmp_path: Path) -> None:
             sntp.query("127.0.0.1", port=door.port, version=5, timeout=0.3)
 
 
-def test_a_client_that_asks_for_interleaved_mode_gets_basic_answers(tmp_path: Path) -> None:
+def test_a_client_that_asks_for_interleaved_mode_gets_it(tmp_path: Path) -> None:
     with a_page_in(tmp_path), a_door(tmp_path) as door:
         found = sntp.query_interleaved("127.0.0.1", port=door.port, spacing=0.05)
-    assert not found.interleaved
+    assert found.interleaved
     assert found.stratum == 1
+    assert abs(found.offset) <= found.delay / 2 + found.root_dispersion + 1e-3
+
+
+def test_a_client_of_version_5_is_offered_it_and_understands_every_field(tmp_path: Path) -> None:
+    with a_page_in(tmp_path), a_door(tmp_path, "--rules", DoorRules(ntpv5=True).text()) as door:
+        assert sntp.supports_v5("127.0.0.1", port=door.port)
+        found = sntp.query("127.0.0.1", port=door.port, version=5)
+    assert (found.version, found.stratum, found.leap) == (5, 1, 0)
+    assert (found.timescale, found.era, found.flags & 5) == ("utc", 0, 1)
+    assert found.draft == "draft-ietf-ntp-ntpv5-09"
+    assert abs(found.offset) <= found.delay / 2 + found.root_dispersion + 1e-3
