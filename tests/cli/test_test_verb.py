@@ -116,3 +116,13 @@ def test_from_a_wheel_there_is_nothing_to_test(tmp_path: Path) -> None:
     with pytest.raises(verb.NoCheckoutRejected, match="checkout"):
         verb.checkout_of(tmp_path / "site-packages" / "truechimer" / "cli" / "test_verb.py")
     assert verb.checkout_of(Path(verb.__file__)) == ROOT
+
+
+def test_machine_code_is_made_for_every_algorithm_and_a_failure_shows() -> None:
+    from truechimer.cli.scale_verb import BUILT
+
+    commands = verb.machine_code()
+    assert sorted(word for command in commands for word in command[3:]) == sorted(BUILT)
+    assert all((ROOT / command[2].replace(".", "/")).with_suffix(".py").is_file() for command in commands)
+    ends = [subprocess.Popen([sys.executable, "-c", f"raise SystemExit({status})"]) for status in (0, 3)]
+    assert verb.wait_for(ends).status == 3

@@ -1,4 +1,4 @@
-"""The table of credentials: each cell has a word, and each test that it names exists."""
+"""The tables of credentials: each cell has a word, and each test that it names exists, also those of the threats."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ ROWS = [
 
 def test_every_named_test_exists() -> None:
     named = re.findall(r"`(tests/[^`]*)`", PAGE)
-    assert len(named) >= 20
+    assert len(named) >= 45
     for one in named:
         file, _, name = one.partition("::")
         source = (ROOT / file).read_text(encoding="utf-8")
@@ -24,3 +24,12 @@ def test_every_cell_says_something_and_the_credentials_are_those_of_the_issue() 
     told = " ".join(row[0] for row in ROWS).lower()
     for one in ("operator", "admin", "door", "scale", "applier", "one key", "k keys", "broker", "witness"):
         assert one in told, one
+
+
+def test_every_asset_of_the_threat_model_has_tests() -> None:
+    threats = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
+    table = threats[threats.index("## What each can do") : threats.index("## Rules")]
+    assets = set(re.findall(r"(?m)^\| (\w[^|]+) \|", table)) - {"asset"}
+    assert len(assets) >= 7
+    tested = PAGE[PAGE.index("## The tests behind") :]
+    assert [asset for asset in assets if not re.search(rf"(?m)^\| {asset}[,| ]", tested)] == []

@@ -61,7 +61,10 @@ def main(argv: list[str]) -> int:
     install_peers(root)
     set_up_s = time.monotonic() - began
     environment = environment_of(options)
-    outcomes = [run(step, root, environment) for step in steps(options)]
+    making = [subprocess.Popen(command, cwd=root, env=environment) for command in machine_code()]
+    *checks, tests = steps(options)
+    outcomes = [run(step, root, environment) for step in checks]
+    outcomes += [wait_for(making), run(tests, root, environment)]
     print("\nseconds  step")
     print(f"{set_up_s:7.1f}  looking for peer programs (not counted)")
     for outcome in outcomes:
@@ -94,6 +97,20 @@ def steps(options: argparse.Namespace) -> list[Step]:
         Step("lint-imports", [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]),
         Step("pytest", [*python, "pytest", *workers(), *marks]),
     ]
+
+
+def machine_code() -> list[list[str]]:
+    """Return what makes machine code beside the checks, on two cores: tests that began without would make it twice."""
+    make = [sys.executable, "-m", "tests.machine_code"]
+    return [[*make, "bands", "kalman", "algos"], [*make, "at1"]]
+
+
+def wait_for(making: "list[subprocess.Popen[bytes]]") -> Outcome:
+    """Wait for the machine code that is still being made; the seconds are those of waiting."""
+    print("--- machine code", flush=True)
+    began = time.monotonic()
+    status = max(process.wait() for process in making)
+    return Outcome("machine code, beside the checks", status, time.monotonic() - began, "")
 
 
 def workers() -> list[str]:
