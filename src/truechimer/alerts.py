@@ -41,6 +41,8 @@ class AlertKind(StrEnum):
     SOURCE_RETURNED = "source-returned"
     SOURCE_UNREADABLE = "source-unreadable"
     SOURCE_REFUSES = "source-refuses"
+    WATCHDOG_AWAY = "watchdog-away"
+    WATCHDOG_BLIND = "watchdog-blind"
     HOST_CLOCK_STEP = "host-clock-step"
     SCALE_EMPTY = "scale-empty"
     SCALE_OFF_UTC = "scale-off-utc"

@@ -349,7 +349,7 @@ def test_an_address_is_a_host_and_a_port_or_nothing(text: str, expected: HostPor
 
 
 def test_every_kind_and_protocol_of_the_contract_is_in_the_grammar() -> None:
-    assert {kind.value for kind in SourceKind} == {"simulated", "ntp", "nts", "chrony", "readings", "link"}
+    assert {kind.value for kind in SourceKind} == {"simulated", "ntp", "nts", "chrony", "readings", "link", "watchdog"}
     assert {"ntp", "nts", "roughtime", "console"} <= {protocol.value for protocol in Protocol}
     assert {algorithm.value for algorithm in Algorithm} == {"bands", "at1", "kalman", "algos"}
     assert {one.value for one in Algorithm} - {one.value for one in AFTER_THE_FACT} == set(LIVE_ALGORITHMS)

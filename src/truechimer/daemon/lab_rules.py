@@ -59,6 +59,7 @@ KEYS_OF_KIND = {
     SourceKind.CHRONY: _KindKeys(may=("socket", "logdir", "operator", "own_refid", "poll_s", "u_s", "limit_s")),
     SourceKind.READINGS: _KindKeys(needs=("path",), may=("max_age_s",)),
     SourceKind.LINK: _KindKeys(needs=("to", "path"), may=("operator", "max_age_s", "u_s", "limit_s")),
+    SourceKind.WATCHDOG: _KindKeys(needs=("path",), may=("poll_s",)),
 }
 _KIND_KEYS = tuple(dict.fromkeys(key for keys in KEYS_OF_KIND.values() for key in sorted(keys.all)))
 

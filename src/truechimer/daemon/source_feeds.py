@@ -21,6 +21,7 @@ from truechimer.daemon.readings_feed import KnownNames, ReadingsFeed
 from truechimer.daemon.receiver_feed import ReceiverFeed
 from truechimer.daemon.source_settings import DEFAULT_CHRONY_SOCKET, Source, SourceKind
 from truechimer.daemon.wall_watch import WallWatch
+from truechimer.daemon.watchdog_feed import WatchdogFeed
 from truechimer.formats.finding import Finding
 from truechimer.laboratory.line import EpochOutcome
 
@@ -71,6 +72,10 @@ def _make_feed(source: Source, around: FeedSurroundings) -> Feed | None:
         return NtpFeed(source, started.label, started.config.leaps, around.out)
     if source.kind is SourceKind.CHRONY:
         return _chrony_feed(source, around)
+    if source.kind is SourceKind.WATCHDOG and source.path is not None:
+        path, page = started.folder / source.path, started.folder / "run" / "clock.page"
+        label, leaps = started.label, started.config.leaps
+        return WatchdogFeed(source, path, page, label=label, leaps=leaps, out=around.out)
     if source.kind in FILE_KINDS and source.path is not None:
         return ReadingsFeed(
             source,

@@ -11,6 +11,7 @@ from truechimer.daemon.settings import NAME_PATTERN, NAME_WORDS, says
 
 DEFAULT_POLL_S = 16.0
 DEFAULT_CHRONY_POLL_S = 1.0
+DEFAULT_WATCHDOG_POLL_S = 640.0
 DEFAULT_CHRONY_SOCKET = "/run/chrony/chronyd.sock"
 DEFAULT_OWN_REFID = "TRUE"
 DEFAULT_MAX_AGE_EPOCHS = 10
@@ -26,6 +27,7 @@ class SourceKind(StrEnum):
     CHRONY = "chrony"
     READINGS = "readings"
     LINK = "link"
+    WATCHDOG = "watchdog"
 
 
 NOT_BUILT_SOURCES = frozenset({SourceKind.NTS})
@@ -66,7 +68,8 @@ class Source:
         default=None,
         metadata=says(
             f"time between two questions to an NTP server (default {DEFAULT_POLL_S:g}), "
-            f"or between two looks at chronyd on this machine (default {DEFAULT_CHRONY_POLL_S:g})",
+            f"or between two looks at chronyd on this machine (default {DEFAULT_CHRONY_POLL_S:g}), "
+            f"or between two looks of a watchdog (default {DEFAULT_WATCHDOG_POLL_S:g})",
             "too short: public servers refuse; too long: the host's rate is learned slowly and the bound grows",
             unit="s",
             min=0.1,
@@ -102,7 +105,11 @@ class Source:
     )
     path: str | None = field(
         default=None,
-        metadata=says("a readings CSV that grows, relative to this file", "no readings", example='"readings.csv"'),
+        metadata=says(
+            "a readings CSV that grows, relative to this file; of a watchdog, a file of servers, one HOST:PORT a line",
+            "no readings",
+            example='"readings.csv"',
+        ),
     )
     max_age_s: float | None = field(
         default=None,
