@@ -214,7 +214,15 @@ def _keys(read: TreeRead[LabFile], lab: LabFile, folder: Path) -> Iterator[Findi
 
 
 def _keys_of_doors(read: TreeRead[LabFile], lab: LabFile, folder: Path) -> Iterator[Finding]:
-    """Judge the files of symmetric keys of the doors."""
+    """Judge the files of symmetric keys of the doors, and of the servers that are asked."""
+    for source in lab.sources:
+        if source.keys is not None and source.key is not None:
+            line = read.line_of(source, "keys")
+            try:
+                if source.key not in keys_in(folder / source.keys):
+                    yield Finding("bad-key-file", f"[[source]] {source.name} keys: no key {source.key} in it", line)
+            except DoorRulesRejected as error:
+                yield Finding("bad-key-file", f"[[source]] {source.name} keys: {error}", line)
     for listener in lab.listeners:
         if listener.keys is None:
             continue

@@ -54,7 +54,7 @@ class _KindKeys:
 
 KEYS_OF_KIND = {
     SourceKind.SIMULATED: _KindKeys(needs=("scenario",)),
-    SourceKind.NTP: _KindKeys(needs=("address",), may=("operator", "poll_s", "u_s", "limit_s")),
+    SourceKind.NTP: _KindKeys(needs=("address",), may=("operator", "poll_s", "u_s", "limit_s", "key", "keys")),
     SourceKind.NTS: _KindKeys(needs=("address",), may=("operator", "poll_s", "u_s", "limit_s")),
     SourceKind.CHRONY: _KindKeys(may=("socket", "logdir", "operator", "own_refid", "poll_s", "u_s", "limit_s")),
     SourceKind.READINGS: _KindKeys(needs=("path",), may=("max_age_s",)),
@@ -195,6 +195,10 @@ def _keys_of_source(read: TreeRead[LabFile], source: Source) -> Iterator[Finding
     if source.kind is SourceKind.CHRONY and source.logdir is not None and source.socket is not None:
         says = f"{place} names both socket and logdir; its servers would vote twice: keep one, best the socket"
         yield Finding("two-ways", says, read.line_of(source, "logdir"))
+    if (source.key is None) is not (source.keys is None) and source.kind is SourceKind.NTP:
+        given_key, absent = ("key", "keys") if source.keys is None else ("keys", "key")
+        says = f"{place} has {given_key} but not {absent}; a key is a number and the file that holds it"
+        yield Finding("missing-key", says, read.line_of(source, given_key))
     if source.kind in NOT_BUILT_SOURCES:
         says = f"{place}: kind {source.kind} {NOT_BUILT}; use ntp, chrony, readings, link or simulated"
         yield Finding("not-built", says, read.line_of(source, "kind"))

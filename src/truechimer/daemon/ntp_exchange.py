@@ -17,6 +17,7 @@ from truechimer.daemon.ntp_loop import SO_TIMESTAMPNS, stamp_of
 from truechimer.errors import Rejected
 from truechimer.instants import FS_PER_NS, Instant, LeapTable, ntp64
 from truechimer.serve.ntp.client import AnswerDoubt, NtpAnswer, ReplyRejected, make_request, read_reply
+from truechimer.serve.ntp.mac import SymmetricKey
 from truechimer.serve.rx_stamp import RxStamp, StampKind
 
 RAW_RATE_LIMIT = 1e-4
@@ -162,12 +163,18 @@ def warm_up(clocks: HostClocks) -> None:
 
 
 def exchange(
-    host: str, port: int, *, timeout_s: float, clocks: HostClocks, prefer: str | None = None
+    host: str,
+    port: int,
+    *,
+    timeout_s: float,
+    clocks: HostClocks,
+    prefer: str | None = None,
+    key: SymmetricKey | None = None,
 ) -> NtpExchange | ExchangeFailure:
     """Ask once, and wait up to `timeout_s` for the reply; datagrams that are no reply to us do not end the wait.
 
     The name is looked up for each question. Of its addresses `prefer` is asked where it is still one of them, and the
-    next one only where the network says no.
+    next one only where the network says no. `key`: the question is sealed with it, and only a reply that is counts.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
@@ -180,7 +187,7 @@ def exchange(
                 connection.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
                 # a port of its own each time: RFC 9109; only that server's datagrams reach us
                 connection.connect(address)
-                return _converse(connection, str(address[0]), timeout_s=timeout_s, clocks=clocks)
+                return _converse(connection, str(address[0]), timeout_s=timeout_s, clocks=clocks, key=key)
         except OSError as error:
             reason = _reason(error)
     says = f"{host} port {port} (udp) cannot be reached: {reason}; check address, port and firewall"
@@ -196,11 +203,12 @@ def ask_once(
     leaps: LeapTable,
     near: Instant,
     prefer: str | None = None,
+    key: SymmetricKey | None = None,
 ) -> NtpMeasurement | ExchangeFailure:
     """Measure a server once. `near` chooses the era and, in a repeated second, the instant: within 68 years, and 0.5
-    s at a leap. `prefer`: see `exchange`.
+    s at a leap. `prefer`, `key`: see `exchange`.
     """
-    found = exchange(host, port, timeout_s=timeout_s, clocks=clocks, prefer=prefer)
+    found = exchange(host, port, timeout_s=timeout_s, clocks=clocks, prefer=prefer, key=key)
     if isinstance(found, ExchangeFailure):
         return found
     return measurement_of(found, leaps, near=near)
@@ -238,11 +246,11 @@ def measurement_of(found: NtpExchange, leaps: LeapTable, *, near: Instant) -> Nt
 
 
 def _converse(
-    connection: socket.socket, address: str, *, timeout_s: float, clocks: HostClocks
+    connection: socket.socket, address: str, *, timeout_s: float, clocks: HostClocks, key: SymmetricKey | None
 ) -> NtpExchange | ExchangeFailure:
     """Send one request and read until its reply, or until time is up. Raises OSError where the network says no."""
     nonce = secrets.randbits(64) or 1
-    request = make_request(nonce)
+    request = make_request(nonce, key=key)
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     clocks.take_pair()
@@ -257,7 +265,7 @@ def _converse(
         octets, ancillary, _, _ = connection.recvmsg(REPLY_ROOM, 256)
         user_raw_ns = clocks.raw_ns()
         clocks.take_pair()
-        answer = read_reply(octets, nonce)
+        answer = read_reply(octets, nonce, key=key)
         if isinstance(answer, ReplyRejected):
             rejected += 1
             continue

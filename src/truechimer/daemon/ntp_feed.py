@@ -6,15 +6,18 @@ stop, RATE means less often), 10 and 11.2 (root distance), 13 (poll); RFC 9109 (
 
 import queue
 from collections import deque
+from pathlib import Path
 
 from truechimer.alerts import AlertKind, AlertSeverity
 from truechimer.compare.path_delay import noise_s
 from truechimer.compare.reading import Reading
+from truechimer.daemon.door_rules import DoorRulesRejected, keys_in
 from truechimer.daemon.feeds import LEAP_WORDS, NS_PER_S, Batch, Feed, HostLabel, SourceStatus
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.ntp_exchange import ExchangeFailure, NtpMeasurement, ask_once, warm_up
 from truechimer.daemon.source_settings import Source
 from truechimer.instants import FS_PER_NS, Instant, LeapTable
+from truechimer.serve.ntp.mac import SymmetricKey
 
 NTP_TIMEOUT_S = 2.0
 NTP_JITTER_LEAST_S = 1e-6
@@ -40,7 +43,15 @@ class NtpFeed(Feed):
     jitter; the limit is the root distance (RFC 5905 section 10), which no averaging removes.
     """
 
-    def __init__(self, source: Source, label: HostLabel, leaps: LeapTable, out: "queue.Queue[Batch]") -> None:
+    def __init__(
+        self,
+        source: Source,
+        label: HostLabel,
+        leaps: LeapTable,
+        out: "queue.Queue[Batch]",
+        *,
+        keys: Path | None = None,
+    ) -> None:
         status = SourceStatus(source.name, "ntp", source.operator_name, poll_s=source.poll_interval_s)
         super().__init__(source.name, status, out)
         place = source.place
@@ -51,6 +62,7 @@ class NtpFeed(Feed):
         self._address: str | None = None
         self._asked = 0
         self._is_refused = False
+        self._keys = keys
 
     def servers(self) -> dict[str, SourceStatus]:
         """Return the one server."""
@@ -69,6 +81,13 @@ class NtpFeed(Feed):
                 self._ended.wait()
                 return
             began = clocks.raw_ns()
+            try:
+                key = self._key()
+            except DoorRulesRejected as error:  # never in the clear instead
+                self.status.failures += 1
+                self.status.says = str(error)
+                self._ended.wait(self._poll_s)
+                continue
             found = ask_once(
                 self._host,
                 self._port,
@@ -77,10 +96,20 @@ class NtpFeed(Feed):
                 leaps=self._leaps,
                 near=Instant.from_tai_ns(self._label.at(began)),
                 prefer=self._address,
+                key=key,
             )
             self._asked += 1
             self.take(found)
             self._ended.wait((next_question_ns(began, self.every_s) - clocks.raw_ns()) / NS_PER_S)
+
+    def _key(self) -> SymmetricKey | None:
+        """Return the key that seals the questions; raises `DoorRulesRejected` where there should be one."""
+        if self._keys is None or self._source.key is None:
+            return None
+        key = keys_in(self._keys).get(self._source.key)
+        if key is None:
+            raise DoorRulesRejected(f"{self._keys} holds no key {self._source.key}")
+        return key
 
     @property
     def every_s(self) -> float:

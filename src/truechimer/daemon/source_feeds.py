@@ -69,7 +69,8 @@ def _make_feed(source: Source, around: FeedSurroundings) -> Feed | None:
     if source.kind is SourceKind.SIMULATED and started.world is not None:
         return SimulatedFeed(source, started.world, HostClocks(), around.out)
     if source.kind is SourceKind.NTP:
-        return NtpFeed(source, started.label, started.config.leaps, around.out)
+        keys = None if source.keys is None else started.folder / source.keys
+        return NtpFeed(source, started.label, started.config.leaps, around.out, keys=keys)
     if source.kind is SourceKind.CHRONY:
         return _chrony_feed(source, around)
     if source.kind is SourceKind.WATCHDOG and source.path is not None:

@@ -76,6 +76,24 @@ class Source:
             max=131072.0,
         ),
     )
+    key: int | None = field(
+        default=None,
+        metadata=says(
+            "of an NTP server, number of the symmetric key that it shares with us: questions are sealed with it, and "
+            "only answers that are count",
+            "whoever stands on the path can answer in the server's name",
+            min=1,
+            max=4294967295,
+        ),
+    )
+    keys: str | None = field(
+        default=None,
+        metadata=says(
+            "file that holds the key (`ID TYPE KEY` a line, as chronyd's), relative to this file, mode 0600",
+            "the server is never asked",
+            example='"ntp.keys"',
+        ),
+    )
     logdir: str | None = field(
         default=None,
         metadata=says(

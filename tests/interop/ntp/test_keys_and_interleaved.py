@@ -10,11 +10,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.daemon_serve.doors import ENVIRONMENT, a_door, a_page_in, until
-from tests.interop.ntp.test_chronyd import a_chronyd, ntpdata
+from tests.daemon_serve.doors import ENVIRONMENT, a_door, a_live_page, a_page_in, until
+from tests.interop.ntp.test_chronyd import a_chronyd, free_udp_port, ntpdata
 
 from truechimer.daemon.counters import read_counters
 from truechimer.daemon.door_rules import DoorRules
+from truechimer.daemon.host_clocks import HostClocks
+from truechimer.daemon.ntp_exchange import ExchangeFailure, NtpMeasurement, ask_once, warm_up
+from truechimer.instants import Instant, builtin_leap_table
+from truechimer.serve.ntp.mac import KeyKind, SymmetricKey, read_keys, symmetric_key
 
 ROOT = Path(__file__).parents[3]
 NTPDIG = shutil.which("ntpdig") or "ntpdig"
@@ -66,6 +70,28 @@ def test_chronyd_with_another_key_of_the_same_number_gets_no_time(tmp_path: Path
         with a_chronyd(tmp_path, server, f"keyfile {other}", "port 0") as command_socket:
             until(lambda: read_counters(door.counters_path())["replies_nak_bad_mac"] >= 2)
             assert ntpdata(command_socket).get("Total good RX", "0") == "0"
+
+
+@pytest.mark.needs_chrony
+@pytest.mark.slow
+def test_our_client_believes_a_chronyd_that_holds_its_key_and_no_other(tmp_path: Path) -> None:
+    path, port = keys_in(tmp_path), free_udp_port()
+    ring, near, leaps = read_keys(path.read_bytes()), Instant(a_live_page().anchor_tai_fs), builtin_leap_table()
+    clocks = HostClocks()
+    warm_up(clocks)
+
+    def ask(key: SymmetricKey, timeout_s: float) -> NtpMeasurement | ExchangeFailure:
+        return ask_once("127.0.0.1", port, timeout_s=timeout_s, clocks=clocks, leaps=leaps, near=near, key=key)
+
+    local = ("local stratum 1", f"port {port}", "bindaddress 127.0.0.1", "allow 127.0.0.0/8", f"keyfile {path}")
+    with a_chronyd(tmp_path, *local):
+        until(lambda: isinstance(ask(ring[7], 0.2), NtpMeasurement))
+        for key_id in (8, 9, 10):
+            found = ask(ring[key_id], 5.0)
+            assert isinstance(found, NtpMeasurement)
+            assert found.synchronised
+        stranger = ask(symmetric_key(7, KeyKind.AES128, bytes(16)), 0.3)
+        assert isinstance(stranger, ExchangeFailure)
 
 
 ASK = """

@@ -10,7 +10,21 @@ from tests.serve.ntp.test_server import CLIENT, RAW, ask, request, rx_at
 from tests.serve.pages import a_page
 
 from truechimer.serve import serve_at
-from truechimer.serve.ntp import Ignore, IgnoreReason, Kiss, Offers, Reply, ReplyKind, respond, transmit_stamp
+from truechimer.serve.ntp import (
+    Ignore,
+    IgnoreReason,
+    Kiss,
+    NtpAnswer,
+    Offers,
+    Reply,
+    ReplyKind,
+    ReplyRejected,
+    WhyRejected,
+    make_request,
+    read_reply,
+    respond,
+    transmit_stamp,
+)
 from truechimer.serve.ntp.mac import KeyFileRejected, KeyKind, SymmetricKey, read_keys, symmetric_key
 
 AES = bytes.fromhex("2b7e151628aed2a6abf7158809cf4f3c")
@@ -161,3 +175,23 @@ def test_who_cannot_prove_a_key_hears_a_crypto_nak_that_gives_no_time(
 def test_a_crypto_nak_is_never_answered_and_a_door_without_keys_says_nothing() -> None:
     assert ask_with(request() + bytes(4)) == Ignore(IgnoreReason.CRYPTO_NAK)
     assert ask(request() + bytes(20)) == Ignore(IgnoreReason.MAC_UNSUPPORTED)
+
+
+@pytest.mark.parametrize("key", KEYS, ids=lambda key: key.kind)
+def test_a_client_with_a_key_believes_only_what_is_sealed_with_it(key: SymmetricKey) -> None:
+    octets = sent(ask_with(make_request(77, key=key)))
+    answer = read_reply(octets, 77, key=key)
+    assert isinstance(answer, NtpAnswer)
+    assert answer.doubt is None
+    refused = ReplyRejected(WhyRejected.CODE)
+    assert read_reply(octets[:48], 77, key=key) == refused  # the code taken off
+    assert read_reply(octets[:48] + bytes(4), 77, key=key) == refused  # a crypto-NAK stops nobody
+    for place in range(len(octets)):
+        broken = bytearray(octets)
+        broken[place] ^= 1
+        assert isinstance(read_reply(bytes(broken), 77, key=key), ReplyRejected)
+    kiss = sent(ask_with(make_request(77, key=key), kiss=Kiss.DENY))
+    told = read_reply(kiss, 77, key=key)
+    assert isinstance(told, NtpAnswer)
+    assert told.kiss == "DENY"
+    assert read_reply(kiss[:48], 77, key=key) == refused  # nor does a kiss that anybody could have made

@@ -11,7 +11,17 @@ from enum import StrEnum
 
 from truechimer.errors import Misuse
 from truechimer.instants import ntp64
-from truechimer.serve.ntp.packet import MAX_DISPERSION_S, MAX_STRATUM, Mode, NtpHeader, NtpLeap, decode
+from truechimer.serve.ntp.mac import KEY_ID_OCTETS, SymmetricKey
+from truechimer.serve.ntp.packet import (
+    MAX_DISPERSION_S,
+    MAX_STRATUM,
+    Mode,
+    NtpHeader,
+    NtpLeap,
+    TailKind,
+    decode,
+    tail_of,
+)
 
 REQUEST_VERSION = 4
 
@@ -31,6 +41,7 @@ class WhyRejected(StrEnum):
     VERSION = "version"
     MODE = "mode"
     ORIGIN = "origin"  # not our nonce: RFC 5905 8 (bogus), whatever else it says
+    CODE = "code"  # not sealed with our key, a crypto-NAK among them: RFC 8573 3; a kiss too must be sealed
     ZERO_STAMP = "zero-stamp"  # receive or transmit not known, in a reply that claims to be synchronised
 
 
@@ -75,19 +86,21 @@ class NtpAnswer:
     kiss: str | None
 
 
-def make_request(nonce: int) -> bytes:
+def make_request(nonce: int, *, key: SymmetricKey | None = None) -> bytes:
     """Return the 48 octets of a request whose transmit stamp is `nonce` (1 to 2^64 - 1, fresh and unpredictable for
-    each request).
+    each request), sealed where there is a key.
     """
     if not 0 < nonce <= ntp64.STAMP_MASK:
         raise NtpRequestMisuse(nonce)
-    return NtpHeader(version=REQUEST_VERSION, mode=Mode.CLIENT, transmit=nonce).encode()
+    octets = NtpHeader(version=REQUEST_VERSION, mode=Mode.CLIENT, transmit=nonce).encode()
+    return octets if key is None else octets + key.seal(octets)
 
 
-def read_reply(datagram: bytes, nonce: int) -> NtpAnswer | ReplyRejected:
+def read_reply(datagram: bytes, nonce: int, *, key: SymmetricKey | None = None) -> NtpAnswer | ReplyRejected:
     """Judge one datagram against the request that carried `nonce`. Never raises, whatever the octets.
 
-    Extension fields and MACs after the header are passed over: they were not asked for and prove nothing here.
+    Without a key, extension fields and MACs after the header are passed over: they were not asked for and prove nothing
+    here. With one, what its code does not cover or does not fit is no reply: not even a kiss.
     """
     header = decode(datagram)
     if header is None:
@@ -98,6 +111,8 @@ def read_reply(datagram: bytes, nonce: int) -> NtpAnswer | ReplyRejected:
         return ReplyRejected(WhyRejected.VERSION)
     if header.mode != Mode.SERVER:  # RFC 5905 9.2
         return ReplyRejected(WhyRejected.MODE)
+    if key is not None and not _is_sealed(datagram, header.version, key):
+        return ReplyRejected(WhyRejected.CODE)
     doubt = _doubt(header)
     if (header.receive == 0 or header.transmit == 0) and doubt not in {AnswerDoubt.KISS, AnswerDoubt.UNSYNCHRONISED}:
         return ReplyRejected(WhyRejected.ZERO_STAMP)  # RFC 5905 6: zero is "not known"
@@ -116,6 +131,16 @@ def read_reply(datagram: bytes, nonce: int) -> NtpAnswer | ReplyRejected:
         doubt=doubt,
         kiss=kiss_text(header.refid) if header.stratum == 0 else None,
     )
+
+
+def _is_sealed(datagram: bytes, version: int, key: SymmetricKey) -> bool:
+    """Return whether a datagram ends in the key's id and its code over all before it: RFC 5905 7.3, RFC 8573 3."""
+    kind, octets = tail_of(datagram, version=version)
+    end = len(datagram) - octets
+    if kind is not TailKind.MAC or octets <= KEY_ID_OCTETS:
+        return False
+    key_id, code = datagram[end : end + KEY_ID_OCTETS], datagram[end + KEY_ID_OCTETS :]
+    return int.from_bytes(key_id, "big") == key.key_id and key.verifies(datagram[:end], code)
 
 
 def kiss_text(refid: bytes) -> str:
