@@ -39,7 +39,7 @@ from truechimer.steer.delayed_data import LateValue  # noqa: E402
 from truechimer.steer.delayed_filter import FreeNoise, PathKind  # noqa: E402
 from truechimer.steer.delayed_filter import Path as OutsidePath  # noqa: E402
 from truechimer.steer.late_steering import LateParameters  # noqa: E402
-from truechimer.steer.scale_noise import free_noise  # noqa: E402
+from truechimer.steer.scale_noise import EXCESS, free_noise  # noqa: E402
 from truechimer.steer.steering_order import Coordination  # noqa: E402
 
 NS = 1e9
@@ -162,10 +162,10 @@ def follow(free: Free, case: Case, noise: FreeNoise, values: Values, parameters:
     return e[round(LEARNING_DAYS * 24) :], constants
 
 
-def seed_of(name: str, case: Case, seed: int, parameters: LateParameters) -> dict[str, float]:
+def seed_of(name: str, case: Case, seed: int, parameters: LateParameters, excess: float) -> dict[str, float]:
     """The figures of one seed, ns."""
     free = one_maser(seed) if case.free == "maser" else ensemble(case.free, seed, declared=case.declared)
-    spread = {"y_spread": 1e-13, "drift_spread": free.drift_spread}
+    spread = {"y_spread": 1e-13, "drift_spread": free.drift_spread, "excess": excess}
     values = [each for k, path in enumerate(case.paths) for each in published(free, k, path, seed)]
     values.sort(key=lambda each: (each[0], each[1].epoch_ns, each[1].path))
     values = heard(values)
@@ -213,6 +213,7 @@ def main() -> int:
     parser.add_argument("--interval-h", type=float, default=6.0)
     parser.add_argument("--accuracy", type=float, default=lqg.Aim().accuracy)
     parser.add_argument("--day-stability", type=float)
+    parser.add_argument("--excess", type=float, default=EXCESS, help="of the scale's random-walk FM (scale_noise)")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     parameters = LateParameters(
@@ -223,7 +224,7 @@ def main() -> int:
     for name in options.cases:
         begun = time.monotonic()
         seeds = range(options.first_seed, options.first_seed + options.seeds)
-        found = summary([seed_of(name, CASES[name], seed, parameters) for seed in seeds])
+        found = summary([seed_of(name, CASES[name], seed, parameters, options.excess) for seed in seeds])
         print(f"{name:40s} {json.dumps(found)}  {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
         case = CASES[name]
         found |= {key: value for key, value in (("gate_rms_ns", case.rms_ns), ("gate_max_ns", case.max_ns)) if value}

@@ -9,7 +9,7 @@ from truechimer.errors import Misuse
 from truechimer.steer import lqg
 from truechimer.steer.delayed_filter import DAY_S
 from truechimer.steer.lqg import Aim, News
-from truechimer.steer.scale_noise import TAUS_S, free_noise
+from truechimer.steer.scale_noise import EXCESS, TAUS_S, free_noise
 
 NEWS = News(xx=1.2e-18 / (7 * DAY_S), xy=1.0e-24 / (7 * DAY_S), yy=2e-30 / (7 * DAY_S), span_s=60 * DAY_S, until_ns=1)
 
@@ -34,28 +34,32 @@ def test_long_time_constants_give_poles_at_minus_one_plus_minus_i_over_t() -> No
     assert sorted(poles, key=lambda p: p.imag) == pytest.approx([-1 - 1j, -1 + 1j], rel=1e-3)
 
 
-@pytest.mark.parametrize("constant_d", [0.5, 2.0, 10.0])
-def test_what_a_law_costs_is_what_a_loop_disturbed_by_such_news_shows(constant_d: float) -> None:
-    """A batch a week, for 8,000 weeks, jumps of phase and rate drawn as the news says."""
+@pytest.mark.parametrize("constant_d", [0.3, 2.0, 10.0])
+@pytest.mark.parametrize("hours", [6, 24, 72])
+def test_what_a_law_costs_is_what_a_loop_disturbed_by_such_news_shows(constant_d: float, hours: int) -> None:
+    """A batch every 21 days, 2,000 times, jumps of phase and rate drawn as the news says; UTC(k) looked at each hour."""
     rng = np.random.default_rng(1)
-    h = DAY_S / 4
+    h = 3600.0 * hours
     gain = lqg.gains(time_constant_s=constant_d * DAY_S, interval_s=h)
-    week = 7 * DAY_S
+    weeks = 21 * DAY_S
     scale = np.diag([1e9, 1e15])
-    root = np.linalg.cholesky(scale @ np.array([[NEWS.xx, NEWS.xy], [NEWS.xy, NEWS.yy]]) @ scale * week)
-    jumps = np.linalg.inv(scale) @ root @ rng.normal(size=(2, 8000))
-    e, v, lags, changes = 0.0, 0.0, [], []
-    for k in range(8000):
+    root = np.linalg.cholesky(scale @ np.array([[NEWS.xx, NEWS.xy], [NEWS.xy, NEWS.yy]]) @ scale * weeks)
+    jumps = np.linalg.inv(scale) @ root @ rng.normal(size=(2, 2000))
+    e, v, departures, rates = 0.0, 0.0, [], []
+    for k in range(2000):
         e, v = e + jumps[0, k], v + jumps[1, k]
-        for _ in range(28):
+        for _ in range(21 * 24 // hours):
             delta = gain.k_x * e + gain.k_y * v
-            lags.append(e)
-            changes.append(delta)
+            rates.append(delta)
             v -= delta
+            departures.append((e, e + h * v))
             e += h * v
+    a, b = np.array(departures).T
     cost = lqg.cost_of(gain, NEWS)
-    assert np.mean(np.square(lags)) == pytest.approx(cost.lag2_s2, rel=0.05)
-    assert 0.5 * np.mean(np.square(changes)) * 16.0 == pytest.approx(cost.day_variance, rel=0.05)
+    assert np.mean(a * a + a * b + b * b) / 3.0 == pytest.approx(cost.lag2_s2, rel=0.06)
+    steered = np.concatenate([[0.0], np.cumsum(np.repeat(np.cumsum(rates), hours) * 3600.0)])
+    second = steered[48:] - 2.0 * steered[24:-24] + steered[:-48]
+    assert 0.5 * np.mean(np.square(second)) / DAY_S**2 == pytest.approx(cost.day_variance, rel=0.06)
 
 
 def _chosen(aim: Aim) -> float:
@@ -93,11 +97,17 @@ CLOCKS = ((1.4e-26, 9e-32, 4.6e-36), (7.2e-23, 1.6e-29, 4.6e-36), (9e-24, 9e-28,
 
 
 def test_the_noise_of_a_scale_is_near_the_best_weighting_at_every_tau() -> None:
-    found = free_noise(CLOCKS, y_spread=1e-13, drift_spread=1e-21)
+    found = free_noise(CLOCKS, y_spread=1e-13, drift_spread=1e-21, excess=1.0)
     for tau_s in TAUS_S:
         best = 1.0 / sum(1.0 / (q1 / tau_s + floor2 + q2 * tau_s / 3.0) for q1, floor2, q2 in CLOCKS)
         assert found.allan_variance(tau_s) == pytest.approx(best, rel=0.06)
     assert min(found.q1, found.floor2, found.q2) >= 0.0
+
+
+def test_a_scale_of_several_clocks_is_taken_to_wander_more_than_the_best_weighting_would() -> None:
+    best, found = (free_noise(CLOCKS, y_spread=1e-13, drift_spread=1e-21, **more) for more in ({"excess": 1.0}, {}))
+    assert found.q2 == EXCESS * best.q2
+    assert (found.q1, found.floor2) == (best.q1, best.floor2)
 
 
 def test_one_clock_is_its_own_scale() -> None:

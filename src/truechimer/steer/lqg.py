@@ -92,13 +92,25 @@ class Cost:
 
 
 def cost_of(gain: Gains, news: News) -> Cost:
-    """Return what the law costs."""
+    """Return what the law costs where an order follows news at once.
+
+    Between orders the departure runs on a line. A change of rate at t_k bends UTC(k) for two days as the second
+    difference over a day sees it, by a triangle; two changes count together by how far their triangles overlap.
+    """
     h = gain.interval_s
     k_x, k_y = gain.k_x * h, gain.k_y
-    # a closed loop with e counted in intervals times rate; sums of e^2 and of squared changes after a beginning (e, v)
-    loop: _Matrix = (1.0 - k_x, 1.0 - k_y, -k_x, 1.0 - k_y)
-    lag: _Matrix = (1.0, 0.0, 0.0, 0.0)
-    changes: _Matrix = (k_x * k_x, k_x * k_y, k_y * k_x, k_y * k_y)
+    # a closed loop with e counted in intervals times rate; sums after a beginning (e, v)
+    step: _Matrix = (1.0 - k_x, 1.0 - k_y, -k_x, 1.0 - k_y)
+    now, then = (1.0, 0.0), (step[0], step[1])
+    lag = _scaled(_plus(_plus(_outer(now, now), _outer(now, then)), _outer(then, then)), 1.0 / 3.0)
+    k, later = (k_x, k_y), (k_x, k_y)
+    changes = _scaled(_outer(k, k), _overlap(0.0))
+    apart = 1
+    while apart * h < 2.0 * DAY_S:
+        later = later[0] * step[0] + later[1] * step[2], later[0] * step[1] + later[1] * step[3]
+        changes = _plus(changes, _scaled(_outer(k, later), 2.0 * _overlap(apart * h / DAY_S)))
+        apart += 1
+    loop = step
     for _ in range(DOUBLINGS):
         before = lag[0]
         lag = _plus(lag, _times(_times(_turned(loop), lag), loop))
@@ -106,9 +118,17 @@ def cost_of(gain: Gains, news: News) -> Cost:
         loop = _times(loop, loop)
         if lag[0] == before:
             break
-    # changes of rate within a day add up where they come more often than once a day
-    daily = max(DAY_S / h, 1.0)
-    return Cost(_summed(lag, news, h) * h * h * h, 0.5 * _summed(changes, news, h) * h * daily * daily)
+    return Cost(_summed(lag, news, h) * h * h * h, 0.5 * _summed(changes, news, h) * DAY_S)
+
+
+def _overlap(days: float) -> float:
+    """Return how two changes of rate so far apart count together in the second difference over a day: the overlap of
+    two triangles, each as wide as two days, in units of a day cubed.
+    """
+    if days < 1.0:
+        return 2.0 / 3.0 - days * days + 0.5 * days * days * days
+    left = max(2.0 - days, 0.0)
+    return left * left * left / 6.0
 
 
 def _summed(of: _Matrix, news: News, h: float) -> float:
@@ -188,6 +208,15 @@ def _times(a: _Matrix, b: _Matrix) -> _Matrix:
         a[2] * b[0] + a[3] * b[2],
         a[2] * b[1] + a[3] * b[3],
     )
+
+
+def _outer(a: tuple[float, float], b: tuple[float, float]) -> _Matrix:
+    """Return the matrix of (a s) (b s) as a form of s, not made symmetric: `_summed` adds both sides."""
+    return a[0] * b[0], a[0] * b[1], a[1] * b[0], a[1] * b[1]
+
+
+def _scaled(a: _Matrix, by: float) -> _Matrix:
+    return a[0] * by, a[1] * by, a[2] * by, a[3] * by
 
 
 def _plus(a: _Matrix, b: _Matrix) -> _Matrix:
