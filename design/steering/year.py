@@ -9,8 +9,9 @@ What is in the file is kept, case by case, until it is measured again.
 Method. A free scale (`scales`) runs for 150 days before the year; rapid UTC comes every Wednesday with seven daily
 values, the last three days old, white noise 0.5 ns; Circular T every 30 days with the values of every fifth day, the
 last 12 days old, 0.3 ns; a fountain measures the scale's rate over days, 8e-16 at one day, on 85 of 100 days, off by a
-constant of 2e-16 (one sigma). Steering begins 30 days before the year, values 100 days earlier, and goes on inside
-an envelope. Error is UTC minus UTC(k), every hour of the year.
+constant of 2e-16 (one sigma). A daily link (GNSS 0.5 ns, two-way 0.2 ns) is an hour late; its calibration wanders by
+1.5 ns, 0.5 ns (one sigma) over 100 days. Steering begins 30 days before the year, values 100 days earlier, and goes on
+inside an envelope. Error is UTC minus UTC(k), every hour of the year.
 
 Limit: the same values, a filter that knows the true noise levels, and UTC(k) = its forecast, at every hour: no law, no
 limits, no regard for stability.
@@ -69,13 +70,17 @@ CASES = {
     "maser, rapid UTC": Case("maser", ("UTCr",)),
     "5 caesiums, rapid UTC": Case("5 caesiums", ("UTCr",)),
     "ensemble, both": Case("scenario 4.2", ("UTCr", "Circular T")),
+    "ensemble, rapid UTC and GNSS daily": Case("scenario 4.2", ("UTCr", "GNSS"), rms_ns=1.0, max_ns=4.0),
+    "ensemble, rapid UTC and two-way daily": Case("scenario 4.2", ("UTCr", "two-way"), rms_ns=1.0, max_ns=4.0),
 }
 KINDS = {
     "UTCr": OutsidePath(name="UTCr", u_common=0.1e-9),
     "Circular T": OutsidePath(name="Circular T", u_common=0.1e-9),
     "fountain": OutsidePath(name="fountain", kind=PathKind.RATE, u_common=2e-16),
+    "GNSS": OutsidePath(name="GNSS", u_common=1.5e-9, common_s=100.0 * DAY_S),
+    "two-way": OutsidePath(name="two-way", u_common=0.5e-9, common_s=100.0 * DAY_S),
 }
-NOISE = {"UTCr": 0.5e-9, "Circular T": 0.3e-9, "fountain": 8e-16}
+NOISE = {"UTCr": 0.5e-9, "Circular T": 0.3e-9, "fountain": 8e-16, "GNSS": 0.5e-9, "two-way": 0.2e-9}
 
 
 def published(free: Free, path: int, name: str, seed: int) -> list[tuple[int, LateValue]]:
@@ -92,6 +97,16 @@ def published(free: Free, path: int, name: str, seed: int) -> list[tuple[int, La
                 y = (x[day * 24] - x[day * 24 - 24]) / DAY_S + off + rng.normal() * u
                 value = LateValue(path=path, epoch_ns=day * DAY_NS, value=float(y), u=u, span_s=DAY_S)
                 out.append((day * DAY_NS + DAY_NS // 24, value))
+        return out
+    if KINDS[name].common_s > 0.0:
+        kept = np.exp(-DAY_S / KINDS[name].common_s)
+        wander = rng.normal() * KINDS[name].u_common
+        for day in range(end):
+            wander = wander * kept + rng.normal() * KINDS[name].u_common * np.sqrt(1.0 - kept * kept)
+            value = LateValue(
+                path=path, epoch_ns=day * DAY_NS, value=float(x[day * 24] + wander + rng.normal() * u), u=u
+            )
+            out.append((day * DAY_NS + DAY_NS // 24, value))
         return out
     every, last, step = (7, 3, 1) if name == "UTCr" else (30, 12, 5)
     for day in range(every + int(rng.integers(every)), end, every):

@@ -48,7 +48,7 @@ def history(
     seed: int, now: int, fault: Fault, paths: tuple[int, ...] = (UTCR, CIRCULAR_T, GNSS, TWO_WAY)
 ) -> DelayedData:
     """All values that a laboratory has on day `now`; noise is the same with and without a fault."""
-    x = truth(seed, 80)
+    x = truth(seed, max(80, now))
     rng = np.random.default_rng([seed, 7])
     common = [rng.normal() * path.u_common for path in PATHS]
     noise = rng.normal(size=(len(PATHS), len(x)))
@@ -94,7 +94,7 @@ def same(one: DelayedData, other: DelayedData) -> bool:
 def error_ns(found: Judgement, seed: int, now: int, x_moved_s: float = 0.0) -> float:
     forecast = delayed_data.ahead(found.history, (1000 + now) * DAY_NS)
     assert forecast is not None
-    return (forecast.x_s - truth(seed, 80)[now] - x_moved_s) * 1e9
+    return (forecast.x_s - truth(seed, max(80, now))[now] - x_moved_s) * 1e9
 
 
 def none(_path: int, _day: int) -> float:
@@ -186,3 +186,39 @@ def test_the_judgement_does_not_depend_on_the_order_in_which_values_came() -> No
     one, other = judgement.judge(shuffled), judgement.judge(whole)
     assert one.findings == other.findings
     assert same(one.history, other.history)
+
+
+@pytest.mark.parametrize(("now", "days"), [(60, range(50, 57)), (67, range(50, 64)), (75, range(0))])
+def test_the_only_path_is_held_while_its_move_is_young_and_followed_when_later_values_bear_it_out(
+    now: int, days: range
+) -> None:
+    found = judged(84, now, lambda _p, d: 20e-9 * (d >= 50), paths=(UTCR,))
+    assert held_days(found, UTCR) == list(days)
+    if not days:
+        assert [each.what for each in found.findings] == [What.MOVE]
+        assert "the only path" in found.findings[0].says(found.history)
+        assert abs(error_ns(found, 84, now, 20e-9)) < 4.0
+
+
+def test_a_whole_circular_t_that_is_all_there_is_waits_for_the_next() -> None:
+    found = judged(82, 103, lambda _p, d: 40e-9 * (d > 60), paths=(CIRCULAR_T,))
+    assert held_days(found, CIRCULAR_T) == [65, 70, 75, 80, 85, 90]
+    found = judged(82, 133, lambda _p, d: 40e-9 * (d > 60), paths=(CIRCULAR_T,))
+    assert held_days(found, CIRCULAR_T) == []
+    assert [each.what for each in found.findings] == [What.MOVE]
+
+
+def test_a_clock_noisier_than_its_kind_is_followed_where_one_path_is_all_there_is() -> None:
+    """White and random-walk FM five times those that the filter was told, for ten months of Circular T."""
+    rng = np.random.default_rng(83)
+    y = rng.normal() * 1e-14 + np.cumsum(rng.normal(size=300)) * 5.0 * sqrt(NOISE.q2 * DAY_S)
+    x = np.concatenate([[0.0], np.cumsum(y * DAY_S + rng.normal(size=300) * 5.0 * sqrt(NOISE.q1 * DAY_S))])
+    known, most = delayed_data.begin(NOISE, PATHS), 0
+    for month in range(1, 10):
+        values = tuple(
+            LateValue(path=CIRCULAR_T, epoch_ns=(1000 + d) * DAY_NS, value=float(x[d]) + rng.normal() * 3e-10, u=3e-10)
+            for d in range(month * 30 - 25, month * 30 + 1, 5)
+        )
+        found = judgement.judge(delayed_data.take(known, values)[0])
+        known, most = found.history, max(most, len(held_days(found, CIRCULAR_T)))
+    assert most <= 1

@@ -37,7 +37,7 @@ def test_long_time_constants_give_poles_at_minus_one_plus_minus_i_over_t() -> No
 @pytest.mark.parametrize("constant_d", [0.3, 2.0, 10.0])
 @pytest.mark.parametrize("hours", [6, 24, 72])
 def test_what_a_law_costs_is_what_a_loop_disturbed_by_such_news_shows(constant_d: float, hours: int) -> None:
-    """A batch every 21 days, 2,000 times, jumps of phase and rate drawn as the news says; UTC(k) looked at each hour."""
+    """A batch every 21 days, 2,000 times, jumps of phase and rate drawn as the news says; UTC(k) hour by hour."""
     rng = np.random.default_rng(1)
     h = 3600.0 * hours
     gain = lqg.gains(time_constant_s=constant_d * DAY_S, interval_s=h)

@@ -8,8 +8,11 @@ or with its state opened at that day. The misfit (sum of squared innovations in 
 likelihood but for a constant) that it takes away is held against what it costs. The best is taken, and what is left is
 explained in the same way. So a ramp that the filter has followed for a week is undone back to its first day.
 
-That the scale moved is believed only where two paths say so after that day, or where there is one path only: nobody
-else could say it.
+That the scale moved is believed only where two paths say so after that day, or where there is one path only and goes
+on saying it: nobody else could. One path alone cannot be outvoted either: of it a lone outlier is held, and a run of
+values while it is young. What it goes on to say for longer (`patience_ns`) is borne out by later values, and followed.
+And where its values scatter more than the noise allows all the time, it is the noise that is wrong: what is an outlier
+is told from the scatter that there is (`_scatter2`).
 
 Source: Basseville and Nikiforov 1993, chapter 7 (generalised likelihood ratio for additive changes); Willsky and Jones
 1976; Kitagawa 1987 for models tried on one filter. Law of the file: + - * / and sqrt in a written order.
@@ -17,6 +20,8 @@ Source: Basseville and Nikiforov 1993, chapter 7 (generalised likelihood ratio f
 
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
+from math import sqrt
 
 from truechimer.steer import delayed_data
 from truechimer.steer.delayed_data import DelayedData, Mark, Opened
@@ -37,6 +42,12 @@ COST_OF_MOVE = 40.0
 
 STARTS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 17, 21, 25, 30, 36, 43, 52, 62, 75, 90)
 """A path may have gone wrong so many values ago."""
+PATIENCE_S, PATIENCE_STEPS = 14.0 * 86_400.0, 7
+"""A path that is all there is, is held back for no longer than fourteen days or seven steps between its values (a whole
+Circular T, which comes at once): what the next publications say as well, is so.
+"""
+MEDIAN_SQUARE, ENOUGH = 0.4549364231195724, 10
+"""Median of the square of a normal variable; values that tell a scatter."""
 LOOKED_AT = 8
 """Single values and moments that are tried, the most suspicious first."""
 MOST_FINDINGS, MOST_STEPS = 6, 12
@@ -69,7 +80,9 @@ class Finding:
     def says(self, history: DelayedData) -> str:
         """Return it in a sentence."""
         if self.what is What.MOVE:
-            return "all paths agree that UTC minus the scale moved by what the clocks' noise does not explain"
+            many = sum(1 for k in range(len(history.paths)) if _of_path(history, k)) > 1
+            who = "all paths agree" if many else "the only path goes on saying"
+            return f"{who} that UTC minus the scale moved by what the clocks' noise does not explain"
         name = history.paths[self.path].name
         worst = max([abs(m.sigmas) for m in history.marks if _is_of(m, self)], default=0.0)
         values = "value" if self.n == 1 else "values"
@@ -137,13 +150,27 @@ def _misfit(history: DelayedData) -> float:
     return whole
 
 
+def _scatter2(history: DelayedData) -> float:
+    """Return by how much the squares of a path's innovations that is all there is exceed what the noise lets expect (1
+    at least): their median, which a few false values do not move. Of several paths, 1: they check one another.
+    """
+    speaking = {mark.value.path for mark in history.marks if _counts(mark) and mark.value is not None}
+    squares = sorted(mark.sigmas * mark.sigmas for mark in history.marks if _counts(mark))
+    if len(speaking) != 1 or len(squares) < ENOUGH:
+        return 1.0
+    return max(squares[len(squares) // 2] / MEDIAN_SQUARE, 1.0)
+
+
 def _of_path(history: DelayedData, path: int) -> list[Mark]:
     return [mark for mark in history.marks if _counts(mark) and mark.value is not None and mark.value.path == path]
 
 
 def _suspects(history: DelayedData) -> _Suspects:
     """Look for what noise hardly does."""
-    far = [i for i, mark in enumerate(history.marks) if _counts(mark) and abs(mark.sigmas) > SUSPICIOUS_SIGMAS]
+    scatter = sqrt(_scatter2(history))
+    far = [
+        i for i, mark in enumerate(history.marks) if _counts(mark) and abs(mark.sigmas) > SUSPICIOUS_SIGMAS * scatter
+    ]
     far.sort(key=lambda i: -abs(history.marks[i].sigmas))
     moments = [history.marks[i].at[0] for i in far[:LOOKED_AT]]
     any_run = False
@@ -153,7 +180,7 @@ def _suspects(history: DelayedData) -> _Suspects:
         for each in off:
             sums.append(sums[-1] + each)
         for length in RUNS:
-            most = RUN_SIGMAS * RUN_SIGMAS * length
+            most = RUN_SIGMAS * RUN_SIGMAS * length * scatter * scatter
             any_run = any_run or any(
                 (sums[k] - sums[k - length]) * (sums[k] - sums[k - length]) > most for k in range(length, len(sums))
             )
@@ -166,6 +193,7 @@ class _Search:
     def __init__(self, present: DelayedData) -> None:
         self.present = present
         self.misfit = _misfit(present)
+        self.scatter2 = _scatter2(present)
         self.best: tuple[float, DelayedData, Finding] | None = None
 
     def hold(self, path: int, marks: list[Mark], *, open_ended: bool) -> float:
@@ -197,7 +225,7 @@ class _Search:
         return self._compared(after, finding, cost=COST_OF_MOVE)
 
     def _compared(self, after: DelayedData, finding: Finding, *, cost: float) -> float:
-        gain = finding.misfit - cost
+        gain = finding.misfit - cost * self.scatter2
         if gain > 0.0 and (self.best is None or gain > self.best[0]):
             self.best = (gain, after, finding)
         return gain
@@ -209,8 +237,11 @@ class _Runs:
     def __init__(self, search: _Search, path: int) -> None:
         self.search, self.path = search, path
         self.own = _of_path(search.present, path)
+        self.alone = not _others(search.present, self.own)
         # the first value of all is the ground that the others stand on
-        self.most = len(self.own) if _others(search.present, self.own) else len(self.own) - 1
+        self.most = len(self.own) - 1 if self.alone else len(self.own)
+        self.all = [mark for mark in search.present.marks if mark.value is not None and mark.value.path == path]
+        self.place = {mark.at: i for i, mark in enumerate(self.all)} if self.alone else {}
         self.known: dict[tuple[int, int], float] = {}
 
     def gain(self, run: tuple[int, int]) -> float:
@@ -220,8 +251,22 @@ class _Runs:
             return -float("inf")
         if run not in self.known:
             marks = self.own[len(self.own) - back : len(self.own) - kept]
+            if self.alone and self._is_long(marks):
+                self.known[run] = -float("inf")
+                return self.known[run]
             self.known[run] = self.search.hold(self.path, marks, open_ended=kept == 0)
         return self.known[run]
+
+    def _is_long(self, marks: list[Mark]) -> bool:
+        """Return True where a path that is alone would be held for longer than it may, with what of it is held already
+        just before and after.
+        """
+        first, last = self.place[marks[0].at], self.place[marks[-1].at]
+        while first > 0 and not _counts(self.all[first - 1]):
+            first -= 1
+        while last + 1 < len(self.all) and not _counts(self.all[last + 1]):
+            last += 1
+        return self.all[last].at[0] - self.all[first].at[0] > patience_ns([mark.at[0] for mark in self.all])
 
     def climb(self) -> None:
         """Look for the best run: first its beginning, then its end, then both by single values."""
@@ -251,6 +296,15 @@ def _best(present: DelayedData, suspects: _Suspects) -> tuple[DelayedData, Findi
     return None if search.best is None else (search.best[1], search.best[2])
 
 
+def patience_ns(epochs_ns: list[int]) -> int:
+    """Return for how long (ns) values of a path that is all there is may be held back, from the epochs of all of them,
+    in order: fourteen days, or so many usual (median) steps between them, whichever is longer.
+    """
+    steps = sorted(b - a for a, b in pairwise(epochs_ns))
+    usual_ns = steps[len(steps) // 2] if steps else 0
+    return max(round(PATIENCE_S * 1e9), PATIENCE_STEPS * usual_ns)
+
+
 def _others(history: DelayedData, own: list[Mark]) -> bool:
     """Return True where other values count than these."""
     return sum(1 for mark in history.marks if _counts(mark)) > len(own)
@@ -264,7 +318,12 @@ def _without(history: DelayedData, path: int, marks: list[Mark]) -> DelayedData:
 
 
 def _may_move(history: DelayedData, moment_ns: int) -> bool:
-    """Return True where two paths speak from a moment on, or where one path is all there is."""
-    speaking = {mark.value.path for mark in history.marks if _counts(mark) and mark.value is not None}
-    after = {m.value.path for m in history.marks if _counts(m) and m.value is not None and m.at[0] >= moment_ns}
-    return len(after) >= min(2, len(speaking))
+    """Return True where two paths speak from a moment on, or where one path is all there is and has said so for long
+    enough.
+    """
+    counting = [mark for mark in history.marks if _counts(mark) and mark.value is not None]
+    speaking = {mark.value.path for mark in counting if mark.value is not None}
+    if len(speaking) == 1:
+        own = [m.at[0] for m in history.marks if m.value is not None and m.value.path in speaking]
+        return own[-1] - moment_ns > patience_ns(own)
+    return len({mark.value.path for mark in counting if mark.value is not None and mark.at[0] >= moment_ns}) >= 2
