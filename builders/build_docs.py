@@ -360,6 +360,29 @@ def steering_block(body: dict[str, Any]) -> str:
     return _table(rows)
 
 
+def steering_front_block(body: dict[str, Any]) -> str:
+    """Return what any law could have of nearness and gentleness, and ours."""
+    head = (
+        "forecast, rms ns",
+        "rms at 1.15: front",
+        "ours",
+        "one order a day",
+        "ratio at 1 ns: front",
+        "ours",
+        "ratio at 1.06 of the forecast: front",
+        "ours",
+    )
+    rows = [["laboratory", *head]]
+    for name, row in body["cases"].items():
+        ends = (row["front_ratio_at_1_ns"], row["ours_ratio_at_1_ns"])
+        near = (row["front_ratio_at_1.06"], row["ours_ratio_at_1.06"])
+        figures = (row["forecast_rms_ns"], row["front"]["1.15"], row["ours"]["1.15"], row["ours_daily"]["1.15"])
+        rows.append(
+            [name, *(_plain(x) for x in figures), *("none" if x is None else _plain(x) for x in (*ends, *near))]
+        )
+    return _table(rows)
+
+
 def cost_block(body: dict[str, Any]) -> str:
     """Return what a replay, a live step and reading a file cost, beside plain NumPy and DuckDB."""
     rows = [["algorithm", "clocks", "epochs", "a step, us", "x plain NumPy", "whole replay, s"]]
@@ -549,6 +572,7 @@ def documents(root: Path = ROOT) -> dict[Path, str]:
     ensemble = root / "docs" / "guide" / "ensemble.md"
     steering = root / "docs" / "guide" / "steering.md"
     year = json.loads((measured / "steering_year.json").read_text(encoding="utf-8"))
+    front = json.loads((measured / "steering_front.json").read_text(encoding="utf-8"))
     speed = json.loads((measured / "scale_speed.json").read_text(encoding="utf-8"))
     kept = json.loads((measured / DEMO).read_text(encoding="utf-8"))
     return {
@@ -557,7 +581,11 @@ def documents(root: Path = ROOT) -> dict[Path, str]:
         dependencies: with_block(dependencies.read_text(encoding="utf-8"), "dependencies", dependencies_block(root)),
         root / "docs" / "guide" / "lab-file.md": lab_file_page(),
         root / "docs" / "ensemble.md": ensemble_page(root),
-        steering: with_block(steering.read_text(encoding="utf-8"), "steering-year", steering_block(year)),
+        steering: with_block(
+            with_block(steering.read_text(encoding="utf-8"), "steering-year", steering_block(year)),
+            "steering-front",
+            steering_front_block(front),
+        ),
         ensemble: with_block(ensemble.read_text(encoding="utf-8"), "cost", cost_block(speed)),
         metrics: with_block(
             with_block(metrics.read_text(encoding="utf-8"), "laboratory", metrics_block("laboratory")),

@@ -1,6 +1,7 @@
 """How near to UTC and how gentle at once: the exact front of all laws that follow the forecast, and ours beside it.
 
     PYTHONPATH=src python design/steering/front.py --out docs/measured/steering_front.json
+    ... --picture docs/guide/pictures/steering-front.svg     drawn from the file; nothing is computed anew
 
 It draws no random number: what is computed is what a filter's covariance says.
 
@@ -33,6 +34,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "src")]
 
+from truechimer.cli.drawing import Drawing, Line, Mark, series_colour  # noqa: E402
+from truechimer.cli.drawing_svg import svg  # noqa: E402
 from truechimer.steer import delayed_data, delayed_filter, lqg  # noqa: E402
 from truechimer.steer.delayed_data import LateValue  # noqa: E402
 from truechimer.steer.delayed_filter import DAY_S, FIRST, FreeNoise, PathKind  # noqa: E402
@@ -257,11 +260,56 @@ def measured(case: Case) -> dict[str, object]:
     return out
 
 
+DRAWN = ("ensemble, rapid UTC", "ensemble, rapid UTC and GNSS daily", "maser with fountain, rapid UTC")
+LEFT, TOP, WIDE, HIGH = 70.0, 50.0, 420.0, 300.0
+RMS_FROM, RMS_TO = 0.25, 2.5
+
+
+def picture(found: dict[str, dict[str, object]]) -> str:
+    """Draw rms against the ratio of Allan deviations: unbroken the front, dashed ours."""
+
+    def at(ratio: float, rms_ns: float) -> tuple[float, float]:
+        x = np.log(ratio / RATIOS[0]) / np.log(RATIOS[-1] / RATIOS[0])
+        y = np.log(RMS_TO / rms_ns) / np.log(RMS_TO / RMS_FROM)
+        return round(LEFT + WIDE * float(x), 1), round(TOP + HIGH * float(y), 1)
+
+    title = "UTC(k) near UTC, and gentle over a day: the front of all laws, and ours"
+    drawing = Drawing(title, LEFT + WIDE + 20.0, TOP + HIGH + 110.0, (LEFT, TOP, LEFT + WIDE, TOP + HIGH))
+    drawing.text((LEFT - 48.0, 28.0), title, size=13.0)
+    for ratio in RATIOS:
+        x, bottom = at(ratio, RMS_FROM)
+        drawing.items.append(Line(((x, TOP), (x, bottom)), "fine"))
+        if ratio != RATIOS[0]:
+            drawing.text((x, bottom + 18.0), f"{ratio:g}", anchor="middle", size=12.0)
+    for rms_ns in (0.25, 0.5, 1.0, 2.0):
+        x, y = at(RATIOS[0], rms_ns)
+        drawing.items.append(Line(((x, y), (LEFT + WIDE, y)), "fine"))
+        drawing.text((x - 8.0, y + 4.0), f"{rms_ns:g}", anchor="end", size=12.0)
+    drawing.text(
+        (LEFT + WIDE / 2.0, TOP + HIGH + 38.0), "Allan deviation over a day / the free scale's", anchor="middle"
+    )
+    drawing.text((22.0, TOP + HIGH / 2.0), "UTC - UTC(k), rms, ns", anchor="middle", up=True)
+    for number, name in enumerate(DRAWN):
+        for key, dash in (("front", ()), ("ours", (6.0, 4.0))):
+            points = tuple(at(float(ratio), rms_ns) for ratio, rms_ns in found[name][key].items())
+            drawing.items.append(Line(points, series_colour(number), 2.0, dash, clipped=True))
+        row = TOP + HIGH + 60.0 + 18.0 * number
+        drawing.items.append(Mark((LEFT + 6.0, row - 4.0), number))
+        drawing.text((LEFT + 20.0, row), name, size=12.0)
+    drawing.text((LEFT + WIDE, TOP + HIGH + 60.0), "unbroken: the front; dashed: ours", anchor="end", size=12.0)
+    return svg(drawing) + "\n"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES))
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
+    if options.picture is not None:
+        kept = json.loads((ROOT / "docs" / "measured" / "steering_front.json").read_text())
+        options.picture.write_text(picture(kept["cases"]))
+        return 0
     found = {}
     for name in options.cases:
         found[name] = measured(CASES[name])
