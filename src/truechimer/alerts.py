@@ -60,6 +60,9 @@ class AlertKind(StrEnum):
     ORDER_TAKEN = "order-taken"
     ORDER_REFUSED = "order-refused"
     CHANGED_WITHOUT_ORDER = "changed-without-order"
+    BULLETIN_REFUSED = "bulletin-refused"
+    VALUE_HELD = "value-held"
+    PUBLICATION_OVERDUE = "publication-overdue"
 
 
 class AlertSeverity(StrEnum):

@@ -40,6 +40,12 @@ def full_status() -> dict[str, Any]:
     document["listeners"].append({"protocol": "chrony-sock", "path": "run/sock", "alive": False, "sock": sock})
     return document | {
         "observing": False,
+        "published": {
+            "paths": [{"path": "UTCr", "x_utc_minus_utck_s": 1.5e-9, "age_s": 400_000.0}],
+            "held": [{"path": "UTCr", "values": 2}],
+            "refused": [{"path": "UTC", "off_s": 4e-8}],
+            "forecast": {"x_utc_minus_utck_s": -2e-10, "u_s": 8e-10},
+        },
         "holdover_remaining_s": 7200.0,
         "holdover": {"learned_days": 9, "prediction": [{"horizon_s": 86400.0, "u_s": 2e-9}], "kept": []},
         "ntp": {"stratum": 1, "refid": "53494D00", "root_delay_s": 0.0},

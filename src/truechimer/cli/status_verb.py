@@ -65,6 +65,7 @@ def screen(document: dict[str, Any]) -> list[str]:
     lines += _labelled("holdover", _holdover(document))
     lines += _labelled("scale", _scale(document))
     lines += _labelled("steering", _steering(document))
+    lines += _labelled("published", _published(document))
     lines += _labelled("host", _host_clock(document))
     lines += _labelled("leap", _leap(document))
     lines += _labelled("policy", plain(document.get("policy_sentence", "")))
@@ -187,6 +188,30 @@ def _steering(document: dict[str, Any]) -> str:
         )
     if steering.get("envelope_refused"):
         words.append(f"NO ENVELOPE: {plain(steering['envelope_refused'])}")
+    return ", ".join(words)
+
+
+def _published(document: dict[str, Any]) -> str:
+    """Return what was published last, and what is made of it; nothing where the laboratory takes none in."""
+    known = document.get("published")
+    if not isinstance(known, dict):
+        return ""
+    words = [
+        "decides" if known.get("decides") is True else "watched" if known.get("steers") is False else "not yet known"
+    ]
+    for row in known.get("paths", ()):
+        late = ", OVERDUE" if row.get("overdue") is True else f", next {plain(row.get('expected', '-'))[:10]}"
+        offset = seconds(number(row, "x_utc_minus_utck_s"), signed=True)
+        words.append(f"{plain(row.get('path', '-'))} - UTC(k) {offset} on MJD {plain(row.get('mjd', '-'))}{late}")
+    forecast = known.get("forecast")
+    if isinstance(forecast, dict) and number(forecast, "x_utc_minus_utck_s") is not None:
+        offset = seconds(number(forecast, "x_utc_minus_utck_s"), signed=True)
+        words.append(f"UTC - UTC(k) now {offset}, one sigma {bound(number(forecast, 'u_s'))}")
+    held = sum(int(number(row, "values") or 0) for row in known.get("held", ()) if isinstance(row, dict))
+    if held:
+        words.append(f"{held} values HELD BACK")
+    if known.get("refused"):
+        words.append(f"{len(known['refused'])} files REFUSED")
     return ", ".join(words)
 
 

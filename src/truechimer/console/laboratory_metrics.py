@@ -7,9 +7,10 @@ file holds it, and absent otherwise. Source: `contract.md`, "Ports and names" (b
 from truechimer.console.clock_metrics import CLOCKS, HOST_CLOCK
 from truechimer.console.holdover_metrics import HOLDOVER
 from truechimer.console.metric_samples import Family
+from truechimer.console.published_metrics import PUBLISHED
 from truechimer.console.record_metrics import RECORDS
 from truechimer.console.scale_metrics import SCALE
 from truechimer.console.source_metrics import SOURCES
 
-LABORATORY: tuple[Family, ...] = (*SCALE, *HOLDOVER, *CLOCKS, *SOURCES, *HOST_CLOCK, *RECORDS)
+LABORATORY: tuple[Family, ...] = (*SCALE, *HOLDOVER, *PUBLISHED, *CLOCKS, *SOURCES, *HOST_CLOCK, *RECORDS)
 """Every metric of ours but `truechimer_up`, in the order in which they are served."""

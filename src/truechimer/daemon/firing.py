@@ -14,7 +14,7 @@ from truechimer.compare.selection import SelectionState, Verdict
 from truechimer.daemon.observed_host import SUBJECT, ObservedHost
 from truechimer.laboratory.state import LaboratoryState
 from truechimer.scale.state import Membership
-from truechimer.watch import receivers, silence, steering_room
+from truechimer.watch import publications, receivers, silence, steering_room
 
 Condition = tuple[AlertKind, AlertSeverity]
 
@@ -48,8 +48,10 @@ STANDING: dict[str, tuple[Condition, str]] = {
 NAMED: dict[str, Condition] = {
     silence.FROZEN: (AlertKind.CLOCK_FROZEN, _WARNING),
     silence.MISSING: (AlertKind.CLOCK_MISSING, _WARNING),
+    publications.OVERDUE: (AlertKind.PUBLICATION_OVERDUE, _WARNING),
+    publications.HELD: (AlertKind.VALUE_HELD, _WARNING),
 }
-"""Standing conditions whose key ends with their subject."""
+"""Standing conditions whose key goes on with their subject."""
 
 LOG: dict[str, Condition] = {
     "unpublished": (AlertKind.LOG_UNPUBLISHED, _WARNING),
@@ -133,7 +135,8 @@ def _held(state: LaboratoryState, register: Register) -> Iterator[tuple[Conditio
             yield of_receiver[:2], of_receiver[2]
         for prefix, condition in NAMED.items():
             if key.startswith(prefix):
-                yield condition, key.removeprefix(prefix)
+                subject = key.removeprefix(prefix)
+                yield condition, subject.partition("/")[0] if prefix == publications.HELD else subject
     for link_index in state.open_loops:
         yield OPEN_LOOP, register.link_name(link_index)
     if state.divided:

@@ -59,7 +59,7 @@ def texts(lab: LabFile, clocks: tuple[Clock, ...], leaps: LeapTable, folder: Pat
         "scale": _keys(lab.scale),
         "sources": [(*_keys(one), _digest(folder, one.scenario)) for one in lab.sources]
         + [tuple(_keys(one)) for one in lab.receivers],
-        "steering": [*_keys(lab.steer), *_keys(lab.lab)],
+        "steering": [*_keys(lab.steer), *_keys(lab.lab), *(_keys(lab.utc) if lab.utc.published else ())],
     }
     return {part: "".join(f"{value!r}\n" for value in values).encode() for part, values in found.items()}
 

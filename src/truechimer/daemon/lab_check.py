@@ -72,6 +72,7 @@ def check_lab(path: Path, *, now: Instant, flags: InsecureFlags | None = None, o
             findings += _keys(read, read.partial, folder)
             findings += _keys_of_doors(read, read.partial, folder)
         findings += _folders(read, read.partial, folder, observe=observe)
+        findings += _published(read, read.partial, folder)
         findings += _ports(read, doors_of(read.partial, observe=observe))
         findings += _witnesses(read, read.partial, folder)
         findings += notify_check.faults_of_files(read, read.partial.notify, folder)
@@ -253,6 +254,27 @@ def _folders(read: TreeRead[LabFile], lab: LabFile, folder: Path, *, observe: bo
         elif not os.access(nearest, os.W_OK | os.X_OK):
             says = f"nothing can be written to {nearest}, where {name} belongs; change its owner or name another folder"
             yield Finding("folder-not-writable", says, line)
+
+
+def _published(read: TreeRead[LabFile], lab: LabFile, folder: Path) -> Iterator[Finding]:
+    """Judge the folder of published values: whoever can write there is heard, though judged."""
+    if lab.utc.published is None:
+        return
+    path, line = folder / lab.utc.published, read.line_of(lab.utc, "published")
+    shown = f"[utc] published {lab.utc.published}"
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return  # made at the start
+    except (OSError, ValueError) as error:
+        says = reason_of(error) if isinstance(error, OSError) else str(error)
+        yield Finding("unreadable-file", f"{shown} cannot be read: {says}", line)
+        return
+    if not stat.S_ISDIR(mode) or not os.access(path, os.R_OK | os.X_OK):
+        yield Finding("not-a-folder", f"{shown} must be a folder that can be read", line)
+    elif mode & stat.S_IWOTH:
+        says = f"{shown}: everybody on this machine can put files there, and UTC(k) follows what fits; run: chmod o-w"
+        yield Finding("folder-permissions", f"{says} {lab.utc.published}", line)
 
 
 def _witnesses(read: TreeRead[LabFile], lab: LabFile, folder: Path) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from truechimer.daemon.notify_settings import NotifySettings
 from truechimer.daemon.receiver_settings import ReceiverSettings
 from truechimer.daemon.settings import NAME_PATTERN, NAME_WORDS, says
 from truechimer.daemon.source_settings import DEFAULT_MAX_AGE_EPOCHS, Source, SourceKind
+from truechimer.daemon.utc_settings import UtcSettings
 
 
 class Algorithm(StrEnum):
@@ -197,6 +198,9 @@ class LabFile:
     )
     scale: ScaleSettings = field(default_factory=ScaleSettings)
     steer: SteerSettings = field(default_factory=SteerSettings)
+    utc: UtcSettings = field(
+        default_factory=UtcSettings, metadata={"doc": "what is published of UTC - UTC(k), days later"}
+    )
     listeners: tuple[Listener, ...] = field(default=(), metadata={"key": "listener", "doc": "the doors"})
     evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)

@@ -7,7 +7,7 @@ names) and house rule 4.6 (a simulated laboratory says so everywhere).
 import ipaddress
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from truechimer.clocks.clock import RESERVED_NAMES, Clock, ClockKind
 from truechimer.daemon import notify_check
@@ -24,6 +24,7 @@ from truechimer.daemon.listener_settings import (
 from truechimer.daemon.receiver_settings import BAUDS
 from truechimer.daemon.settings import NAME_PATTERN, NAME_WORDS
 from truechimer.daemon.source_settings import DEFAULT_OWN_REFID, NOT_BUILT_SOURCES, Source, SourceKind
+from truechimer.daemon.utc_settings import CODE_PATTERN, UtcSettings
 from truechimer.formats.finding import Finding, Severity
 from truechimer.formats.toml_tree import TreeRead
 
@@ -76,6 +77,7 @@ def faults_between_keys(read: TreeRead[LabFile], flags: InsecureFlags) -> list[F
         _receivers(read, lab, flags),
         *(_keys_of_source(read, source) for source in lab.sources),
         _scale(read, lab),
+        _utc(read, lab),
         _listeners(read, lab),
         _networks(read, lab),
         _socks(read, lab),
@@ -243,6 +245,29 @@ def _scale(read: TreeRead[LabFile], lab: LabFile) -> Iterator[Finding]:
         )
         line = read.line_of(lab.lab, "silence_s") or read.line_of(lab.scale, "interval_s")
         yield Finding("silence-too-short", says, line, severity=Severity.WARNING)
+
+
+def _utc(read: TreeRead[LabFile], lab: LabFile) -> Iterator[Finding]:
+    """Published values need a folder, a scale of clocks, and a clock that was UTC(k) is one of them."""
+    utc, default = lab.utc, UtcSettings()
+    if utc.published is None:
+        for item in fields(UtcSettings):
+            if getattr(utc, item.name) != getattr(default, item.name):
+                says = f"[utc] {item.name} has no effect without published, the folder of published values"
+                yield Finding("missing-key", says, read.line_of(utc, item.name))
+        return
+    if utc.laboratory is None and not re.fullmatch(CODE_PATTERN, lab.lab.name):
+        says = f"[utc] needs laboratory: {_printable(lab.lab.name)} is no code of a laboratory in the BIPM's tables"
+        yield Finding("missing-key", says, read.line_of(utc, "published"))
+    if lab.is_simulated or read.findings:
+        return
+    names = {clock.name for clock in lab.clocks if clock.kind not in {ClockKind.HOST, ClockKind.LINK}}
+    if not names:
+        says = "[utc] published needs clocks: a host's oscillator is not foretold over the days until a publication"
+        yield Finding("published-without-clocks", says, read.line_of(utc, "published"))
+    elif utc.before is not None and utc.before not in names:
+        says = f"[utc] before: {_printable(utc.before)} is no clock of this file; name one of its [[clock]]s"
+        yield Finding("unknown-clock", says, read.line_of(utc, "before"))
 
 
 def _listeners(read: TreeRead[LabFile], lab: LabFile) -> Iterator[Finding]:

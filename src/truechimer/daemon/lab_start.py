@@ -13,7 +13,7 @@ from pathlib import Path
 
 from truechimer._version import __version__
 from truechimer.clocks.clock import Clock, ClockKind
-from truechimer.clocks.register import host_clock
+from truechimer.clocks.register import host_clock, is_reference
 from truechimer.daemon import (
     door_policy,
     guarded,
@@ -36,12 +36,14 @@ from truechimer.daemon.policy_files import PolicyFiles
 from truechimer.daemon.receiver_feed import receiver_of
 from truechimer.daemon.snapshots import Snapshots, resume, world_again
 from truechimer.daemon.source_settings import Source, SourceKind
+from truechimer.daemon.utc_settings import SteerBy
 from truechimer.errors import Misuse, Rejected
 from truechimer.instants import FS_PER_NS, FS_PER_S, Instant, LeapTable
 from truechimer.laboratory import orders as orders_in_force
 from truechimer.laboratory import replay, run_start
 from truechimer.laboratory.measured_coverage import COVERAGE
 from truechimer.laboratory.orders import Orders
+from truechimer.laboratory.publications import PublishedSettings
 from truechimer.laboratory.run_start import RunStart
 from truechimer.laboratory.snapshot import Mark, Roots
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
@@ -67,6 +69,7 @@ BACKLOG_DAYS = 30.0
 """
 
 REQUALIFY_INTERVALS = 60.0
+LINK_KINDS = frozenset({SourceKind.LINK, SourceKind.NTP, SourceKind.NTS, SourceKind.CHRONY})
 
 WRITTEN_OUT = b"""
 [policy]
@@ -140,6 +143,8 @@ def open_run(
         boot_id = clocks.boot_id().hex()
         edited = guarded.parts(lab, members, leaps, folder)
         start = replace(_run_start(lab, members, scenario, files, leaps, now, boot_id), guarded=edited)
+        if lab.utc.published is not None:
+            (folder / lab.utc.published).mkdir(parents=True, exist_ok=True, mode=0o700)
         path = folder / lab.evidence.folder / "records.sqlite3"
         lost = lost_records.look(path, snapshots)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -414,6 +419,26 @@ def _run_start(  # noqa: PLR0917 - a lay-out of what was read, called once
         boot_id=boot_id,
         doors=tuple(door_name("ntp", *where) for where in _ntp_doors(lab)),
         receivers=tuple(receiver_of(one) for one in lab.receivers),
+        published=_published(lab, scenario),
+    )
+
+
+def _published(lab: LabFile, scenario: Scenario | None) -> PublishedSettings | None:
+    """Return how published values are taken; None where the file names no folder for them."""
+    if lab.utc.published is None:
+        return None
+    has_links = any(source.kind in LINK_KINDS for source in lab.sources) or (
+        scenario is not None and any(is_reference(end) for link in scenario.links for end in (link.a, link.b))
+    )
+    by = lab.utc.by or (SteerBy.LINKS if has_links else SteerBy.PUBLISHED)
+    return PublishedSettings(
+        laboratory=lab.utc.laboratory or lab.lab.name,
+        steers=by is SteerBy.PUBLISHED,
+        before=lab.utc.before or "",
+        u_fountain=lab.utc.fountain_u_b,
+        accuracy=lab.utc.accuracy,
+        day_stability=lab.utc.day_stability,
+        time_constant_s=lab.steer.time_constant_s,
     )
 
 

@@ -21,7 +21,16 @@ from typing import Any
 from truechimer.alerts import Alert
 from truechimer.clocks.register import UnknownLinkRejected, is_reference
 from truechimer.daemon import doors as door_processes
-from truechimer.daemon import lost_records, notify, orders_turn, past, source_feeds, store_trouble, surroundings_turn
+from truechimer.daemon import (
+    lost_records,
+    notify,
+    orders_turn,
+    past,
+    published_turn,
+    source_feeds,
+    store_trouble,
+    surroundings_turn,
+)
 from truechimer.daemon.answers import Answers, View
 from truechimer.daemon.control_socket import ControlSocket
 from truechimer.daemon.door_watch import DoorNews, DoorWatch
@@ -61,9 +70,7 @@ TURN_S = 0.2
 
 @dataclass(slots=True)
 class Laboratory:
-    """A running laboratory. `observer` is called after each epoch (the demo looks on through it; it cannot change
-    anything).
-    """
+    """A running laboratory. `observer` is called after each epoch, and cannot change anything."""
 
     started: Started
     clocks: HostClocks
@@ -82,6 +89,7 @@ class Laboratory:
     alerts: deque[Alert] = field(default_factory=lambda: deque(maxlen=ALERTS_KEPT))
     ending: threading.Event = field(default_factory=threading.Event)
     desk: OrdersDesk = field(default_factory=OrdersDesk)
+    published: published_turn.PublishedFolder = field(default_factory=published_turn.PublishedFolder)
     _queue: "queue.Queue[Batch]" = field(default_factory=queue.Queue)
     _standing: Standing = field(init=False)
     log: LogKeeping = field(init=False)
@@ -365,6 +373,7 @@ class Laboratory:
             surroundings_turn.look(self, now)
             self.log.turn(outlets)
             orders_turn.take_all(self)
+            self.published.turn(self)
             self._machine_code.turn()
             self.manager.turn(self._in_short)
         self.settle()

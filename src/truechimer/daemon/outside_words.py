@@ -7,6 +7,7 @@ It decides nothing: the fold does. Keys follow the contract: SI units in the nam
 from typing import Any
 
 from truechimer.compare.selection import SelectionState, Verdict
+from truechimer.daemon import published_words
 from truechimer.daemon.foreseen_aside import ForeseenAside
 from truechimer.laboratory import bounding, foreseen
 from truechimer.laboratory.foreseen import Foreseen
@@ -30,6 +31,9 @@ def document(
 ) -> dict[str, Any]:
     """Return the keys that this adds to `status`; `bound_limits_s`: of the doors."""
     body: dict[str, Any] = {"selection": selection(state, outcome)}
+    published = published_words.document(state, outcome, config)
+    if published is not None:
+        body["published"] = published
     if outcome is not None and outcome.coordination is not None and outcome.page is not None:
         limit_s = min(bound_limits_s, default=USUAL_LIMIT_S)
         body["holdover_remaining_s"] = bounding.holdover_remaining_s(

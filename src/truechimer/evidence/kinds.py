@@ -49,6 +49,12 @@ _ALL = (
     KindOfRecord("leap-table", "leap tables", Maker.NOTED, "the leap table in force, by its hash"),
     KindOfRecord("configuration", "configuration", Maker.NOTED, "the laboratory's file in force, by its hash"),
     KindOfRecord(
+        "published",
+        "readings",
+        Maker.INPUT,
+        "a file of published values of UTC - UTC(k), or of a frequency standard, and what became of it",
+    ),
+    KindOfRecord(
         "order", "orders", Maker.INPUT, "an order or veto of persons as it was offered, and what became of it"
     ),
 )

@@ -24,10 +24,12 @@ from truechimer.evidence.record import Record
 from truechimer.laboratory import (
     bounding,
     departing,
+    late_turn,
     observing,
     ordered_rate,
     ordering,
     outside,
+    publications,
     receiver_records,
     receiving,
     records,
@@ -139,9 +141,12 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         rate=_rate(state),
         leaps=config.leaps,
     )
+    late = late_turn.standing(state.publications, config.published, observing=config.observing)
+    by_values = late is not None and late.decides
+    of_links = state.publications.links if by_values and state.publications is not None else state.utc
     heard = outside.hear(
         state.claims,
-        state.utc,
+        of_links,
         silenced=judged.silenced,
         readings=judged.readings,
         marks=marks,
@@ -171,7 +176,21 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         one for k, said_of in spoken if (one := departures.alert(said_of, k, register, epoch_tai_ns=epoch_ns))
     )
     in_use = noise if heard.wander is None else holdover.noise_of(heard.wander, noise)
-    utc_now = None if heard.utc is None else utc_prediction.ahead(heard.utc, in_use, epoch_tai_ns=epoch_ns)
+    known = state.publications
+    if known is not None and config.published is not None:
+        # late values: the clocks are sampled, the links averaged, and each hour UTC minus the scale is forecast anew
+        known = late_turn.turned(
+            known,
+            config.published.parameters(config.steering.interval_s),
+            epoch_ns=epoch_ns,
+            step=scale_step,
+            combined=heard.combined,
+            links=heard.utc,
+        )
+        late = late_turn.standing(known, config.published, observing=config.observing)
+        by_values = late is not None and late.decides
+    utc = known.utc if by_values and known is not None else heard.utc
+    utc_now = None if utc is None else utc_prediction.ahead(utc, in_use, epoch_tai_ns=epoch_ns)
     # steer: in frequency only, inside the signed envelope
     followed = _follow_host(state, scale_step, found, register.host, config)
     host = followed.host if followed is not None else None
@@ -182,7 +201,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         host_seen=host is not None,
         claims=heard.claims,
         selection=heard.selection,
-        utc=heard.utc,
+        utc=utc,
         started=started,
         envelope_in_force=steering.in_force(limits, epoch_ns),
         leap_expired=epoch_ns >= config.leap_expires_ns,
@@ -190,10 +209,11 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         scale_ns=scale.epoch_ns,
         observing=config.observing,
         poll_s=outside.poll_s(heard.selection, register, config.polls),
+        late=late,
     )
     bent = Bent(state.coordination, state.by_order)
     following, doubt = service.is_following(facts), 0.0
-    spread_s = 0.0 if started and not config.observing else outside.spread_s(heard, utc_now)
+    spread_s = 0.0 if by_values or (started and not config.observing) else outside.spread_s(heard, utc_now)
     if config.observing:
         steered = Steered(state.coordination, state.applied, state.next_steer_ns)
         doubt = observing.doubt_of_rate(heard.utc, spread_s=spread_s, epoch_ns=epoch_ns)
@@ -206,21 +226,33 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
             state.coordination, state.by_order, held, epoch_ns=epoch_ns, interval_ns=config.interval_ns
         )
         own = ordered_rate.apart(bent)
-        steered = steering.steer(
-            own,
-            state.applied,
-            state.next_steer_ns,
-            now=utc_now,
-            utc=heard.utc,
-            limits=limits,
-            parameters=config.steering,
-            following=following,
-            alone=heard.wander is not None,
-            reentering=state.reentering,
-            noise=in_use,
-            spread_s=spread_s,
-            epoch_ns=epoch_ns,
-        )
+        if by_values and known is not None and config.published is not None:
+            known, steered = late_turn.steer(
+                known,
+                own,
+                state.applied,
+                state.next_steer_ns,
+                limits=limits,
+                parameters=config.published.parameters(config.steering.interval_s),
+                following=following,
+                epoch_ns=epoch_ns,
+            )
+        else:
+            steered = steering.steer(
+                own,
+                state.applied,
+                state.next_steer_ns,
+                now=utc_now,
+                utc=heard.utc,
+                limits=limits,
+                parameters=config.steering,
+                following=following,
+                alone=heard.wander is not None,
+                reentering=state.reentering,
+                noise=in_use,
+                spread_s=spread_s,
+                epoch_ns=epoch_ns,
+            )
         steered = ordered_rate.together(steered, own, bent)
         paper = steered.coordination
         started = paper is not None and not (state.reentering and not steered.started)
@@ -231,12 +263,12 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
     word = service.decide(facts)
     is_alone = register.host is not None and bool(config.scale.eligible[register.host])
     is_placed = host is not None and (host.n >= realization.PLACED_AFTER or is_alone)
-    if paper is not None and heard.utc is not None and utc_now is not None and host is not None and is_placed:
+    if paper is not None and utc is not None and utc_now is not None and host is not None and is_placed:
         real = realization.realize(host, paper, config.host_noise, epoch_ns=epoch_ns)
         variances = () if heard.wander is None else holdover.variances_s2(heard.wander, noise)
         limit = bound(
             bounding.terms(
-                heard.utc,
+                utc,
                 utc_now,
                 paper,
                 real,
@@ -253,7 +285,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
                 real,
                 limit,
                 growth=bounding.growth(
-                    heard.utc, utc_now, paper, real, wander=variances, until_s=config.silence_s, rate_doubt=doubt
+                    utc, utc_now, paper, real, wander=variances, until_s=config.silence_s, rate_doubt=doubt
                 ),
                 raw_ns=given.raw_ns,
                 state=word,
@@ -272,6 +304,8 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         share = in_force(set_by_order, "steering-room")
         at_limit = steering_room.at_limit(steered.applied, limits.value, epoch_tai_ns=epoch_ns, share=share)
         lasting += (at_limit,)
+    if known is not None:
+        lasting += late_turn.lasting(known, state.said, epoch_ns=epoch_ns)
     standing_alerts, said = standing.said_once(state.said, lasting)
     alerts += standing_alerts + _surprises(heard.surprise, followed is not None and followed.moved, steered, epoch_ns)
     alerts += service.changed(facts, state.service, word)
@@ -304,7 +338,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         noise_of=noise_of,
         claims=heard.claims,
         selection=heard.selection.state,
-        utc=heard.utc,
+        utc=utc,
         limits=state.limits,
         coordination=steered.coordination,
         applied=steered.applied,
@@ -324,6 +358,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         by_order=bent.by_order,
         departing=away if register.outside else state.departing,
         receivers=judged.receivers,
+        publications=None if known is None else publications.followed(known, steered.coordination),
     )
     return after, EpochOutcome(
         scale_step,

@@ -1,8 +1,8 @@
 """Replay: repeat a recorded run through the same fold and compare every record it makes with the one that was recorded.
 
-It trusts nothing but the inputs in the log (`run-start`, `register`, `readings`, `order`, alerts of the daemon, and
-what was noted beside the fold): each decision is made again, and must come out in the same bytes. It reads no disk:
-whoever holds the records hands them in.
+It trusts nothing but the inputs in the log (`run-start`, `register`, `readings`, `order`, `published`, alerts of the
+daemon, and what was noted beside the fold): each decision is made again, and must come out in the same bytes. It reads
+no disk: whoever holds the records hands them in.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,7 +17,7 @@ from truechimer.compare.reading import EpochReadings
 from truechimer.errors import Misuse, TruechimerError
 from truechimer.evidence.kinds import NOTED
 from truechimer.evidence.record import Chain, Record, RecordRejected, canonical, numbers_of, read, seal
-from truechimer.laboratory import line, ordering, receiver_records, records, run_start
+from truechimer.laboratory import line, ordering, publishing, receiver_records, records, run_start
 from truechimer.laboratory.epoch_input import EpochInput, LateReading
 from truechimer.laboratory.snapshot import Mark, Roots
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
@@ -188,6 +188,10 @@ class _Run:
                 raise RecordRejected(body["seq"], ordered.says)
             self.config, self.state = ordered.config, ordered.state
             self.owed.append(ordered.record)
+        elif kind == publishing.KIND:
+            published = publishing.take(self.config, self.state, publishing.offered_from(body))
+            self.state = published.state
+            self.owed.append(published.record)
         elif kind == "register":
             pairs, operators = (
                 [(a, b) for a, b in body["pairs"]],
@@ -202,7 +206,7 @@ class _Run:
             self.owed.extend(outcome.records)
 
 
-INPUTS = frozenset({"run-start", "register", "readings", ordering.KIND}) | NOTED
+INPUTS = frozenset({"run-start", "register", "readings", ordering.KIND, publishing.KIND}) | NOTED
 
 DAEMON = "daemon"
 """Component of the alerts that come from outside the fold."""

@@ -17,9 +17,10 @@ from truechimer.compare.cleaning import LinkHistory
 from truechimer.errors import Misuse, Rejected
 from truechimer.evidence.record import RecordRejected, number_of, quantity
 from truechimer.instants import FS_PER_NS, LeapEntry, LeapTable, UtcLabel
-from truechimer.laboratory import departing, ordering, receiver_records, receiving
+from truechimer.laboratory import departing, ordering, publications, receiver_records, receiving
 from truechimer.laboratory import orders as orders_in_force
 from truechimer.laboratory.orders import FIRST_APPLIED, OPS_APPLIED, Orders
+from truechimer.laboratory.publications import PublishedSettings
 from truechimer.laboratory.receiving import Receiver
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState, begin
 from truechimer.quorum.applier import SignedEnvelope
@@ -53,7 +54,8 @@ class RunStart:
 
     `guarded`: (part, SHA-256) of each part of the laboratory's file that an order changes, or would have to.
     `operations`: those that orders can ask this run for; `doors`: names of the listeners that have a policy;
-    `receivers`: satellite receivers whose own word judges their links.
+    `receivers`: satellite receivers whose own word judges their links;
+    `published`: how published values of UTC - UTC(k) are taken, None: not at all.
 
     The host's label is `anchor_tai_ns` + (raw counter - `anchor_raw_ns`), in the boot `boot_id`: a name for epochs,
     never a time to serve.
@@ -93,6 +95,7 @@ class RunStart:
     operations: frozenset[str] = OPS_APPLIED
     doors: tuple[str, ...] = ()
     receivers: tuple[Receiver, ...] = ()
+    published: PublishedSettings | None = None
 
     def __post_init__(self) -> None:
         if self.observe is not (self.policy is None) or self.observe is not (self.envelope is None):
@@ -148,7 +151,8 @@ def configure(start: RunStart) -> tuple[LaboratoryConfig, LaboratoryState]:
     config, orders = constants(start), orders_at(start, None)
     limits = NOT_STEERED if orders is None else orders.limits
     noise = ScaleNoise(*live.noise(live_state.start(config.scale), config.scale, start.clocks))
-    return config, replace(begin(config, register, limits, noise), orders=orders)
+    state = replace(begin(config, register, limits, noise), orders=orders)
+    return config, replace(state, publications=_publications(config, state))
 
 
 def merged(start: RunStart, register: Register) -> RunStart:
@@ -201,6 +205,7 @@ def resume(start: RunStart, state: LaboratoryState, *, same_boot: bool) -> tuple
         departing=departing.grown(state.departing, len(start.clocks)),
         receivers=receiving.fitted(state.receivers, config.receivers),
     )
+    state = replace(state, publications=_publications(config, state))
     if not same_boot:
         host = register.host
         alone = host is not None and bool(config.scale.eligible[host])
@@ -223,6 +228,14 @@ def resume(start: RunStart, state: LaboratoryState, *, same_boot: bool) -> tuple
                 departing=None,
             )
     return config, state
+
+
+def _publications(config: LaboratoryConfig, state: LaboratoryState) -> publications.Publications | None:
+    """Return what a run begins with of published values."""
+    if config.published is None:
+        return None
+    noise = publications.noise_of(state.scale, state.register.clocks)
+    return publications.carried_on(state.publications, config.published, config.steering.interval_s, noise)
 
 
 def _links_of(start: RunStart, register: Register) -> tuple[Link, ...]:
@@ -271,6 +284,7 @@ def constants(start: RunStart) -> LaboratoryConfig:
         ),
         doors=start.doors,
         receivers=start.receivers,
+        published=start.published,
     )
 
 
@@ -333,6 +347,8 @@ def encode(start: RunStart) -> dict[str, Any]:
         body["doors"] = list(start.doors)
     if start.receivers:
         body["receivers"] = [receiver_records.receiver_body(one) for one in start.receivers]
+    if start.published is not None:
+        body["published"] = publications.settings_body(start.published)
     if start.fold is not None:
         body |= {"fold": start.fold, "algorithm": start.algorithm, "algorithm_version": start.algorithm_version}
     return body | {
@@ -396,6 +412,7 @@ def decode(body: dict[str, Any]) -> RunStart:
             operations=frozenset(str(one) for one in body["operations"]) if "operations" in body else FIRST_APPLIED,
             doors=tuple(str(one) for one in body.get("doors", ())),
             receivers=tuple(receiver_records.receiver_from(one) for one in body.get("receivers", ())),
+            published=publications.settings_from(body["published"]) if "published" in body else None,
             leaps=LeapTable(
                 tuple(LeapEntry(mjd, offset) for mjd, offset in body["leaps"]["entries"]),
                 None,

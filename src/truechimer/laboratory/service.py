@@ -10,6 +10,7 @@ from truechimer.clocks.register import Register
 from truechimer.compare.claims import Claim
 from truechimer.compare.selection import Selection, SelectionState
 from truechimer.instants import FS_PER_NS, FS_PER_S, LeapTable
+from truechimer.laboratory.late_turn import Late
 from truechimer.serve.clock_page import ClockPage, ServiceState
 from truechimer.steer.bound import Bound
 from truechimer.steer.realization import Realization
@@ -29,7 +30,8 @@ _NOT_FOLLOWED = (SelectionState.NO_MAJORITY, SelectionState.TOO_FEW)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """What the state depends on, at one epoch (ns TAI). `started`: UTC(k) is on paper; while `observing`, UTC as
-    predicted is. `poll_s`: how often the quickest server is asked, 0 where none is.
+    predicted is. `poll_s`: how often the quickest server is asked, 0 where none is. `late`: published values, None
+    where they do not steer.
     """
 
     epoch_ns: int
@@ -45,10 +47,13 @@ class Found:
     scale_ns: int
     observing: bool = False
     poll_s: float = 0.0
+    late: Late | None = None
 
 
 def is_following(found: Found) -> bool:
-    """Return True where a majority of outside values arrives as usual."""
+    """Return True where a majority of outside values, or publications where they decide, arrive as usual."""
+    if found.late is not None and found.late.decides:
+        return found.utc is not None and found.epoch_ns <= found.late.until_ns
     if found.utc is None or found.selection.state in _NOT_FOLLOWED:
         return False
     silence_s = (found.epoch_ns - found.utc.outside_ns) / 1e9
@@ -60,7 +65,10 @@ def missing(found: Found) -> tuple[str, ...]:
     lacks = []
     if not found.host_seen:
         lacks.append("no reading names host: the scale cannot be brought to this machine's counter")
-    if not any(claim.n for claim in found.claims):
+    if found.late is not None and not any(claim.n for claim in found.claims):
+        if not found.late.has_values:
+            lacks.append("no published value of UTC - UTC(k) has come, and no link: the scale runs free")
+    elif not any(claim.n for claim in found.claims):
         lacks.append("no link reaches UTC, UTCr or UTC.<lab>: the scale runs free")
     return tuple(lacks)
 
@@ -68,6 +76,8 @@ def missing(found: Found) -> tuple[str, ...]:
 def lacking(found: Found, word: ServiceState) -> tuple[str, ...]:
     """Return what keeps the laboratory from a better state than `word`, as far as it has words of its own."""
     lacks = missing(found) if word in {ServiceState.FREERUN, ServiceState.ALARM} else ()
+    if found.late is not None and found.late.decides:
+        return lacks
     if found.selection.state is SelectionState.NO_MAJORITY:
         return (*lacks, NO_MAJORITY_SAYS)
     if found.selection.state is SelectionState.TOO_FEW:

@@ -20,8 +20,9 @@ from typing import Any, get_args
 from truechimer.errors import Rejected
 from truechimer.evidence import exact
 from truechimer.evidence.record import RecordRejected
-from truechimer.laboratory import order_chain, ordering, run_start
+from truechimer.laboratory import order_chain, ordering, publications, run_start
 from truechimer.laboratory.orders import Orders
+from truechimer.laboratory.publications import Packed
 from truechimer.laboratory.run_start import RunStart
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
 from truechimer.quorum.verified import Verified
@@ -33,6 +34,8 @@ _FIRST_LINE = re.compile(rb"truechimer-snapshot ([0-9]{1,9}) ([0-9a-f]{64})\n")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _LEFT_OUT = frozenset({"limits", "orders"})
 """The fields of the state that are not written: what was verified is verified again."""
+_PACKED = "publications"
+"""The field that is written without what follows from the rest of it."""
 
 
 class SnapshotRejected(Rejected):
@@ -83,7 +86,7 @@ def _kinds() -> dict[str, type]:
     """Return what a state is made of; what may be `limits` is not among it."""
     hints = exact.hints_of(LaboratoryState)
     return {LaboratoryState.__name__: LaboratoryState} | exact.kinds_within(
-        *(hints[item.name] for item in fields(LaboratoryState) if item.name not in _LEFT_OUT)
+        Packed, *(hints[item.name] for item in fields(LaboratoryState) if item.name not in _LEFT_OUT | {_PACKED})
     )
 
 
@@ -94,8 +97,8 @@ def shape(scale: str) -> str:
     """
     hints = exact.hints_of(LaboratoryState)
     of_scale = {kind.__name__: kind for kind in get_args(LiveState)}[scale]
-    rest = [hints[item.name] for item in fields(LaboratoryState) if item.name not in _LEFT_OUT | {"scale"}]
-    return exact.shape_of({LaboratoryState.__name__: LaboratoryState} | exact.kinds_within(of_scale, *rest))
+    rest = [hints[item.name] for item in fields(LaboratoryState) if item.name not in _LEFT_OUT | {"scale", _PACKED}]
+    return exact.shape_of({LaboratoryState.__name__: LaboratoryState} | exact.kinds_within(of_scale, Packed, *rest))
 
 
 def encode(state: LaboratoryState, roots: Roots) -> bytes:
@@ -109,13 +112,19 @@ def encode(state: LaboratoryState, roots: Roots) -> bytes:
         "limits": _limits_digest(state),
         "shape": shape(type(state.scale).__name__),
         "state": {
-            item.name: writer.written(getattr(state, item.name))
+            item.name: writer.written(_kept(state, item.name))
             for item in fields(LaboratoryState)
             if item.name not in _LEFT_OUT
         },
     }
     packed = json.dumps(body, separators=(",", ":")).encode()
     return f"truechimer-snapshot {FORMAT} {sha256(packed).hexdigest()}\n".encode() + packed
+
+
+def _kept(state: LaboratoryState, name: str) -> Any:
+    """Return what is written of a field."""
+    value = getattr(state, name)
+    return publications.packed(value) if name == _PACKED and value is not None else value
 
 
 def read(data: bytes) -> Snapshot:
@@ -171,7 +180,10 @@ def restore(
         reader = exact.Reader(_kinds())
         values = snapshot.body["state"]
         wanted = [item.name for item in fields(LaboratoryState) if item.name not in _LEFT_OUT]
-        state = LaboratoryState(**{name: reader.read(values[name]) for name in wanted}, limits=limits, orders=orders)
+        found = {name: reader.read(values[name]) for name in wanted}
+        if found[_PACKED] is not None:
+            found[_PACKED] = publications.unpacked(found[_PACKED])
+        state = LaboratoryState(**found, limits=limits, orders=orders)
         agrees = (
             (state.chain.seq, state.chain.prev) == (snapshot.seq, snapshot.head)
             and state.register.clocks == begun.clocks

@@ -19,6 +19,7 @@ from truechimer.laboratory import receiving
 from truechimer.laboratory.departing import Departing
 from truechimer.laboratory.ordered_rate import OrderedRate
 from truechimer.laboratory.orders import Orders
+from truechimer.laboratory.publications import Publications, PublishedSettings
 from truechimer.laboratory.receiving import Receiver, Receiving
 from truechimer.quorum.envelope import Applied, SteeringLimits
 from truechimer.quorum.verified import Refused, Verified
@@ -44,7 +45,8 @@ class LaboratoryConfig:
     the last page; `coverage`: measured lower limit of the bound's coverage; `leap_expires_ns`: ns
     TAI; `observing`: nothing is steered in this run; `polls`: how often (s) each server is asked that the laboratory
     names, by reference; `is_host_alone`: the host's oscillator is the scale; `doors`: names of the listeners that an
-    order can give a policy; `receivers`: those whose own word judges their links.
+    order can give a policy; `receivers`: those whose own word judges their links; `published`: how published values of
+    UTC - UTC(k) are taken, None: not at all.
     """
 
     name: str
@@ -68,6 +70,7 @@ class LaboratoryConfig:
     is_host_alone: bool = False
     doors: tuple[str, ...] = ()
     receivers: tuple[Receiver, ...] = ()
+    published: PublishedSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +86,9 @@ class LaboratoryState:
     host's oscillator where it is the scale, else None; `daily`: the outside values of an ensemble, a mean a day, for
     what is foreseen of a holdover; `orders`: what signed orders have made, None before the first run that is not
     observing; `by_order`: what orders to steer by a rate add at present; `departing`: what the sources of UTC say of
-    the scale, None before the first epoch with one; `receivers`: what is carried of each receiver. An observing
-    run leaves `limits`, `coordination`, `applied` and `next_steer_ns` as the last run in service left them.
+    the scale, None before the first epoch with one; `receivers`: what is carried of each receiver; `publications`:
+    what was published of UTC - UTC(k), None where nothing is taken in. Where they decide, `utc` is their forecast. An
+    observing run leaves `limits`, `coordination`, `applied` and `next_steer_ns` as the last run in service left them.
     """
 
     register: Register
@@ -116,6 +120,7 @@ class LaboratoryState:
     by_order: OrderedRate | None = None
     departing: Departing | None = None
     receivers: tuple[Receiving, ...] = ()
+    publications: Publications | None = None
 
 
 def begin(

@@ -113,10 +113,21 @@ def steer(
     account = applied.advanced(epoch_ns)
     order = steering_law.decide(now, coordination, parameters, allowed, account)
     after_ns = epoch_ns + round(parameters.interval_s * 1e9)
+    return carried_out(order, limits, coordination, account, after_ns)
+
+
+def carried_out(
+    order: SteeringOrder,
+    limits: Verified[SteeringLimits],
+    coordination: Coordination,
+    account: Applied,
+    next_steer_ns: int,
+) -> Steered:
+    """Admit an order to the envelope and apply it, or say why it is refused."""
     admitted = envelope.admit(order, limits, account)
     if isinstance(admitted, Refused):
-        return Steered(coordination, account, after_ns, order=order, refused=admitted)
+        return Steered(coordination, account, next_steer_ns, order=order, refused=admitted)
     done = realization.apply(admitted, limits, coordination, account)
     if isinstance(done, Refused):
-        return Steered(coordination, account, after_ns, order=order, refused=done)
-    return Steered(done[0], done[1], after_ns, order=order)
+        return Steered(coordination, account, next_steer_ns, order=order, refused=done)
+    return Steered(done[0], done[1], next_steer_ns, order=order)

@@ -268,6 +268,23 @@ function foreseen(said) {
     .join(", ");
 }
 
+/** What was published of UTC − UTC(k), days late, and what is made of it. */
+function published(said) {
+  if (!said) return [];
+  const rows = rowsOf(said.paths).map((each) => {
+    const next = each.overdue ? "OVERDUE" : `next ${text(each.expected).slice(0, 10)}`;
+    return [`${text(each.path)} − UTC(k)`, `${seconds(each.x_utc_minus_utck_s, { signed: true })} on MJD ${text(each.mjd)}, ${next}`];
+  });
+  const ahead = said.forecast ?? {};
+  const held = rowsOf(said.held).map((each) => text(each.says)).join("; ");
+  return [
+    ...rows,
+    ["UTC − UTC(k) now", isNumber(ahead.x_utc_minus_utck_s) ? `${seconds(ahead.x_utc_minus_utck_s, { signed: true })}, one sigma ${bound(ahead.u_s)}` : ""],
+    ["Held back", held],
+    ["Refused", rowsOf(said.refused).map((each) => `${text(each.path)}: ${seconds(each.off_s, { signed: true })} off`).join("; ")],
+  ];
+}
+
 function steering(said) {
   const now = said.steering ?? {};
   const leap = said.leap ?? {};
@@ -275,6 +292,7 @@ function steering(said) {
   list("steering", [
     ["Steer", isNumber(now.y_steer) ? rate(now.y_steer) : ""],
     ["UTC(k) − scale", isNumber(now.x_utck_minus_scale_s) ? seconds(now.x_utck_minus_scale_s, { signed: true }) : ""],
+    ...published(said.published),
     ["Envelope until", text(now.envelope_valid_until).slice(0, 10)],
     ["Its limits", limits],
     ["No envelope", text(now.envelope_refused)],
