@@ -20,6 +20,7 @@ from truechimer.daemon.lab_file import LabFile
 from truechimer.daemon.lab_reading import read_lab
 from truechimer.daemon.lab_rules import InsecureFlags
 from truechimer.daemon.listener_settings import Listener
+from truechimer.daemon.source_settings import Source
 from truechimer.errors import Rejected
 from truechimer.formats.finding import Severity
 from truechimer.instants import Instant, LeapTable
@@ -57,11 +58,18 @@ def texts(lab: LabFile, clocks: tuple[Clock, ...], leaps: LeapTable, folder: Pat
         "policy": [("folder", lab.policy.folder)],
         REFUSAL: [(_FLAG, lab.policy.refuse_changes_without_order)],
         "scale": _keys(lab.scale),
-        "sources": [(*_keys(one), _digest(folder, one.scenario)) for one in lab.sources]
+        "sources": [(*_said(one), _digest(folder, one.scenario)) for one in lab.sources]
         + [tuple(_keys(one)) for one in lab.receivers],
         "steering": [*_keys(lab.steer), *_keys(lab.lab), *(_keys(lab.utc) if lab.utc.published else ())],
     }
     return {part: "".join(f"{value!r}\n" for value in values).encode() for part, values in found.items()}
+
+
+def _said(source: Source) -> list[tuple[str, Any]]:
+    """Return the keys of a source; those that came later only where they say something, so that a laboratory from
+    before has not been changed.
+    """
+    return [(name, value) for name, value in _keys(source) if value is not None or name not in {"key", "keys"}]
 
 
 def _rules(listener: Listener) -> tuple[str, ...]:
