@@ -41,6 +41,7 @@ class AlertKind(StrEnum):
     SOURCE_RETURNED = "source-returned"
     SOURCE_UNREADABLE = "source-unreadable"
     SOURCE_REFUSES = "source-refuses"
+    SOURCE_SMEARS = "source-smears"
     WATCHDOG_AWAY = "watchdog-away"
     WATCHDOG_BLIND = "watchdog-blind"
     HOST_CLOCK_STEP = "host-clock-step"

@@ -49,6 +49,7 @@ from truechimer.daemon.orders_desk import OrdersDesk
 from truechimer.daemon.recent import Recent
 from truechimer.daemon.refused_rows import RefusedRows
 from truechimer.daemon.service_manager import ServiceManager
+from truechimer.daemon.smear_watch import SmearWatch
 from truechimer.daemon.source_feeds import FeedSurroundings
 from truechimer.daemon.standing import Standing
 from truechimer.daemon.wall_watch import WallWatch
@@ -85,6 +86,7 @@ class Laboratory:
     manager: ServiceManager = field(default_factory=ServiceManager)
     epochs: int = 0
     refused: RefusedRows = field(default_factory=RefusedRows)
+    smears: SmearWatch = field(default_factory=SmearWatch)
     early: Early = field(default_factory=Early)
     alerts: deque[Alert] = field(default_factory=lambda: deque(maxlen=ALERTS_KEPT))
     ending: threading.Event = field(default_factory=threading.Event)

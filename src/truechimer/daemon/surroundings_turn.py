@@ -6,6 +6,7 @@ It makes alerts and opens doors that ended; it moves no time, and nothing in the
 from typing import TYPE_CHECKING
 
 from truechimer.alerts import Alert, AlertKind, AlertSeverity
+from truechimer.daemon.smear_watch import DO_NEXT, SmearNews
 from truechimer.laboratory import replay
 
 if TYPE_CHECKING:
@@ -23,11 +24,25 @@ def look(laboratory: "Laboratory", now_s: float) -> None:
     for feed in laboratory.feeds:
         for news in feed.take_news():
             _tell(laboratory, news.kind, feed.status.name, news.severity, says=news.says, do_next=news.do_next)
+    for smeared in _smears(laboratory):
+        kind, severity = AlertKind.SOURCE_SMEARS, AlertSeverity.WARNING
+        _tell(laboratory, kind, smeared.subject, severity, says=smeared.says, do_next=DO_NEXT)
     for name, says in laboratory.refused.take_due(now_s):
         do_next = "correct what writes the file; `truechimer status --json` lists the last refused rows"
         _tell(laboratory, AlertKind.READING_REJECTED, name, AlertSeverity.NOTICE, says=says, do_next=do_next)
     for told in laboratory.look_at_doors():
         _tell(laboratory, AlertKind.DOOR_ENDED, told.subject, told.severity, says=told.says, do_next=told.do_next)
+
+
+def _smears(laboratory: "Laboratory") -> list[SmearNews]:
+    """Return the sources that are newly seen to smear a leap second."""
+    state = laboratory.started.state
+    paper = state.coordination if laboratory.outcome is None else laboratory.outcome.coordination
+    if paper is None:
+        return []
+    now_ns = laboratory.started.label.at(laboratory.clocks.raw_ns())
+    leaps = laboratory.started.config.leaps
+    return laboratory.smears.look(state.claims, state.register, paper, leaps=leaps, now_ns=now_ns)
 
 
 def _tell_steps(laboratory: "Laboratory", moved_s: float, times: int) -> None:
