@@ -201,22 +201,24 @@ def test_gaps_do_not_let_reading_noise_walk_into_the_scale_at_short_intervals() 
 
 
 @pytest.mark.slow
-def test_the_same_clocks_get_like_weights_from_readings_at_1_10_and_600_s() -> None:
-    """The masers' own noise over a day (23 ps) lies below the noise of one reading (50 ps): this is the hard case."""
+@pytest.mark.parametrize(
+    ("noise_s", "shorter", "of", "most"),
+    [
+        # the masers' own noise over a day (23 ps) lies below that of one reading: the hard case; masers carry the scale
+        pytest.param(READING_NOISE_S, (1, 10), 5, 0.20, id="readings of 50 ps"),
+        # the 10 % that is aimed at is met where readings are less noisy than the clocks
+        pytest.param(5e-12, (10,), None, 0.10, id="readings of 5 ps"),
+        pytest.param(5e-12, (1,), None, 0.10, id="readings of 5 ps each second", marks=pytest.mark.acceptance),
+    ],
+)
+def test_the_same_clocks_get_like_weights_from_readings_at_1_10_and_600_s(
+    noise_s: float, shorter: tuple[int, ...], of: int | None, most: float
+) -> None:
     second = truth(RIG, seed=9, days=4.0, interval_s=1.0)
-    noisy = readings(second, seed=9)
+    noisy = readings(second, seed=9, noise_s=noise_s)
     weight = {}
-    for every in (1, 10, 600):
-        ran = run(RIG.clocks(declared=True), second[::every], noisy[::every], interval_s=float(every))
+    for every in (*shorter, 600):
+        ran = run(RIG.clocks(declared=True), second[::every], noisy[::every], interval_s=float(every), noise_s=noise_s)
         weight[every] = ran.state.weight
-    ratios = {every: weight[every] / weight[600] for every in (1, 10)}
-    print({every: np.round(ratio, 3).tolist() for every, ratio in ratios.items()})
-    for ratio in ratios.values():
-        # masers carry the scale; the 10 % that is aimed at is met where readings are less noisy than the clocks
-        assert np.abs(ratio[:5] - 1.0).max() < 0.20
-    quiet = readings(second, seed=9, noise_s=5e-12)
-    for every in (1, 10, 600):
-        ran = run(RIG.clocks(declared=True), second[::every], quiet[::every], interval_s=float(every), noise_s=5e-12)
-        weight[every] = ran.state.weight
-    for every in (1, 10):
-        assert np.abs(weight[every] / weight[600] - 1.0).max() < 0.10
+    for every in shorter:
+        assert np.abs(weight[every][:of] / weight[600][:of] - 1.0).max() < most

@@ -77,6 +77,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def table_in_force(path: Path | None) -> "LeapTable":
+    """Return the table of a leap-seconds.list or a Leap_Second.dat; without a file the built-in one."""
     from truechimer.cli import file_bytes
     from truechimer.formats import leap_second_dat, leap_seconds_list
     from truechimer.instants import builtin_leap_table

@@ -52,7 +52,6 @@ _NEVER_MISSING = ("MJD", "STTIME", "TRKL")
 _WITHOUT_IONOSPHERE = 15
 """So many fields a line has that holds no measured ionosphere."""
 
-_WIDEST = 128
 _MAX_LINE = 200
 _INTEGER = re.compile(rb"[+-]?[0-9]{1,11}")
 _SATELLITE = re.compile(rb"([" + SYSTEMS + rb"](?=[0-9]{2}))?([0-9]{1,2})")

@@ -10,7 +10,7 @@ measured on clock minus scale: the departure from the line through the day befor
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
-from math import isfinite, sqrt
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -300,8 +300,3 @@ def _spoken(spoken: tuple[Spoken, ...]) -> list[Episode]:
                 )
             )
     return found
-
-
-def has_size(episode: Episode) -> bool:
-    """Return True where an episode states by how much."""
-    return isfinite(episode.size_s) or isfinite(episode.size_y)
