@@ -131,6 +131,18 @@ COMPILED: bool = _NUMBA is not None
 """True where kernels run as machine code: from the start, or from `use_machine_code` on."""
 
 
+def foreign(name: str, returns: str, *takes: str) -> Any:
+    """Return a function of the C library for kernels to call, or None where nothing is compiled. Types are NumPy's
+    letters: `i4`, `u4`, `i8`, `u8` (an address is `u8`).
+
+    It is named, not pointed to: machine code that holds an address could not be kept for the next process.
+    """
+    if _NUMBA is None:
+        return None
+    types = {"i4": _NUMBA.types.int32, "u4": _NUMBA.types.uint32, "i8": _NUMBA.types.int64, "u8": _NUMBA.types.uint64}
+    return _NUMBA.types.ExternalFunction(name, types[returns](*(types[each] for each in takes)))
+
+
 class _Later:
     """A kernel that runs as plain Python until its machine code is ready. It notes what it was called with from
     outside: that is what machine code will be made for.

@@ -21,6 +21,7 @@ RECEIVED = "received"
 STAMPS_KERNEL = "stamps_kernel"
 STAMPS_USER = "stamps_user"
 TRUNCATED = "ignored_truncated"
+OVER_BUDGET = "ignored_over_budget"
 RECEIVE_FAILED = "receive_failed"
 SEND_FAILED = "send_failed"
 FAULTS = "datagram_faults"
@@ -50,6 +51,7 @@ NAMES: tuple[str, ...] = (
     *REPLY_COUNTERS.values(),
     *IGNORE_COUNTERS.values(),
     TRUNCATED,
+    OVER_BUDGET,
     *UNSYNCHRONISED_COUNTERS.values(),
     STAMPS_KERNEL,
     STAMPS_USER,
@@ -99,6 +101,10 @@ class Counters:
     def __getitem__(self, name: str) -> int:
         """Return one number."""
         return self.values[self._index[name]]
+
+    def place(self, name: str) -> int:
+        """Return where a number stands in `values`."""
+        return self._index[name]
 
     def add(self, name: str, count: int = 1) -> None:
         """Count."""

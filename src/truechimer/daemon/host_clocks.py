@@ -231,6 +231,11 @@ class HostClocks:
         """Whether kernel stamps can be believed yet: 50 ms of pairs after the start."""
         return self._rate is not None
 
+    @property
+    def rate(self) -> float | None:
+        """The rate of CLOCK_REALTIME against the raw counter, minus 1; None until it is learned."""
+        return self._rate
+
     def take_steps(self) -> tuple[HostStep, ...]:
         """Return the movements of the wall clock seen since the last call, and forget them: alerts are made of them."""
         steps = tuple(self.steps)

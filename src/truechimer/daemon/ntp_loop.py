@@ -22,7 +22,7 @@ from truechimer.daemon.host_clocks import HostClocks
 from truechimer.quorum.listener_policy import ListenerPolicy
 from truechimer.serve.clock_page import ClockPage, PageUnreadable
 from truechimer.serve.ntp.server import Client, Ignore, Reply, glance, respond, transmit_stamp
-from truechimer.serve.rx_stamp import StampKind
+from truechimer.serve.rx_stamp import RxStamp, StampKind
 from truechimer.serve.served_time import ServedTime, Unsynchronised, serve_at
 
 BATCH = 32
@@ -37,6 +37,9 @@ IDLE_TURN_S = 0.02
 """Shorter than the 100 ms that `house.md` 4.7 asks for: the shorter, the less can happen between two pairs unseen."""
 LEARNING_TURN_S = 0.01
 FLUSH_EVERY_NS = 100_000_000
+UNIQUE_WITHIN_NS = 1_000
+"""A receive stamp this close behind the one before it is moved to the next nanosecond after it."""
+NEVER_RAW_NS = -(2**62)
 
 # Linux numbers, the same on x86-64 and aarch64; the socket module does not name them before Python 3.14.
 SO_TIMESTAMPNS = 35
@@ -126,7 +129,7 @@ class UdpPort:
             if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
                 stamp = stamp_of(data)
             else:
-                answer_from = _answer_from(level, kind, data)
+                answer_from = answer_from_of(level, kind, data)
         return Received(octets, source, stamp, bool(flags & socket.MSG_TRUNC), answer_from)
 
     def send(self, octets: bytes, *, to: Received) -> None:
@@ -149,7 +152,7 @@ def stamp_of(data: bytes) -> int | None:
     return int(seconds) * NS_PER_S + int(ns)
 
 
-def _answer_from(level: int, kind: int, data: bytes) -> tuple[tuple[int, int, bytes], ...]:
+def answer_from_of(level: int, kind: int, data: bytes) -> tuple[tuple[int, int, bytes], ...]:
     """Return the control message that makes an answer leave from the address that was asked, or nothing."""
     if level == socket.IPPROTO_IP and kind == IP_PKTINFO and len(data) >= _IN_PKTINFO.size:
         _interface, local, _destination = _IN_PKTINFO.unpack_from(data)
@@ -188,6 +191,7 @@ class NtpLoop:
         self._precision_log2 = precision_log2
         self._simulated_allowed = simulated_allowed
         self._last_transmit = 0
+        self._last_receive_raw_ns = NEVER_RAW_NS
         self._nothing_waited_raw_ns = clocks.raw_ns()
         self._flushed_raw_ns = self._nothing_waited_raw_ns
 
@@ -270,6 +274,7 @@ class NtpLoop:
         if verdict.ignored is not None:
             counters.add(names.IGNORE_COUNTERS[verdict.ignored])
             return
+        rx = self._apart(rx)
         reply = respond(
             received.octets,
             client,
@@ -282,7 +287,13 @@ class NtpLoop:
         if isinstance(reply, Ignore):
             counters.add(names.IGNORE_COUNTERS[reply.reason])
             return
+        self._last_receive_raw_ns = rx.raw_ns
         self._send(reply, received, waits_since_raw_ns=rx.raw_ns if rx.kind is StampKind.KERNEL else None)
+
+    def _apart(self, rx: RxStamp) -> RxStamp:
+        """Return a receive stamp that is not the one before it: a client's next request may name it (RFC 9769)."""
+        raw_ns, last = rx.raw_ns, self._last_receive_raw_ns
+        return RxStamp(last + 1, rx.kind, rx.limit_s) if 0 <= last - raw_ns < UNIQUE_WITHIN_NS else rx
 
     def _send(self, reply: Reply, received: Received, *, waits_since_raw_ns: int | None) -> None:
         """Stamp, send, count; the stamp is the last thing before the send. `waits_since_raw_ns`: by the kernel's stamp,

@@ -101,7 +101,7 @@ class PageReader:
         self.path = path
         self.torn = 0
         self._buffer: _FileBuffer | None = None
-        self._fingerprint = b""
+        self._fingerprint = self._looked = b""
         self._page: ClockPage | PageUnreadable = PageUnreadable.EMPTY
         self.reopen()
 
@@ -112,7 +112,7 @@ class PageReader:
             if self._buffer is None:
                 return self._page
         try:
-            fingerprint = clock_page.fingerprint(self._buffer)
+            fingerprint = self._looked = clock_page.fingerprint(self._buffer)
             if fingerprint == self._fingerprint and isinstance(self._page, ClockPage):
                 return self._page
             found = clock_page.read(self._buffer)
@@ -125,6 +125,16 @@ class PageReader:
         if not isinstance(self._page, ClockPage):
             self._page = found
         return self._page
+
+    @property
+    def descriptor(self) -> int:
+        """The file that is read now, -1 for none."""
+        return -1 if self._buffer is None else self._buffer.descriptor
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Both sequence numbers as they stood before the last look; empty where nobody could look."""
+        return self._looked
 
     def reopen(self) -> None:
         """Open the file if it has been replaced; call it now and then (`current` itself waits for the first). Never

@@ -1,0 +1,333 @@
+"""The NTP door's loop in machine code: batches of datagrams, kernel stamps, one transmit stamp for each answer.
+
+It is the loop of `ntp_loop` for plain requests; everything else it leaves to that one: requests with a tail, pages that
+its numbers cannot hold, the first milliseconds before the host's clocks are known. What may be served comes from
+`serve_at` and `respond` themselves, as a template that holds for a while: nothing about time is decided twice.
+
+Source: `house.md` 4.7, issue 8, ADR 73. The law of the file: a template is used only between the raw values at which
+`respond` would have said the same.
+"""
+
+import math
+import socket
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from truechimer.daemon import counters as names
+from truechimer.daemon import ntp_memory as memory_of
+from truechimer.daemon.control_messages import FAMILY_LEVEL, IP_PKTINFO, IPPROTO_IP, IPV6_PKTINFO, PACKET_INFO
+from truechimer.daemon.control_messages import NO_STAMP, read_control
+from truechimer.daemon.counters import Counters
+from truechimer.daemon.host_clocks import HostClocks, StampRefusal
+from truechimer.daemon.ntp_loop import NS_PER_S, NtpLoop, Received, UdpPort, answer_from_of
+from truechimer.daemon.ntp_memory import BATCH, Memory
+from truechimer.daemon.page_file import PageReader
+from truechimer.quorum.listener_policy import ListenerPolicy
+from truechimer.serve.clock_page import SLOT_OFFSETS
+from truechimer.serve.ntp import line_kernel, packet_kernel
+from truechimer.serve.ntp.line_kernel import line_fits, line_of
+from truechimer.serve.ntp.packet import Mode, NtpHeader
+from truechimer.serve.ntp.packet_kernel import CLAMP_REFERENCE, HAS_TIME, TEMPLATE_LENGTH, TEMPLATE_WORDS, access_of
+from truechimer.serve.ntp.server import Client, Ignore, ReplyKind, respond
+from truechimer.serve.rx_stamp import STAMP_HANDLING_LIMIT_S, USER_STAMP_LIMIT_S, RxStamp, StampKind
+from truechimer.serve.served_time import ServedTime, Unsynchronised, serve_at
+
+RETURN_EVERY_NS = 50_000_000
+"""Python looks at signals, counters and the host's clocks this often: well below the 90 ms at which two pairs of
+`HostClocks` would watch nothing.
+"""
+TEMPLATE_FOR_NS = 100_000_000
+FINEST_TEMPLATE_NS = 1_000_000
+MOST_ENDED = 8
+"""Templates that end before they are used: a bound that grows so fast is left to the reference."""
+TO_PYTHON_PER_S = 2_000
+"""Requests with a tail that are looked at in a second: about 5 % of a processor. More are counted and dropped."""
+MOST_TO_PYTHON_AT_ONCE = 200
+LEAST_QUEUE_SHARE = 256
+"""Octets that a datagram takes of a socket's buffer at least: the kernel's own record of one is 232."""
+
+_REQUEST = NtpHeader(version=4, mode=Mode.CLIENT).encode()
+_KINDS = ((StampKind.KERNEL, STAMP_HANDLING_LIMIT_S), (StampKind.USER, USER_STAMP_LIMIT_S))
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """What is answered from one raw value to another: for each kind of stamp the words and the counters."""
+
+    rows: tuple[tuple[int, ...], ...]
+    counters: tuple[tuple[int, int], ...]
+    line: tuple[NDArray[np.int64], NDArray[np.float64]]
+
+
+class CompiledNtpLoop(NtpLoop):
+    """One door, served in machine code: call `turn` again and again.
+
+    `two_per_stamp`: in long batches one reading of the clock for two answers. Only for a real socket and a page in a
+    file; the rest is as in `NtpLoop`.
+    """
+
+    def __init__(
+        self,
+        port: UdpPort,
+        pages: PageReader,
+        *,
+        clocks: HostClocks,
+        counters: Counters,
+        bound_limit_s: float,
+        precision_log2: int,
+        simulated_allowed: bool = True,
+        two_per_stamp: bool = False,
+    ) -> None:
+        super().__init__(
+            port,
+            pages,
+            clocks=clocks,
+            counters=counters,
+            bound_limit_s=bound_limit_s,
+            precision_log2=precision_log2,
+            simulated_allowed=simulated_allowed,
+        )
+        self._page_file = pages
+        self._udp = port
+        self._counts = np.frombuffer(counters.values, dtype=np.int64)
+        self.memory: Memory = memory_of.new_memory(_tally(counters), np.array(names.ANSWERED_EDGES_NS, dtype=np.int64))
+        settings = self.memory.settings
+        settings[memory_of.SOCKET] = port.socket.fileno()
+        settings[memory_of.NEWEST_VERSION] = packet_kernel.NEWEST_VERSION
+        settings[memory_of.PAIRWISE] = two_per_stamp
+        settings[memory_of.PACKET_INFO_WANTED] = port.socket.getsockname()[0] in {"0.0.0.0", "::"}  # noqa: S104
+        settings[memory_of.PAGE_AT] = SLOT_OFFSETS[0]
+        settings[memory_of.PAGE_APART] = SLOT_OFFSETS[1] - SLOT_OFFSETS[0]
+        waiting = port.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // LEAST_QUEUE_SHARE + 1
+        settings[memory_of.QUEUE_STARTS] = min(math.ceil((waiting + 1) / BATCH), memory_of.MOST_STARTS - 1)
+        self._access = access_of(None)
+        self._line = (np.zeros(line_kernel.LINE_WORDS, dtype=np.int64), np.zeros(1, dtype=np.float64))
+        self._prepared_for: object = None
+        self._part_of_one = 0.0
+        self.memory.state[memory_of.ALLOWANCE] = MOST_TO_PYTHON_AT_ONCE
+        self._looked_raw_ns = clocks.raw_ns()
+
+    def use_policy(self, policy: ListenerPolicy | None) -> None:
+        """Answer by a policy from now on."""
+        super().use_policy(policy)
+        self._access = access_of(policy)
+        self._prepared_for = None
+
+    def turn(self, timeout_s: float = RETURN_EVERY_NS / NS_PER_S) -> int:
+        """Serve for about `timeout_s` and keep the books; returns how many datagrams came."""
+        clocks, state = self._clocks, self.memory.state
+        before = self._counters[names.RECEIVED]
+        clocks.take_pair()
+        if clocks.rate is None:
+            return super().turn()
+        now = clocks.raw_ns()
+        ends = now + min(round(timeout_s * NS_PER_S), RETURN_EVERY_NS)
+        ended = 0
+        while now < ends or state[memory_of.PENDING]:
+            rate = clocks.rate
+            if rate is None or ended > MOST_ENDED or not self._prepare(now):
+                self._drain_by_hand()
+                return super().turn()
+            self._refill(now)
+            state[memory_of.DEADLINE_RAW] = ends
+            memory_of.begin(self.memory, rate)
+            why = memory_of.serve(self.memory, self._access.networks, *self._line, rate, self._counts)
+            if why == memory_of.HANDED_OVER:
+                self._by_hand()
+            elif why == memory_of.BROKEN:
+                time.sleep(RETURN_EVERY_NS / NS_PER_S)  # a broken socket must not eat the processor
+                break
+            ended = ended + 1 if why == memory_of.TEMPLATE_ENDED else 0
+            if why in (memory_of.DOUBT, memory_of.PAGE_CHANGED):
+                clocks.take_pair()
+                self._prepared_for = None
+            now = clocks.raw_ns()
+        self._note_refusals()
+        self._nothing_waited_raw_ns = max(self._nothing_waited_raw_ns, int(state[memory_of.EMPTY_RAW]))
+        self._keep_books()
+        return self._counters[names.RECEIVED] - before
+
+    # What is answered.
+
+    def _prepare(self, now_raw_ns: int) -> bool:
+        """Make templates for this moment where those at hand do not hold; False where machine code cannot serve."""
+        state, settings = self.memory.state, self.memory.settings
+        page = self._page_file.current()
+        settings[memory_of.PAGE_FILE] = self._page_file.descriptor
+        seen = self._page_file.fingerprint
+        if seen:
+            state[memory_of.PAGE_FIRST], state[memory_of.PAGE_SECOND] = np.frombuffer(seen, dtype=np.int64)
+        held = self._prepared_for is page and state[memory_of.FROM_RAW] <= now_raw_ns <= state[memory_of.UNTIL_RAW]
+        if held:
+            return True
+        first = self._template_at(now_raw_ns)
+        if first is None:
+            return False
+        good, bad = now_raw_ns, now_raw_ns + TEMPLATE_FOR_NS
+        if self._same(first, bad):
+            good = bad
+        while bad - good > FINEST_TEMPLATE_NS or (good == now_raw_ns and bad - good > 1):
+            middle = (good + bad) // 2
+            good, bad = (middle, bad) if self._same(first, middle) else (good, middle)
+        state[memory_of.FROM_RAW], state[memory_of.UNTIL_RAW] = now_raw_ns, good
+        self.memory.templates[:] = first.rows
+        self.memory.template_counters[:] = first.counters
+        settings[memory_of.EVERYBODY] = self._access.everybody
+        self._line = first.line
+        self._prepared_for = page
+        return True
+
+    def _same(self, template: Template, raw_ns: int) -> bool:
+        """Return whether `respond` would say the same at another raw value."""
+        other = self._template_at(raw_ns)
+        return other is not None and (other.rows, other.counters) == (template.rows, template.counters)
+
+    def _template_at(self, raw_ns: int) -> Template | None:
+        """Return what `respond` says at `raw_ns` to a request that came then; None where these numbers cannot hold
+        it.
+        """
+        served = serve_at(
+            self._page_file.current(),
+            raw_ns,
+            bound_limit_s=self._bound_limit_s,
+            boot_id=self._clocks.boot_id(),
+            simulated_allowed=self._simulated_allowed,
+        )
+        rows, counters, line = [], [], self._line
+        for kind, limit_s in _KINDS:
+            row, counted, page = self._row(served, raw_ns, RxStamp(raw_ns, kind, limit_s))
+            if page is not None:
+                if not line_fits(page, raw_ns):
+                    return None
+                line = line_of(page)
+            rows.append(row)
+            counters.append(counted)
+        return Template(tuple(rows), tuple(counters), line)
+
+    def _row(
+        self, served: ServedTime | Unsynchronised, raw_ns: int, rx: RxStamp
+    ) -> "tuple[tuple[int, ...], tuple[int, int], memory_of.Any]":
+        """Return the words of a template, its two counters, and the page whose line its stamps are read from."""
+        page = served.page
+        if page is not None:
+            rx = RxStamp(max(raw_ns, page.anchor_raw_ns), rx.kind, rx.limit_s)  # so that the reference is the anchor
+        reply = respond(_REQUEST, Client("", 1), rx=rx, served=served, precision_log2=self._precision_log2)
+        assert not isinstance(reply, Ignore)
+        words = [int(word) for word in np.frombuffer(reply.head + bytes(8), dtype="<u4")]
+        words[0] &= ~0x38
+        words[6:] = [0] * (TEMPLATE_WORDS - 6)
+        row = [*words, *([0] * (TEMPLATE_LENGTH - TEMPLATE_WORDS))]
+        row[HAS_TIME] = reply.page is not None
+        row[CLAMP_REFERENCE] = reply.kind is ReplyKind.SYNCHRONISED
+        counted = self._counters.place(names.REPLY_COUNTERS[reply.kind])
+        because = -1
+        if reply.because is not None:
+            because = self._counters.place(names.UNSYNCHRONISED_COUNTERS[reply.because])
+        return tuple(row), (counted, because), reply.page
+
+    # What machine code hands over.
+
+    def _by_hand(self) -> None:
+        """Answer those of the batch that wait for Python."""
+        memory = self.memory
+        came = int(memory.state[memory_of.PENDING])
+        self._clocks.take_pair()
+        served = self._served()
+        self._take_over_last()
+        for i in range(came):
+            if memory.verdicts[i] == packet_kernel.TO_PYTHON:
+                self._answer_one(i, served)
+        self._give_back_last()
+        memory.state[memory_of.PENDING] = 0
+
+    def _drain_by_hand(self) -> None:
+        """Answer a whole batch that was received before machine code had to give up."""
+        memory = self.memory
+        came = int(memory.state[memory_of.PENDING])
+        if came:
+            memory.verdicts[:came] = packet_kernel.TO_PYTHON
+            self._by_hand()
+
+    def _answer_one(self, i: int, served: ServedTime | Unsynchronised) -> None:
+        """Answer one datagram through the reference."""
+        memory = self.memory
+        state = memory.state
+        self._nothing_waited_raw_ns = int(state[memory_of.NOT_BEFORE_RAW])
+        try:
+            self._answer(self.received(i), int(state[memory_of.USER_RAW]), served)
+        except Exception:  # noqa: BLE001 - a fault of ours costs one answer, never the door
+            self._counters.add(names.FAULTS)
+
+    def received(self, i: int) -> Received:
+        """Return datagram `i` of the batch as the reference takes it."""
+        memory = self.memory
+        header, peer = memory.inbound[i], memory.peers[i].tobytes()
+        length = min(int(header[memory_of.RECEIVED]) & 0xFFFF_FFFF, memory_of.DATAGRAM_ROOM)
+        port = int.from_bytes(peer[2:4], "big")
+        source: tuple[str, int] | tuple[str, int, int, int]
+        if int.from_bytes(peer[:2], "little") == socket.AF_INET:
+            source = (socket.inet_ntoa(peer[4:8]), port)
+        else:
+            flow, scope = int.from_bytes(peer[4:8], "big"), int.from_bytes(peer[24:28], "little")
+            source = (socket.inet_ntop(socket.AF_INET6, peer[8:24]), port, flow, scope)
+        read_control(memory.control, i, int(header[memory_of.CONTROL_LENGTH]), memory.found)
+        stamp = int(memory.found[0])
+        answer_from: tuple[tuple[int, int, bytes], ...] = ()
+        at = int(memory.found[PACKET_INFO])
+        if at >= 0:
+            level = int(memory.found[FAMILY_LEVEL])
+            data = memory.control[i].tobytes()[at * 8 :][: 12 if level == IPPROTO_IP else 20]
+            answer_from = answer_from_of(level, IP_PKTINFO if level == IPPROTO_IP else IPV6_PKTINFO, data)
+        truncated = bool(int(header[memory_of.FLAGS]) & memory_of.MSG_TRUNC)
+        octets = memory.octets[i, :length].tobytes()
+        return Received(octets, source, None if stamp == NO_STAMP else stamp, truncated, answer_from)
+
+    def _take_over_last(self) -> None:
+        """Let the reference go on from the last stamps that machine code gave."""
+        seconds, fraction = (int(each) for each in self.memory.last)
+        self._last_transmit = seconds << 32 | fraction
+        self._last_receive_raw_ns = int(self.memory.state[memory_of.LAST_RX_RAW])
+
+    def _give_back_last(self) -> None:
+        """Let machine code go on from the last stamps that the reference gave."""
+        self.memory.last[:] = self._last_transmit >> 32, self._last_transmit & 0xFFFF_FFFF
+        self.memory.state[memory_of.LAST_RX_RAW] = self._last_receive_raw_ns
+
+    def _refill(self, now_raw_ns: int) -> None:
+        """Let so many requests go to Python as the time since the last look allows."""
+        state = self.memory.state
+        left = float(state[memory_of.ALLOWANCE]) + self._part_of_one
+        left = min(
+            left + (now_raw_ns - self._looked_raw_ns) * TO_PYTHON_PER_S / NS_PER_S, float(MOST_TO_PYTHON_AT_ONCE)
+        )
+        self._looked_raw_ns = now_raw_ns
+        state[memory_of.ALLOWANCE] = int(left)
+        self._part_of_one = left - int(left)
+
+    def _note_refusals(self) -> None:
+        """Carry the stamps that machine code did not believe over to those that Python counts."""
+        for refusal, count in zip(StampRefusal, self.memory.refused, strict=True):
+            self._clocks.refusals[refusal] += int(count)
+        self.memory.refused[:] = 0
+
+
+def _tally(counters: Counters) -> NDArray[np.int64]:
+    """Return which counters count what, in the order of `ntp_memory`."""
+    place = counters.place
+    head = [
+        place(names.RECEIVED),
+        place(names.TRUNCATED),
+        place(names.STAMPS_KERNEL),
+        place(names.STAMPS_USER),
+        place(names.RECEIVE_FAILED),
+        place(names.SEND_FAILED),
+        place(names.OVER_BUDGET),
+        place(names.ANSWERED_SUM),
+        place(names.ANSWERED_WITHIN[0]),
+        len(names.ANSWERED_EDGES_NS),
+    ]
+    assert len(head) == memory_of.T_REASONS
+    return np.array([*head, *(place(names.IGNORE_COUNTERS[each]) for each in packet_kernel.REASONS)], dtype=np.int64)

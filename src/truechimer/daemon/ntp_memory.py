@@ -1,0 +1,537 @@
+"""The memory of a batch of datagrams and the system calls on it, in machine code: the one file with raw addresses.
+
+It decides nothing: `serve.ntp.packet_kernel` answers, `serve.rx_watch` judges stamps, `daemon.ntp_loop_compiled` says
+what is served. Source: recvmmsg(2), sendto(2), sendmmsg(2), poll(2), clock_gettime(2), pread(2).
+
+Obligations of every raw address, all of them kept here:
+1. it is taken from a NumPy array that the same `Memory` holds, so the array lives as long as the address is used;
+2. arrays are made once, never grown and never assigned anew; headers and vectors are written by `new_memory`, and
+   `serve` changes of them only what the kernel overwrites (lengths of names and control) and what it says below;
+3. each length given to the kernel is the room that is really there: `DATAGRAM_ROOM` octets of a datagram, `PEER_ROOM` of
+   a name, `CONTROL_ROOM` of control messages; an answer is `ANSWER_OCTETS`, below every room;
+4. a length that the kernel gives back is cut to its room before it is used as an index;
+5. how many datagrams came is cut to the batch before it is used as a count.
+"""
+
+import ctypes
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from truechimer.daemon import control_messages
+from truechimer.daemon.control_messages import FOUND_WORDS, PACKET_INFO, STAMP, read_control, write_answer_from
+from truechimer.kernel import foreign, kernel
+from truechimer.serve import rx_watch
+from truechimer.serve.ntp import packet_kernel
+from truechimer.serve.ntp.packet_kernel import (
+    ANSWER,
+    HAS_TIME,
+    NOT_ALLOWED,
+    TO_PYTHON,
+    is_allowed,
+    turned,
+    verdict_on,
+    write_answer,
+    write_transmit,
+    write_unknown_transmit,
+)
+from truechimer.serve.rx_watch import BELIEVED, FAR_PAST, NEWEST, carried_over, judge_batch, note_pair
+
+BATCH = 64
+DATAGRAM_ROOM = 2048
+STRIDE = DATAGRAM_ROOM + 64
+"""Octets from one datagram to the next: not a power of two, or all of them would share a few places of the cache."""
+PEER_ROOM = 28
+PEER_STRIDE = 32
+CONTROL_ROOM = 192
+OUT_CONTROL_ROOM = 64
+ANSWER_OCTETS = 48
+HEADER_STRIDE = 64
+SHORT_BATCH = 8
+"""Up to so many answers each has a transmit stamp of its own, whatever the listener's option."""
+
+UNIQUE_WITHIN_NS = 1_000
+"""A receive stamp this close behind the one before it is moved to the next nanosecond after it."""
+
+MSG_DONTWAIT = 0x40
+MSG_TRUNC = 0x20
+EAGAIN = 11
+POLLIN = 1
+CLOCK_REALTIME = 0
+CLOCK_MONOTONIC_RAW = 4
+NS_PER_S = 10**9
+IDLE_TURN_MS = 20
+"""House 4.7 asks for a pair every 100 ms; the shorter, the less can happen between two pairs unseen."""
+TRIPLES = 5
+NARROW_ENOUGH_NS = 1_000
+
+# Words of a header (struct mmsghdr): name, its length, vector, how many, control, its length, flags, octets received.
+NAME_LENGTH, VECTORS, CONTROL, CONTROL_LENGTH, FLAGS, RECEIVED = 1, 3, 4, 5, 6, 7
+
+# Places of `addresses`.
+AT_IN, AT_OUT, AT_OCTETS, AT_PEERS, AT_CLOCK, AT_POLL, AT_PAGE, AT_OUT_CONTROL = range(8)
+
+# Places of `state`.
+(
+    DEADLINE_RAW,  # return to Python when a pair is this late
+    UNTIL_RAW,  # the templates hold up to this raw value
+    FROM_RAW,  # and from this one on
+    PENDING,  # datagrams received and not answered
+    USER_RAW,  # read right after they were handed over
+    JUDGED,  # verdict on their stamps
+    NOT_BEFORE_RAW,  # they came after this
+    EMPTY_RAW,  # the queue was last seen empty after this
+    FULL,  # 1: the last batch was a full one, so more may wait
+    DOUBTED,  # 1: a pair has cast doubt since Python looked
+    STARTS,  # how many starts of full batches in a row are remembered
+    LAST_RX_RAW,  # the last receive stamp, on the raw counter
+    TO_PYTHON_COUNT,  # how many of the batch wait for Python
+    ALLOWANCE,  # how many more may be handed to Python until the next return
+    PAGE_FIRST,  # sequence numbers of the page's slots as Python read them
+    PAGE_SECOND,
+    FAILED,  # receives that failed in a row
+) = range(17)
+STATE_WORDS = 20
+
+# Places of `settings`.
+(
+    SOCKET,
+    PAGE_FILE,  # descriptor, -1 for none
+    PAGE_AT,  # where the first slot begins in the file
+    PAGE_APART,  # octets from the first slot's number to the second's
+    NEWEST_VERSION,
+    PAIRWISE,  # 1: in batches over SHORT_BATCH one transmit stamp for two answers
+    EVERYBODY,  # 1: no access list
+    PACKET_INFO_WANTED,  # 1: answers leave from the address that was asked
+    QUEUE_STARTS,  # full batches after which a datagram cannot be waiting any longer
+) = range(9)
+SETTING_WORDS = 12
+MOST_STARTS = 512
+
+# Places of `tally`: which counter counts what.
+(
+    T_RECEIVED,
+    T_TRUNCATED,
+    T_KERNEL,
+    T_USER,
+    T_RECEIVE_FAILED,
+    T_SEND_FAILED,
+    T_OVER_BUDGET,
+    T_ANSWERED_SUM,
+    T_ANSWERED_FIRST,
+    T_EDGES,
+    T_REASONS,
+) = range(11)
+
+# Why `serve` returns.
+DEADLINE, PAGE_CHANGED, TEMPLATE_ENDED, DOUBT, HANDED_OVER, BROKEN = range(6)
+FAILED_TOO_OFTEN = 32
+PAGE_LOOK_OCTETS = 2048
+
+
+class Memory(NamedTuple):
+    """All arrays of one loop. `octets` and `words`, `peers` and `peer_words` are two views of the same memory."""
+
+    octets: NDArray[np.uint8]
+    words: NDArray[np.uint32]
+    peers: NDArray[np.uint8]
+    control: NDArray[np.int64]
+    out_control: NDArray[np.int64]
+    inbound: NDArray[np.int64]
+    outbound: NDArray[np.int64]
+    vectors_in: NDArray[np.int64]
+    vectors_out: NDArray[np.int64]
+    clock: NDArray[np.int64]
+    polled: NDArray[np.int64]
+    page: NDArray[np.int64]
+    addresses: NDArray[np.int64]
+    state: NDArray[np.int64]
+    settings: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    verdicts: NDArray[np.int64]
+    stamps: NDArray[np.int64]
+    rx_raw: NDArray[np.int64]
+    rx_kind: NDArray[np.int64]
+    receive: NDArray[np.int64]
+    last: NDArray[np.int64]
+    found: NDArray[np.int64]
+    watch: NDArray[np.int64]
+    pairs: NDArray[np.int64]
+    refused: NDArray[np.int64]
+    templates: NDArray[np.int64]
+    template_counters: NDArray[np.int64]
+    tally: NDArray[np.int64]
+    edges: NDArray[np.int64]
+
+
+def addresses_of(array: NDArray[Any], stride: int) -> NDArray[np.int64]:
+    """Return the address of each record of an array."""
+    return np.int64(array.ctypes.data) + np.arange(BATCH, dtype=np.int64) * stride
+
+
+def new_memory(tally: NDArray[np.int64], edges: NDArray[np.int64]) -> Memory:
+    """Return the memory of a loop; `tally` says which counters count what, `edges` where the times to an answer are
+    parted (ns).
+    """
+    words = np.zeros((BATCH, STRIDE // 4), dtype=np.uint32)
+    octets = words.view(np.uint8)
+    peers = np.zeros((BATCH, PEER_STRIDE), dtype=np.uint8)
+    control = np.zeros((BATCH, CONTROL_ROOM // 8), dtype=np.int64)
+    out_control = np.zeros((BATCH, OUT_CONTROL_ROOM // 8), dtype=np.int64)
+    vectors_in, vectors_out = np.zeros((BATCH, 2), dtype=np.int64), np.zeros((BATCH, 2), dtype=np.int64)
+    inbound, outbound = np.zeros((BATCH, 8), dtype=np.int64), np.zeros((BATCH, 8), dtype=np.int64)
+    vectors_in[:, 0] = vectors_out[:, 0] = addresses_of(octets, STRIDE)
+    vectors_in[:, 1], vectors_out[:, 1] = DATAGRAM_ROOM, ANSWER_OCTETS
+    for headers, vectors in ((inbound, vectors_in), (outbound, vectors_out)):
+        headers[:, 0], headers[:, NAME_LENGTH] = addresses_of(peers, PEER_STRIDE), PEER_ROOM
+        headers[:, 2], headers[:, VECTORS] = addresses_of(vectors, 16), 1
+    inbound[:, CONTROL], inbound[:, CONTROL_LENGTH] = addresses_of(control, CONTROL_ROOM), CONTROL_ROOM
+    clock, polled, page = np.zeros(2, np.int64), np.zeros(1, np.int64), np.zeros(PAGE_LOOK_OCTETS // 8, np.int64)
+    pointed = (inbound, outbound, octets, peers, clock, polled, page, out_control)
+    watch, pairs = rx_watch.new_watch()
+    state = np.zeros(STATE_WORDS, dtype=np.int64)
+    state[NOT_BEFORE_RAW] = state[EMPTY_RAW] = state[LAST_RX_RAW] = FAR_PAST
+    return Memory(
+        octets,
+        words,
+        peers,
+        control,
+        out_control,
+        inbound,
+        outbound,
+        vectors_in,
+        vectors_out,
+        clock,
+        polled,
+        page,
+        np.array([each.ctypes.data for each in pointed], dtype=np.int64),
+        state,
+        np.zeros(SETTING_WORDS, dtype=np.int64),
+        np.zeros(MOST_STARTS, dtype=np.int64),
+        np.zeros(BATCH, dtype=np.int64),
+        np.zeros(BATCH, dtype=np.int64),
+        np.zeros(BATCH, dtype=np.int64),
+        np.zeros(BATCH, dtype=np.int64),
+        np.zeros((BATCH, 2), dtype=np.int64),
+        np.zeros(2, dtype=np.int64),
+        np.zeros(FOUND_WORDS, dtype=np.int64),
+        watch,
+        pairs,
+        np.zeros(rx_watch.VERDICTS, dtype=np.int64),
+        np.zeros((2, packet_kernel.TEMPLATE_LENGTH), dtype=np.int64),
+        np.full((2, 2), -1, dtype=np.int64),
+        tally,
+        edges,
+    )
+
+
+def _foreign(name: str, returns: str, *takes: str) -> Any:
+    """Return a function of the C library: for machine code, or, where nothing is compiled, for plain Python."""
+    made = foreign(name, returns, *takes)
+    if made is not None:
+        return made
+    types = {"i4": ctypes.c_int, "u4": ctypes.c_uint, "i8": ctypes.c_ssize_t, "u8": ctypes.c_size_t}
+    plain = getattr(ctypes.CDLL(None), name)
+    plain.restype, plain.argtypes = types[returns], [types[each] for each in takes]
+    return plain
+
+
+_recvmmsg = _foreign("recvmmsg", "i4", "i4", "u8", "u4", "i4", "u8")
+_sendmmsg = _foreign("sendmmsg", "i4", "i4", "u8", "u4", "i4")
+_sendto = _foreign("sendto", "i8", "i4", "u8", "u8", "i4", "u8", "u4")
+_poll = _foreign("poll", "i4", "u8", "u8", "i4")
+_clock_gettime = _foreign("clock_gettime", "i4", "i4", "u8")
+_pread = _foreign("pread", "i8", "i4", "u8", "u8", "i8")
+_errno_location = _foreign("__errno_location", "u8")
+_memcpy = _foreign("memcpy", "u8", "u8", "u8", "u8")
+
+
+@kernel
+def read_clock(memory: Any, which: int) -> int:
+    """Read a clock of the host (ns)."""
+    _clock_gettime(which, memory.addresses[AT_CLOCK])
+    return int(memory.clock[0] * NS_PER_S + memory.clock[1])
+
+
+@kernel
+def would_block(memory: Any) -> bool:
+    """Return whether the last call failed because nothing waits; the error's number is this thread's own, four
+    octets.
+    """
+    memory.clock[0] = 0
+    _memcpy(memory.addresses[AT_CLOCK], _errno_location(), 4)
+    return bool(memory.clock[0] == EAGAIN)
+
+
+@kernel
+def take_pair(memory: Any, rate: float) -> int:
+    """Read both clocks, of up to five triples the narrowest, into the watch; return what `note_pair` says."""
+    best_raw = best_realtime = 0
+    best_width = -1
+    for _ in range(TRIPLES):
+        before = read_clock(memory, CLOCK_MONOTONIC_RAW)
+        realtime = read_clock(memory, CLOCK_REALTIME)
+        width = read_clock(memory, CLOCK_MONOTONIC_RAW) - before
+        if best_width < 0 or width < best_width:
+            best_raw, best_realtime, best_width = before + width // 2, realtime, width
+        if width <= NARROW_ENOUGH_NS:
+            break
+    said = note_pair(memory.watch, memory.pairs, rate, best_raw, best_realtime, best_width)
+    if said != BELIEVED:
+        memory.state[DOUBTED] = 1
+    return int(said)
+
+
+@kernel
+def receive(memory: Any, rate: float) -> int:
+    """Wait for datagrams where none are known to wait, take a batch and judge its stamps; return how many came, 0 for
+    none, -1 for a failure.
+    """
+    state, settings, addresses = memory.state, memory.settings, memory.addresses
+    if state[FULL] == 0:
+        looked = memory.pairs[memory.watch[NEWEST], 0]
+        memory.polled[0] = settings[SOCKET] | POLLIN << 32
+        ready = _poll(addresses[AT_POLL], 1, IDLE_TURN_MS)
+        take_pair(memory, rate)
+        if ready <= 0:
+            if ready == 0:
+                state[EMPTY_RAW] = max(state[EMPTY_RAW], looked)
+            return 0
+    looked = memory.pairs[memory.watch[NEWEST], 0]
+    for i in range(BATCH):
+        memory.inbound[i, CONTROL_LENGTH] = CONTROL_ROOM
+        memory.inbound[i, NAME_LENGTH] = PEER_ROOM
+    came = int(_recvmmsg(settings[SOCKET], addresses[AT_IN], BATCH, MSG_DONTWAIT, 0))
+    if came <= 0:
+        state[FULL] = 0
+        if came < 0 and not would_block(memory):
+            return -1
+        state[EMPTY_RAW] = max(state[EMPTY_RAW], looked)
+        return 0
+    came = min(came, BATCH)
+    user_raw = read_clock(memory, CLOCK_MONOTONIC_RAW)
+    take_pair(memory, rate)
+    not_before = state[EMPTY_RAW]
+    if came < BATCH:
+        state[EMPTY_RAW], state[FULL], state[STARTS] = looked, 0, 0
+    else:
+        # A queue holds so many and no more: what is taken now came after the batch that was taken so long ago began.
+        starts, most = state[STARTS], settings[QUEUE_STARTS]
+        if starts >= most:
+            not_before = max(not_before, memory.starts[(starts - most) % MOST_STARTS])
+        memory.starts[starts % MOST_STARTS] = looked
+        state[STARTS], state[FULL] = starts + 1, 1
+    state[PENDING], state[USER_RAW], state[NOT_BEFORE_RAW] = came, user_raw, not_before
+    state[JUDGED] = judge_batch(memory.watch, memory.pairs, rate, user_raw, not_before)
+    return came
+
+
+@kernel
+def page_has_changed(memory: Any) -> bool:
+    """Return whether another page than the one that Python read stands in the file. A file that cannot be read keeps
+    the last page.
+    """
+    settings = memory.settings
+    if settings[PAGE_FILE] < 0:
+        return False
+    wanted = settings[PAGE_APART] + 8
+    read = int(_pread(settings[PAGE_FILE], memory.addresses[AT_PAGE], wanted, settings[PAGE_AT]))
+    if read != wanted:
+        return False
+    first, second = memory.page[0], memory.page[settings[PAGE_APART] // 8]
+    return bool(first != memory.state[PAGE_FIRST] or second != memory.state[PAGE_SECOND])
+
+
+@kernel
+def judge(memory: Any, networks: Any, line: Any, line_rate: Any, rate: float, counts: Any) -> None:
+    """Judge each datagram of the batch, and turn those that are plain requests into answers where they stand."""
+    state, settings, tally, peers = memory.state, memory.settings, memory.tally, memory.peers
+    state[TO_PYTHON_COUNT] = 0
+    believed = state[JUDGED]
+    user_raw, not_before = state[USER_RAW], state[NOT_BEFORE_RAW]
+    for i in range(state[PENDING]):
+        memory.verdicts[i] = NOT_ALLOWED
+        read_control(memory.control, i, memory.inbound[i, CONTROL_LENGTH], memory.found)
+        memory.stamps[i] = memory.found[STAMP]
+        if memory.inbound[i, FLAGS] & MSG_TRUNC != 0:
+            counts[tally[T_RECEIVED]] += 1
+            counts[tally[T_TRUNCATED]] += 1
+            continue
+        length = min(memory.inbound[i, RECEIVED] & 0xFFFF_FFFF, DATAGRAM_ROOM)
+        port = np.int64(peers[i, 2]) << 8 | np.int64(peers[i, 3])
+        if settings[EVERYBODY] == 0:
+            four = 4 if peers[i, 0] == 2 else 20
+            low = (
+                np.int64(peers[i, four]) << 24
+                | np.int64(peers[i, four + 1]) << 16
+                | np.int64(peers[i, four + 2]) << 8
+                | np.int64(peers[i, four + 3])
+            )
+            a = b = 0
+            c = 0xFFFF
+            if four == 20:
+                a = _word(peers, i, 8)
+                b = _word(peers, i, 12)
+                c = _word(peers, i, 16)
+            if not is_allowed(networks, a, b, c, low):
+                counts[tally[T_RECEIVED]] += 1
+                counts[tally[T_REASONS + NOT_ALLOWED]] += 1
+                continue
+        verdict = verdict_on(memory.octets, i, length, port, settings[NEWEST_VERSION])
+        if verdict == TO_PYTHON:
+            if state[ALLOWANCE] > 0:
+                state[ALLOWANCE] -= 1
+                state[TO_PYTHON_COUNT] += 1
+                memory.verdicts[i] = TO_PYTHON
+            else:
+                counts[tally[T_RECEIVED]] += 1
+                counts[tally[T_OVER_BUDGET]] += 1
+            continue
+        counts[tally[T_RECEIVED]] += 1
+        doubt, raw = believed, user_raw
+        if believed == BELIEVED:
+            doubt, raw = carried_over(
+                memory.watch, memory.pairs, rate, memory.stamps[i], user_raw, not_before
+            )
+        if doubt == BELIEVED:
+            counts[tally[T_KERNEL]] += 1
+        else:
+            counts[tally[T_USER]] += 1
+            memory.refused[doubt] += 1
+        if verdict != ANSWER:
+            counts[tally[T_REASONS + verdict]] += 1
+            continue
+        if 0 <= state[LAST_RX_RAW] - raw < UNIQUE_WITHIN_NS:
+            raw = state[LAST_RX_RAW] + 1  # the receive stamp is what a client's next request names: no two are equal
+        state[LAST_RX_RAW] = raw
+        kind = 0 if doubt == BELIEVED else 1
+        memory.verdicts[i], memory.rx_raw[i], memory.rx_kind[i] = ANSWER, raw, kind
+        write_answer(memory.words, i, memory.templates[kind], line, line_rate, raw, memory.receive)
+        octets = 0
+        if settings[PACKET_INFO_WANTED] != 0:
+            octets = write_answer_from(memory.control, memory.out_control, i, memory.found)
+        memory.outbound[i, NAME_LENGTH] = memory.inbound[i, NAME_LENGTH] & 0xFFFF_FFFF
+        memory.outbound[i, CONTROL] = memory.addresses[AT_OUT_CONTROL] + i * OUT_CONTROL_ROOM if octets > 0 else 0
+        memory.outbound[i, CONTROL_LENGTH] = octets
+
+
+@kernel
+def _word(peers: Any, i: int, at: int) -> int:
+    """Return four octets of a name as a number."""
+    return np.int64(peers[i, at]) << 24 | np.int64(peers[i, at + 1]) << 16 | np.int64(peers[i, at + 2]) << 8 | np.int64(peers[i, at + 3])
+
+
+@kernel
+def send(memory: Any, line: Any, line_rate: Any, counts: Any) -> None:
+    """Stamp and send the batch's answers: the transmit stamp is the last thing before the send. In a batch of more than
+    SHORT_BATCH a listener may have one reading of the clock for two neighbours.
+    """
+    state, settings, addresses, tally = memory.state, memory.settings, memory.addresses, memory.tally
+    came = state[PENDING]
+    pairwise = settings[PAIRWISE] != 0 and came > SHORT_BATCH
+    i = 0
+    while i < came:
+        if memory.verdicts[i] != ANSWER:
+            i += 1
+            continue
+        two = pairwise and i + 1 < came and memory.verdicts[i + 1] == ANSWER
+        raw = read_clock(memory, CLOCK_MONOTONIC_RAW)
+        _stamp(memory, i, line, line_rate, raw)
+        if two:
+            _stamp(memory, i + 1, line, line_rate, raw)
+        if not two and settings[PACKET_INFO_WANTED] == 0:
+            sent = _sendto(
+                settings[SOCKET],
+                addresses[AT_OCTETS] + i * STRIDE,
+                ANSWER_OCTETS,
+                MSG_DONTWAIT,
+                addresses[AT_PEERS] + i * PEER_STRIDE,
+                memory.outbound[i, NAME_LENGTH],
+            )
+            done = 1 if sent == ANSWER_OCTETS else 0
+        else:
+            wanted = 2 if two else 1
+            done = int(_sendmmsg(settings[SOCKET], addresses[AT_OUT] + i * HEADER_STRIDE, wanted, MSG_DONTWAIT))
+            done = max(done, 0)
+            two = two and done == 2  # a second that was not sent has its turn, with a stamp of its own
+        if done == 0:
+            counts[tally[T_SEND_FAILED]] += 1
+            i += 1
+            continue
+        _count(memory, i, raw, counts)
+        if two:
+            _count(memory, i + 1, raw, counts)
+            i += 1
+        i += 1
+
+
+@kernel
+def _stamp(memory: Any, i: int, line: Any, line_rate: Any, raw: int) -> None:
+    """Put the transmit stamp into one answer."""
+    if memory.templates[memory.rx_kind[i], HAS_TIME] != 0:
+        write_transmit(memory.words, i, line, line_rate, raw, memory.receive, memory.last)
+    else:
+        write_unknown_transmit(memory.words, i)
+
+
+@kernel
+def _count(memory: Any, i: int, raw: int, counts: Any) -> None:
+    """Count one answer that was sent."""
+    tally, kind = memory.tally, memory.rx_kind[i]
+    counts[memory.template_counters[kind, 0]] += 1
+    if memory.template_counters[kind, 1] >= 0:
+        counts[memory.template_counters[kind, 1]] += 1
+    if kind == 0:
+        took = max(0, raw - memory.rx_raw[i])
+        place = 0
+        while place < memory.edges.shape[0] and memory.edges[place] < took:
+            place += 1
+        counts[tally[T_ANSWERED_FIRST] + place] += 1
+        counts[tally[T_ANSWERED_SUM]] += took
+
+
+@kernel
+def begin(memory: Any, rate: float) -> None:
+    """Take a pair before `serve` is called (again), and judge the stamps of a batch that waits by it."""
+    state = memory.state
+    take_pair(memory, rate)
+    state[DOUBTED] = 0
+    if state[PENDING] > 0:
+        state[JUDGED] = judge_batch(memory.watch, memory.pairs, rate, state[USER_RAW], state[NOT_BEFORE_RAW])
+
+
+@kernel
+def serve(memory: Any, networks: Any, line: Any, line_rate: Any, rate: float, counts: Any) -> int:
+    """Take batches and answer them until something needs Python; return why.
+
+    A batch that was received and not answered stays PENDING, and is answered first in the next call: so what Python
+    finds out meanwhile (a new page, a clock that was stepped) counts for it already.
+    """
+    state = memory.state
+    while True:
+        if state[PENDING] == 0:
+            if memory.pairs[memory.watch[NEWEST], 0] >= state[DEADLINE_RAW]:
+                return DEADLINE
+            came = receive(memory, rate)
+            if came < 0:
+                state[FAILED] += 1
+                counts[memory.tally[T_RECEIVE_FAILED]] += 1
+                if state[FAILED] >= FAILED_TOO_OFTEN:
+                    return BROKEN
+            if came > 0:
+                state[FAILED] = 0
+        if state[DOUBTED] != 0:
+            return DOUBT
+        if page_has_changed(memory):
+            return PAGE_CHANGED
+        if state[PENDING] == 0:
+            continue
+        now = memory.pairs[memory.watch[NEWEST], 0]
+        if now > state[UNTIL_RAW] or now < state[FROM_RAW]:
+            return TEMPLATE_ENDED
+        judge(memory, networks, line, line_rate, rate, counts)
+        send(memory, line, line_rate, counts)
+        if state[TO_PYTHON_COUNT] > 0:
+            return HANDED_OVER
+        state[PENDING] = 0
