@@ -248,10 +248,10 @@ _memcpy = _foreign("memcpy", "u8", "u8", "u8", "u8")
 
 
 @kernel
-def read_clock(memory: Any, which: int) -> int:
-    """Read a clock of the host (ns)."""
-    _clock_gettime(which, memory.addresses[AT_CLOCK])
-    return int(memory.clock[0] * NS_PER_S + memory.clock[1])
+def read_clock(which: int, clock: Any, at_clock: int) -> int:
+    """Read a clock of the host (ns), through the two words `clock`, which lie at `at_clock`."""
+    _clock_gettime(which, at_clock)
+    return int(clock[0] * NS_PER_S + clock[1])
 
 
 @kernel
@@ -267,12 +267,13 @@ def would_block(memory: Any) -> bool:
 @kernel
 def take_pair(memory: Any, rate: float) -> int:
     """Read both clocks, of up to five triples the narrowest, into the watch; return what `note_pair` says."""
+    clock, at_clock = memory.clock, memory.addresses[AT_CLOCK]
     best_raw = best_realtime = 0
     best_width = -1
     for _ in range(TRIPLES):
-        before = read_clock(memory, CLOCK_MONOTONIC_RAW)
-        realtime = read_clock(memory, CLOCK_REALTIME)
-        width = read_clock(memory, CLOCK_MONOTONIC_RAW) - before
+        before = read_clock(CLOCK_MONOTONIC_RAW, clock, at_clock)
+        realtime = read_clock(CLOCK_REALTIME, clock, at_clock)
+        width = read_clock(CLOCK_MONOTONIC_RAW, clock, at_clock) - before
         if best_width < 0 or width < best_width:
             best_raw, best_realtime, best_width = before + width // 2, realtime, width
         if width <= NARROW_ENOUGH_NS:
@@ -310,7 +311,7 @@ def receive(memory: Any, rate: float) -> int:
         state[EMPTY_RAW] = max(state[EMPTY_RAW], looked)
         return 0
     came = min(came, BATCH)
-    user_raw = read_clock(memory, CLOCK_MONOTONIC_RAW)
+    user_raw = read_clock(CLOCK_MONOTONIC_RAW, memory.clock, addresses[AT_CLOCK])
     take_pair(memory, rate)
     not_before = state[EMPTY_RAW]
     if came < BATCH:
@@ -347,18 +348,23 @@ def page_has_changed(memory: Any) -> bool:
 def judge(memory: Any, networks: Any, line: Any, line_rate: Any, rate: float, counts: Any) -> None:
     """Judge each datagram of the batch, and turn those that are plain requests into answers where they stand."""
     state, settings, tally, peers = memory.state, memory.settings, memory.tally, memory.peers
+    octets, words, control, out_control = memory.octets, memory.words, memory.control, memory.out_control
+    inbound, outbound, found, stamps = memory.inbound, memory.outbound, memory.found, memory.stamps
+    verdicts, kinds, rx_raw, receive = memory.verdicts, memory.rx_kind, memory.rx_raw, memory.receive
+    watch, pairs, templates = memory.watch, memory.pairs, memory.templates
+    at_out_control = memory.addresses[AT_OUT_CONTROL]
     state[TO_PYTHON_COUNT] = 0
     believed = state[JUDGED]
     user_raw, not_before = state[USER_RAW], state[NOT_BEFORE_RAW]
     for i in range(state[PENDING]):
-        memory.verdicts[i] = NOT_ALLOWED
-        read_control(memory.control, i, memory.inbound[i, CONTROL_LENGTH], memory.found)
-        memory.stamps[i] = memory.found[STAMP]
-        if memory.inbound[i, FLAGS] & MSG_TRUNC != 0:
+        verdicts[i] = NOT_ALLOWED
+        read_control(control, i, inbound[i, CONTROL_LENGTH], found)
+        stamps[i] = found[STAMP]
+        if inbound[i, FLAGS] & MSG_TRUNC != 0:
             counts[tally[T_RECEIVED]] += 1
             counts[tally[T_TRUNCATED]] += 1
             continue
-        length = min(memory.inbound[i, RECEIVED] & 0xFFFF_FFFF, DATAGRAM_ROOM)
+        length = min(inbound[i, RECEIVED] & 0xFFFF_FFFF, DATAGRAM_ROOM)
         port = np.int64(peers[i, 2]) << 8 | np.int64(peers[i, 3])
         if settings[EVERYBODY] == 0:
             four = 4 if peers[i, 0] == 2 else 20
@@ -378,12 +384,12 @@ def judge(memory: Any, networks: Any, line: Any, line_rate: Any, rate: float, co
                 counts[tally[T_RECEIVED]] += 1
                 counts[tally[T_REASONS + NOT_ALLOWED]] += 1
                 continue
-        verdict = verdict_on(memory.octets, i, length, port, settings[NEWEST_VERSION])
+        verdict = verdict_on(octets, i, length, port, settings[NEWEST_VERSION])
         if verdict == TO_PYTHON:
             if state[ALLOWANCE] > 0:
                 state[ALLOWANCE] -= 1
                 state[TO_PYTHON_COUNT] += 1
-                memory.verdicts[i] = TO_PYTHON
+                verdicts[i] = TO_PYTHON
             else:
                 counts[tally[T_RECEIVED]] += 1
                 counts[tally[T_OVER_BUDGET]] += 1
@@ -392,7 +398,7 @@ def judge(memory: Any, networks: Any, line: Any, line_rate: Any, rate: float, co
         doubt, raw = believed, user_raw
         if believed == BELIEVED:
             doubt, raw = carried_over(
-                memory.watch, memory.pairs, rate, memory.stamps[i], user_raw, not_before
+                watch, pairs, rate, stamps[i], user_raw, not_before
             )
         if doubt == BELIEVED:
             counts[tally[T_KERNEL]] += 1
@@ -406,14 +412,14 @@ def judge(memory: Any, networks: Any, line: Any, line_rate: Any, rate: float, co
             raw = state[LAST_RX_RAW] + 1  # the receive stamp is what a client's next request names: no two are equal
         state[LAST_RX_RAW] = raw
         kind = 0 if doubt == BELIEVED else 1
-        memory.verdicts[i], memory.rx_raw[i], memory.rx_kind[i] = ANSWER, raw, kind
-        write_answer(memory.words, i, memory.templates[kind], line, line_rate, raw, memory.receive)
-        octets = 0
+        verdicts[i], rx_raw[i], kinds[i] = ANSWER, raw, kind
+        write_answer(words, i, templates[kind], line, line_rate, raw, receive)
+        info = 0
         if settings[PACKET_INFO_WANTED] != 0:
-            octets = write_answer_from(memory.control, memory.out_control, i, memory.found)
-        memory.outbound[i, NAME_LENGTH] = memory.inbound[i, NAME_LENGTH] & 0xFFFF_FFFF
-        memory.outbound[i, CONTROL] = memory.addresses[AT_OUT_CONTROL] + i * OUT_CONTROL_ROOM if octets > 0 else 0
-        memory.outbound[i, CONTROL_LENGTH] = octets
+            info = write_answer_from(control, out_control, i, found)
+        outbound[i, NAME_LENGTH] = inbound[i, NAME_LENGTH] & 0xFFFF_FFFF
+        outbound[i, CONTROL] = at_out_control + i * OUT_CONTROL_ROOM if info > 0 else 0
+        outbound[i, CONTROL_LENGTH] = info
 
 
 @kernel
@@ -427,68 +433,56 @@ def send(memory: Any, line: Any, line_rate: Any, counts: Any) -> None:
     """Stamp and send the batch's answers: the transmit stamp is the last thing before the send. In a batch of more than
     SHORT_BATCH a listener may have one reading of the clock for two neighbours.
     """
-    state, settings, addresses, tally = memory.state, memory.settings, memory.addresses, memory.tally
-    came = state[PENDING]
+    # What is used for each packet is taken out of `memory` first: a call that is given all of it copies all of it.
+    settings, addresses, tally, clock = memory.settings, memory.addresses, memory.tally, memory.clock
+    words, receive, last, outbound = memory.words, memory.receive, memory.last, memory.outbound
+    verdicts, kinds, templates, rx_raw = memory.verdicts, memory.rx_kind, memory.templates, memory.rx_raw
+    template_counters, edges = memory.template_counters, memory.edges
+    at_clock, at_octets, at_peers, at_out = (
+        addresses[AT_CLOCK],
+        addresses[AT_OCTETS],
+        addresses[AT_PEERS],
+        addresses[AT_OUT],
+    )
+    came, descriptor = memory.state[PENDING], settings[SOCKET]
+    plain = settings[PACKET_INFO_WANTED] == 0
     pairwise = settings[PAIRWISE] != 0 and came > SHORT_BATCH
     i = 0
     while i < came:
-        if memory.verdicts[i] != ANSWER:
+        if verdicts[i] != ANSWER:
             i += 1
             continue
-        two = pairwise and i + 1 < came and memory.verdicts[i + 1] == ANSWER
-        raw = read_clock(memory, CLOCK_MONOTONIC_RAW)
-        _stamp(memory, i, line, line_rate, raw)
-        if two:
-            _stamp(memory, i + 1, line, line_rate, raw)
-        if not two and settings[PACKET_INFO_WANTED] == 0:
-            sent = _sendto(
-                settings[SOCKET],
-                addresses[AT_OCTETS] + i * STRIDE,
-                ANSWER_OCTETS,
-                MSG_DONTWAIT,
-                addresses[AT_PEERS] + i * PEER_STRIDE,
-                memory.outbound[i, NAME_LENGTH],
-            )
+        count = 2 if pairwise and i + 1 < came and verdicts[i + 1] == ANSWER else 1
+        raw = read_clock(CLOCK_MONOTONIC_RAW, clock, at_clock)
+        for one in range(i, i + count):
+            if templates[kinds[one], HAS_TIME] != 0:
+                write_transmit(words, one, line, line_rate, raw, receive, last)
+            else:
+                write_unknown_transmit(words, one)
+        if count == 1 and plain:
+            at, to = at_octets + i * STRIDE, at_peers + i * PEER_STRIDE
+            sent = _sendto(descriptor, at, ANSWER_OCTETS, MSG_DONTWAIT, to, outbound[i, NAME_LENGTH])
             done = 1 if sent == ANSWER_OCTETS else 0
         else:
-            wanted = 2 if two else 1
-            done = int(_sendmmsg(settings[SOCKET], addresses[AT_OUT] + i * HEADER_STRIDE, wanted, MSG_DONTWAIT))
-            done = max(done, 0)
-            two = two and done == 2  # a second that was not sent has its turn, with a stamp of its own
+            # of two of which one was sent the other has its turn again, with a stamp of its own
+            done = max(int(_sendmmsg(descriptor, at_out + i * HEADER_STRIDE, count, MSG_DONTWAIT)), 0)
         if done == 0:
             counts[tally[T_SEND_FAILED]] += 1
             i += 1
             continue
-        _count(memory, i, raw, counts)
-        if two:
-            _count(memory, i + 1, raw, counts)
-            i += 1
-        i += 1
-
-
-@kernel
-def _stamp(memory: Any, i: int, line: Any, line_rate: Any, raw: int) -> None:
-    """Put the transmit stamp into one answer."""
-    if memory.templates[memory.rx_kind[i], HAS_TIME] != 0:
-        write_transmit(memory.words, i, line, line_rate, raw, memory.receive, memory.last)
-    else:
-        write_unknown_transmit(memory.words, i)
-
-
-@kernel
-def _count(memory: Any, i: int, raw: int, counts: Any) -> None:
-    """Count one answer that was sent."""
-    tally, kind = memory.tally, memory.rx_kind[i]
-    counts[memory.template_counters[kind, 0]] += 1
-    if memory.template_counters[kind, 1] >= 0:
-        counts[memory.template_counters[kind, 1]] += 1
-    if kind == 0:
-        took = max(0, raw - memory.rx_raw[i])
-        place = 0
-        while place < memory.edges.shape[0] and memory.edges[place] < took:
-            place += 1
-        counts[tally[T_ANSWERED_FIRST] + place] += 1
-        counts[tally[T_ANSWERED_SUM]] += took
+        for one in range(i, i + done):
+            kind = kinds[one]
+            counts[template_counters[kind, 0]] += 1
+            if template_counters[kind, 1] >= 0:
+                counts[template_counters[kind, 1]] += 1
+            if kind == 0:
+                took = max(raw - rx_raw[one], 0)
+                place = 0
+                while place < edges.shape[0] and edges[place] < took:
+                    place += 1
+                counts[tally[T_ANSWERED_FIRST] + place] += 1
+                counts[tally[T_ANSWERED_SUM]] += took
+        i += done
 
 
 @kernel
