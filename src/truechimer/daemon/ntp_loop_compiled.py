@@ -21,17 +21,26 @@ from truechimer.daemon import ntp_memory as memory_of
 from truechimer.daemon.control_messages import FAMILY_LEVEL, IP_PKTINFO, IPPROTO_IP, IPV6_PKTINFO, PACKET_INFO
 from truechimer.daemon.control_messages import NO_STAMP, read_control
 from truechimer.daemon.counters import Counters
+from truechimer.daemon.door_rules import Denied, Gatekeeper
 from truechimer.daemon.host_clocks import HostClocks, StampRefusal
 from truechimer.daemon.ntp_loop import NS_PER_S, NtpLoop, Received, UdpPort, answer_from_of
-from truechimer.daemon.ntp_memory import BATCH, Memory
+from truechimer.daemon.ntp_memory import BATCH, Memory, Rules
 from truechimer.daemon.page_file import PageReader
 from truechimer.quorum.listener_policy import ListenerPolicy
 from truechimer.serve.clock_page import SLOT_OFFSETS
 from truechimer.serve.ntp import line_kernel, packet_kernel
 from truechimer.serve.ntp.line_kernel import line_fits, line_of
 from truechimer.serve.ntp.packet import Mode, NtpHeader
-from truechimer.serve.ntp.packet_kernel import CLAMP_REFERENCE, HAS_TIME, TEMPLATE_LENGTH, TEMPLATE_WORDS, access_of
-from truechimer.serve.ntp.server import Client, Ignore, ReplyKind, respond
+from truechimer.serve.ntp.packet_kernel import (
+    CLAMP_REFERENCE,
+    HAS_TIME,
+    INTERLEAVES,
+    LEAST_POLL,
+    TEMPLATE_LENGTH,
+    TEMPLATE_WORDS,
+)
+from truechimer.serve.ntp.reply import Client, Kiss, Offers, Reply, ReplyKind
+from truechimer.serve.ntp.server import POLL_RANGE, respond
 from truechimer.serve.rx_stamp import STAMP_HANDLING_LIMIT_S, USER_STAMP_LIMIT_S, RxStamp, StampKind
 from truechimer.serve.served_time import ServedTime, Unsynchronised, serve_at
 
@@ -50,6 +59,8 @@ LEAST_QUEUE_SHARE = 256
 """Octets that a datagram takes of a socket's buffer at least: the kernel's own record of one is 232."""
 
 _REQUEST = NtpHeader(version=4, mode=Mode.CLIENT).encode()
+_SOMEBODY = Client("", 1)
+_NOTHING = bytearray()
 _KINDS = ((StampKind.KERNEL, STAMP_HANDLING_LIMIT_S), (StampKind.USER, USER_STAMP_LIMIT_S))
 
 
@@ -79,6 +90,7 @@ class CompiledNtpLoop(NtpLoop):
         bound_limit_s: float,
         precision_log2: int,
         simulated_allowed: bool = True,
+        gate: Gatekeeper | None = None,
         two_per_stamp: bool = False,
     ) -> None:
         super().__init__(
@@ -89,6 +101,7 @@ class CompiledNtpLoop(NtpLoop):
             bound_limit_s=bound_limit_s,
             precision_log2=precision_log2,
             simulated_allowed=simulated_allowed,
+            gate=gate,
         )
         self._page_file = pages
         self._udp = port
@@ -96,14 +109,15 @@ class CompiledNtpLoop(NtpLoop):
         self.memory: Memory = memory_of.new_memory(_tally(counters), np.array(names.ANSWERED_EDGES_NS, dtype=np.int64))
         settings = self.memory.settings
         settings[memory_of.SOCKET] = port.socket.fileno()
-        settings[memory_of.NEWEST_VERSION] = packet_kernel.NEWEST_VERSION
         settings[memory_of.PAIRWISE] = two_per_stamp
         settings[memory_of.PACKET_INFO_WANTED] = port.socket.getsockname()[0] in {"0.0.0.0", "::"}  # noqa: S104
         settings[memory_of.PAGE_AT] = SLOT_OFFSETS[0]
         settings[memory_of.PAGE_APART] = SLOT_OFFSETS[1] - SLOT_OFFSETS[0]
         waiting = port.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // LEAST_QUEUE_SHARE + 1
         settings[memory_of.QUEUE_STARTS] = min(math.ceil((waiting + 1) / BATCH), memory_of.MOST_STARTS - 1)
-        self._access = access_of(None)
+        self._offers: Offers | None = None
+        self._access: object = None
+        self._rules = self._take_rules()
         self._line = (np.zeros(line_kernel.LINE_WORDS, dtype=np.int64), np.zeros(1, dtype=np.float64))
         self._prepared_for: object = None
         self._part_of_one = 0.0
@@ -113,7 +127,6 @@ class CompiledNtpLoop(NtpLoop):
     def use_policy(self, policy: ListenerPolicy | None) -> None:
         """Answer by a policy from now on."""
         super().use_policy(policy)
-        self._access = access_of(policy)
         self._prepared_for = None
 
     def turn(self, timeout_s: float = RETURN_EVERY_NS / NS_PER_S) -> int:
@@ -134,7 +147,7 @@ class CompiledNtpLoop(NtpLoop):
             self._refill(now)
             state[memory_of.DEADLINE_RAW] = ends
             memory_of.begin(self.memory, rate)
-            why = memory_of.serve(self.memory, self._access.networks, *self._line, rate, self._counts)
+            why = memory_of.serve(self.memory, self._rules, *self._line, rate, self._counts)
             if why == memory_of.HANDED_OVER:
                 self._by_hand()
             elif why == memory_of.BROKEN:
@@ -155,6 +168,9 @@ class CompiledNtpLoop(NtpLoop):
     def _prepare(self, now_raw_ns: int) -> bool:
         """Make templates for this moment where those at hand do not hold; False where machine code cannot serve."""
         state, settings = self.memory.state, self.memory.settings
+        if self._gate.access is not self._access or self._gate.offers is not self._offers:
+            self._rules = self._take_rules()
+            self._prepared_for = None
         page = self._page_file.current()
         settings[memory_of.PAGE_FILE] = self._page_file.descriptor
         seen = self._page_file.fingerprint
@@ -175,10 +191,32 @@ class CompiledNtpLoop(NtpLoop):
         state[memory_of.FROM_RAW], state[memory_of.UNTIL_RAW] = now_raw_ns, good
         self.memory.templates[:] = first.rows
         self.memory.template_counters[:] = first.counters
-        settings[memory_of.EVERYBODY] = self._access.everybody
         self._line = first.line
         self._prepared_for = page
         return True
+
+    def _take_rules(self) -> Rules:
+        """Take the arrays of the door's rules, which its reference goes on using, and what they come to."""
+        gate, settings = self._gate, self.memory.settings
+        self._access, self._offers = gate.access, gate.offers
+        rates, saved = gate.rates, gate.offers.saved
+        settings[memory_of.EVERYBODY] = gate.access.everybody
+        settings[memory_of.DENIED_HEARS] = gate.rules.denied == Denied.KISS.value
+        settings[memory_of.RATES] = rates is not None
+        settings[memory_of.RATES_LOOPBACK] = gate.rules.rate_loopback
+        settings[memory_of.HAS_KEYS] = bool(gate.offers.keys)
+        settings[memory_of.NEWEST_VERSION] = packet_kernel.NEWEST_VERSION + gate.offers.ntpv5
+        table = (
+            (rates.tags, rates.full_at_ns, rates.kissed_ns, rates.secrets, rates.limits, rates.state)
+            if rates is not None
+            else (_NOTHING,) * 6
+        )
+        stamps = (_NOTHING,) * 3 if saved is None else (saved.keys, saved.held, saved.saved_ns)
+        return Rules(
+            np.frombuffer(bytearray(gate.access.starts), dtype=np.uint8),
+            np.frombuffer(bytearray(gate.access.verdicts), dtype=np.uint8),
+            *(np.frombuffer(each, dtype=np.int64) for each in (*table, *stamps)),
+        )
 
     def _same(self, template: Template, raw_ns: int) -> bool:
         """Return whether `respond` would say the same at another raw value."""
@@ -196,37 +234,46 @@ class CompiledNtpLoop(NtpLoop):
             boot_id=self._clocks.boot_id(),
             simulated_allowed=self._simulated_allowed,
         )
-        rows, counters, line = [], [], self._line
-        for kind, limit_s in _KINDS:
-            row, counted, page = self._row(served, raw_ns, RxStamp(raw_ns, kind, limit_s))
-            if page is not None:
-                if not line_fits(page, raw_ns):
-                    return None
-                line = line_of(page)
-            rows.append(row)
-            counters.append(counted)
+        page = served.page
+        line = self._line
+        if page is not None:
+            if not line_fits(page, raw_ns):
+                return None
+            line = line_of(page)
+        # a request that came at the anchor or later has the anchor for its reference stamp
+        came_ns = raw_ns if page is None else max(raw_ns, page.anchor_raw_ns)
+        rows, counters = [], []
+        for kiss in (None, Kiss.RATE, Kiss.DENY):
+            for kind, limit_s in _KINDS:
+                reply = respond(
+                    _REQUEST,
+                    _SOMEBODY,
+                    rx=RxStamp(came_ns, kind, limit_s),
+                    served=served,
+                    precision_log2=self._precision_log2,
+                    offers=self._gate.offers,
+                    kiss=kiss,
+                )
+                assert isinstance(reply, Reply)
+                rows.append(self._row(reply, kiss))
+                counters.append(self._counters_of(reply))
         return Template(tuple(rows), tuple(counters), line)
 
-    def _row(
-        self, served: ServedTime | Unsynchronised, raw_ns: int, rx: RxStamp
-    ) -> "tuple[tuple[int, ...], tuple[int, int], memory_of.Any]":
-        """Return the words of a template, its two counters, and the page whose line its stamps are read from."""
-        page = served.page
-        if page is not None:
-            rx = RxStamp(max(raw_ns, page.anchor_raw_ns), rx.kind, rx.limit_s)  # so that the reference is the anchor
-        reply = respond(_REQUEST, Client("", 1), rx=rx, served=served, precision_log2=self._precision_log2)
-        assert not isinstance(reply, Ignore)
+    def _row(self, reply: Reply, kiss: Kiss | None) -> tuple[int, ...]:
+        """Return a template of an answer to a request that says nothing."""
         words = [int(word) for word in np.frombuffer(reply.head + bytes(8), dtype="<u4")]
-        words[0] &= ~0x38
+        words[0] &= ~(0x38 | 0xFF << 16)  # version and poll are the request's
         words[6:] = [0] * (TEMPLATE_WORDS - 6)
         row = [*words, *([0] * (TEMPLATE_LENGTH - TEMPLATE_WORDS))]
-        row[HAS_TIME] = reply.page is not None
-        row[CLAMP_REFERENCE] = reply.kind is ReplyKind.SYNCHRONISED
-        counted = self._counters.place(names.REPLY_COUNTERS[reply.kind])
-        because = -1
-        if reply.because is not None:
-            because = self._counters.place(names.UNSYNCHRONISED_COUNTERS[reply.because])
-        return tuple(row), (counted, because), reply.page
+        is_time = reply.kind is ReplyKind.SYNCHRONISED
+        row[HAS_TIME], row[CLAMP_REFERENCE], row[INTERLEAVES] = reply.page is not None, is_time, is_time
+        row[LEAST_POLL] = POLL_RANGE[0] if kiss is None else max(POLL_RANGE[0], self._gate.offers.poll_log2)
+        return tuple(int(each) for each in row)
+
+    def _counters_of(self, reply: Reply) -> tuple[int, int]:
+        """Return the places of the two counters that count such an answer; -1 for no second one."""
+        because = -1 if reply.because is None else self._counters.place(names.UNSYNCHRONISED_COUNTERS[reply.because])
+        return self._counters.place(names.REPLY_COUNTERS[reply.kind]), because
 
     # What machine code hands over.
 

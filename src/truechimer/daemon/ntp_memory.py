@@ -24,18 +24,29 @@ from truechimer.daemon.control_messages import FOUND_WORDS, PACKET_INFO, STAMP, 
 from truechimer.kernel import foreign, kernel
 from truechimer.serve import rx_watch
 from truechimer.serve.ntp import packet_kernel
+from truechimer.serve.ntp.line_kernel import units_apart
+from truechimer.serve.ntp.ntpv5 import OFFER
 from truechimer.serve.ntp.packet_kernel import (
     ANSWER,
+    EXTENSION_MALFORMED,
     HAS_TIME,
+    HEADER_OCTETS,
+    MAC,
+    MAC_UNSUPPORTED,
+    MALFORMED,
     NOT_ALLOWED,
+    RATE_LIMITED,
     TO_PYTHON,
+    admit,
+    glance_at,
     is_allowed,
-    turned,
-    verdict_on,
+    save,
+    tail_of,
     write_answer,
     write_transmit,
     write_unknown_transmit,
 )
+from truechimer.serve.ntp.rate_table import KISS, SILENCE
 from truechimer.serve.rx_watch import BELIEVED, FAR_PAST, NEWEST, carried_over, judge_batch, note_pair
 
 BATCH = 64
@@ -56,6 +67,8 @@ UNIQUE_WITHIN_NS = 1_000
 
 MSG_DONTWAIT = 0x40
 MSG_TRUNC = 0x20
+AF_INET = 2
+MOST_HELD = 2**63 - 1
 EAGAIN = 11
 POLLIN = 1
 CLOCK_REALTIME = 0
@@ -103,10 +116,14 @@ STATE_WORDS = 20
     NEWEST_VERSION,
     PAIRWISE,  # 1: in batches over SHORT_BATCH one transmit stamp for two answers
     EVERYBODY,  # 1: no access list
+    DENIED_HEARS,  # 1: who is not allowed hears DENY, 0: nothing
+    RATES,  # 1: sources are counted
+    RATES_LOOPBACK,  # 1: this machine's own too
+    HAS_KEYS,  # 1: codes after the header can be checked
     PACKET_INFO_WANTED,  # 1: answers leave from the address that was asked
     QUEUE_STARTS,  # full batches after which a datagram cannot be waiting any longer
-) = range(9)
-SETTING_WORDS = 12
+) = range(13)
+SETTING_WORDS = 16
 MOST_STARTS = 512
 
 # Places of `tally`: which counter counts what.
@@ -128,6 +145,32 @@ MOST_STARTS = 512
 DEADLINE, PAGE_CHANGED, TEMPLATE_ENDED, DOUBT, HANDED_OVER, BROKEN = range(6)
 FAILED_TOO_OFTEN = 32
 PAGE_LOOK_OCTETS = 2048
+
+
+OFFER_FIRST, OFFER_SECOND = (int(word) for word in np.frombuffer(OFFER, dtype="<u4"))
+"""What a client that would speak version 5 puts in place of its reference stamp, as it stands in `words`."""
+
+KINDS = 2
+KISS_RATE_ROWS, KISS_DENY_ROWS = 2, 4
+"""Rows of the templates: two kinds of receive stamp, for the time, for the kiss RATE and for the kiss DENY."""
+TEMPLATES = 6
+SAYS_RATE, SAYS_DENY = -3, -4
+
+
+class Rules(NamedTuple):
+    """The arrays by which a packet is let in, counted and remembered: those of the door's `Gatekeeper`, not copies."""
+
+    starts: NDArray[np.uint8]
+    verdicts: NDArray[np.uint8]
+    tags: NDArray[np.int64]
+    full_at_ns: NDArray[np.int64]
+    kissed_ns: NDArray[np.int64]
+    secrets: NDArray[np.int64]
+    limits: NDArray[np.int64]
+    rate_state: NDArray[np.int64]
+    saved_keys: NDArray[np.int64]
+    saved_held: NDArray[np.int64]
+    saved_ns: NDArray[np.int64]
 
 
 class Memory(NamedTuple):
@@ -154,6 +197,7 @@ class Memory(NamedTuple):
     rx_raw: NDArray[np.int64]
     rx_kind: NDArray[np.int64]
     receive: NDArray[np.int64]
+    sent_at: NDArray[np.int64]
     last: NDArray[np.int64]
     found: NDArray[np.int64]
     watch: NDArray[np.int64]
@@ -213,14 +257,15 @@ def new_memory(tally: NDArray[np.int64], edges: NDArray[np.int64]) -> Memory:
         np.zeros(BATCH, dtype=np.int64),
         np.zeros(BATCH, dtype=np.int64),
         np.zeros(BATCH, dtype=np.int64),
+        np.zeros((BATCH, 6), dtype=np.int64),
         np.zeros((BATCH, 2), dtype=np.int64),
         np.zeros(2, dtype=np.int64),
         np.zeros(FOUND_WORDS, dtype=np.int64),
         watch,
         pairs,
         np.zeros(rx_watch.VERDICTS, dtype=np.int64),
-        np.zeros((2, packet_kernel.TEMPLATE_LENGTH), dtype=np.int64),
-        np.full((2, 2), -1, dtype=np.int64),
+        np.zeros((TEMPLATES, packet_kernel.TEMPLATE_LENGTH), dtype=np.int64),
+        np.full((TEMPLATES, 2), -1, dtype=np.int64),
         tally,
         edges,
     )
@@ -345,13 +390,58 @@ def page_has_changed(memory: Any) -> bool:
 
 
 @kernel
-def judge(memory: Any, networks: Any, line: Any, line_rate: Any, rate: float, counts: Any) -> None:
+def ask(settings: Any, rules: Any, peer: Any, raw: int) -> int:
+    """Return what becomes of a question by the door's rules, and count it: ANSWER, SAYS_RATE, SAYS_DENY, or the place
+    of the reason for silence: `door_rules.Gatekeeper.ask`.
+    """
+    at, length = (4, 4) if peer[0] == AF_INET else (8, 16)
+    if settings[EVERYBODY] == 0 and is_allowed(peer, at, length, rules.starts, rules.verdicts) == 0:
+        return SAYS_DENY if settings[DENIED_HEARS] != 0 else NOT_ALLOWED
+    if settings[RATES] == 0:
+        return ANSWER
+    if settings[RATES_LOOPBACK] == 0 and is_loopback(peer, at, length):
+        return ANSWER
+    verdict = admit(
+        peer,
+        at,
+        length,
+        raw,
+        rules.tags,
+        rules.full_at_ns,
+        rules.kissed_ns,
+        rules.secrets,
+        rules.limits,
+        rules.rate_state,
+    )
+    if verdict == SILENCE:
+        return RATE_LIMITED
+    return SAYS_RATE if verdict == KISS else ANSWER
+
+
+@kernel
+def is_loopback(peer: Any, at: int, length: int) -> bool:
+    """Return whether an address of 4 or 16 octets never left this machine: `door_rules.is_loopback`."""
+    if length == 16:
+        for k in range(10):
+            if peer[at + k] != 0:
+                return False
+        if peer[at + 10] != 255 or peer[at + 11] != 255:
+            for k in range(10, 15):
+                if peer[at + k] != 0:
+                    return False
+            return bool(peer[at + 15] == 1)
+    return bool(peer[at + length - 4] == 127)
+
+
+@kernel
+def judge(memory: Any, rules: Any, line: Any, line_rate: Any, rate: float, counts: Any) -> None:
     """Judge each datagram of the batch, and turn those that are plain requests into answers where they stand."""
     state, settings, tally, peers = memory.state, memory.settings, memory.tally, memory.peers
     octets, words, control, out_control = memory.octets, memory.words, memory.control, memory.out_control
     inbound, outbound, found, stamps = memory.inbound, memory.outbound, memory.found, memory.stamps
     verdicts, kinds, rx_raw, receive = memory.verdicts, memory.rx_kind, memory.rx_raw, memory.receive
     watch, pairs, templates = memory.watch, memory.pairs, memory.templates
+    saved_keys, saved_held = rules.saved_keys, rules.saved_held
     at_out_control = memory.addresses[AT_OUT_CONTROL]
     state[TO_PYTHON_COUNT] = 0
     believed = state[JUDGED]
@@ -366,25 +456,20 @@ def judge(memory: Any, networks: Any, line: Any, line_rate: Any, rate: float, co
             continue
         length = min(inbound[i, RECEIVED] & 0xFFFF_FFFF, DATAGRAM_ROOM)
         port = np.int64(peers[i, 2]) << 8 | np.int64(peers[i, 3])
-        if settings[EVERYBODY] == 0:
-            four = 4 if peers[i, 0] == 2 else 20
-            low = (
-                np.int64(peers[i, four]) << 24
-                | np.int64(peers[i, four + 1]) << 16
-                | np.int64(peers[i, four + 2]) << 8
-                | np.int64(peers[i, four + 3])
-            )
-            a = b = 0
-            c = 0xFFFF
-            if four == 20:
-                a = _word(peers, i, 8)
-                b = _word(peers, i, 12)
-                c = _word(peers, i, 16)
-            if not is_allowed(networks, a, b, c, low):
-                counts[tally[T_RECEIVED]] += 1
-                counts[tally[T_REASONS + NOT_ALLOWED]] += 1
-                continue
-        verdict = verdict_on(octets, i, length, port, settings[NEWEST_VERSION])
+        verdict = glance_at(octets, i, length, port, settings[NEWEST_VERSION])
+        if verdict == ANSWER and length > HEADER_OCTETS:
+            tail = tail_of(octets, i, length, np.int64(octets[i, 0]) >> 3 & 7)
+            if tail == MALFORMED:
+                verdict = EXTENSION_MALFORMED
+            elif tail == MAC:
+                verdict = TO_PYTHON if settings[HAS_KEYS] != 0 else MAC_UNSUPPORTED
+        if (
+            verdict == ANSWER
+            and settings[NEWEST_VERSION] > packet_kernel.NEWEST_VERSION
+            and words[i, 4] == OFFER_FIRST
+            and words[i, 5] == OFFER_SECOND
+        ):
+            verdict = TO_PYTHON
         if verdict == TO_PYTHON:
             if state[ALLOWANCE] > 0:
                 state[ALLOWANCE] -= 1
@@ -397,23 +482,28 @@ def judge(memory: Any, networks: Any, line: Any, line_rate: Any, rate: float, co
         counts[tally[T_RECEIVED]] += 1
         doubt, raw = believed, user_raw
         if believed == BELIEVED:
-            doubt, raw = carried_over(
-                watch, pairs, rate, stamps[i], user_raw, not_before
-            )
+            doubt, raw = carried_over(watch, pairs, rate, stamps[i], user_raw, not_before)
         if doubt == BELIEVED:
             counts[tally[T_KERNEL]] += 1
         else:
             counts[tally[T_USER]] += 1
             memory.refused[doubt] += 1
+        kind = 0 if doubt == BELIEVED else 1
+        if verdict == ANSWER or verdict == EXTENSION_MALFORMED or verdict == MAC_UNSUPPORTED:
+            # what is a question counts for who asked, also where it is not answered
+            admitted = ask(settings, rules, peers[i], user_raw)
+            if admitted >= 0:
+                verdict = admitted
+            elif verdict == ANSWER and admitted != ANSWER:
+                kind += KISS_RATE_ROWS if admitted == SAYS_RATE else KISS_DENY_ROWS
         if verdict != ANSWER:
             counts[tally[T_REASONS + verdict]] += 1
             continue
         if 0 <= state[LAST_RX_RAW] - raw < UNIQUE_WITHIN_NS:
             raw = state[LAST_RX_RAW] + 1  # the receive stamp is what a client's next request names: no two are equal
         state[LAST_RX_RAW] = raw
-        kind = 0 if doubt == BELIEVED else 1
         verdicts[i], rx_raw[i], kinds[i] = ANSWER, raw, kind
-        write_answer(words, i, templates[kind], line, line_rate, raw, receive)
+        write_answer(words, i, templates[kind], line, line_rate, raw, receive, saved_keys, saved_held)
         info = 0
         if settings[PACKET_INFO_WANTED] != 0:
             info = write_answer_from(control, out_control, i, found)
@@ -423,13 +513,7 @@ def judge(memory: Any, networks: Any, line: Any, line_rate: Any, rate: float, co
 
 
 @kernel
-def _word(peers: Any, i: int, at: int) -> int:
-    """Return four octets of a name as a number."""
-    return np.int64(peers[i, at]) << 24 | np.int64(peers[i, at + 1]) << 16 | np.int64(peers[i, at + 2]) << 8 | np.int64(peers[i, at + 3])
-
-
-@kernel
-def send(memory: Any, line: Any, line_rate: Any, counts: Any) -> None:
+def send(memory: Any, rules: Any, line: Any, line_rate: Any, counts: Any) -> None:
     """Stamp and send the batch's answers: the transmit stamp is the last thing before the send. In a batch of more than
     SHORT_BATCH a listener may have one reading of the clock for two neighbours.
     """
@@ -437,7 +521,8 @@ def send(memory: Any, line: Any, line_rate: Any, counts: Any) -> None:
     settings, addresses, tally, clock = memory.settings, memory.addresses, memory.tally, memory.clock
     words, receive, last, outbound = memory.words, memory.receive, memory.last, memory.outbound
     verdicts, kinds, templates, rx_raw = memory.verdicts, memory.rx_kind, memory.templates, memory.rx_raw
-    template_counters, edges = memory.template_counters, memory.edges
+    template_counters, edges, sent_at = memory.template_counters, memory.edges, memory.sent_at
+    saved_keys, saved_held, saved_ns = rules.saved_keys, rules.saved_held, rules.saved_ns
     at_clock, at_octets, at_peers, at_out = (
         addresses[AT_CLOCK],
         addresses[AT_OCTETS],
@@ -457,6 +542,7 @@ def send(memory: Any, line: Any, line_rate: Any, counts: Any) -> None:
         for one in range(i, i + count):
             if templates[kinds[one], HAS_TIME] != 0:
                 write_transmit(words, one, line, line_rate, raw, receive, last)
+                sent_at[one, 0], sent_at[one, 1] = last[0], last[1]
             else:
                 write_unknown_transmit(words, one)
         if count == 1 and plain:
@@ -475,7 +561,12 @@ def send(memory: Any, line: Any, line_rate: Any, counts: Any) -> None:
             counts[template_counters[kind, 0]] += 1
             if template_counters[kind, 1] >= 0:
                 counts[template_counters[kind, 1]] += 1
-            if kind == 0:
+            if receive[one, 2] != 0:
+                # how long after its receive stamp it left: RFC 9769 section 2
+                held = units_apart(sent_at[one, 0], sent_at[one, 1], receive[one, 0], receive[one, 1])
+                key = (receive[one, 0] & 0x7FFF_FFFF) << 32 | receive[one, 1]
+                save(key, held & MOST_HELD, raw, saved_keys, saved_held, saved_ns)
+            if kind % KINDS == 0:
                 took = max(raw - rx_raw[one], 0)
                 place = 0
                 while place < edges.shape[0] and edges[place] < took:
@@ -496,7 +587,7 @@ def begin(memory: Any, rate: float) -> None:
 
 
 @kernel
-def serve(memory: Any, networks: Any, line: Any, line_rate: Any, rate: float, counts: Any) -> int:
+def serve(memory: Any, rules: Any, line: Any, line_rate: Any, rate: float, counts: Any) -> int:
     """Take batches and answer them until something needs Python; return why.
 
     A batch that was received and not answered stays PENDING, and is answered first in the next call: so what Python
@@ -524,8 +615,8 @@ def serve(memory: Any, networks: Any, line: Any, line_rate: Any, rate: float, co
         now = memory.pairs[memory.watch[NEWEST], 0]
         if now > state[UNTIL_RAW] or now < state[FROM_RAW]:
             return TEMPLATE_ENDED
-        judge(memory, networks, line, line_rate, rate, counts)
-        send(memory, line, line_rate, counts)
+        judge(memory, rules, line, line_rate, rate, counts)
+        send(memory, rules, line, line_rate, counts)
         if state[TO_PYTHON_COUNT] > 0:
             return HANDED_OVER
         state[PENDING] = 0
