@@ -16,6 +16,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+# doors that tests open serve by themselves, where a test does not ask for workers: each would read Numba into memory
+os.environ.setdefault("TRUECHIMER_NO_WORKERS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for workers and programs: they share the processors already
 for _number in (signal.SIGINT, signal.SIGQUIT):
     # ignored in the background of a shell: what tests start shall hear them

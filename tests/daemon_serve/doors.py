@@ -22,7 +22,7 @@ from truechimer.serve.ntp import NtpAnswer, make_request, read_reply
 
 PATIENCE_S = 20.0
 SOURCE = Path(__file__).parents[2] / "src"
-ENVIRONMENT = {"PYTHONPATH": str(SOURCE), "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"}
+ENVIRONMENT = {"PYTHONPATH": str(SOURCE), "PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "TRUECHIMER_NO_WORKERS": "1"}
 
 
 def a_live_page(**changes: Any) -> ClockPage:
@@ -73,11 +73,14 @@ class Door:
 
 
 @contextmanager
-def a_door(folder: Path, *options: str, address: str = "127.0.0.1") -> Iterator[Door]:
-    """Start a serve process on the page in `folder`, and end it."""
+def a_door(
+    folder: Path, *options: str, address: str = "127.0.0.1", with_workers: bool = False
+) -> Iterator[Door]:
+    """Start a serve process on the page in `folder`, and end it; `with_workers`: in machine code too."""
     command = [sys.executable, "-m", "truechimer.daemon.serve_process", "--page", str(folder / "page")]
     command += ["--address", address, "--port", "0", "--counters", str(folder / "counters"), *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
+    environment = ENVIRONMENT | ({"TRUECHIMER_NO_WORKERS": ""} if with_workers else {})
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         try:
             yield Door(process, **ready_of(process), folder=folder, address=address)
         finally:

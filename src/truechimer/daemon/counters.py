@@ -10,6 +10,7 @@ import os
 import struct
 import zlib
 from array import array
+from collections.abc import Sequence
 from pathlib import Path
 
 from truechimer.daemon.host_clocks import StampRefusal
@@ -26,6 +27,8 @@ RECEIVE_FAILED = "receive_failed"
 SEND_FAILED = "send_failed"
 FAULTS = "datagram_faults"
 PAGE_TORN = "page_torn"
+WORKERS = "workers"
+WORKER_DEATHS = "worker_deaths"
 HOST_STEPS = "host_steps"
 HOST_STEP_LAST_NS = "host_step_last_ns"
 HOST_STEP_LAST_AT_RAW_NS = "host_step_last_at_raw_ns"
@@ -60,6 +63,8 @@ NAMES: tuple[str, ...] = (
     SEND_FAILED,
     FAULTS,
     PAGE_TORN,
+    WORKERS,
+    WORKER_DEATHS,
     HOST_STEPS,
     HOST_STEP_LAST_NS,
     HOST_STEP_LAST_AT_RAW_NS,
@@ -92,6 +97,8 @@ class Counters:
     def __init__(self, path: Path | None = None) -> None:
         self.values = array("q", bytes(8 * len(NAMES)))
         self._index = {name: index for index, name in enumerate(NAMES)}
+        self.beside: list[Sequence[int]] = []
+        """Numbers of other processes of the same door, which `flush` writes out together with these."""
         self._descriptor: int | None = None
         if path is not None:
             flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -117,8 +124,9 @@ class Counters:
     def flush(self) -> None:
         """Write the numbers out."""
         if self._descriptor is not None:
+            values = together(self.values, *self.beside) if self.beside else self.values
             with contextlib.suppress(OSError):
-                os.pwrite(self._descriptor, _HEAD + self.values.tobytes(), 0)
+                os.pwrite(self._descriptor, _HEAD + values.tobytes(), 0)
 
     def close(self) -> None:
         """Write the numbers out a last time."""
@@ -126,6 +134,20 @@ class Counters:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def together(*numbers: Sequence[int]) -> "array[int]":
+    """Return the numbers of several processes of one door as one: counts add up; a movement of the host's wall clock
+    is one movement, however many saw it.
+    """
+    place = {name: index for index, name in enumerate(NAMES)}
+    total = array("q", map(sum, zip(*numbers, strict=True)))
+    total[place[HOST_STEPS]] = max(one[place[HOST_STEPS]] for one in numbers)
+    latest = max(numbers, key=lambda one: one[place[HOST_STEP_LAST_AT_RAW_NS]])
+    for name in (HOST_STEP_LAST_NS, HOST_STEP_LAST_AT_RAW_NS):
+        total[place[name]] = latest[place[name]]
+    total[place[HOST_STEP_LARGEST_NS]] = max((one[place[HOST_STEP_LARGEST_NS]] for one in numbers), key=abs)
+    return total
 
 
 def door_name(protocol: str, address: str, port: int) -> str:

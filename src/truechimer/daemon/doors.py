@@ -261,6 +261,7 @@ def _command(listener: Listener, folder: Path, *, allow_simulated: bool) -> list
     command = ["-m", SERVE_MODULE, "--page", str(run / "clock.page"), "--counters", str(_counters(listener, folder))]
     command += ["--bound-limit-s", repr(listener.bound_limit_s), "--policy", str(_policy(listener, folder))]
     command += ["--rules", _rules(listener, folder).text()]
+    command += ["--workers", str(listener.workers), "--stamps", listener.stamps.value]
     return [*command, *common, *(["--insecure-serve-simulated-time"] if allow_simulated else []), *_log()]
 
 

@@ -30,6 +30,13 @@ class MetricNames(StrEnum):
     OFF = "off"
 
 
+class Stamps(StrEnum):
+    """How many answers share a transmit stamp."""
+
+    EACH = "each"
+    PAIRS = "pairs"
+
+
 NOT_BUILT_PROTOCOLS = frozenset({Protocol.NTS, Protocol.ROUGHTIME})
 """Part of the grammar, refused with one sentence until they do what they say."""
 
@@ -157,6 +164,24 @@ class Listener:
         metadata=says(
             "of an ntp door, true: version 5 is spoken too, as draft-ietf-ntp-ntpv5-09 has it",
             "true: what a draft says may change",
+        ),
+    )
+    workers: int = field(
+        default=1,
+        metadata=says(
+            "of an ntp door, processes that serve it in machine code, one for each core that is to serve; 0: the door "
+            "serves by itself",
+            "too few: requests are lost under load; too many: other programs of this machine wait",
+            min=0,
+            max=64,
+        ),
+    )
+    stamps: Stamps = field(
+        default=Stamps.EACH,
+        metadata=says(
+            "of an ntp door, transmit stamps; each: one for each answer; pairs: under load one for two neighbours, which "
+            "costs a microsecond of exactness and saves a twentieth of the processor",
+            "pairs: clients of a busy door see up to 3 us more between the stamp and the answer",
         ),
     )
     metrics: MetricNames | None = field(

@@ -88,10 +88,20 @@ class Pages(Protocol):
 class UdpPort:
     """One UDP socket with kernel receive stamps; on a wildcard address it answers from the address that was asked."""
 
-    def __init__(self, address: str, port: int) -> None:
+    def __init__(self, address: str, port: int, *, shared: bool = False, descriptor: int | None = None) -> None:
+        """Bind a socket; `shared`: with others of this user on the same port (SO_REUSEPORT). `descriptor`: take the
+        socket of this door that another process bound.
+        """
+        self._poll = select.poll()
+        if descriptor is not None:
+            self.socket = socket.socket(fileno=descriptor)
+            self._poll.register(self.socket, select.POLLIN)
+            return
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
+            if shared:
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
                 # "::" serves IPv4 too, as mapped addresses; a named IPv6 address is only itself.
                 self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if address == "::" else 1)
@@ -104,7 +114,6 @@ class UdpPort:
         except OSError:
             self.socket.close()
             raise
-        self._poll = select.poll()
         self._poll.register(self.socket, select.POLLIN)
 
     @property

@@ -129,6 +129,16 @@ class CompiledNtpLoop(NtpLoop):
         super().use_policy(policy)
         self._prepared_for = None
 
+    def warm_up(self) -> None:
+        """Have machine code for all that is called later, before anything is served by it."""
+        memory, clocks = self.memory, self._clocks
+        rate = clocks.rate or 0.0
+        self._prepare(clocks.raw_ns())
+        memory.state[memory_of.DEADLINE_RAW] = -(2**62)  # nothing is received
+        memory_of.begin(memory, rate)
+        memory_of.serve(memory, self._rules, *self._line, rate, self._counts)
+        read_control(memory.control, 0, 0, memory.found)
+
     def turn(self, timeout_s: float = RETURN_EVERY_NS / NS_PER_S) -> int:
         """Serve for about `timeout_s` and keep the books; returns how many datagrams came."""
         clocks, state = self._clocks, self.memory.state

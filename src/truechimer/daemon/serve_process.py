@@ -14,6 +14,8 @@ import ipaddress
 import os
 import secrets
 import signal
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -32,14 +34,18 @@ from truechimer.daemon.door_program import (
 from truechimer.daemon.door_rules import DoorRules, DoorRulesRejected, Gatekeeper, rules_from
 from truechimer.daemon.gate import may_open
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.ntp_loop import NS_PER_S, NtpLoop, UdpPort
+from truechimer.daemon.ntp_loop import IDLE_TURN_S, NS_PER_S, NtpLoop, UdpPort
 from truechimer.daemon.page_file import PageReader
 from truechimer.daemon.parenthood import Parenthood, take_away
+from truechimer.daemon.serve_workers import Workers
 from truechimer.serve.clock_page import ClockPage
 from truechimer.serve.ntp.packet import MAX_DISPERSION_S
 
 DEFAULT_BOUND_LIMIT_S = 1e-3
 REOPEN_EVERY_NS = NS_PER_S
+COVERED_TURN_S = 0.05
+"""While workers serve, the door itself looks this often: whether they live, and what they count."""
+MOST_WORKERS = 64
 
 
 def parser() -> argparse.ArgumentParser:
@@ -62,6 +68,13 @@ def parser() -> argparse.ArgumentParser:
         help="who is answered, how often and with what, as one line of JSON",
     )
     options.add_argument("--counters", type=Path, help="file for the counters")
+    options.add_argument("--workers", type=int, default=1, help="processes that serve in machine code (default 1)")
+    options.add_argument(
+        "--stamps",
+        choices=("each", "pairs"),
+        default="each",
+        help="transmit stamps: for each answer, or, under load, one for two neighbours",
+    )
     add_door_options(options, orphan_exit_s=DEFAULT_ORPHAN_EXIT_S, while_orphaned="nobody writes the page")
     options.add_argument(
         "--insecure-serve-simulated-time",
@@ -91,7 +104,7 @@ def main(argv: list[str] | None = None) -> int:
     if not may_open() or parent.is_lost:
         return 0  # killed before this door was open: the next laboratory opens its own
     try:
-        port = UdpPort(options.address, options.port)
+        ports = _bound(options)
     except OSError as error:
         complain(
             "serve_process",
@@ -104,16 +117,43 @@ def main(argv: list[str] | None = None) -> int:
         if options.pidfile is not None:
             options.pidfile.write_text(f"{os.getpid()}\n", encoding="ascii")
     except OSError as error:
-        port.close()
+        _close(ports)
         complain("serve_process", f"cannot write {error.filename}: {error.strerror}; check the folder")
         return WRONG_USE
+    words = sys.argv[1:] if argv is None else argv
+    workers = Workers(ports, words, counters, path=options.counters, wanted=options.workers > 0)
     try:
-        _serve(options, port, counters, parent)
+        _serve(options, ports, workers, counters, parent)
     finally:
+        workers.end()
         counters.close()
-        port.close()
+        _close(ports)
         take_away(options.pidfile)
     return 0
+
+
+def _bound(options: argparse.Namespace) -> list[UdpPort]:
+    """Bind a socket for each worker. Where there are several they share the port with each other; but a port that
+    somebody holds is not shared, so the first of them looks whether it is free. Raises `OSError`.
+    """
+    if options.workers <= 1:
+        return [UdpPort(options.address, options.port)]
+    probe = UdpPort(options.address, options.port)
+    number = probe.port
+    probe.close()
+    ports: list[UdpPort] = []
+    try:
+        for _ in range(options.workers):
+            ports.append(UdpPort(options.address, number, shared=True))
+    except OSError:
+        _close(ports)
+        raise
+    return ports
+
+
+def _close(ports: list[UdpPort]) -> None:
+    for port in ports:
+        port.close()
 
 
 def _complaint(options: argparse.Namespace) -> str | None:
@@ -128,56 +168,95 @@ def _complaint(options: argparse.Namespace) -> str | None:
         return (
             f"--bound-limit-s {options.bound_limit_s} cannot be kept; give more than 0 and less than 16 (NTP's MAXDISP)"
         )
+    if not 0 <= options.workers <= MOST_WORKERS:
+        return f"--workers {options.workers} is not a number of processes; give 0 (none) to {MOST_WORKERS}"
     if not options.orphan_exit_s >= 0.0:
         return f"--orphan-exit-s {options.orphan_exit_s} is not a time; give 0 or more seconds"
     return None
 
 
-def _serve(options: argparse.Namespace, port: UdpPort, counters: Counters, parent: Parenthood) -> None:
-    """Say that the door is open, and answer until a signal, or until orphaned for long enough."""
+def _serve(
+    options: argparse.Namespace, ports: list[UdpPort], workers: Workers, counters: Counters, parent: Parenthood
+) -> None:
+    """Say that the door is open, and answer until a signal, or until orphaned for long enough: by workers where they
+    are ready, here where they are not.
+    """
     ending = _Ending()
     clocks = HostClocks()
     pages = PageReader(options.page)
     precision_log2 = clocks.precision_log2()
-    loopback = ipaddress.ip_address(options.address).is_loopback
     gate = Gatekeeper(options.rules, secret=secrets.token_bytes(256))
-    loop = NtpLoop(
-        port,
-        pages,
-        clocks=clocks,
-        counters=counters,
-        bound_limit_s=options.bound_limit_s,
-        precision_log2=precision_log2,
-        simulated_allowed=loopback or options.insecure_serve_simulated_time,
-        gate=gate,
-    )
-    _look_at_keys(gate)
-    policy = DoorPolicy(options.policy, "" if options.policy is None else options.policy.name.removesuffix(SUFFIX))
+    loops = [
+        NtpLoop(
+            port,
+            pages,
+            clocks=clocks,
+            counters=counters,
+            bound_limit_s=options.bound_limit_s,
+            precision_log2=precision_log2,
+            simulated_allowed=is_simulated_allowed(options),
+            gate=gate,
+        )
+        for port in ports
+    ]
+    look_at_keys(gate)
+    policy = DoorPolicy(options.policy, listener_of(options))
     if policy.look():
-        loop.use_policy(policy.policy)
+        for loop in loops:
+            loop.use_policy(policy.policy)
     say_ready(
         "ntp",
         address=options.address,
-        port=port.port,
+        port=ports[0].port,
         precision_log2=precision_log2,
         bound_limit_s=options.bound_limit_s,
     )
     reopened_at_ns = clocks.raw_ns()
     while not ending.asked:
-        loop.turn()
+        workers.look(clocks.raw_ns())
+        uncovered = workers.uncovered()
+        for place in uncovered:
+            loops[place].turn(IDLE_TURN_S / len(uncovered))
+        if not uncovered:
+            workers.wait(COVERED_TURN_S)
+            counters.flush()
         now_ns = clocks.raw_ns()
         if now_ns - reopened_at_ns >= REOPEN_EVERY_NS:
             reopened_at_ns = now_ns
-            pages.reopen()
-            if policy.look():
-                loop.use_policy(policy.policy)
-            _look_at_keys(gate)
-            counters.put(names.PAGE_TORN, pages.torn)
+            look_again(loops[0], pages, policy, gate, counters, others=loops[1:])
             if parent.is_lost and parent.must_end(now_ns, written_ns(pages, clocks)):
                 return
 
 
-def _look_at_keys(gate: Gatekeeper) -> None:
+def look_again(  # noqa: PLR0917 - what a door looks at
+    loop: NtpLoop,
+    pages: PageReader,
+    policy: DoorPolicy,
+    gate: Gatekeeper,
+    counters: Counters,
+    *,
+    others: Sequence[NtpLoop] = (),
+) -> None:
+    """Look at the files of a door that may have changed: the page's, the policy's, the keys'."""
+    pages.reopen()
+    if policy.look():
+        for one in (loop, *others):
+            one.use_policy(policy.policy)
+    look_at_keys(gate)
+    counters.put(names.PAGE_TORN, pages.torn)
+
+
+def is_simulated_allowed(options: argparse.Namespace) -> bool:
+    """Return whether this door may answer from a simulated laboratory."""
+    return bool(ipaddress.ip_address(options.address).is_loopback or options.insecure_serve_simulated_time)
+
+
+def listener_of(options: argparse.Namespace) -> str:
+    """Return the name by which an order names this door."""
+    return "" if options.policy is None else str(options.policy.name).removesuffix(SUFFIX)
+
+
+def look_at_keys(gate: Gatekeeper) -> None:
     """Read the symmetric keys anew where their file has changed, and say what is wrong with them."""
     wrong = gate.look_at_keys()
     if wrong is not None:
