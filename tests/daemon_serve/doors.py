@@ -73,9 +73,7 @@ class Door:
 
 
 @contextmanager
-def a_door(
-    folder: Path, *options: str, address: str = "127.0.0.1", with_workers: bool = False
-) -> Iterator[Door]:
+def a_door(folder: Path, *options: str, address: str = "127.0.0.1", with_workers: bool = False) -> Iterator[Door]:
     """Start a serve process on the page in `folder`, and end it; `with_workers`: in machine code too."""
     command = [sys.executable, "-m", "truechimer.daemon.serve_process", "--page", str(folder / "page")]
     command += ["--address", address, "--port", "0", "--counters", str(folder / "counters"), *options]

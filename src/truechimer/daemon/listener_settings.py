@@ -179,8 +179,8 @@ class Listener:
     stamps: Stamps = field(
         default=Stamps.EACH,
         metadata=says(
-            "of an ntp door, transmit stamps; each: one for each answer; pairs: under load one for two neighbours, which "
-            "costs a microsecond of exactness and saves a twentieth of the processor",
+            "of an ntp door, transmit stamps; each: one for each answer; pairs: under load one for two neighbours, "
+            "which costs a microsecond of exactness and saves a twentieth of the processor",
             "pairs: clients of a busy door see up to 3 us more between the stamp and the answer",
         ),
     )

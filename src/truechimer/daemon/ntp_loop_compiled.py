@@ -18,8 +18,15 @@ from numpy.typing import NDArray
 
 from truechimer.daemon import counters as names
 from truechimer.daemon import ntp_memory as memory_of
-from truechimer.daemon.control_messages import FAMILY_LEVEL, IP_PKTINFO, IPPROTO_IP, IPV6_PKTINFO, PACKET_INFO
-from truechimer.daemon.control_messages import NO_STAMP, read_control
+from truechimer.daemon.control_messages import (
+    FAMILY_LEVEL,
+    IP_PKTINFO,
+    IPPROTO_IP,
+    IPV6_PKTINFO,
+    NO_STAMP,
+    PACKET_INFO,
+    read_control,
+)
 from truechimer.daemon.counters import Counters
 from truechimer.daemon.door_rules import Denied, Gatekeeper
 from truechimer.daemon.host_clocks import HostClocks, StampRefusal

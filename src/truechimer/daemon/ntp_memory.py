@@ -7,8 +7,8 @@ Obligations of every raw address, all of them kept here:
 1. it is taken from a NumPy array that the same `Memory` holds, so the array lives as long as the address is used;
 2. arrays are made once, never grown and never assigned anew; headers and vectors are written by `new_memory`, and
    `serve` changes of them only what the kernel overwrites (lengths of names and control) and what it says below;
-3. each length given to the kernel is the room that is really there: `DATAGRAM_ROOM` octets of a datagram, `PEER_ROOM` of
-   a name, `CONTROL_ROOM` of control messages; an answer is `ANSWER_OCTETS`, below every room;
+3. each length given to the kernel is the room that is really there: `DATAGRAM_ROOM` octets of a datagram, `PEER_ROOM`
+   of a name, `CONTROL_ROOM` of control messages; an answer is `ANSWER_OCTETS`, below every room;
 4. a length that the kernel gives back is cut to its room before it is used as an index;
 5. how many datagrams came is cut to the batch before it is used as a count.
 """
@@ -19,8 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from truechimer.daemon import control_messages
-from truechimer.daemon.control_messages import FOUND_WORDS, PACKET_INFO, STAMP, read_control, write_answer_from
+from truechimer.daemon.control_messages import FOUND_WORDS, STAMP, read_control, write_answer_from
 from truechimer.kernel import foreign, kernel
 from truechimer.serve import rx_watch
 from truechimer.serve.ntp import packet_kernel

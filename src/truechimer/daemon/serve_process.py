@@ -143,7 +143,7 @@ def _bound(options: argparse.Namespace) -> list[UdpPort]:
     probe.close()
     ports: list[UdpPort] = []
     try:
-        for _ in range(options.workers):
+        while len(ports) < options.workers:
             ports.append(UdpPort(options.address, number, shared=True))
     except OSError:
         _close(ports)
@@ -228,7 +228,7 @@ def _serve(
                 return
 
 
-def look_again(  # noqa: PLR0917 - what a door looks at
+def look_again(
     loop: NtpLoop,
     pages: PageReader,
     policy: DoorPolicy,

@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     notify.configure(options.log)
     if not kernel.COMPILED:
         return CANNOT_WORK
-    from truechimer.daemon.ntp_loop_compiled import CompiledNtpLoop  # noqa: PLC0415 - reads Numba's functions at once
+    from truechimer.daemon.ntp_loop_compiled import CompiledNtpLoop
 
     ending = _Ending()
     clocks, pages = HostClocks(), PageReader(options.page)

@@ -83,10 +83,10 @@ class Workers:
             self._begun_ns = now_ns
         if now_ns - self._begun_ns < AFTER_NS:
             return
-        for place, worker in enumerate(self.all):
+        for worker in self.all:
             if worker.process is None:
                 if not worker.hopeless and now_ns >= worker.next_start_ns:
-                    self._start(place, worker, now_ns)
+                    self._start(worker, now_ns)
             elif worker.process.poll() is not None:
                 self._bury(worker, now_ns)
             elif not worker.ready:
@@ -124,7 +124,7 @@ class Workers:
             if worker.counters is not None:
                 worker.counters.unlink(missing_ok=True)
 
-    def _start(self, place: int, worker: Worker, now_ns: int) -> None:
+    def _start(self, worker: Worker, now_ns: int) -> None:
         """Begin a worker on its socket. Its standard input is a pipe that nobody writes: its end is this door's."""
         descriptor = worker.port.socket.fileno()
         extra = ["--socket-fd", str(descriptor), "--worker-counters", str(worker.counters or "")]

@@ -62,7 +62,8 @@ def moved_ns(pairs: Any, earlier: int, later: int, rate: float) -> int:
     """Return by how much REALTIME - RAW moved between two places of the ring beyond what the rate predicts (ns)."""
     elapsed = pairs[later, 0] - pairs[earlier, 0]
     before = pairs[earlier, 1] - pairs[earlier, 0]
-    return (pairs[later, 1] - pairs[later, 0]) - (before + round(rate * elapsed))
+    moved: int = (pairs[later, 1] - pairs[later, 0]) - (before + round(rate * elapsed))
+    return moved
 
 
 @kernel

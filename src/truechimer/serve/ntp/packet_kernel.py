@@ -3,8 +3,8 @@ its answer where it stands.
 
 It makes no time (a template and a line come in) and no system call. What `server.respond` answers with 48 octets it
 answers with the same 48; whatever is more than a plain request (a code that a key can check, a version behind a switch)
-it hands over to `respond` itself. Source: RFC 5905 figure 8 and A.5.3, RFC 7822 7.5; `server` is the reference, and a test
-holds the two against each other, packet by packet.
+it leaves to `respond` itself. Source: RFC 5905 figure 8 and A.5.3, RFC 7822 7.5, RFC 9769; `server` is the reference,
+and a test holds the two against each other, packet by packet.
 
 `is_allowed`, `admit`, `take`, `holds` and `save` are those of the reference, compiled.
 
@@ -82,18 +82,18 @@ TEMPLATE_LENGTH = 16
 
 
 @kernel
-def turned(word: int) -> int:
+def turned(word: Any) -> Any:
     """Return four octets in the other order."""
     return (word & 0xFF) << 24 | (word & 0xFF00) << 8 | (word >> 8) & 0xFF00 | (word >> 24) & 0xFF
 
 
 @kernel
-def tail_of(octets: Any, i: int, length: int, version: int) -> int:
+def tail_of(octets: Any, i: int, length: int, version: Any) -> int:
     """Return what follows the header of a longer request, by lengths alone: `packet.walk_tail`."""
     if version < NEWEST_VERSION:
         rest = length - HEADER_OCTETS
         return MAC if rest == 4 or rest == 12 or rest == 20 or rest == 24 else MALFORMED
-    start = HEADER_OCTETS
+    start: Any = HEADER_OCTETS
     while start < length:
         rest = length - start
         if rest == 4 or rest == 20 or rest == 24:
@@ -108,7 +108,7 @@ def tail_of(octets: Any, i: int, length: int, version: int) -> int:
 
 
 @kernel
-def glance_at(octets: Any, i: int, length: int, port: int, newest_version: int) -> int:
+def glance_at(octets: Any, i: int, length: int, port: Any, newest_version: int) -> int:
     """Return ANSWER, TO_PYTHON (another version that is offered), or the place of the reason in REASONS: what
     `server.glance` says.
     """
@@ -129,12 +129,12 @@ def glance_at(octets: Any, i: int, length: int, port: int, newest_version: int) 
 def write_answer(
     words: Any, i: int, template: Any, line: Any, rate: Any, rx_raw_ns: int, receive: Any, keys: Any, held: Any
 ) -> None:
-    """Turn a request into its answer, but for the transmit stamp. `receive[i]` is given the receive stamp in it (seconds
-    and fraction), whether it is to be remembered, and, for an interleaved answer, 1 and the earlier transmit stamp.
+    """Turn a request into its answer, but for the transmit stamp. `receive[i]` is given the receive stamp in it
+    (seconds and fraction), whether it is to be remembered, and, for an interleaved answer, 1 and the earlier transmit stamp.
     `keys` and `held` are an `interleaved.SavedStamps`'s, empty where that mode is not offered.
     """
     first = np.int64(words[i, 0])
-    poll = first >> 16 & 0xFF
+    poll: Any = first >> 16 & 0xFF
     if poll > 127:
         poll -= 256
     poll = min(max(poll, template[LEAST_POLL]), MOST_POLL)
