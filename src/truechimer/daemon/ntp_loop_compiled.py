@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truechimer.daemon import counters as names
-from truechimer.daemon import ntp_memory as memory_of
+from truechimer.daemon import ntp_layout as layout
+from truechimer.daemon import ntp_memory
 from truechimer.daemon.control_messages import (
     FAMILY_LEVEL,
     IP_PKTINFO,
@@ -30,8 +31,8 @@ from truechimer.daemon.control_messages import (
 from truechimer.daemon.counters import Counters
 from truechimer.daemon.door_rules import Denied, Gatekeeper
 from truechimer.daemon.host_clocks import HostClocks, StampRefusal
+from truechimer.daemon.ntp_layout import BATCH, Memory, Rules
 from truechimer.daemon.ntp_loop import NS_PER_S, NtpLoop, Received, UdpPort, answer_from_of
-from truechimer.daemon.ntp_memory import BATCH, Memory, Rules
 from truechimer.daemon.page_file import PageReader
 from truechimer.quorum.listener_policy import ListenerPolicy
 from truechimer.serve.clock_page import SLOT_OFFSETS
@@ -113,22 +114,22 @@ class CompiledNtpLoop(NtpLoop):
         self._page_file = pages
         self._udp = port
         self._counts = np.frombuffer(counters.values, dtype=np.int64)
-        self.memory: Memory = memory_of.new_memory(_tally(counters), np.array(names.ANSWERED_EDGES_NS, dtype=np.int64))
+        self.memory: Memory = ntp_memory.new_memory(_tally(counters), np.array(names.ANSWERED_EDGES_NS, dtype=np.int64))
         settings = self.memory.settings
-        settings[memory_of.SOCKET] = port.socket.fileno()
-        settings[memory_of.PAIRWISE] = two_per_stamp
-        settings[memory_of.PACKET_INFO_WANTED] = port.socket.getsockname()[0] in {"0.0.0.0", "::"}  # noqa: S104
-        settings[memory_of.PAGE_AT] = SLOT_OFFSETS[0]
-        settings[memory_of.PAGE_APART] = SLOT_OFFSETS[1] - SLOT_OFFSETS[0]
+        settings[layout.SOCKET] = port.socket.fileno()
+        settings[layout.PAIRWISE] = two_per_stamp
+        settings[layout.PACKET_INFO_WANTED] = port.socket.getsockname()[0] in {"0.0.0.0", "::"}  # noqa: S104
+        settings[layout.PAGE_AT] = SLOT_OFFSETS[0]
+        settings[layout.PAGE_APART] = SLOT_OFFSETS[1] - SLOT_OFFSETS[0]
         waiting = port.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // LEAST_QUEUE_SHARE + 1
-        settings[memory_of.QUEUE_STARTS] = min(math.ceil((waiting + 1) / BATCH), memory_of.MOST_STARTS - 1)
+        settings[layout.QUEUE_STARTS] = min(math.ceil((waiting + 1) / BATCH), layout.MOST_STARTS - 1)
         self._offers: Offers | None = None
         self._access: object = None
         self._rules = self._take_rules()
         self._line = (np.zeros(line_kernel.LINE_WORDS, dtype=np.int64), np.zeros(1, dtype=np.float64))
         self._prepared_for: object = None
         self._part_of_one = 0.0
-        self.memory.state[memory_of.ALLOWANCE] = MOST_TO_PYTHON_AT_ONCE
+        self.memory.state[layout.ALLOWANCE] = MOST_TO_PYTHON_AT_ONCE
         self._looked_raw_ns = clocks.raw_ns()
 
     def use_policy(self, policy: ListenerPolicy | None) -> None:
@@ -141,9 +142,9 @@ class CompiledNtpLoop(NtpLoop):
         memory, clocks = self.memory, self._clocks
         rate = clocks.rate or 0.0
         self._prepare(clocks.raw_ns())
-        memory.state[memory_of.DEADLINE_RAW] = -(2**62)  # nothing is received
-        memory_of.begin(memory, rate)
-        memory_of.serve(memory, self._rules, *self._line, rate, self._counts)
+        memory.state[layout.DEADLINE_RAW] = -(2**62)  # nothing is received
+        ntp_memory.begin(memory, rate)
+        ntp_memory.serve(memory, self._rules, *self._line, rate, self._counts)
         read_control(memory.control, 0, 0, memory.found)
 
     def turn(self, timeout_s: float = RETURN_EVERY_NS / NS_PER_S) -> int:
@@ -156,27 +157,27 @@ class CompiledNtpLoop(NtpLoop):
         now = clocks.raw_ns()
         ends = now + min(round(timeout_s * NS_PER_S), RETURN_EVERY_NS)
         ended = 0
-        while now < ends or state[memory_of.PENDING]:
+        while now < ends or state[layout.PENDING]:
             rate = clocks.rate
             if rate is None or ended > MOST_ENDED or not self._prepare(now):
                 self._drain_by_hand()
                 return super().turn()
             self._refill(now)
-            state[memory_of.DEADLINE_RAW] = ends
-            memory_of.begin(self.memory, rate)
-            why = memory_of.serve(self.memory, self._rules, *self._line, rate, self._counts)
-            if why == memory_of.HANDED_OVER:
+            state[layout.DEADLINE_RAW] = ends
+            ntp_memory.begin(self.memory, rate)
+            why = ntp_memory.serve(self.memory, self._rules, *self._line, rate, self._counts)
+            if why == layout.HANDED_OVER:
                 self._by_hand()
-            elif why == memory_of.BROKEN:
+            elif why == layout.BROKEN:
                 time.sleep(RETURN_EVERY_NS / NS_PER_S)  # a broken socket must not eat the processor
                 break
-            ended = ended + 1 if why == memory_of.TEMPLATE_ENDED else 0
-            if why in (memory_of.DOUBT, memory_of.PAGE_CHANGED):
+            ended = ended + 1 if why == layout.TEMPLATE_ENDED else 0
+            if why in (layout.DOUBT, layout.PAGE_CHANGED):
                 clocks.take_pair()
                 self._prepared_for = None
             now = clocks.raw_ns()
         self._note_refusals()
-        self._nothing_waited_raw_ns = max(self._nothing_waited_raw_ns, int(state[memory_of.EMPTY_RAW]))
+        self._nothing_waited_raw_ns = max(self._nothing_waited_raw_ns, int(state[layout.EMPTY_RAW]))
         self._keep_books()
         return self._counters[names.RECEIVED] - before
 
@@ -189,11 +190,11 @@ class CompiledNtpLoop(NtpLoop):
             self._rules = self._take_rules()
             self._prepared_for = None
         page = self._page_file.current()
-        settings[memory_of.PAGE_FILE] = self._page_file.descriptor
+        settings[layout.PAGE_FILE] = self._page_file.descriptor
         seen = self._page_file.fingerprint
         if seen:
-            state[memory_of.PAGE_FIRST], state[memory_of.PAGE_SECOND] = np.frombuffer(seen, dtype=np.int64)
-        held = self._prepared_for is page and state[memory_of.FROM_RAW] <= now_raw_ns <= state[memory_of.UNTIL_RAW]
+            state[layout.PAGE_FIRST], state[layout.PAGE_SECOND] = np.frombuffer(seen, dtype=np.int64)
+        held = self._prepared_for is page and state[layout.FROM_RAW] <= now_raw_ns <= state[layout.UNTIL_RAW]
         if held:
             return True
         first = self._template_at(now_raw_ns)
@@ -205,7 +206,7 @@ class CompiledNtpLoop(NtpLoop):
         while bad - good > FINEST_TEMPLATE_NS or (good == now_raw_ns and bad - good > 1):
             middle = (good + bad) // 2
             good, bad = (middle, bad) if self._same(first, middle) else (good, middle)
-        state[memory_of.FROM_RAW], state[memory_of.UNTIL_RAW] = now_raw_ns, good
+        state[layout.FROM_RAW], state[layout.UNTIL_RAW] = now_raw_ns, good
         self.memory.templates[:] = first.rows
         self.memory.template_counters[:] = first.counters
         self._line = first.line
@@ -217,12 +218,12 @@ class CompiledNtpLoop(NtpLoop):
         gate, settings = self._gate, self.memory.settings
         self._access, self._offers = gate.access, gate.offers
         rates, saved = gate.rates, gate.offers.saved
-        settings[memory_of.EVERYBODY] = gate.access.everybody
-        settings[memory_of.DENIED_HEARS] = gate.rules.denied == Denied.KISS.value
-        settings[memory_of.RATES] = rates is not None
-        settings[memory_of.RATES_LOOPBACK] = gate.rules.rate_loopback
-        settings[memory_of.HAS_KEYS] = bool(gate.offers.keys)
-        settings[memory_of.NEWEST_VERSION] = packet_kernel.NEWEST_VERSION + gate.offers.ntpv5
+        settings[layout.EVERYBODY] = gate.access.everybody
+        settings[layout.DENIED_HEARS] = gate.rules.denied == Denied.KISS.value
+        settings[layout.RATES] = rates is not None
+        settings[layout.RATES_LOOPBACK] = gate.rules.rate_loopback
+        settings[layout.HAS_KEYS] = bool(gate.offers.keys)
+        settings[layout.NEWEST_VERSION] = packet_kernel.NEWEST_VERSION + gate.offers.ntpv5
         table = (
             (rates.tags, rates.full_at_ns, rates.kissed_ns, rates.secrets, rates.limits, rates.state)
             if rates is not None
@@ -297,7 +298,7 @@ class CompiledNtpLoop(NtpLoop):
     def _by_hand(self) -> None:
         """Answer those of the batch that wait for Python."""
         memory = self.memory
-        came = int(memory.state[memory_of.PENDING])
+        came = int(memory.state[layout.PENDING])
         self._clocks.take_pair()
         served = self._served()
         self._take_over_last()
@@ -305,12 +306,12 @@ class CompiledNtpLoop(NtpLoop):
             if memory.verdicts[i] == packet_kernel.TO_PYTHON:
                 self._answer_one(i, served)
         self._give_back_last()
-        memory.state[memory_of.PENDING] = 0
+        memory.state[layout.PENDING] = 0
 
     def _drain_by_hand(self) -> None:
         """Answer a whole batch that was received before machine code had to give up."""
         memory = self.memory
-        came = int(memory.state[memory_of.PENDING])
+        came = int(memory.state[layout.PENDING])
         if came:
             memory.verdicts[:came] = packet_kernel.TO_PYTHON
             self._by_hand()
@@ -319,9 +320,9 @@ class CompiledNtpLoop(NtpLoop):
         """Answer one datagram through the reference."""
         memory = self.memory
         state = memory.state
-        self._nothing_waited_raw_ns = int(state[memory_of.NOT_BEFORE_RAW])
+        self._nothing_waited_raw_ns = int(state[layout.NOT_BEFORE_RAW])
         try:
-            self._answer(self.received(i), int(state[memory_of.USER_RAW]), served)
+            self._answer(self.received(i), int(state[layout.USER_RAW]), served)
         except Exception:  # noqa: BLE001 - a fault of ours costs one answer, never the door
             self._counters.add(names.FAULTS)
 
@@ -329,7 +330,7 @@ class CompiledNtpLoop(NtpLoop):
         """Return datagram `i` of the batch as the reference takes it."""
         memory = self.memory
         header, peer = memory.inbound[i], memory.peers[i].tobytes()
-        length = min(int(header[memory_of.RECEIVED]) & 0xFFFF_FFFF, memory_of.DATAGRAM_ROOM)
+        length = min(int(header[layout.RECEIVED]) & 0xFFFF_FFFF, layout.DATAGRAM_ROOM)
         port = int.from_bytes(peer[2:4], "big")
         source: tuple[str, int] | tuple[str, int, int, int]
         if int.from_bytes(peer[:2], "little") == socket.AF_INET:
@@ -337,7 +338,7 @@ class CompiledNtpLoop(NtpLoop):
         else:
             flow, scope = int.from_bytes(peer[4:8], "big"), int.from_bytes(peer[24:28], "little")
             source = (socket.inet_ntop(socket.AF_INET6, peer[8:24]), port, flow, scope)
-        read_control(memory.control, i, int(header[memory_of.CONTROL_LENGTH]), memory.found)
+        read_control(memory.control, i, int(header[layout.CONTROL_LENGTH]), memory.found)
         stamp = int(memory.found[0])
         answer_from: tuple[tuple[int, int, bytes], ...] = ()
         at = int(memory.found[PACKET_INFO])
@@ -345,7 +346,7 @@ class CompiledNtpLoop(NtpLoop):
             level = int(memory.found[FAMILY_LEVEL])
             data = memory.control[i].tobytes()[at * 8 :][: 12 if level == IPPROTO_IP else 20]
             answer_from = answer_from_of(level, IP_PKTINFO if level == IPPROTO_IP else IPV6_PKTINFO, data)
-        truncated = bool(int(header[memory_of.FLAGS]) & memory_of.MSG_TRUNC)
+        truncated = bool(int(header[layout.FLAGS]) & layout.MSG_TRUNC)
         octets = memory.octets[i, :length].tobytes()
         return Received(octets, source, None if stamp == NO_STAMP else stamp, truncated, answer_from)
 
@@ -353,22 +354,22 @@ class CompiledNtpLoop(NtpLoop):
         """Let the reference go on from the last stamps that machine code gave."""
         seconds, fraction = (int(each) for each in self.memory.last)
         self._last_transmit = seconds << 32 | fraction
-        self._last_receive_raw_ns = int(self.memory.state[memory_of.LAST_RX_RAW])
+        self._last_receive_raw_ns = int(self.memory.state[layout.LAST_RX_RAW])
 
     def _give_back_last(self) -> None:
         """Let machine code go on from the last stamps that the reference gave."""
         self.memory.last[:] = self._last_transmit >> 32, self._last_transmit & 0xFFFF_FFFF
-        self.memory.state[memory_of.LAST_RX_RAW] = self._last_receive_raw_ns
+        self.memory.state[layout.LAST_RX_RAW] = self._last_receive_raw_ns
 
     def _refill(self, now_raw_ns: int) -> None:
         """Let so many requests go to Python as the time since the last look allows."""
         state = self.memory.state
-        left = float(state[memory_of.ALLOWANCE]) + self._part_of_one
+        left = float(state[layout.ALLOWANCE]) + self._part_of_one
         left = min(
             left + (now_raw_ns - self._looked_raw_ns) * TO_PYTHON_PER_S / NS_PER_S, float(MOST_TO_PYTHON_AT_ONCE)
         )
         self._looked_raw_ns = now_raw_ns
-        state[memory_of.ALLOWANCE] = int(left)
+        state[layout.ALLOWANCE] = int(left)
         self._part_of_one = left - int(left)
 
     def _note_refusals(self) -> None:
@@ -393,5 +394,5 @@ def _tally(counters: Counters) -> NDArray[np.int64]:
         place(names.ANSWERED_WITHIN[0]),
         len(names.ANSWERED_EDGES_NS),
     ]
-    assert len(head) == memory_of.T_REASONS
+    assert len(head) == layout.T_REASONS
     return np.array([*head, *(place(names.IGNORE_COUNTERS[each]) for each in packet_kernel.REASONS)], dtype=np.int64)

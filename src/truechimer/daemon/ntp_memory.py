@@ -14,198 +14,99 @@ Obligations of every raw address, all of them kept here:
 """
 
 import ctypes
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from truechimer.daemon.control_messages import FOUND_WORDS, STAMP, read_control, write_answer_from
+from truechimer.daemon.control_messages import FOUND_WORDS
+from truechimer.daemon.ntp_batch import judge
+from truechimer.daemon.ntp_layout import (
+    ANSWER_OCTETS,
+    AT_CLOCK,
+    AT_IN,
+    AT_OCTETS,
+    AT_OUT,
+    AT_PAGE,
+    AT_PEERS,
+    AT_POLL,
+    BATCH,
+    BROKEN,
+    CLOCK_MONOTONIC_RAW,
+    CLOCK_REALTIME,
+    CONTROL,
+    CONTROL_LENGTH,
+    CONTROL_ROOM,
+    DATAGRAM_ROOM,
+    DEADLINE,
+    DEADLINE_RAW,
+    DOUBT,
+    DOUBTED,
+    EAGAIN,
+    EMPTY_RAW,
+    FAILED,
+    FAILED_TOO_OFTEN,
+    FROM_RAW,
+    FULL,
+    HANDED_OVER,
+    HEADER_STRIDE,
+    IDLE_TURN_MS,
+    JUDGED,
+    KINDS,
+    LAST_RX_RAW,
+    MOST_HELD,
+    MOST_STARTS,
+    MSG_DONTWAIT,
+    NAME_LENGTH,
+    NARROW_ENOUGH_NS,
+    NOT_BEFORE_RAW,
+    NS_PER_S,
+    OUT_CONTROL_ROOM,
+    PACKET_INFO_WANTED,
+    PAGE_APART,
+    PAGE_AT,
+    PAGE_CHANGED,
+    PAGE_FILE,
+    PAGE_FIRST,
+    PAGE_LOOK_OCTETS,
+    PAGE_SECOND,
+    PAIRWISE,
+    PEER_ROOM,
+    PEER_STRIDE,
+    PENDING,
+    POLLIN,
+    QUEUE_STARTS,
+    SETTING_WORDS,
+    SHORT_BATCH,
+    SOCKET,
+    STARTS,
+    STATE_WORDS,
+    STRIDE,
+    T_ANSWERED_FIRST,
+    T_ANSWERED_SUM,
+    T_RECEIVE_FAILED,
+    T_SEND_FAILED,
+    TEMPLATE_ENDED,
+    TEMPLATES,
+    TO_PYTHON_COUNT,
+    TRIPLES,
+    UNTIL_RAW,
+    USER_RAW,
+    VECTORS,
+    Memory,
+)
 from truechimer.kernel import foreign, kernel
 from truechimer.serve import rx_watch
 from truechimer.serve.ntp import packet_kernel
 from truechimer.serve.ntp.line_kernel import units_apart
-from truechimer.serve.ntp.ntpv5 import OFFER
 from truechimer.serve.ntp.packet_kernel import (
     ANSWER,
-    EXTENSION_MALFORMED,
     HAS_TIME,
-    HEADER_OCTETS,
-    MAC,
-    MAC_UNSUPPORTED,
-    MALFORMED,
-    NOT_ALLOWED,
-    RATE_LIMITED,
-    TO_PYTHON,
-    admit,
-    glance_at,
-    is_allowed,
     save,
-    tail_of,
-    write_answer,
     write_transmit,
     write_unknown_transmit,
 )
-from truechimer.serve.ntp.rate_table import KISS, SILENCE
-from truechimer.serve.rx_watch import BELIEVED, FAR_PAST, NEWEST, carried_over, judge_batch, note_pair
-
-BATCH = 64
-DATAGRAM_ROOM = 2048
-STRIDE = DATAGRAM_ROOM + 64
-"""Octets from one datagram to the next: not a power of two, or all of them would share a few places of the cache."""
-PEER_ROOM = 28
-PEER_STRIDE = 32
-CONTROL_ROOM = 192
-OUT_CONTROL_ROOM = 64
-ANSWER_OCTETS = 48
-HEADER_STRIDE = 64
-SHORT_BATCH = 8
-"""Up to so many answers each has a transmit stamp of its own, whatever the listener's option."""
-
-UNIQUE_WITHIN_NS = 1_000
-"""A receive stamp this close behind the one before it is moved to the next nanosecond after it."""
-
-MSG_DONTWAIT = 0x40
-MSG_TRUNC = 0x20
-AF_INET = 2
-MOST_HELD = 2**63 - 1
-EAGAIN = 11
-POLLIN = 1
-CLOCK_REALTIME = 0
-CLOCK_MONOTONIC_RAW = 4
-NS_PER_S = 10**9
-IDLE_TURN_MS = 20
-"""House 4.7 asks for a pair every 100 ms; the shorter, the less can happen between two pairs unseen."""
-TRIPLES = 5
-NARROW_ENOUGH_NS = 1_000
-
-# Words of a header (struct mmsghdr): name, its length, vector, how many, control, its length, flags, octets received.
-NAME_LENGTH, VECTORS, CONTROL, CONTROL_LENGTH, FLAGS, RECEIVED = 1, 3, 4, 5, 6, 7
-
-# Places of `addresses`.
-AT_IN, AT_OUT, AT_OCTETS, AT_PEERS, AT_CLOCK, AT_POLL, AT_PAGE, AT_OUT_CONTROL = range(8)
-
-# Places of `state`.
-(
-    DEADLINE_RAW,  # return to Python when a pair is this late
-    UNTIL_RAW,  # the templates hold up to this raw value
-    FROM_RAW,  # and from this one on
-    PENDING,  # datagrams received and not answered
-    USER_RAW,  # read right after they were handed over
-    JUDGED,  # verdict on their stamps
-    NOT_BEFORE_RAW,  # they came after this
-    EMPTY_RAW,  # the queue was last seen empty after this
-    FULL,  # 1: the last batch was a full one, so more may wait
-    DOUBTED,  # 1: a pair has cast doubt since Python looked
-    STARTS,  # how many starts of full batches in a row are remembered
-    LAST_RX_RAW,  # the last receive stamp, on the raw counter
-    TO_PYTHON_COUNT,  # how many of the batch wait for Python
-    ALLOWANCE,  # how many more may be handed to Python until the next return
-    PAGE_FIRST,  # sequence numbers of the page's slots as Python read them
-    PAGE_SECOND,
-    FAILED,  # receives that failed in a row
-) = range(17)
-STATE_WORDS = 20
-
-# Places of `settings`.
-(
-    SOCKET,
-    PAGE_FILE,  # descriptor, -1 for none
-    PAGE_AT,  # where the first slot begins in the file
-    PAGE_APART,  # octets from the first slot's number to the second's
-    NEWEST_VERSION,
-    PAIRWISE,  # 1: in batches over SHORT_BATCH one transmit stamp for two answers
-    EVERYBODY,  # 1: no access list
-    DENIED_HEARS,  # 1: who is not allowed hears DENY, 0: nothing
-    RATES,  # 1: sources are counted
-    RATES_LOOPBACK,  # 1: this machine's own too
-    HAS_KEYS,  # 1: codes after the header can be checked
-    PACKET_INFO_WANTED,  # 1: answers leave from the address that was asked
-    QUEUE_STARTS,  # full batches after which a datagram cannot be waiting any longer
-) = range(13)
-SETTING_WORDS = 16
-MOST_STARTS = 512
-
-# Places of `tally`: which counter counts what.
-(
-    T_RECEIVED,
-    T_TRUNCATED,
-    T_KERNEL,
-    T_USER,
-    T_RECEIVE_FAILED,
-    T_SEND_FAILED,
-    T_OVER_BUDGET,
-    T_ANSWERED_SUM,
-    T_ANSWERED_FIRST,
-    T_EDGES,
-    T_REASONS,
-) = range(11)
-
-# Why `serve` returns.
-DEADLINE, PAGE_CHANGED, TEMPLATE_ENDED, DOUBT, HANDED_OVER, BROKEN = range(6)
-FAILED_TOO_OFTEN = 32
-PAGE_LOOK_OCTETS = 2048
-
-
-OFFER_FIRST, OFFER_SECOND = (int(word) for word in np.frombuffer(OFFER, dtype="<u4"))
-"""What a client that would speak version 5 puts in place of its reference stamp, as it stands in `words`."""
-
-KINDS = 2
-KISS_RATE_ROWS, KISS_DENY_ROWS = 2, 4
-"""Rows of the templates: two kinds of receive stamp, for the time, for the kiss RATE and for the kiss DENY."""
-TEMPLATES = 6
-SAYS_RATE, SAYS_DENY = -3, -4
-
-
-class Rules(NamedTuple):
-    """The arrays by which a packet is let in, counted and remembered: those of the door's `Gatekeeper`, not copies."""
-
-    starts: NDArray[np.uint8]
-    verdicts: NDArray[np.uint8]
-    tags: NDArray[np.int64]
-    full_at_ns: NDArray[np.int64]
-    kissed_ns: NDArray[np.int64]
-    secrets: NDArray[np.int64]
-    limits: NDArray[np.int64]
-    rate_state: NDArray[np.int64]
-    saved_keys: NDArray[np.int64]
-    saved_held: NDArray[np.int64]
-    saved_ns: NDArray[np.int64]
-
-
-class Memory(NamedTuple):
-    """All arrays of one loop. `octets` and `words`, `peers` and `peer_words` are two views of the same memory."""
-
-    octets: NDArray[np.uint8]
-    words: NDArray[np.uint32]
-    peers: NDArray[np.uint8]
-    control: NDArray[np.int64]
-    out_control: NDArray[np.int64]
-    inbound: NDArray[np.int64]
-    outbound: NDArray[np.int64]
-    vectors_in: NDArray[np.int64]
-    vectors_out: NDArray[np.int64]
-    clock: NDArray[np.int64]
-    polled: NDArray[np.int64]
-    page: NDArray[np.int64]
-    addresses: NDArray[np.int64]
-    state: NDArray[np.int64]
-    settings: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    verdicts: NDArray[np.int64]
-    stamps: NDArray[np.int64]
-    rx_raw: NDArray[np.int64]
-    rx_kind: NDArray[np.int64]
-    receive: NDArray[np.int64]
-    sent_at: NDArray[np.int64]
-    last: NDArray[np.int64]
-    found: NDArray[np.int64]
-    watch: NDArray[np.int64]
-    pairs: NDArray[np.int64]
-    refused: NDArray[np.int64]
-    templates: NDArray[np.int64]
-    template_counters: NDArray[np.int64]
-    tally: NDArray[np.int64]
-    edges: NDArray[np.int64]
+from truechimer.serve.rx_watch import BELIEVED, FAR_PAST, NEWEST, judge_batch, note_pair
 
 
 def addresses_of(array: NDArray[Any], stride: int) -> NDArray[np.int64]:
@@ -386,129 +287,6 @@ def page_has_changed(memory: Any) -> bool:
         return False
     first, second = memory.page[0], memory.page[settings[PAGE_APART] // 8]
     return bool(first != memory.state[PAGE_FIRST] or second != memory.state[PAGE_SECOND])
-
-
-@kernel
-def ask(settings: Any, rules: Any, peer: Any, raw: int) -> int:
-    """Return what becomes of a question by the door's rules, and count it: ANSWER, SAYS_RATE, SAYS_DENY, or the place
-    of the reason for silence: `door_rules.Gatekeeper.ask`.
-    """
-    at, length = (4, 4) if peer[0] == AF_INET else (8, 16)
-    if settings[EVERYBODY] == 0 and is_allowed(peer, at, length, rules.starts, rules.verdicts) == 0:
-        return SAYS_DENY if settings[DENIED_HEARS] != 0 else NOT_ALLOWED
-    if settings[RATES] == 0:
-        return ANSWER
-    if settings[RATES_LOOPBACK] == 0 and is_loopback(peer, at, length):
-        return ANSWER
-    verdict = admit(
-        peer,
-        at,
-        length,
-        raw,
-        rules.tags,
-        rules.full_at_ns,
-        rules.kissed_ns,
-        rules.secrets,
-        rules.limits,
-        rules.rate_state,
-    )
-    if verdict == SILENCE:
-        return RATE_LIMITED
-    return SAYS_RATE if verdict == KISS else ANSWER
-
-
-@kernel
-def is_loopback(peer: Any, at: int, length: int) -> bool:
-    """Return whether an address of 4 or 16 octets never left this machine: `door_rules.is_loopback`."""
-    if length == 16:
-        for k in range(10):
-            if peer[at + k] != 0:
-                return False
-        if peer[at + 10] != 255 or peer[at + 11] != 255:
-            for k in range(10, 15):
-                if peer[at + k] != 0:
-                    return False
-            return bool(peer[at + 15] == 1)
-    return bool(peer[at + length - 4] == 127)
-
-
-@kernel
-def judge(memory: Any, rules: Any, line: Any, line_rate: Any, rate: float, counts: Any) -> None:
-    """Judge each datagram of the batch, and turn those that are plain requests into answers where they stand."""
-    state, settings, tally, peers = memory.state, memory.settings, memory.tally, memory.peers
-    octets, words, control, out_control = memory.octets, memory.words, memory.control, memory.out_control
-    inbound, outbound, found, stamps = memory.inbound, memory.outbound, memory.found, memory.stamps
-    verdicts, kinds, rx_raw, receive = memory.verdicts, memory.rx_kind, memory.rx_raw, memory.receive
-    watch, pairs, templates = memory.watch, memory.pairs, memory.templates
-    saved_keys, saved_held = rules.saved_keys, rules.saved_held
-    at_out_control = memory.addresses[AT_OUT_CONTROL]
-    state[TO_PYTHON_COUNT] = 0
-    believed = state[JUDGED]
-    user_raw, not_before = state[USER_RAW], state[NOT_BEFORE_RAW]
-    for i in range(state[PENDING]):
-        verdicts[i] = NOT_ALLOWED
-        read_control(control, i, inbound[i, CONTROL_LENGTH], found)
-        stamps[i] = found[STAMP]
-        if inbound[i, FLAGS] & MSG_TRUNC != 0:
-            counts[tally[T_RECEIVED]] += 1
-            counts[tally[T_TRUNCATED]] += 1
-            continue
-        length = min(inbound[i, RECEIVED] & 0xFFFF_FFFF, DATAGRAM_ROOM)
-        port = np.int64(peers[i, 2]) << 8 | np.int64(peers[i, 3])
-        verdict = glance_at(octets, i, length, port, settings[NEWEST_VERSION])
-        if verdict == ANSWER and length > HEADER_OCTETS:
-            tail = tail_of(octets, i, length, np.int64(octets[i, 0]) >> 3 & 7)
-            if tail == MALFORMED:
-                verdict = EXTENSION_MALFORMED
-            elif tail == MAC:
-                verdict = TO_PYTHON if settings[HAS_KEYS] != 0 else MAC_UNSUPPORTED
-        if (
-            verdict == ANSWER
-            and settings[NEWEST_VERSION] > packet_kernel.NEWEST_VERSION
-            and words[i, 4] == OFFER_FIRST
-            and words[i, 5] == OFFER_SECOND
-        ):
-            verdict = TO_PYTHON
-        if verdict == TO_PYTHON:
-            if state[ALLOWANCE] > 0:
-                state[ALLOWANCE] -= 1
-                state[TO_PYTHON_COUNT] += 1
-                verdicts[i] = TO_PYTHON
-            else:
-                counts[tally[T_RECEIVED]] += 1
-                counts[tally[T_OVER_BUDGET]] += 1
-            continue
-        counts[tally[T_RECEIVED]] += 1
-        doubt, raw = believed, user_raw
-        if believed == BELIEVED:
-            doubt, raw = carried_over(watch, pairs, rate, stamps[i], user_raw, not_before)
-        if doubt == BELIEVED:
-            counts[tally[T_KERNEL]] += 1
-        else:
-            counts[tally[T_USER]] += 1
-            memory.refused[doubt] += 1
-        kind = 0 if doubt == BELIEVED else 1
-        if verdict == ANSWER or verdict == EXTENSION_MALFORMED or verdict == MAC_UNSUPPORTED:
-            # what is a question counts for who asked, also where it is not answered
-            admitted = ask(settings, rules, peers[i], user_raw)
-            if admitted >= 0:
-                verdict = admitted
-            elif verdict == ANSWER and admitted != ANSWER:
-                kind += KISS_RATE_ROWS if admitted == SAYS_RATE else KISS_DENY_ROWS
-        if verdict != ANSWER:
-            counts[tally[T_REASONS + verdict]] += 1
-            continue
-        if 0 <= state[LAST_RX_RAW] - raw < UNIQUE_WITHIN_NS:
-            raw = state[LAST_RX_RAW] + 1  # the receive stamp is what a client's next request names: no two are equal
-        state[LAST_RX_RAW] = raw
-        verdicts[i], rx_raw[i], kinds[i] = ANSWER, raw, kind
-        write_answer(words, i, templates[kind], line, line_rate, raw, receive, saved_keys, saved_held)
-        info = 0
-        if settings[PACKET_INFO_WANTED] != 0:
-            info = write_answer_from(control, out_control, i, found)
-        outbound[i, NAME_LENGTH] = inbound[i, NAME_LENGTH] & 0xFFFF_FFFF
-        outbound[i, CONTROL] = at_out_control + i * OUT_CONTROL_ROOM if info > 0 else 0
-        outbound[i, CONTROL_LENGTH] = info
 
 
 @kernel

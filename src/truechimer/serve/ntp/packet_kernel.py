@@ -130,7 +130,8 @@ def write_answer(
     words: Any, i: int, template: Any, line: Any, rate: Any, rx_raw_ns: int, receive: Any, keys: Any, held: Any
 ) -> None:
     """Turn a request into its answer, but for the transmit stamp. `receive[i]` is given the receive stamp in it
-    (seconds and fraction), whether it is to be remembered, and, for an interleaved answer, 1 and the earlier transmit stamp.
+    (seconds and fraction), whether it is to be remembered, and, for an interleaved answer, 1 and the earlier transmit
+    stamp.
     `keys` and `held` are an `interleaved.SavedStamps`'s, empty where that mode is not offered.
     """
     first = np.int64(words[i, 0])
