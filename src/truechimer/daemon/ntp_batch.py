@@ -122,7 +122,7 @@ def judge(memory: Any, rules: Any, line: Any, line_rate: Any, rate: float, count
     inbound, outbound, found, stamps = memory.inbound, memory.outbound, memory.found, memory.stamps
     verdicts, kinds, rx_raw, receive = memory.verdicts, memory.rx_kind, memory.rx_raw, memory.receive
     watch, pairs, templates = memory.watch, memory.pairs, memory.templates
-    saved_keys, saved_held = rules.saved_keys, rules.saved_held
+    saved_keys, saved_held, saved_ns = rules.saved_keys, rules.saved_held, rules.saved_ns
     at_out_control = memory.addresses[AT_OUT_CONTROL]
     state[TO_PYTHON_COUNT] = 0
     believed = state[JUDGED]
@@ -184,7 +184,7 @@ def judge(memory: Any, rules: Any, line: Any, line_rate: Any, rate: float, count
             raw = state[LAST_RX_RAW] + 1  # the receive stamp is what a client's next request names: no two are equal
         state[LAST_RX_RAW] = raw
         verdicts[i], rx_raw[i], kinds[i] = ANSWER, raw, kind
-        write_answer(words, i, templates[kind], line, line_rate, raw, receive, saved_keys, saved_held)
+        write_answer(words, i, templates[kind], line, line_rate, raw, receive, saved_keys, saved_held, saved_ns)
         info = 0
         if settings[PACKET_INFO_WANTED] != 0:
             info = write_answer_from(control, out_control, i, found)

@@ -102,7 +102,7 @@ from truechimer.serve.ntp.line_kernel import units_apart
 from truechimer.serve.ntp.packet_kernel import (
     ANSWER,
     HAS_TIME,
-    save,
+    correct,
     write_transmit,
     write_unknown_transmit,
 )
@@ -299,7 +299,7 @@ def send(memory: Any, rules: Any, line: Any, line_rate: Any, counts: Any) -> Non
     words, receive, last, outbound = memory.words, memory.receive, memory.last, memory.outbound
     verdicts, kinds, templates, rx_raw = memory.verdicts, memory.rx_kind, memory.templates, memory.rx_raw
     template_counters, edges, sent_at = memory.template_counters, memory.edges, memory.sent_at
-    saved_keys, saved_held, saved_ns = rules.saved_keys, rules.saved_held, rules.saved_ns
+    saved_keys, saved_held = rules.saved_keys, rules.saved_held
     at_clock, at_octets, at_peers, at_out = (
         addresses[AT_CLOCK],
         addresses[AT_OCTETS],
@@ -342,7 +342,7 @@ def send(memory: Any, rules: Any, line: Any, line_rate: Any, counts: Any) -> Non
                 # how long after its receive stamp it left: RFC 9769 section 2
                 held = units_apart(sent_at[one, 0], sent_at[one, 1], receive[one, 0], receive[one, 1])
                 key = (receive[one, 0] & 0x7FFF_FFFF) << 32 | receive[one, 1]
-                save(key, held & MOST_HELD, raw, saved_keys, saved_held, saved_ns)
+                correct(key, held & MOST_HELD, saved_keys, saved_held)
             if kind % KINDS == 0:
                 took = max(raw - rx_raw[one], 0)
                 place = 0

@@ -6,7 +6,7 @@ answers with the same 48; whatever is more than a plain request (a code that a k
 it leaves to `respond` itself. Source: RFC 5905 figure 8 and A.5.3, RFC 7822 7.5, RFC 9769; `server` is the reference,
 and a test holds the two against each other, packet by packet.
 
-`is_allowed`, `admit`, `take`, `holds` and `save` are those of the reference, compiled.
+`is_allowed`, `admit`, `take`, `holds`, `save` and `correct` are those of the reference, compiled.
 
 Memory: `octets` is uint8 `(batch, room)`; `words` are the same octets as uint32 of a little-endian machine `(batch,
 room // 4)`. The law of the file: no octet is read at or beyond a datagram's length, and none is written at or beyond
@@ -19,6 +19,7 @@ import numpy as np
 
 from truechimer.kernel import kernel
 from truechimer.serve.ntp import access_list, interleaved, rate_table
+from truechimer.serve.ntp.interleaved import NOT_KNOWN
 from truechimer.serve.ntp.line_kernel import (
     ANCHOR_RAW,
     LOW_32,
@@ -34,6 +35,7 @@ admit = kernel(rate_table.admit)
 take = kernel(interleaved.take)
 holds = kernel(interleaved.holds)
 save = kernel(interleaved.save)
+correct = kernel(interleaved.correct)
 
 ANSWER = -1
 TO_PYTHON = -2
@@ -127,12 +129,21 @@ def glance_at(octets: Any, i: int, length: int, port: Any, newest_version: int) 
 
 @kernel
 def write_answer(
-    words: Any, i: int, template: Any, line: Any, rate: Any, rx_raw_ns: int, receive: Any, keys: Any, held: Any
+    words: Any,
+    i: int,
+    template: Any,
+    line: Any,
+    rate: Any,
+    rx_raw_ns: int,
+    receive: Any,
+    keys: Any,
+    held: Any,
+    saved_ns: Any,
 ) -> None:
     """Turn a request into its answer, but for the transmit stamp. `receive[i]` is given the receive stamp in it
     (seconds and fraction), whether it is to be remembered, and, for an interleaved answer, 1 and the earlier transmit
     stamp.
-    `keys` and `held` are an `interleaved.SavedStamps`'s, empty where that mode is not offered.
+    `keys`, `held` and `saved_ns` are an `interleaved.SavedStamps`'s, empty where that mode is not offered.
     """
     first = np.int64(words[i, 0])
     poll: Any = first >> 16 & 0xFF
@@ -161,6 +172,8 @@ def write_answer(
                 receive[i, 4] = (asked_s + (apart >> 32) + (whole >> 32)) & LOW_32
                 receive[i, 5] = whole & LOW_32
                 origin_high, origin_low = words[i, 8], words[i, 9]
+        # so that no other answer of this batch has its receive stamp; when it left is put to it after it has
+        save((seconds & 0x7FFF_FFFF) << 32 | fraction, NOT_KNOWN, rx_raw_ns, keys, held, saved_ns)
     words[i, 6], words[i, 7] = origin_high, origin_low
     words[i, 0] = template[0] | first & 0x38 | (poll & 0xFF) << 16
     for word in range(1, 6):
