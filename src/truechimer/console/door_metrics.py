@@ -24,6 +24,7 @@ RESULTS: dict[str, str] = {
     **{name: kind.value for kind, name in names.REPLY_COUNTERS.items()},
     **{name: f"ignored-{reason.value}" for reason, name in names.IGNORE_COUNTERS.items()},
     names.TRUNCATED: "ignored-truncated",
+    names.OVER_BUDGET: "ignored-over-budget",
     names.SEND_FAILED: "send-failed",
     names.FAULTS: "fault",
 }

@@ -43,7 +43,7 @@ from truechimer.serve.ntp.packet import MAX_DISPERSION_S
 
 DEFAULT_BOUND_LIMIT_S = 1e-3
 REOPEN_EVERY_NS = NS_PER_S
-COVERED_TURN_S = 0.05
+COVERED_TURN_S = 0.1
 """While workers serve, the door itself looks this often: whether they live, and what they count."""
 MOST_WORKERS = 64
 

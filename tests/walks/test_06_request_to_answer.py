@@ -1,4 +1,4 @@
-"""The fifth walk is real: its names exist, and the loop calls them in the page's order."""
+"""The sixth walk is real: its names exist, and the loop calls them in the page's order."""
 
 import importlib
 import inspect
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "walks" / "05-request-to-answer.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "walks" / "06-request-to-answer.md"
 NAMES = re.findall(r"`((?:[a-z_0-9]+\.)+[A-Za-z_0-9.]+)`", PAGE.read_text(encoding="utf-8"))
 WALK = [name for name in NAMES if not name.endswith((".py", ".json"))]
 
