@@ -100,7 +100,8 @@ def test_a_default_that_is_uncommented_changes_nothing() -> None:
     examples = {"webhook": None, "webhook_secret_file": None, "webhook_ca_file": None}
     notify = dataclasses.replace(value.notify, **examples)
     evidence = dataclasses.replace(value.evidence, origin=None, witnesses=None)
-    assert dataclasses.replace(value, lab=lab, notify=notify, evidence=evidence) == plain
+    utc = dataclasses.replace(value.utc, published=None, laboratory=None, by=None, before=None)
+    assert dataclasses.replace(value, lab=lab, notify=notify, evidence=evidence, utc=utc) == plain
 
 
 def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
