@@ -32,7 +32,7 @@ def test_liars_are_named_and_the_oscillator_is_described() -> None:
     sigmas = [row["u_s"] for row in oscillator["prediction"]]
     assert sigmas == sorted(sigmas)
     assert oscillator["prediction"][0]["judged"] > 10
-    assert outside_words.sentence("usual", ServiceState.STEERED, scene.state) == "usual"
+    assert outside_words.sentence("usual", ServiceState.STEERED, scene.state, scene.config) == "usual"
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,9 @@ def test_why_nobody_is_followed_is_said_in_words(servers: tuple[Server, ...], wo
     body = told(scene)
     assert body["selection"] == {"state": word, "selected": 0, "named": [], "says": says}
     assert "holdover_remaining_s" not in body, "nothing is served, so nothing can hold over"
-    sentence = outside_words.sentence("learning offset and rate against UTC", ServiceState.ACQUIRING, scene.state)
-    assert sentence == f"learning offset and rate against UTC; {says}"
+    usual = "learning offset and rate against UTC"
+    sentence = outside_words.sentence(usual, ServiceState.ACQUIRING, scene.state, scene.config)
+    assert sentence == f"{usual}; {says}"
 
 
 def test_before_the_first_epoch_there_is_nothing_to_say() -> None:

@@ -65,6 +65,7 @@ class PublishedLab:
     algorithm: str = "at1"
     seed: int = 1
     noise_ns: float = 0.5
+    real: bool = False
     lab: rig.Lab = field(init=False)
     course: Course = field(default_factory=dict)
     error_s: list[tuple[float, float]] = field(default_factory=list)
@@ -73,6 +74,12 @@ class PublishedLab:
 
     def __post_init__(self) -> None:
         start = rig.start_of(self.scenario, algorithm=self.algorithm, published=self.settings, envelope=signed(LIMITS))
+        if self.real:  # what is simulated is never sent
+            clocks = tuple(
+                one if one.name == "host" else replace(one, bipm_code=1_400_001 + k)
+                for k, one in enumerate(start.clocks)
+            )
+            start = replace(start, simulated=False, scale_name="UTC(test)", clocks=clocks)
         self.lab = rig.Lab(start)
         world = World(self.scenario, seed=self.seed, anchor_tai_ns=END_TAI_NS, anchor_raw_ns=rig.ANCHOR_RAW_NS)
         self._batches = world.history()

@@ -168,7 +168,9 @@ class Answers:
         body |= outside_words.document(
             view.state, view.outcome, started.config, [door.listener.bound_limit_s for door in self.doors]
         )
-        body["state_sentence"] = outside_words.sentence(body["state_sentence"], ServiceState(body["state"]), view.state)
+        body["state_sentence"] = outside_words.sentence(
+            body["state_sentence"], ServiceState(body["state"]), view.state, started.config
+        )
         body["store"] = self.store()
         body["evidence"] = self.log()
         if view.held:

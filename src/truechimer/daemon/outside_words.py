@@ -9,7 +9,7 @@ from typing import Any
 from truechimer.compare.selection import SelectionState, Verdict
 from truechimer.daemon import published_words
 from truechimer.daemon.foreseen_aside import ForeseenAside
-from truechimer.laboratory import bounding, foreseen
+from truechimer.laboratory import bounding, foreseen, late_turn
 from truechimer.laboratory.foreseen import Foreseen
 from truechimer.laboratory.line import EpochOutcome
 from truechimer.laboratory.service import NO_MAJORITY_SAYS, TOO_FEW_SAYS
@@ -23,6 +23,11 @@ USUAL_LIMIT_S = 0.001
 _ASIDE = ForeseenAside()
 """One laboratory a process."""
 
+_BY_VALUES = {
+    ServiceState.STEERED: "steered on UTC by what is published of UTC - UTC(k), days later",
+    ServiceState.HOLDOVER: "holding over: publications have not come, clocks are silent, or no envelope is valid; the "
+    "bound grows",
+}
 _SAYS = {SelectionState.NO_MAJORITY: NO_MAJORITY_SAYS, SelectionState.TOO_FEW: TOO_FEW_SAYS}
 
 
@@ -74,8 +79,11 @@ def selection(state: LaboratoryState, outcome: EpochOutcome | None) -> dict[str,
     return body | ({"says": _SAYS[state.selection]} if state.selection in _SAYS else {})
 
 
-def sentence(usual: str, service: ServiceState, state: LaboratoryState) -> str:
-    """Return the state's sentence with the reason that the vote gives for it."""
+def sentence(usual: str, service: ServiceState, state: LaboratoryState, config: LaboratoryConfig) -> str:
+    """Return the state's sentence with the reason that the vote gives for it, or by what is published."""
+    late = late_turn.standing(state.publications, config.published, observing=config.observing)
+    if late is not None and late.decides:
+        return _BY_VALUES.get(service, usual)
     says = _SAYS.get(state.selection)
     return f"{usual}; {says}" if says and service is not ServiceState.STEERED else usual
 

@@ -129,6 +129,12 @@ _CHANGED_OBSERVING = {
 }
 
 
+_CHANGED_BY_VALUES = {
+    ServiceState.STEERED: "what is published of UTC - UTC(k) is followed",
+    ServiceState.HOLDOVER: "publications have not come, or no envelope is in force; the bound grows",
+}
+
+
 def changed(facts: Found, before: ServiceState, after: ServiceState) -> tuple[Alert, ...]:
     """Return what is said of a change of the state word; nothing where it is the same."""
     if after is before:
@@ -136,6 +142,8 @@ def changed(facts: Found, before: ServiceState, after: ServiceState) -> tuple[Al
     severity, why = _CHANGED[after]
     if facts.observing and not (after is ServiceState.FREERUN and not facts.started):
         why = _CHANGED_OBSERVING.get(after, why)
+    elif facts.late is not None and facts.late.decides:
+        why = _CHANGED_BY_VALUES.get(after, why)
     epoch_ns = facts.epoch_ns
     calm = severity is AlertSeverity.NOTICE
     do_next = "nothing" if calm else "see what the other alerts of this moment say, and `truechimer sources`"
