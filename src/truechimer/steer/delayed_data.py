@@ -183,6 +183,11 @@ def with_opened(history: DelayedData, opened: tuple[Opened, ...]) -> DelayedData
     return _refiltered(replace(history, opened=ordered), first)
 
 
+def with_noise(history: DelayedData, noise: FreeNoise) -> DelayedData:
+    """Return the history filtered anew with another noise of the scale."""
+    return _refiltered(replace(history, noise=noise), 0)
+
+
 def ahead(history: DelayedData, epoch_ns: int) -> Forecast | None:
     """Return the forecast for an epoch from all values of epochs not after it; None before the first value."""
     state = at(history, epoch_ns)
