@@ -7,9 +7,10 @@ the limits of every door. `--rate 0` sends as fast as one processor can. The flo
 (127.1.0.k): plain requests, or with `--kind mixed` also short, long and malformed ones, modes that are not answered and
 keys that nobody has. Honest clients (127.2.0.k) ask now and then, up to three times until they are answered.
 
-Bars: at a stated rate (200,000 packets a second) honest clients are answered at least 95 % within three tries, no served stamp is
-outside the moment between question and answer by more than the door states, the door's memory grows by 20 MB or less,
-and two seconds after the flood every first question is answered. "On this bench": loopback, no network card.
+Bars: at a stated rate (200,000 packets a second) honest clients are answered at least 95 % within three tries; at any
+rate no served stamp is outside the moment between question and answer by more than 200 us, the door's memory grows by
+20 MB or less, and two seconds after the flood every first question is answered. "On this bench": loopback, no network
+card.
 """
 
 import argparse
@@ -29,9 +30,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
-from tests.daemon_serve.doors import Door, a_door, a_live_page, a_page_in  # noqa: E402
+from tests.daemon_serve.doors import Door, a_door, a_live_page, a_page_in, until  # noqa: E402
 
-from truechimer.daemon.counters import read_counters  # noqa: E402
+from truechimer.daemon.counters import WORKERS, read_counters  # noqa: E402
 from truechimer.daemon.door_rules import DoorRules  # noqa: E402
 from truechimer.serve import ClockPage  # noqa: E402
 from truechimer.serve.ntp import NtpAnswer, NtpHeader, make_request, read_reply  # noqa: E402
@@ -44,6 +45,8 @@ ALLOWED_S = 200e-6
 """How far a stamp may lie outside the moment between question and answer: dE of D41, host clock against raw counter."""
 LIMITS = {"answered": 0.95, "memory_mb": 20.0}
 AFTER_S = 2.0
+READY_WITHIN_S = 180.0
+"""Machine code is made within this, where none is kept from before."""
 
 
 class _Iovec(ctypes.Structure):
@@ -193,6 +196,7 @@ def measure(
     """Run one flood; return what was measured."""
     page, rules = a_live_page(), DoorRules(rate_loopback=True).text()
     with a_page_in(folder, page), a_door(folder, "--rules", rules, with_workers=True) as door:
+        until(lambda: read_counters(door.counters_path())[WORKERS] > 0, patience_s=READY_WITHIN_S)
         quiet = honest(door, page, clients=clients, until_s=time.monotonic() + warm_s, pause_s=0.002)
         before_mb = memory_mb(door.process.pid)
         told: dict[str, float] = {}
