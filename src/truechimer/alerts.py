@@ -54,6 +54,7 @@ class AlertKind(StrEnum):
     RECORDS_NOT_WRITTEN = "records-not-written"
     RECORDS_LOST = "records-lost"
     DOOR_ENDED = "door-ended"
+    SERVE_ERROR = "serve-error"
     LOG_UNPUBLISHED = "log-unpublished"
     LOG_UNWITNESSED = "log-unwitnessed"
     LOG_CONTRADICTED = "log-contradicted"

@@ -62,6 +62,13 @@ def _counter(name: str) -> Samples:
     return lambda _, doors: (((door,), float(counts[name])) for door, counts in doors.items() if name in counts)
 
 
+def _probed(name: str) -> Samples:
+    """Give a figure (ns) of each door's own client, where it has one, in seconds."""
+    return lambda _, doors: (
+        ((door,), counts[name] / 1e9) for door, counts in doors.items() if name in counts and counts[names.PROBES_TIMED]
+    )
+
+
 _EDGES = tuple(f"{edge_ns / 1e9:g}" for edge_ns in names.ANSWERED_EDGES_NS)
 
 
@@ -151,6 +158,43 @@ DOORS: tuple[Family, ...] = (
         "Kernel stamps that were not used, by reason, since the listener's process started.",
         _counted(_REFUSED_STAMPS, proto=False),
         ("reason", "listener"),
+    ),
+    Family(
+        "truechimer_serve_error_seconds",
+        "What the listener answers minus the page that it serves, as its own client finds over its port: of the last "
+        "16 answers the one with the shortest delay; positive: ahead.",
+        _probed(names.SERVE_ERROR_NS),
+        _DOOR,
+    ),
+    Family(
+        "truechimer_serve_error_half_delay_seconds",
+        "By how much truechimer_serve_error_seconds may itself be wrong: half the delay of that exchange.",
+        _probed(names.SERVE_ERROR_HALF_DELAY_NS),
+        _DOOR,
+    ),
+    Family(
+        "truechimer_serve_probes_total",
+        "Questions of the listener's own client, since its process started.",
+        _counter(names.PROBES),
+        _DOOR,
+    ),
+    Family(
+        "truechimer_serve_probes_unanswered_total",
+        "Questions of the listener's own client that were not answered, since its process started.",
+        _counter(names.PROBES_UNANSWERED),
+        _DOOR,
+    ),
+    Family(
+        "truechimer_serve_workers",
+        "Processes that serve this listener in machine code now; 0: the listener's own process answers.",
+        _counter(names.WORKERS),
+        _DOOR,
+    ),
+    Family(
+        "truechimer_serve_worker_deaths_total",
+        "Workers of this listener that ended by themselves and were replaced, since its process started.",
+        _counter(names.WORKER_DEATHS),
+        _DOOR,
     ),
     Family(
         "truechimer_sock_samples_total",

@@ -29,6 +29,11 @@ FAULTS = "datagram_faults"
 PAGE_TORN = "page_torn"
 WORKERS = "workers"
 WORKER_DEATHS = "worker_deaths"
+PROBES = "probes"
+PROBES_UNANSWERED = "probes_unanswered"
+PROBES_TIMED = "probes_timed"
+SERVE_ERROR_NS = "serve_error_ns"
+SERVE_ERROR_HALF_DELAY_NS = "serve_error_half_delay_ns"
 HOST_STEPS = "host_steps"
 HOST_STEP_LAST_NS = "host_step_last_ns"
 HOST_STEP_LAST_AT_RAW_NS = "host_step_last_at_raw_ns"
@@ -65,6 +70,11 @@ NAMES: tuple[str, ...] = (
     PAGE_TORN,
     WORKERS,
     WORKER_DEATHS,
+    PROBES,
+    PROBES_UNANSWERED,
+    PROBES_TIMED,
+    SERVE_ERROR_NS,
+    SERVE_ERROR_HALF_DELAY_NS,
     HOST_STEPS,
     HOST_STEP_LAST_NS,
     HOST_STEP_LAST_AT_RAW_NS,

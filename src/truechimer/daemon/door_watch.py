@@ -1,4 +1,5 @@
-"""Door watch: a door that ended by itself is opened again, and one that does so again and again is said to.
+"""Door watch: a door that ended by itself is opened again, and one that does so again and again is said to; so is one
+whose own client finds its answers wrong, or none.
 
 It ends no door and serves nothing. It never waits for one: the thread that looks is the one that makes the time.
 """
@@ -9,15 +10,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from truechimer.alerts import AlertSeverity
+from truechimer.alerts import AlertKind, AlertSeverity
+from truechimer.daemon import counters as names
 from truechimer.daemon import doors as door_processes
+from truechimer.daemon.counters import CountersRejected, read_counters
 from truechimer.daemon.doors import Door
+from truechimer.serve.rx_stamp import STAMP_HANDLING_LIMIT_S
 
 LOOK_EVERY_S = 1.0
 REOPEN_EVERY_S = 5.0
 AGAIN_AND_AGAIN = 3
 """So many ends within `WITHIN_S` are no accident."""
 WITHIN_S = 600.0
+SILENT_PROBES = 5
+MOST_STAMP_ERROR_NS = 2 * round(STAMP_HANDLING_LIMIT_S * 1e9)
+"""Of the door's receive stamp, and of its client's. Whatever else an exchange cannot see is below half its delay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,7 @@ class DoorNews:
     severity: AlertSeverity
     says: str
     do_next: str
+    kind: AlertKind = AlertKind.DOOR_ENDED
 
 
 class DoorWatch:
@@ -38,6 +46,8 @@ class DoorWatch:
         self._next_s = 0.0
         self._ends: dict[str, deque[float]] = {}
         self._told: set[str] = set()
+        self._probes: dict[str, tuple[int, int]] = {}
+        self._wrong: dict[str, str] = {}
 
     def look(self, doors: list[Door], folder: Path, *, allow_simulated: bool) -> list[DoorNews]:
         """Open again what ended, in place; return what is to be told: each first end, and once where they do not
@@ -49,6 +59,7 @@ class DoorWatch:
         self._next_s = now_s + LOOK_EVERY_S
         for index, door in enumerate(doors):
             if door.process.poll() is None:
+                news += self._probed(door)
                 continue
             name = f"{door.listener.protocol.value} {door.where}"
             ends = self._ends.setdefault(name, deque(maxlen=AGAIN_AND_AGAIN))
@@ -59,6 +70,39 @@ class DoorWatch:
             doors[index] = door_processes.begin_door(door.listener, folder, allow_simulated=allow_simulated)
             news += self._news(name, status, [end for end in ends if now_s - end <= WITHIN_S])
         return news
+
+    def _probed(self, door: Door) -> list[DoorNews]:
+        """Return what the door's own client has newly found: answers that are wrong, or none at all."""
+        if door.counters is None:
+            return []
+        try:
+            counts = read_counters(door.counters)
+        except (CountersRejected, OSError):
+            return []
+        name = f"{door.listener.protocol.value} {door.where}"
+        asked, unanswered = counts[names.PROBES], counts[names.PROBES_UNANSWERED]
+        since = self._probes.setdefault(name, (asked, unanswered))
+        if asked < since[0] or asked - since[0] > unanswered - since[1]:
+            self._probes[name] = since = (asked, unanswered)  # something was answered, or the door began anew
+        error_ns, half_ns = counts[names.SERVE_ERROR_NS], counts[names.SERVE_ERROR_HALF_DELAY_NS]
+        wrong = ""
+        if asked - since[0] >= SILENT_PROBES:
+            wrong = "silent"
+        elif counts[names.PROBES_TIMED] and abs(error_ns) > half_ns + MOST_STAMP_ERROR_NS:
+            wrong = "wrong"
+        before, self._wrong[name] = self._wrong.get(name, ""), wrong
+        if wrong in {"", before}:
+            return []
+        if wrong == "silent":
+            says = f"its own client had no answer {SILENT_PROBES} times in a row"
+            do_next = "look whether the machine is overloaded, or a firewall stands before the port"
+            return [DoorNews(name, AlertSeverity.WARNING, says, do_next, AlertKind.SERVE_ERROR)]
+        says = (
+            f"its answers are {error_ns / 1e9:+.6f} s off the page that it serves, more than half their delay "
+            f"({half_ns / 1e9:.6f} s) and what stamps may be off explain"
+        )
+        do_next = "close this listener until its stamps are understood: clients get a wrong time with a small bound"
+        return [DoorNews(name, AlertSeverity.CRITICAL, says, do_next, AlertKind.SERVE_ERROR)]
 
     def _news(self, name: str, status: int | None, ends: list[float]) -> list[DoorNews]:
         """Return what is told of one more end."""

@@ -37,6 +37,7 @@ from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.ntp_loop import IDLE_TURN_S, NS_PER_S, NtpLoop, UdpPort
 from truechimer.daemon.page_file import PageReader
 from truechimer.daemon.parenthood import Parenthood, take_away
+from truechimer.daemon.self_probe import SelfProbe
 from truechimer.daemon.serve_workers import Workers
 from truechimer.serve.clock_page import ClockPage
 from truechimer.serve.ntp.packet import MAX_DISPERSION_S
@@ -212,6 +213,8 @@ def _serve(
         bound_limit_s=options.bound_limit_s,
     )
     reopened_at_ns = clocks.raw_ns()
+    probe = SelfProbe(options.address, ports[0].port, PageReader(options.page), clocks=HostClocks())
+    probe.start()
     while not ending.asked:
         workers.look(clocks.raw_ns())
         uncovered = workers.uncovered()
@@ -224,6 +227,7 @@ def _serve(
         if now_ns - reopened_at_ns >= REOPEN_EVERY_NS:
             reopened_at_ns = now_ns
             look_again(loops[0], pages, policy, gate, counters, others=loops[1:])
+            probe.put_into(counters)
             if parent.is_lost and parent.must_end(now_ns, written_ns(pages, clocks)):
                 return
 

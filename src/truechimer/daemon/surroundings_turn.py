@@ -31,7 +31,7 @@ def look(laboratory: "Laboratory", now_s: float) -> None:
         do_next = "correct what writes the file; `truechimer status --json` lists the last refused rows"
         _tell(laboratory, AlertKind.READING_REJECTED, name, AlertSeverity.NOTICE, says=says, do_next=do_next)
     for told in laboratory.look_at_doors():
-        _tell(laboratory, AlertKind.DOOR_ENDED, told.subject, told.severity, says=told.says, do_next=told.do_next)
+        _tell(laboratory, told.kind, told.subject, told.severity, says=told.says, do_next=told.do_next)
 
 
 def _smears(laboratory: "Laboratory") -> list[SmearNews]:
