@@ -398,6 +398,36 @@ def cost_block(body: dict[str, Any]) -> str:
     return f"{_table(rows)}\n\nOne live step with its record, {step}\n\nReading a CSV of {file}."
 
 
+def serving_block(path: Path) -> str:
+    """Return what the bench of the NTP door measured: throughput as ratios, and errors at three loads."""
+    if not path.is_file():
+        return "Not measured yet: `python bench/ntp.py --out docs/measured/ntp_serving.json` makes these tables."
+    body = json.loads(path.read_text(encoding="utf-8"))
+    versions = ", ".join(f"{name}: {said}" for name, said in sorted(body["versions"].items()))
+    load = ", ".join(f"{each:.2f}" for each in body["load_average"])
+    parts = [
+        f"On this bench, loopback, no NIC: {body['host']['processors']} processors, Linux {body['host']['kernel']}, load "
+        f"average {load} at the end; {versions}; medians of {body['rounds']} alternating rounds of {body['seconds']} s.",
+    ]
+    rows = [["Replies per second of processor time", "over", "ratio", "all rounds"]]
+    for one in body["ratios"]:
+        rows.append([one["of"], one["over"], f"{one['median']:.3f}", ", ".join(f"{each:.2f}" for each in one["all"])])
+    parts.append(_table(rows))
+    rows = [
+        ["Requests a second", "server", "offset served p1, p50, p99 (us)", "T4-T3 p50, p99 (us)", "impossible stamps"]
+    ]
+    for rate, table in {**body["at_rate"], "saturation": body["saturation"]}.items():
+        for name, row in table.items():
+            if "offset_s" in row:
+                offset = ", ".join(f"{row['offset_s'][one] * 1e6:+.2f}" for one in ("p1", "p50", "p99"))
+                gap = ", ".join(f"{row['t4_minus_t3_s'][one] * 1e6:.2f}" for one in ("p50", "p99"))
+                rows.append([rate, name, offset, gap, f"{row['t2_before_t1'] + row['t3_after_t4']:.0f}"])
+    parts.append(_table(rows))
+    rows = [["Server", "what ran"], *([name, f"`{said}`"] for name, said in body["commands"].items() if said)]
+    parts.append(_table(rows))
+    return "\n\n".join(parts)
+
+
 def choices_block(body: dict[str, Any]) -> str:
     """Return one table for each constant."""
     return "\n\n".join(f"*{name}*\n\n{_objects_table(rows)}" for name, rows in body.items())
@@ -571,6 +601,7 @@ def documents(root: Path = ROOT) -> dict[Path, str]:
     metrics = root / "docs" / "guide" / "metrics.md"
     ensemble = root / "docs" / "guide" / "ensemble.md"
     steering = root / "docs" / "guide" / "steering.md"
+    serving = root / "docs" / "guide" / "serving.md"
     year = json.loads((measured / "steering_year.json").read_text(encoding="utf-8"))
     front = json.loads((measured / "steering_front.json").read_text(encoding="utf-8"))
     speed = json.loads((measured / "scale_speed.json").read_text(encoding="utf-8"))
@@ -587,6 +618,9 @@ def documents(root: Path = ROOT) -> dict[Path, str]:
             steering_front_block(front),
         ),
         ensemble: with_block(ensemble.read_text(encoding="utf-8"), "cost", cost_block(speed)),
+        serving: with_block(
+            serving.read_text(encoding="utf-8"), "serving", serving_block(measured / "ntp_serving.json")
+        ),
         metrics: with_block(
             with_block(metrics.read_text(encoding="utf-8"), "laboratory", metrics_block("laboratory")),
             "chrony",
