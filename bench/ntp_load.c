@@ -4,7 +4,7 @@
  *   ntp_load open   ADDRESS PORT SECONDS ECHO RATE PID...       RATE requests a second, each at its own instant
  *
  * 64 connected sockets on 127.1.0.1 to 127.1.0.64. Closed: each sends 4 requests in one call (UDP segmentation), and
- * the next 4 when all are answered or 50 ms have passed. A reply counts if it is 48 octets from the server, mode 4,
+ * the next 4 when all are answered or 250 ms have passed. A reply counts if it is 48 octets from the server, mode 4,
  * synchronised, with the origin of a request that waits (ECHO 1: 48 octets that came back). T1 is read just before the
  * send, T4 is the kernel's receive stamp; both CLOCK_REALTIME. Offset = ((T2 - T1) + (T3 - T4)) / 2. The processor
  * time of the server is that of all threads of the processes PID..., by schedstat, between the same two moments.
@@ -226,7 +226,7 @@ int main(int argc, char **argv) {
         for (int c = 0; c < CLIENTS; c++) {
             if (waiting[c])
                 take(c);
-            if (waiting[c] && t - sent_at[c][(slot[c] - 1) % SLOTS] > 50000000) {
+            if (waiting[c] && t - sent_at[c][(slot[c] - 1) % SLOTS] > 250000000) {
                 lost += waiting[c], waiting[c] = 0;
                 memset(nonce[c], 0, sizeof nonce[c]);
             }
