@@ -405,13 +405,17 @@ def serving_block(path: Path) -> str:
     body = json.loads(path.read_text(encoding="utf-8"))
     versions = ", ".join(f"{name}: {said}" for name, said in sorted(body["versions"].items()))
     load = ", ".join(f"{each:.2f}" for each in body["load_average"])
-    parts = [
-        f"On this bench, loopback, no NIC: {body['host']['processors']} processors, Linux {body['host']['kernel']}, load "
-        f"average {load} at the end; {versions}; medians of {body['rounds']} alternating rounds of {body['seconds']} s.",
-    ]
+    host = body["host"]
+    said = (
+        f"On this bench, loopback, no NIC: {host['processors']} processors, Linux {host['kernel']}, load average {load}"
+    )
+    said += f" at the end; {versions}; medians of {body['rounds']} alternating rounds of {body['seconds']} s."
+    parts = [said]
     rows = [["Replies per second of processor time", "over", "ratio", "all rounds"]]
-    for one in body["ratios"]:
-        rows.append([one["of"], one["over"], f"{one['median']:.3f}", ", ".join(f"{each:.2f}" for each in one["all"])])
+    rows += [
+        [one["of"], one["over"], f"{one['median']:.3f}", ", ".join(f"{each:.2f}" for each in one["all"])]
+        for one in body["ratios"]
+    ]
     parts.append(_table(rows))
     rows = [
         ["Requests a second", "server", "offset served p1, p50, p99 (us)", "T4-T3 p50, p99 (us)", "impossible stamps"]
