@@ -268,7 +268,14 @@ def served(tmp_path: Path) -> Iterator[Served]:
         port, counters = UdpPort("127.0.0.1", 0), Counters()
         clocks, pages = HostClocks(), PageReader(tmp_path / "page")
         loop = CompiledNtpLoop(
-            port, pages, clocks=clocks, counters=counters, bound_limit_s=1e-3, precision_log2=-23, two_per_stamp=True
+            port,
+            pages,
+            clocks=clocks,
+            counters=counters,
+            bound_limit_s=1e-3,
+            precision_log2=-23,
+            gate=Gatekeeper(DoorRules(), secret=SECRET),
+            two_per_stamp=True,
         )
         until(lambda: loop.turn(0.01) == 0 and clocks.rate_is_learned)
         yield loop, port, counters, writer
@@ -327,6 +334,54 @@ def test_a_wall_clock_that_is_stepped_or_a_page_that_ends_is_seen_before_the_bat
     assert isinstance(answer, NtpAnswer)
     assert answer.stratum == 0
     assert counters[names.FAULTS] == 0
+
+
+def test_an_interleaved_answer_says_when_the_one_before_left(served: Served) -> None:
+    loop, port, counters, _ = served
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect(("127.0.0.1", port.port))
+        client.settimeout(2.0)
+
+        def ask(number: int, origin: int, receive: int, transmit: int) -> tuple[int, int, int]:
+            client.send(make_request(1)[:24] + struct.pack(">QQQ", origin, receive, transmit))
+            until(lambda: loop.turn(0.02) + 1 > 0 and counters[names.RECEIVED] >= number)
+            found: tuple[int, int, int] = struct.unpack(">QQQ", client.recv(2048)[24:48])
+            return found
+
+        basic = ask(1, 5, 6, 6)
+        assert basic[0] == 6
+        assert basic[2] > basic[1]
+        interleaved = ask(2, basic[1], 7, 8)
+        assert interleaved[0] == 7  # the origin is the request's receive stamp: RFC 9769 section 2
+        assert interleaved[2] == basic[2]
+        again = ask(3, basic[1], 9, 10)  # a saved stamp serves once
+        assert again[0] == 10
+        assert again[2] > again[1] > interleaved[1]
+
+
+@pytest.mark.parametrize(
+    ("bound", "asked"), [("0.0.0.0", "127.0.0.2"), ("::", "127.0.0.3"), ("::", "::1"), ("::1", "::1")]
+)
+def test_the_answer_leaves_from_the_address_that_was_asked(tmp_path: Path, bound: str, asked: str) -> None:
+    with a_page_in(tmp_path):
+        port, counters, clocks = UdpPort(bound, 0), Counters(), HostClocks()
+        common: dict[str, Any] = {"clocks": clocks, "counters": counters, "bound_limit_s": 1e-3}
+        loop = CompiledNtpLoop(port, PageReader(tmp_path / "page"), precision_log2=-23, **common)
+        until(lambda: loop.turn(0.01) == 0 and clocks.rate_is_learned)
+        family = socket.AF_INET6 if ":" in asked else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as client:
+            client.connect((asked, port.port))  # a connected socket hears that address alone
+            client.settimeout(2.0)
+            for nonce in range(1, 13):
+                client.send(make_request(nonce))
+            until(lambda: loop.turn(0.02) + 1 > 0 and counters[names.RECEIVED] >= 12)
+            for nonce in range(1, 13):
+                answer = read_reply(client.recv(2048), nonce)
+                assert isinstance(answer, NtpAnswer)
+                assert answer.doubt is None
+        port.close()
+    assert counters[names.STAMPS_KERNEL] + counters[names.STAMPS_USER] == 12
+    assert counters[names.SEND_FAILED] == 0
 
 
 def test_a_door_answers_while_workers_begin_die_and_are_replaced_and_counts_everything_once(tmp_path: Path) -> None:
