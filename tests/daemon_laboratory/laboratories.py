@@ -54,7 +54,7 @@ def environment(folder: Path) -> dict[str, str]:
     runtime = folder / "runtime"
     runtime.mkdir(mode=0o700, exist_ok=True)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TRUECHIMER", "XDG"))}
-    return kept | {"PYTHONPATH": str(SOURCE), "XDG_RUNTIME_DIR": str(runtime)}
+    return kept | {"PYTHONPATH": str(SOURCE), "XDG_RUNTIME_DIR": str(runtime), "TRUECHIMER_NO_WORKERS": "1"}
 
 
 def verb(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":

@@ -130,6 +130,7 @@ class Reader:
             "PATH": f"{self.folder / 'bin'}:{kept['PATH']}",
             "PYTHONPATH": str(ROOT / "src"),
             "XDG_RUNTIME_DIR": str(self.folder / "run-time"),
+            "TRUECHIMER_NO_WORKERS": "1",
         }
 
     def run(self, step: Step) -> tuple[int, str]:
