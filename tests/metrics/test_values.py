@@ -36,6 +36,8 @@ def full_status() -> dict[str, Any]:
     document["sources"][1] |= {"delay_s": 2.2e-4, "answers": 17, "failures": 2, "reach": 0b10110111}
     document["sources"][1]["leap"] = "insert"
     document["listeners"][0]["alive"] = True
+    counts = {"answered": 70, "rate_dropped": 3, "passed_interleaved": 2}
+    document["listeners"][0]["accelerator"] = {"attached": True, "answering": True, "counters": counts}
     sock = {"now": "sending", "sent": 40, "refused": {"not-there": 2}, "silent": {"holdover": 3}}
     document["listeners"].append({"protocol": "chrony-sock", "path": "run/sock", "alive": False, "sock": sock})
     return document | {

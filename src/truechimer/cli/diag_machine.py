@@ -14,6 +14,7 @@ from typing import Any
 
 from truechimer.cli.diag_checks import ANY_ADDRESS, Check, Outcome, clocksource, python
 from truechimer.cli.lab_words import number, plain, rows_of, seconds
+from truechimer.daemon.accelerator import why_not
 from truechimer.daemon.host_clocks import WIDEST_PAIR_NS, HostClocks
 
 PROC = Path("/proc")
@@ -45,6 +46,7 @@ def machine_checks() -> Iterator[Check]:
     yield who_sets_the_clock(PROC)
     yield python()
     yield kernels()
+    yield accelerator(why_not())
 
 
 def process_checks(status: dict[str, Any]) -> Iterator[Check]:
@@ -56,6 +58,32 @@ def process_checks(status: dict[str, Any]) -> Iterator[Check]:
             yield console(row)
         elif row.get("protocol") == "chrony-sock":
             yield sock_door(row)
+        if isinstance(row.get("accelerator"), dict):
+            yield accelerated_door(row)
+
+
+def accelerator(why: str | None) -> Check:
+    """See whether NTP doors could have the accelerator here; none needs it."""
+    what = "accelerator of NTP doors"
+    if why is None:
+        return Check(Outcome.OK, what, "this kernel takes it; `accelerator = true` in a [[listener]] turns it on")
+    return Check(Outcome.OK, what, f"not possible here: {why}; the sockets serve")
+
+
+def accelerated_door(row: dict[str, Any]) -> Check:
+    """See whether the accelerator that a door asks for runs."""
+    said = row["accelerator"]
+    what = f"accelerator of the door on {plain(row.get('address', '-'))} port {plain(row.get('port', '-'))}"
+    because = plain(said.get("because", "-"), 200)
+    if not said.get("attached"):
+        do_next = "the sockets serve; mend it, or take the key accelerator out of the [[listener]]"
+        return Check(Outcome.WARN, what, f"not running: {because}", do_next)
+    where = plain(", ".join(map(str, said.get("interfaces", ()))))
+    if not said.get("answering"):
+        return Check(Outcome.OK, what, f"attached to {where}, and leaves everything to the sockets now: {because}")
+    moved = int(number(said, "clock_moved") or 0)
+    words = f"answers on {where}" + (f"; the host's clock was slewed hard {moved} times" if moved else "")
+    return Check(Outcome.OK, what, words)
 
 
 def host_clock_reading(clocks: HostClocks) -> Check:

@@ -308,8 +308,22 @@ def _doors(rows: list[dict[str, Any]]) -> list[str]:
         counters = row.get("counters")
         if isinstance(counters, dict) and "received" in counters:
             words += f", {plain(counters['received'])} requests"
+        words += _accelerated(row.get("accelerator"))
         lines += _labelled("door", words)
     return lines
+
+
+def _accelerated(said: object) -> str:
+    """Return how a door's accelerator fares, in words; nothing where none is asked for."""
+    if not isinstance(said, dict):
+        return ""
+    if not said.get("attached"):
+        return f", accelerator not running: {plain(said.get('because', '-'), 200)}"
+    counts = said.get("counters")
+    names = said.get("interfaces")
+    words = f", accelerated on {plain(', '.join(map(str, names)) if isinstance(names, list) else '-')}"
+    words += "" if said.get("answering") else f" (not now: {plain(said.get('because', '-'), 200)})"
+    return words + (f", {plain(counts['answered'])} answered there" if isinstance(counts, dict) else "")
 
 
 def _alerts(rows: list[dict[str, Any]]) -> list[str]:

@@ -19,6 +19,7 @@ from truechimer.console.metric_samples import (
     rows,
 )
 from truechimer.daemon import counters as names
+from truechimer.serve.ntp.accelerator import COUNTS as ACCELERATOR_COUNTS
 
 RESULTS: dict[str, str] = {
     **{name: kind.value for kind, name in names.REPLY_COUNTERS.items()},
@@ -80,6 +81,23 @@ def _answered(_: Document, doors: Counters) -> Iterator[Sample]:
                 yield (_PROTO, door, edge), float(counts[name])
         if names.ANSWERED_SUM in counts:
             yield (_PROTO, door, SUM), counts[names.ANSWERED_SUM] / 1e9
+
+
+def _accelerator_answers(document: Document, _: Counters) -> Iterator[Sample]:
+    """Give whether each accelerator answers now."""
+    for row in rows(document, "listeners"):
+        said = row.get("accelerator")
+        if isinstance(said, Mapping) and isinstance(said.get("answering"), bool):
+            yield (place(row),), float(said["answering"])
+
+
+def _accelerator_requests(document: Document, _: Counters) -> Iterator[Sample]:
+    """Give what became of the requests that each accelerator saw."""
+    for row in rows(document, "listeners"):
+        for count in ACCELERATOR_COUNTS:
+            counted = number(row, "accelerator", "counters", count.value)
+            if counted is not None:
+                yield (count.value.replace("_", "-"), place(row)), counted
 
 
 def _door_up(document: Document, _: Counters) -> Iterator[Sample]:
@@ -201,6 +219,19 @@ DOORS: tuple[Family, ...] = (
         "Samples for a chronyd by what became of them (sent, refused by its socket, or not made, with the reason), "
         "since the listener's process started.",
         _sock_samples,
+        ("result", "listener"),
+    ),
+    Family(
+        "truechimer_accelerator_answering",
+        "1 while the listener's accelerator answers plain requests below the sockets, 0 while it leaves them to these.",
+        _accelerator_answers,
+        _DOOR,
+    ),
+    Family(
+        "truechimer_accelerator_requests_total",
+        "Plain requests that reached the listener's accelerator by what became of them (answered, dropped with the "
+        "reason, or passed to the sockets with the reason), since the listener's process started.",
+        _accelerator_requests,
         ("result", "listener"),
     ),
     Family(

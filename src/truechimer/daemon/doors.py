@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from truechimer._version import __version__
-from truechimer.daemon import door_policy, notify, sock_door
+from truechimer.daemon import accelerator_state, door_policy, notify, sock_door
 from truechimer.daemon.counters import CountersRejected, door_name, read_counters
 from truechimer.daemon.door_policy import DoorPolicy
 from truechimer.daemon.door_rules import DoorRules
@@ -132,6 +132,10 @@ class Door:
             if by_order.look() and by_order.policy is not None:
                 row["bound_limit_s"] = by_order.policy.bound_limit_s
                 row["allow"] = [str(network) for network in by_order.policy.allow]
+            if self.listener.accelerator:
+                row["accelerator"] = accelerator_state.read(
+                    accelerator_state.beside(self.counters), is_alive=self.process.returncode is None
+                )
             try:
                 row["counters"] = {name: count for name, count in read_counters(self.counters).items() if count}
             except (CountersRejected, OSError):
@@ -262,6 +266,8 @@ def _command(listener: Listener, folder: Path, *, allow_simulated: bool) -> list
     command += ["--bound-limit-s", repr(listener.bound_limit_s), "--policy", str(_policy(listener, folder))]
     command += ["--rules", _rules(listener, folder).text()]
     command += ["--workers", str(listener.workers), "--stamps", listener.stamps.value]
+    if listener.accelerator:
+        command += ["--accelerator", str(accelerator_state.path_of(folder, _name(listener)))]
     return [*command, *common, *(["--insecure-serve-simulated-time"] if allow_simulated else []), *_log()]
 
 

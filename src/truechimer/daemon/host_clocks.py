@@ -111,6 +111,7 @@ SUSPENSION_GRAIN_NS = 62_500_000
 
 
 _raw_ns = partial(time.clock_gettime_ns, time.CLOCK_MONOTONIC_RAW)
+_monotonic_ns = partial(time.clock_gettime_ns, time.CLOCK_MONOTONIC)
 _realtime_ns = partial(time.clock_gettime_ns, time.CLOCK_REALTIME)
 
 
@@ -148,6 +149,7 @@ class HostClocks:
         realtime_ns: Callable[[], int] = _realtime_ns,
         suspended_ns: Callable[[], int] = _suspended_ns,
         boot_text: Callable[[], bytes] = _boot_text,
+        monotonic_ns: Callable[[], int] = _monotonic_ns,
     ) -> None:
         self.raw_ns = raw_ns
         """Read CLOCK_MONOTONIC_RAW (ns since an unknown moment of this boot)."""
@@ -155,10 +157,15 @@ class HostClocks:
         """Read CLOCK_REALTIME (ns since 1970, as the host believes): a label for people and records, never time to
         serve.
         """
+        self.monotonic_ns = monotonic_ns
+        """Read CLOCK_MONOTONIC (ns): slewed by whoever sets the wall clock, never stepped. The accelerator's program
+        in the kernel can read no other that is not stepped.
+        """
         self.refusals: dict[StampRefusal, int] = dict.fromkeys(StampRefusal, 0)
         self.steps_total = 0
         self.steps: deque[HostStep] = deque(maxlen=64)
-        self._suspended_ns = suspended_ns
+        self.suspended_ns = suspended_ns
+        """Read how long this boot has been suspended (ns)."""
         self._boot_text = boot_text()
         self._boot_id_grains: int | None = None
         self._boot_id = b""
@@ -175,7 +182,7 @@ class HostClocks:
         A counter that stood still while the machine slept is as useless to an old page as one that was restarted, so
         the name changes then too. A page belongs to the counter that it names, and to no other.
         """
-        grains = round(self._suspended_ns() / SUSPENSION_GRAIN_NS)
+        grains = round(self.suspended_ns() / SUSPENSION_GRAIN_NS)
         if grains != self._boot_id_grains:
             self._boot_id = hashlib.blake2b(self._boot_text + b" %d" % grains, digest_size=16).digest()
             self._boot_id_grains = grains

@@ -314,7 +314,7 @@ def _keys_of_listener(read: TreeRead[LabFile], listener: Listener) -> Iterator[F
         yield Finding("missing-key", says, read.line_of(listener))
     default = Listener(protocol=listener.protocol)
     others = ("address", "port") if sock else ("path", "period_s")
-    for key in others if listener.protocol is Protocol.NTP else (*others, *RULE_KEYS):
+    for key in others if listener.protocol is Protocol.NTP else (*others, *RULE_KEYS, "accelerator"):
         if getattr(listener, key) != getattr(default, key) and read.is_sound(listener, "protocol"):
             says = f"{place} has no use for the key {key}"
             yield Finding("key-of-another-kind", says, read.line_of(listener, key))

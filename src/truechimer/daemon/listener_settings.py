@@ -184,6 +184,14 @@ class Listener:
             "pairs: clients of a busy door see up to 3 us more between the stamp and the answer",
         ),
     )
+    accelerator: bool = field(
+        default=False,
+        metadata=says(
+            "of an ntp door, true: plain requests are answered below the sockets where the kernel allows (root, Linux "
+            "6.1 or newer); `truechimer diag` says whether it does",
+            "true: what the host's own packet filter refuses may be answered; write `deny` here instead",
+        ),
+    )
     metrics: MetricNames | None = field(
         default=None,
         metadata=says(

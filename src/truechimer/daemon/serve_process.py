@@ -18,6 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from truechimer.daemon import counters as names
 from truechimer.daemon import notify
@@ -39,8 +40,12 @@ from truechimer.daemon.page_file import PageReader
 from truechimer.daemon.parenthood import Parenthood, take_away
 from truechimer.daemon.self_probe import SelfProbe
 from truechimer.daemon.serve_workers import Workers
+from truechimer.quorum.listener_policy import ListenerPolicy
 from truechimer.serve.clock_page import ClockPage
 from truechimer.serve.ntp.packet import MAX_DISPERSION_S
+
+if TYPE_CHECKING:
+    from truechimer.daemon.accelerator import Accelerator
 
 DEFAULT_BOUND_LIMIT_S = 1e-3
 REOPEN_EVERY_NS = NS_PER_S
@@ -67,6 +72,11 @@ def parser() -> argparse.ArgumentParser:
         type=_rules,
         default=DoorRules(),
         help="who is answered, how often and with what, as one line of JSON",
+    )
+    options.add_argument(
+        "--accelerator",
+        type=Path,
+        help="answer plain requests below the sockets where the kernel allows; the file says how that fares",
     )
     options.add_argument("--counters", type=Path, help="file for the counters")
     options.add_argument("--workers", type=int, default=1, help="processes that serve in machine code (default 1)")
@@ -205,6 +215,8 @@ def _serve(
     if policy.look():
         for loop in loops:
             loop.use_policy(policy.policy)
+    accelerator = _accelerator(options, ports[0].port, precision_log2)
+    accelerator.begin(policy.policy)
     say_ready(
         "ntp",
         address=options.address,
@@ -228,8 +240,44 @@ def _serve(
             reopened_at_ns = now_ns
             look_again(loops[0], pages, policy, gate, counters, others=loops[1:])
             probe.put_into(counters)
+            accelerator.use_policy(policy.policy)
             if parent.is_lost and parent.must_end(now_ns, written_ns(pages, clocks)):
-                return
+                break
+    accelerator.close()
+
+
+def _accelerator(options: argparse.Namespace, port: int, precision_log2: int) -> "Accelerator | NoAccelerator":
+    """Return the door's accelerator, not begun yet; where none is asked for, one that does nothing."""
+    if options.accelerator is None:
+        return NoAccelerator()
+    from truechimer.daemon.accelerator import Accelerator, Settings  # a door without it stays as small as it is
+
+    return Accelerator(
+        Settings(
+            page=options.page,
+            address=options.address,
+            port=port,
+            bound_limit_s=options.bound_limit_s,
+            precision_log2=precision_log2,
+            simulated_allowed=is_simulated_allowed(options),
+            rules=options.rules,
+            state=options.accelerator,
+        )
+    )
+
+
+class NoAccelerator:
+    """The sockets serve alone."""
+
+    def begin(self, _policy: ListenerPolicy | None = None) -> bool:
+        """Do nothing."""
+        return False
+
+    def use_policy(self, _policy: ListenerPolicy | None) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 def look_again(
