@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.laboratory import rig
 from tests.laboratory.publishing_rig import LIMITS, PublishedLab, mjd_of, scenario
 
-from truechimer.laboratory import late_turn, publishing, snapshot
+from truechimer.laboratory import foreseen, late_turn, publishing, snapshot
 from truechimer.laboratory.publications import PublishedSettings
 from truechimer.laboratory.publishing import Outcome
 from truechimer.laboratory.replay import Known, replay
@@ -220,6 +220,17 @@ def test_a_frequency_standard_speaks_of_a_clock_and_makes_the_forecast_surer() -
     assert told.lab.state.utc is not None
     assert plain.lab.state.utc is not None
     assert told.lab.state.utc.state.u_y < 0.8 * plain.lab.state.utc.state.u_y
+
+
+def test_a_holdover_is_foreseen_from_what_was_published() -> None:
+    state = _steered().lab.state
+    assert state.coordination is not None
+    told = foreseen.foresee(state, state.coordination, limits_s=(1e-7,))
+    assert told is not None
+    assert told.days == 21
+    day, ten, month = told.u_s
+    assert 1e-10 < day < ten < month < 1e-7
+    assert dict(told.kept_s)[1e-7] > 10 * 86_400.0
 
 
 @pytest.mark.slow

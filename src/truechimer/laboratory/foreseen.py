@@ -1,12 +1,14 @@
 """Foreseen: what a laboratory of several clocks says of a holdover that would begin now.
 
 It decides nothing, and no bound is made of it: the bound counts six sigma and what no statistics knows. It joins what
-the scale has learned of its clocks (`steer.free_noise`) and what came from outside day by day (`steer.daily_values`).
+the scale has learned of its clocks (`steer.free_noise`) and what came from outside day by day (`steer.daily_values`),
+or where no link is heard, what was published.
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
 
+from truechimer.laboratory import publications
 from truechimer.laboratory.state import LaboratoryState
 from truechimer.scale.bands_state import DRIFT_U2, WEIGHT_DC
 from truechimer.scale.state import ScaleState
@@ -49,6 +51,8 @@ class Asked:
 def asked(state: LaboratoryState, coordination: Coordination, *, limits_s: tuple[float, ...] = ()) -> Asked | None:
     """Return what to foresee; None for a scale of one clock (`steer.holdover` knows it) and before `LEAST_DAYS`."""
     values = daily_values.values(state.daily)
+    if len(values) < LEAST_DAYS and state.publications is not None:
+        values = publications.believed(state.publications)
     if state.wander is not None or len(values) < LEAST_DAYS:
         return None
     clocks = state.register.n_clocks - (state.register.host is not None)

@@ -69,7 +69,8 @@ def standing(known: Publications | None, settings: PublishedSettings | None, *, 
 def followed_until_ns(known: Publications) -> int:
     """Return until when (ns TAI) the values that have come are followed, 0 before the first."""
     until = [one.newest_ns + STALE_NS[path] for path, one in enumerate(known.heard) if one is not None]
-    links_ns = max((m.at[0] for m in known.history.marks if m.at[2] == LINKS_PATH), default=0) if known.links else 0
+    marks = reversed(known.history.marks) if known.links is not None else ()
+    links_ns = next((mark.at[0] for mark in marks if mark.at[2] == LINKS_PATH), 0)
     return max([*until, links_ns + 3 * DAY_NS if links_ns else 0], default=0)
 
 

@@ -8,6 +8,7 @@ left out: they follow, bit for bit, from the values.
 
 from bisect import bisect_right
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from math import isfinite, sqrt
 from typing import Any
 
@@ -26,6 +27,7 @@ from truechimer.scale.state import ScaleState
 from truechimer.steer import delayed_data, late_steering, scale_noise
 from truechimer.steer.delayed_data import DelayedData, LateValue, Mark, Opened
 from truechimer.steer.delayed_filter import Estimate, FreeNoise, Path, PathKind
+from truechimer.steer.foresight import Value
 from truechimer.steer.judgement import Finding
 from truechimer.steer.late_steering import LateParameters, LateSteering
 from truechimer.steer.lqg import Aim, Gains, News
@@ -75,8 +77,7 @@ class PublishedSettings:
 
     def parameters(self, interval_s: float) -> LateParameters:
         """Return what the late law runs with, an order each `interval_s`."""
-        aim = Aim(accuracy=self.accuracy, day_stability=self.day_stability)
-        return LateParameters(interval_s=interval_s, aim=aim, time_constant_s=self.time_constant_s)
+        return _parameters(self, interval_s)
 
     def paths(self) -> tuple[Path, ...]:
         """Return the outside paths, in the order of `NAMES`."""
@@ -86,6 +87,12 @@ class PublishedSettings:
             Path(name=NAMES[FOUNTAIN_PATH], kind=PathKind.RATE, u_common=self.u_fountain),
             Path(name=NAMES[LINKS_PATH], u_common=LINKS_S, common_s=LINKS_LAST_S),
         )
+
+
+@lru_cache(maxsize=8)
+def _parameters(settings: PublishedSettings, interval_s: float) -> LateParameters:
+    aim = Aim(accuracy=settings.accuracy, day_stability=settings.day_stability)
+    return LateParameters(interval_s=interval_s, aim=aim, time_constant_s=settings.time_constant_s)
 
 
 def settings_body(settings: PublishedSettings) -> dict[str, Any]:
@@ -270,6 +277,15 @@ def followed(known: Publications, coordination: Coordination | None) -> Publicat
     oldest_ns = coordination.epoch_ns - KEPT_NS
     first = max(bisect_right(course, oldest_ns, key=_begin_of) - 1, 0)
     return replace(known, course=course[first:], begun_ns=known.begun_ns or coordination.epoch_ns)
+
+
+def believed(known: Publications) -> tuple[Value, ...]:
+    """Return UTC minus the scale by what was published and is believed: rapid UTC, or Circular T where it is all."""
+    by_path: list[list[Value]] = [[], []]
+    for mark in known.history.marks:
+        if mark.value is not None and not mark.value.held and mark.value.path in {RAPID_PATH, CIRCULAR_PATH}:
+            by_path[mark.value.path].append(Value(mark.value.epoch_ns, mark.value.value, mark.value.u))
+    return tuple(by_path[RAPID_PATH] or by_path[CIRCULAR_PATH])
 
 
 def noise_of(scale: LiveState, clocks: tuple[Clock, ...]) -> FreeNoise:
