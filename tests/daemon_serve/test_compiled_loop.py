@@ -170,6 +170,10 @@ def hostile_packets(
         found += [(bytes([first]) + draw.randbytes(80), length) for length in edges]
         if number % 8 == 0:
             found.append((bytes([first]) + bytes(80), 48))
+    for fields in (15, 16, 17, 40):  # a list of fields has an end
+        for mac in (0, 4, 20, 24, 28):
+            chain = struct.pack(">HH", 0x104, 28) * 7 * fields
+            found.append((b"\x23" + bytes(47) + chain + bytes(mac), 48 + 28 * fields + mac))
     for length in lengths:
         body = bytearray(draw.randbytes(1500))
         body[0] = draw.choice([0x23, 0x23, 0x1B, 0xE3, draw.randrange(256)])

@@ -27,6 +27,7 @@ from truechimer.serve.ntp.line_kernel import (
     stamp_of_line,
     units_apart,
 )
+from truechimer.serve.ntp.packet import MOST_FIELDS
 from truechimer.serve.ntp.reply import UNIQUE_WITHIN_UNITS, IgnoreReason
 from truechimer.serve.ntp.server import POLL_RANGE
 
@@ -91,12 +92,12 @@ def turned(word: Any) -> Any:
 
 @kernel
 def tail_of(octets: Any, i: int, length: int, version: Any) -> int:
-    """Return what follows the header of a longer request, by lengths alone: `packet.walk_tail`."""
+    """Return what follows the header of a longer request, by lengths alone: `packet.tail_of`."""
     if version < NEWEST_VERSION:
         rest = length - HEADER_OCTETS
         return MAC if rest == 4 or rest == 12 or rest == 20 or rest == 24 else MALFORMED
     start: Any = HEADER_OCTETS
-    while start < length:
+    for _ in range(MOST_FIELDS):
         rest = length - start
         if rest == 4 or rest == 20 or rest == 24:
             return MAC
@@ -106,7 +107,10 @@ def tail_of(octets: Any, i: int, length: int, version: Any) -> int:
         if field < LEAST_FIELD or field % 4 != 0 or field > rest:
             return MALFORMED
         start += field
-    return FIELDS
+        if start == length:
+            return FIELDS
+    rest = length - start
+    return MAC if rest == 4 or rest == 20 or rest == 24 else MALFORMED
 
 
 @kernel
