@@ -47,13 +47,14 @@ def honest(_second: float) -> float:
 
 class Way(threading.Thread):
     """The way to one server. `lie_s`: what is added to its time, of the seconds since `turn` was called last;
-    `rewrite`: what becomes of the whole answer.
+    `rewrite`: what becomes of the whole answer; `hold_s`: how long each answer is held back.
     """
 
     def __init__(self, server_port: int) -> None:
         super().__init__(daemon=True)
         self.is_silent = False
         self.copies = 1
+        self.hold_s = 0.0
         self.rewrite: Callable[[bytearray], None] = lambda _answer: None
         self.questions: list[float] = []
         self._lie_s: Callable[[float], float] = honest
@@ -84,6 +85,7 @@ class Way(threading.Thread):
                     answer = back.recv(2048)
                 except OSError:
                     continue
+                time.sleep(self.hold_s)
                 for _ in range(self.copies):
                     self._front.sendto(self._told(answer), client)
         self._front.close()
