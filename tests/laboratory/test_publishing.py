@@ -259,24 +259,36 @@ def test_where_publications_do_not_come_it_is_said_and_the_rate_is_held() -> Non
 
 
 @pytest.mark.slow
-def test_links_begin_and_published_values_go_on_in_one_laboratory() -> None:
-    """UTC(k) begins by the links, and follows what is published once that is known well."""
-    made = PublishedLab(scenario(DAYS, links=True), PublishedSettings(laboratory="AAA", steers=True))
+def test_links_begin_published_values_go_on_and_a_forged_ramp_is_outvoted_within_a_fortnight() -> None:
+    """UTC(k) begins by the links, and follows what is published once that is known well; then rapid UTC is forged, a
+    nanosecond more each day, as the links do not say.
+    """
+    made = PublishedLab(scenario(75.0, links=True), PublishedSettings(laboratory="AAA", steers=True))
+    begun_day, forged_from = 61362 - 75, 61362 - 30
     began: float | None = None
     decided: float | None = None
+    doubted: int | None = None
     for now, _ in made.epochs():
         state = made.lab.state
         if began is None and state.coordination is not None:
             began = now
-        if abs(now - int(now) - 0.5) < 1e-6 and (data := made.week(int(now))) is not None:
-            made.tell(data)
+        day = int(now)
+        off = tuple(float(max(0, day - 9 + k - forged_from)) for k in range(7))
+        if abs(now - day - 0.5) < 1e-6 and (data := made.week(day, off_ns=off)) is not None:
+            found = made.tell(data)
+            if doubted is None and (found.held or found.outcome is Outcome.REFUSED):
+                doubted = day
         assert state.publications is not None
         if decided is None and state.publications.is_known:
             decided = now
     assert began is not None
     assert decided is not None
-    assert began < FIRST + 5 < decided < FIRST + 20
-    assert made.rms_ns(FIRST + 30)[0] < 1.5
+    assert doubted is not None
+    assert began < begun_day + 5 < decided < begun_day + 20
+    assert forged_from < doubted <= forged_from + 14
+    rms, largest = made.rms_ns(begun_day + 30)
+    assert rms < 1.5
+    assert largest < 4.0
     assert replay(made.lab.records).difference is None
 
 

@@ -16,6 +16,7 @@ from truechimer.laboratory.publications import (
     GRID_NS,
     HOUR_NS,
     KEPT_NS,
+    LINKS_LEAST_S,
     LINKS_PATH,
     NAMES,
     RAPID_PATH,
@@ -151,7 +152,7 @@ def _links_heard(known: Publications, parameters: LateParameters, epoch_ns: int)
         return known
     at_ns = mean.since_ns + round(mean.after_s / mean.n * 1e9)
     apart = max(1.0, min(float(mean.n), 2.0 * mean.after_s / mean.n / LINK_SHARE_S))
-    u_s = max(mean.u_s / mean.n / sqrt(apart), 1e-12)
+    u_s = max(mean.u_s / mean.n / sqrt(apart), LINKS_LEAST_S)
     value = LateValue(path=LINKS_PATH, epoch_ns=at_ns, value=mean.x_s / mean.n, u=u_s)
     unjudged = replace(parameters, judged=False)
     heard, _ = late_steering.hear(known.steering, (value,), unjudged, epoch_ns=epoch_ns)

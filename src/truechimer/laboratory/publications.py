@@ -47,8 +47,10 @@ NAMES = (RAPID, CIRCULAR, "fountain", "links")
 RAPID_S, RAPID_LASTS_S = 5e-10, 30.0 * SECONDS_PER_DAY
 """One sigma of what rapid values have in common against Circular T, and how long that lasts: UTCr is not UTC."""
 CIRCULAR_S = 1e-10
-LINKS_S, LINKS_LAST_S = 5e-9, 20.0 * SECONDS_PER_DAY
-"""And of the laboratory's links against both: their calibrations are another matter, and other laboratories wander."""
+LINKS_S, LINKS_LAST_S, LINKS_LEAST_S = 5e-9, 200.0 * SECONDS_PER_DAY, 1e-9
+"""And of the laboratory's links against both: their calibrations are another matter, and other laboratories wander, so
+that no mean of a day is better than the last.
+"""
 LEAST_RATIO = 0.05
 """However quiet a clock looks against the others, no less than this part of its kind's variance is expected of it."""
 LEAST_DRIFT = 1e-17 / SECONDS_PER_DAY
