@@ -220,6 +220,21 @@ def summary(rows: list[dict[str, float]]) -> dict[str, float]:
     }
 
 
+def _row(name: str, seed: int, parameters: LateParameters, options: argparse.Namespace) -> dict[str, float]:
+    """The figures of one seed, from the file of rows if it has them: a long run may be cut off and go on."""
+    key = f"{name}; {options.interval_h} {options.accuracy} {options.day_stability} {options.excess}; {seed}"
+    lines = options.rows.read_text().splitlines() if options.rows is not None and options.rows.exists() else []
+    for line in lines:
+        row = json.loads(line)
+        if row.pop("key") == key:
+            return row
+    row = seed_of(name, CASES[name], seed, parameters, options.excess)
+    if options.rows is not None:
+        with options.rows.open("a") as file:
+            file.write(json.dumps({"key": key} | row) + "\n")
+    return row
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=200)
@@ -230,6 +245,7 @@ def main() -> int:
     parser.add_argument("--day-stability", type=float)
     parser.add_argument("--excess", type=float, default=EXCESS, help="of the scale's random-walk FM (scale_noise)")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--rows", type=Path, help="keep the figures of each seed there, and take those that it has")
     options = parser.parse_args()
     parameters = LateParameters(
         interval_s=options.interval_h * HOUR_S,
@@ -239,7 +255,7 @@ def main() -> int:
     for name in options.cases:
         begun = time.monotonic()
         seeds = range(options.first_seed, options.first_seed + options.seeds)
-        found = summary([seed_of(name, CASES[name], seed, parameters, options.excess) for seed in seeds])
+        found = summary([_row(name, seed, parameters, options) for seed in seeds])
         print(f"{name:40s} {json.dumps(found)}  {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
         case = CASES[name]
         found |= {key: value for key, value in (("gate_rms_ns", case.rms_ns), ("gate_max_ns", case.max_ns)) if value}

@@ -78,7 +78,7 @@ def test_a_limit_of_the_days_stability_makes_it_longer_and_is_kept() -> None:
     aim = Aim(day_stability=1.15)
     gain = lqg.gains(time_constant_s=_chosen(aim), interval_s=DAY_S / 4)
     assert _chosen(aim) > _chosen(Aim())
-    assert lqg.cost_of(gain, NEWS).day_variance == pytest.approx((1.15**2 - 1) * 1.3e-31, rel=0.02)
+    assert lqg.cost_of(gain, NEWS).day_variance == pytest.approx(lqg.USED * (1.15**2 - 1) * 1.3e-31, rel=0.02)
 
 
 def test_without_news_the_usual_constant_holds_and_the_first_batch_is_none() -> None:

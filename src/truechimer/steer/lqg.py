@@ -29,6 +29,10 @@ LEAST_RATIO, MOST_RATIO = 0.25, 1024.0
 DOUBLINGS = 24
 HALVINGS = 14
 NEWS_MEMORY_S = 60.0 * DAY_S
+USED = 0.75
+"""Of the variance over a day that a laboratory allows, what is planned with: news is larger than a filter expects whose
+noise is not quite the scale's, and an `at most` is to be kept.
+"""
 
 _Matrix = tuple[float, float, float, float]
 
@@ -166,7 +170,7 @@ def time_constant_s(
             low = middle
     if aim.day_stability is None:
         return low * interval_s
-    allowed = (aim.day_stability * aim.day_stability - 1.0) * free_variance
+    allowed = USED * (aim.day_stability * aim.day_stability - 1.0) * free_variance
     high = MOST_RATIO
     if cost_of(gains(time_constant_s=low * interval_s, interval_s=interval_s), news).day_variance <= allowed:
         return low * interval_s
