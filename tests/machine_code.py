@@ -39,4 +39,7 @@ def make(algorithms: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    make(sys.argv[1:])
+    try:
+        make(sys.argv[1:])
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

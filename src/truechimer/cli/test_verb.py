@@ -63,8 +63,13 @@ def main(argv: list[str]) -> int:
     environment = environment_of(options)
     making = [subprocess.Popen(command, cwd=root, env=environment) for command in machine_code()]
     *checks, tests = steps(options)
-    outcomes = [run(step, root, environment) for step in checks]
-    outcomes += [wait_for(making), run(tests, root, environment)]
+    try:
+        outcomes = [run(step, root, environment) for step in checks]
+        outcomes.append(wait_for(making))
+    finally:
+        for process in making:
+            process.terminate()  # no more than a formality, but where this was interrupted
+    outcomes.append(run(tests, root, environment))
     print("\nseconds  step")
     print(f"{set_up_s:7.1f}  looking for peer programs (not counted)")
     for outcome in outcomes:
@@ -109,7 +114,7 @@ def wait_for(making: "list[subprocess.Popen[bytes]]") -> Outcome:
     """Wait for the machine code that is still being made; the seconds are those of waiting."""
     print("--- machine code", flush=True)
     began = time.monotonic()
-    status = max(process.wait() for process in making)
+    status = next((one for one in [process.wait() for process in making] if one), 0)
     return Outcome("machine code, beside the checks", status, time.monotonic() - began, "")
 
 
