@@ -8,7 +8,7 @@ GNSS (18 ns) and fibre (1.2 ns). Both GNSS links have a receiver whose own messa
 the event did.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -18,6 +18,7 @@ from tests.laboratory.rig import ANCHOR_RAW_NS, ANCHOR_TAI_NS, start_of
 from truechimer.alerts import Alert
 from truechimer.compare import receiver_epoch
 from truechimer.compare.receiver_epoch import ReceiverEpoch
+from truechimer.compare.selection import Verdict
 from truechimer.formats import ubx
 from truechimer.instants import builtin_leap_table
 from truechimer.laboratory import line
@@ -91,7 +92,7 @@ class Condition:
 @dataclass(frozen=True, slots=True)
 class Point:
     """One epoch: UTC(k) minus UTC (s) by the simulation's truth, how wrong the page was and what it stated (NaN without
-    a page), and the alerts.
+    a page), the alerts, and the links without a vote.
     """
 
     t_s: float
@@ -99,7 +100,7 @@ class Point:
     page_off_s: float
     bound_s: float
     alerts: tuple[Alert, ...]
-    in_vote: tuple[str, ...]
+    out: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -113,33 +114,37 @@ class Ready:
 
 
 @cache
-def ready(seed: int, days: float) -> Ready:
-    """Return the rig after its warm-up, worked out once for a seed."""
+def ready(seed: int, days: float, defence: str = "all") -> Ready:
+    """Return the rig after its warm-up, worked out once for a seed. `defence`: "all"; "links" (no receiver is read);
+    "none" (nor are links held against their past).
+    """
     made = scenario(days)
     world = World(made, seed=seed, anchor_tai_ns=ANCHOR_TAI_NS, anchor_raw_ns=ANCHOR_RAW_NS)
-    config, state, _ = begin_run(start_of(made, receivers=RECEIVERS), None, same_boot=True)
+    receivers = RECEIVERS if defence == "all" else ()
+    start = start_of(made, receivers=receivers, follows_links=defence != "none")
+    config, state, _ = begin_run(start, None, same_boot=True)
     out = Ready(world, config, state)
-    # of the history only the last day needs the receivers' word: their references are learned in hours
-    evidence = [stream(seed, k, days, ()) for k in range(len(RECEIVERS))]
+    evidence = [stream(seed, k, days) for k in range(len(receivers))]
     for number, batch in enumerate(world.history()):
-        heard = tuple(Evidence(k, 0, own[number]) for k, own in enumerate(evidence) if number < len(own))
+        heard = tuple(Evidence(k, 0, own[number]) for k, own in enumerate(evidence))
         out.state, outcome = _step(out.state, out.config, batch, heard)
         out.alerts += outcome.alerts
     return out
 
 
+@cache
 def stream(
-    seed: int, k: int, days: float, disturbances: Sequence[Disturbance], *, after_days: float = 0.0
-) -> list[ReceiverEpoch]:
+    seed: int, k: int, days: float, disturbances: tuple[Disturbance, ...] = (), after_days: float = 0.0
+) -> tuple[ReceiverEpoch, ...]:
     """Return what receiver `k` says each epoch, through the bytes that it would send."""
     start_ns = ANCHOR_TAI_NS - round(days * DAY_S) * NS
     rng = np.random.default_rng([seed, k, 77])
     receiver = SimulatedReceiver(rng, LEAPS, start_ns, INTERVAL_S, *PLACE, disturbances=disturbances)
     n = round((days + after_days) * DAY_S / INTERVAL_S) + 1
-    out = []
+    out: list[ReceiverEpoch] = []
     for sent in receiver.epochs(n):
         out += receiver_epoch.epochs(ubx.read(sent.data)[0], LEAPS)
-    return out
+    return tuple(out)
 
 
 def _step(
@@ -156,14 +161,12 @@ def watched(begun: Ready, seed: int, days: float, condition: Condition, *, for_d
     world, state = begun.world.fork(), begun.state
     for event in condition.events:
         world.inject(event, at_raw_ns=ANCHOR_RAW_NS + round((event.at_s + INTERVAL_S) * 1e9))
-    laid = [
-        Disturbance(one.what, days * DAY_S + INTERVAL_S + one.start_s, one.size, days * DAY_S + INTERVAL_S + one.end_s)
-        for one in condition.disturbances
-    ]
-    own = [
-        stream(seed, k, days, laid if k in condition.receivers else (), after_days=for_days)
-        for k in range(len(RECEIVERS))
-    ]
+    begin_s = days * DAY_S + INTERVAL_S
+    laid = tuple(
+        Disturbance(one.what, begin_s + one.start_s, one.size, begin_s + one.end_s) for one in condition.disturbances
+    )
+    n_receivers = len(begun.config.receivers)
+    own = [stream(seed, k, days, laid if k in condition.receivers else (), for_days) for k in range(n_receivers)]
     past = round(days * DAY_S / INTERVAL_S)
     pivot = world.clock_names.index("H1")
     for number in range(1, round(for_days * DAY_S / INTERVAL_S) + 1):
@@ -177,7 +180,8 @@ def watched(begun: Ready, seed: int, days: float, condition: Condition, *, for_d
         if outcome.page is not None:
             page_off = (outcome.page.anchor_tai_fs - world.true_tai_fs(outcome.page.anchor_raw_ns)) / 1e15
             bound_s = outcome.page.bound_s
-        names = [state.register.link_name(state.register.outside[k].link) for k in outcome.selection.selected]
+        links = zip(state.register.outside, state.claims, strict=True)
+        names = [state.register.link_name(one.link) for one, claim in links if claim.verdict is not Verdict.SELECTED]
         yield Point(
             number * INTERVAL_S,
             x_utck_minus_h1 + float(batch.x_clock_minus_utc_s[pivot]),

@@ -29,6 +29,7 @@ from truechimer.laboratory import (
     ordered_rate,
     ordering,
     outside,
+    own_past,
     publications,
     receiver_records,
     receiving,
@@ -141,6 +142,18 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         rate=_rate(state),
         leaps=config.leaps,
     )
+    pasts, gone = state.own_pasts, own_past.NOBODY
+    if config.follows_links and state.wander is None:
+        pasts, gone = own_past.hear(
+            state.own_pasts,
+            readings=judged.readings,
+            marks=marks,
+            x_clock_minus_scale_s=scale_step.x_clock_minus_scale_s,
+            rate_of_clock=scale.rate_of,
+            register=register,
+            rate=_rate(state),
+            orders=state.orders,
+        )
     late = late_turn.standing(state.publications, config.published, observing=config.observing)
     by_values = late is not None and late.decides
     of_links = state.publications.links if by_values and state.publications is not None else state.utc
@@ -148,6 +161,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         state.claims,
         of_links,
         silenced=judged.silenced,
+        gone=gone,
         readings=judged.readings,
         marks=marks,
         step=scale_step,
@@ -359,6 +373,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         departing=away if register.outside else state.departing,
         receivers=judged.receivers,
         publications=None if known is None else publications.followed(known, steered.coordination),
+        own_pasts=pasts,
     )
     return after, EpochOutcome(
         scale_step,

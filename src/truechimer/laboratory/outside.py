@@ -38,6 +38,7 @@ ROUND_INTERVALS = 2.0
 """Claims that are older than this many intervals of those that speak now belong to another value."""
 
 _NOBODY: frozenset[str] = frozenset()
+_NOBODY_GONE: frozenset[int] = frozenset()
 _NO_LINKS: Mapping[int, bool] = MappingProxyType({})
 
 
@@ -71,13 +72,15 @@ def hear(
     polls: Mapping[str, float],
     started: bool,
     silenced: Mapping[int, bool] = _NO_LINKS,
+    gone: frozenset[int] = _NOBODY_GONE,
 ) -> Outside:
     """Hear the links to UTC of one epoch, vote, and take the agreed value into the prediction.
 
     `noise`: of the scale; of a scale of one, what its kind lets expect, and `wander` what was learned of it. `polls`:
     how often (s) each server is asked that the laboratory names; `started`: offset and rate against UTC are
     known, so that the laboratory's own expectation is a witness; `silenced`: links whose receivers are refused by their
-    own word: what they said before has no vote; True: it may have been false, False: they said nothing.
+    own word: what they said before has no vote; True: it may have been false, False: they said nothing;
+    `gone`: links that leave their own past alone (`own_past`): they are outvoted.
     """
     epoch_ns = readings.epoch_tai_ns
     heard = list(claims)
@@ -108,6 +111,8 @@ def hear(
         interval_s=interval_s,
         polls=polls,
     )
+    if gone:
+        found = [candidate for candidate in found if candidate.reference not in gone]
     if silenced:
         found = [candidate for candidate in found if candidate.reference not in silenced]
     expected = None
@@ -125,6 +130,13 @@ def hear(
         watched = tuple(c for c in found if heard[c.reference].quarantined_ns)
         chosen = selection.select(voters, expected, watched=watched, wanted=_wanted(register, polls))
     judged = book.judged(tuple(heard), found, chosen, epoch_ns=epoch_ns, requalify_s=requalify_s)
+    if gone:
+        judged = tuple(
+            replace(claim, verdict=Verdict.OUTVOTED, quarantined_ns=epoch_ns, clean_ns=0)
+            if k in gone and claim.n
+            else claim
+            for k, claim in enumerate(judged)
+        )
     if silenced:
         judged = tuple(
             _silenced(claim, k, register, epoch_ns=epoch_ns, holds=silenced[k] and started)

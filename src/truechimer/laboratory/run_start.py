@@ -54,7 +54,8 @@ class RunStart:
 
     `guarded`: (part, SHA-256) of each part of the laboratory's file that an order changes, or would have to.
     `operations`: those that orders can ask this run for; `doors`: names of the listeners that have a policy;
-    `receivers`: satellite receivers whose own word judges their links;
+    `receivers`: satellite receivers whose own word judges their links; `follows_links`: links are held against their
+    own past (runs before that could, and records that do not say it, do not);
     `published`: how published values of UTC - UTC(k) are taken, None: not at all.
 
     The host's label is `anchor_tai_ns` + (raw counter - `anchor_raw_ns`), in the boot `boot_id`: a name for epochs,
@@ -96,6 +97,7 @@ class RunStart:
     doors: tuple[str, ...] = ()
     receivers: tuple[Receiver, ...] = ()
     published: PublishedSettings | None = None
+    follows_links: bool = True
 
     def __post_init__(self) -> None:
         if self.observe is not (self.policy is None) or self.observe is not (self.envelope is None):
@@ -285,6 +287,7 @@ def constants(start: RunStart) -> LaboratoryConfig:
         doors=start.doors,
         receivers=start.receivers,
         published=start.published,
+        follows_links=start.follows_links,
     )
 
 
@@ -345,6 +348,8 @@ def encode(start: RunStart) -> dict[str, Any]:
         body["operations"] = sorted(start.operations)
     if start.doors:
         body["doors"] = list(start.doors)
+    if start.follows_links:
+        body["follows_links"] = True
     if start.receivers:
         body["receivers"] = [receiver_records.receiver_body(one) for one in start.receivers]
     if start.published is not None:
@@ -411,6 +416,7 @@ def decode(body: dict[str, Any]) -> RunStart:
             envelope=None if observe else ordering.envelope_from(body["envelope"]),
             operations=frozenset(str(one) for one in body["operations"]) if "operations" in body else FIRST_APPLIED,
             doors=tuple(str(one) for one in body.get("doors", ())),
+            follows_links=body.get("follows_links") is True,
             receivers=tuple(receiver_records.receiver_from(one) for one in body.get("receivers", ())),
             published=publications.settings_from(body["published"]) if "published" in body else None,
             leaps=LeapTable(

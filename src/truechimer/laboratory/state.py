@@ -19,6 +19,7 @@ from truechimer.laboratory import receiving
 from truechimer.laboratory.departing import Departing
 from truechimer.laboratory.ordered_rate import OrderedRate
 from truechimer.laboratory.orders import Orders
+from truechimer.laboratory.own_past import NOTHING_KNOWN, OwnPasts
 from truechimer.laboratory.publications import Publications, PublishedSettings
 from truechimer.laboratory.receiving import Receiver, Receiving
 from truechimer.quorum.envelope import Applied, SteeringLimits
@@ -45,8 +46,8 @@ class LaboratoryConfig:
     the last page; `coverage`: measured lower limit of the bound's coverage; `leap_expires_ns`: ns
     TAI; `observing`: nothing is steered in this run; `polls`: how often (s) each server is asked that the laboratory
     names, by reference; `is_host_alone`: the host's oscillator is the scale; `doors`: names of the listeners that an
-    order can give a policy; `receivers`: those whose own word judges their links; `published`: how published values of
-    UTC - UTC(k) are taken, None: not at all.
+    order can give a policy; `receivers`: those whose own word judges their links; `follows_links`: links are held
+    against their own past; `published`: how published values of UTC - UTC(k) are taken, None: not at all.
     """
 
     name: str
@@ -71,6 +72,7 @@ class LaboratoryConfig:
     doors: tuple[str, ...] = ()
     receivers: tuple[Receiver, ...] = ()
     published: PublishedSettings | None = None
+    follows_links: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +88,10 @@ class LaboratoryState:
     host's oscillator where it is the scale, else None; `daily`: the outside values of an ensemble, a mean a day, for
     what is foreseen of a holdover; `orders`: what signed orders have made, None before the first run that is not
     observing; `by_order`: what orders to steer by a rate add at present; `departing`: what the sources of UTC say of
-    the scale, None before the first epoch with one; `receivers`: what is carried of each receiver; `publications`:
-    what was published of UTC - UTC(k), None where nothing is taken in. Where they decide, `utc` is their forecast. An
-    observing run leaves `limits`, `coordination`, `applied` and `next_steer_ns` as the last run in service left them.
+    the scale, None before the first epoch with one; `receivers`: what is carried of each receiver; `own_pasts`: the
+    past of each link; `publications`: what was published of UTC - UTC(k), None where nothing is taken in. Where they
+    decide, `utc` is their forecast. An observing run leaves `limits`, `coordination`, `applied` and `next_steer_ns` as
+    the last run in service left them.
     """
 
     register: Register
@@ -121,6 +124,7 @@ class LaboratoryState:
     departing: Departing | None = None
     receivers: tuple[Receiving, ...] = ()
     publications: Publications | None = None
+    own_pasts: OwnPasts = NOTHING_KNOWN
 
 
 def begin(
