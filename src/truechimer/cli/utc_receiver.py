@@ -41,9 +41,10 @@ def add(verbs: Any) -> None:
     receiver = verbs.add_parser(
         "receiver",
         help="how far a satellite receiver may be believed, from its recorded messages",
-        description="Reads recorded UBX messages (NMEA may stand between them) and judges each epoch: ok, doubtful or "
-        "refused, with reasons. With readings of its link, the laboratory's clock is held against its pulse, "
-        "and --out writes the readings with refused ones left out and the sigma of doubtful ones three times larger.",
+        description="Reads recorded UBX messages, or NMEA sentences where there are none, and judges each epoch: ok, "
+        "doubtful or refused, with reasons. With readings of its link, the laboratory's clock is held against its "
+        "pulse, and --out writes the readings with refused ones left out and the sigma of doubtful ones three times "
+        "larger.",
         epilog="Exit status: 0 nothing is refused; 1 some epochs are; 2 wrong use.",
         allow_abbrev=False,
     )
@@ -90,8 +91,8 @@ def run(options: argparse.Namespace) -> int:
     """Run the verb."""
     from truechimer.cli import file_bytes, scale_input
     from truechimer.cli.utc_leap import table_in_force
-    from truechimer.compare import receiver_epoch, receiver_quality
-    from truechimer.formats import ubx
+    from truechimer.compare import receiver_epoch, receiver_nmea, receiver_quality
+    from truechimer.formats import nmea, ubx
     from truechimer.instants.mjd import MJD_OF_1970
 
     if (options.readings is None) != (options.link is None) or (options.out is not None and options.readings is None):
@@ -106,9 +107,15 @@ def run(options: argparse.Namespace) -> int:
     if len(findings) > MOST_NAMED:
         print(f"{options.files[0]}: and {len(findings) - MOST_NAMED} more", file=sys.stderr)
     epochs = list(receiver_epoch.epochs(pieces, leaps))
+    messages = sum(1 for piece in pieces if isinstance(piece, ubx.Frame))
+    if not epochs:
+        lines = [nmea.line(piece.data)[0] for piece in pieces if isinstance(piece, ubx.Sentence)]
+        epochs = list(receiver_nmea.epochs(lines, leaps))
+        messages = sum(1 for one in lines if one.message is not None)
     if not epochs:
         raise ReceiverUseRejected(
-            f"{options.files[0]}: no epoch that says its date (NAV-TIMEGPS, NAV-TIMEUTC, NAV-PVT): is it a UBX stream?"
+            f"{options.files[0]}: no epoch that says its date (UBX NAV-TIMEGPS, NAV-TIMEUTC or NAV-PVT, else NMEA RMC "
+            "or ZDA): is it a receiver's stream?"
         )
     rows = [] if options.readings is None else _rows(options.readings)
     chosen: dict[str, Any] = {"utc_minus_gps_s": options.utc_minus_gps_ns * 1e-9}
@@ -126,7 +133,7 @@ def run(options: argparse.Namespace) -> int:
     qualities = _judged(epochs, own, antenna, limits, leaps, on_laboratory_clock=options.on_laboratory_clock)
     body = _document(qualities, leaps)
     body["files"] = [str(path) for path in options.files]
-    body["messages"] = sum(1 for piece in pieces if isinstance(piece, ubx.Frame))
+    body["messages"] = messages
     body["undated"] = receiver_epoch.undated(pieces, leaps)
     body["findings"] = len(findings)
     body["antenna"] = "surveyed" if options.antenna else "learned"
