@@ -110,7 +110,8 @@ def write(lines: Sequence[Line]) -> bytes:
 
 def read(data: bytes) -> tuple[tuple[Line, ...], list[Finding]]:
     """Read lines; a finding's line counts from 1."""
-    out, findings = [], []
+    out: list[Line] = []
+    findings: list[Finding] = []
     for number, part in enumerate(data.splitlines(keepends=True), start=1):
         one, says = line(part)
         out.append(one)
