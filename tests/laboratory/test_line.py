@@ -301,5 +301,5 @@ def test_every_kind_of_record_is_made_and_is_canonical() -> None:
     for data in lab.records:
         body, chain = evidence.read(data, chain)
         assert evidence.canonical(body) == data
-    # register, order and link-quality are made where a pair, an order or a receiver comes: tested there
-    assert kinds(lab) == set(KINDS) - NOTED - {"register", "order", "link-quality"}
+    # the others are made where a pair, an order, a receiver or a publication comes: tested there
+    assert kinds(lab) == set(KINDS) - NOTED - {"register", "order", "link-quality", "published"}

@@ -112,6 +112,8 @@ def hear(
         polls=polls,
     )
     if gone:
+        # who is silent is stale, whatever was found of it before
+        gone = gone.intersection([candidate.reference for candidate in found])
         found = [candidate for candidate in found if candidate.reference not in gone]
     if silenced:
         found = [candidate for candidate in found if candidate.reference not in silenced]
