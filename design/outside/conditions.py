@@ -25,7 +25,7 @@ from truechimer.sim.scenario import Event, What
 
 KEPT = Path(__file__).resolve().parents[2] / "docs" / "measured" / "outside_conditions.json"
 WARM_UP_DAYS = 15.0
-SEEDS = range(1, 4)
+SEEDS = range(1, 3)
 HOUR_S = 3_600.0
 _BY_LINKS = frozenset({AlertKind.LINK_OUTVOTED})
 _ANY = frozenset({AlertKind.LINK_OUTVOTED, AlertKind.LINK_REFUSED, AlertKind.UTC_PARAMETERS, AlertKind.RECEIVER_DATE})

@@ -33,6 +33,8 @@ OUT_SIGMAS, APART_SIGMAS, BACK_SIGMAS = 5.0, 4.0, 2.5
 LONGEST_BACK_S = 12 * 3_600.0
 WANDER_S = 1e-9
 """One sigma of what UTC(k) of another laboratory may do in days by itself: no fault of its link."""
+VALUE_SIGMAS = 6.0
+"""A value counts as no further from the level than so many sigmas of its own, and as much wander."""
 CLIP2 = 9.0
 FIRST_SCATTER = 2.0
 """Variance of a mean before it has shown one, in those of its white noise."""
@@ -88,6 +90,9 @@ def heard(past: LinkPast, value: LinkValue, *, accused: bool) -> LinkPast:
     step_s = min(dt, LONGEST_STEP_S)
     heard_s = past.heard_s + step_s
     white = value.u_s * value.u_s * step_s
+    # a value far off is the vote's to find: here it shall not stay in the means for days
+    most_s = VALUE_SIGMAS * (value.u_s + WANDER_S)
+    x_s = past.level_s + max(-most_s, min(most_s, value.x_s - past.level_s))
     white_s2s = (
         white if past.white_s2s == 0.0 else past.white_s2s + min(1.0, step_s / LEAST_S) * (white - past.white_s2s)
     )
@@ -95,7 +100,7 @@ def heard(past: LinkPast, value: LinkValue, *, accused: bool) -> LinkPast:
     for j, span_s in enumerate(SPANS_S):
         # a plain mean until it is as long as its memory
         gain = min(1.0, step_s / min(span_s, heard_s))
-        mean = past.means_s[j] + gain * (value.x_s - past.means_s[j])
+        mean = past.means_s[j] + gain * (x_s - past.means_s[j])
         means.append(mean)
         off = mean - past.level_s
         floor = _white_s2(white_s2s, span_s, heard_s)
@@ -110,7 +115,7 @@ def heard(past: LinkPast, value: LinkValue, *, accused: bool) -> LinkPast:
         scatter.append(known)
     level = past.level_s
     if not accused:
-        level = level + min(1.0, step_s / min(LEVEL_S, heard_s)) * (value.x_s - level)
+        level = level + min(1.0, step_s / min(LEVEL_S, heard_s)) * (x_s - level)
     return replace(
         past,
         last_ns=value.at_ns,
