@@ -1,6 +1,7 @@
 """Foresight: what is stated of holdover is what comes, though nobody said what noise the scale has."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -146,21 +147,62 @@ def test_the_half_width_of_one_normal_distribution_is_the_table_s(z: float, shar
     assert mixture.beyond(one, np.zeros(1), 3.0 * one, width) == pytest.approx(1.0 - share, abs=1e-6)
 
 
-def test_an_ensemble_is_expected_to_be_as_quiet_as_its_weights_make_it() -> None:
+def of_learned(
+    clocks: tuple[Clock, ...],
+    noise: list[tuple[float, ...]],
+    *,
+    weight: float = 1.0,
+    u_drift: float = 0.0,
+    age_d: float,
+) -> FreeNoise:
+    n = len(clocks)
+    return free_noise.of_ensemble(clocks, noise, weight=[weight / n] * n, u_drift=[u_drift] * n, age_s=age_d * DAY_S)
+
+
+def test_an_ensemble_is_expected_to_be_as_quiet_as_its_clocks_make_it_at_each_averaging_time() -> None:
     clocks = tuple(Clock(name=f"C{k}", kind=ClockKind.CAESIUM) for k in range(4))
     one, four = free_noise.of_kinds(clocks[:1]), free_noise.of_kinds(clocks)
     assert four.q1 == pytest.approx(one.q1 / 4.0)
     assert four.drift_spread == 0.0 < free_noise.of_kinds((Clock(name="H", kind=ClockKind.MASER),)).drift_spread
-    learnt = free_noise.of_ensemble(
-        clocks,
-        [(0.0, one.q1, one.floor2, one.q2)] * 4,
-        weight=[0.25] * 4,
-        weight_month=[1.0, 0.0, 0.0, 0.0],
-        u_drift=[1e-21] * 4,
+    learnt = of_learned(clocks, [(0.0, one.q1, one.floor2, one.q2)] * 4, age_d=90.0)
+    for days in (1.0, 10.0, 50.0):
+        assert learnt.allan_variance(days * DAY_S) == pytest.approx(four.allan_variance(days * DAY_S), rel=0.02)
+    # a maser beside them rules the days, and they rule the months
+    maser = (0.0, 1.4e-26, 9e-32, 4.6e-36)
+    both = of_learned(
+        (*clocks, Clock(name="H", kind=ClockKind.MASER)), [(0.0, one.q1, one.floor2, 4.6e-38)] * 4 + [maser], age_d=90.0
     )
-    assert learnt.q1 == pytest.approx(four.q1)
-    assert learnt.floor2 == pytest.approx(one.floor2)
-    assert learnt.drift_spread == pytest.approx(1e-21)
-    assert free_noise.of_ensemble(
-        clocks, [(0.0,) * 4] * 4, weight=[0.0] * 4, weight_month=[0.0] * 4, u_drift=[0.0] * 4
-    ) == free_noise.of_kinds(clocks)
+    assert both.allan_variance(DAY_S) == pytest.approx(maser[1] / DAY_S + maser[2] + maser[3] * DAY_S / 3.0, rel=0.2)
+    assert both.allan_variance(100.0 * DAY_S) < 0.6 * maser[3] * 100.0 * DAY_S / 3.0
+    assert of_learned(clocks, [(0.0,) * 4] * 4, weight=0.0, age_d=90.0) == free_noise.of_kinds(clocks)
+
+
+def test_what_is_left_of_the_drift_falls_with_the_age_of_the_scale_and_fades_over_it() -> None:
+    clocks = tuple(Clock(name=f"H{k}", kind=ClockKind.MASER) for k in range(4))
+    noise = [(0.0, 1.4e-26, 9e-32, 4.6e-36)] * 4
+    young, old = (of_learned(clocks, noise, u_drift=2e-21, age_d=age) for age in (40.0, 400.0))
+    assert young.drift_spread == pytest.approx(2e-21)
+    assert old.drift_spread == pytest.approx(1.01e-21)
+    for noise_, age in ((young, 40.0), (old, 400.0)):
+        assert 2.0 * noise_.drift_spread**2 / noise_.q3 == pytest.approx(0.7 * age * DAY_S)
+    unknown = of_learned(clocks, noise, u_drift=math.nan, age_d=40.0)
+    assert unknown.drift_spread == unknown.q3 == 0.0
+
+
+def test_a_drift_that_fades_is_the_same_in_one_stride_and_in_many() -> None:
+    usual = replace(MASER, drift_spread=2e-21, q3=2.0 * 4e-42 / (30.0 * DAY_S), y_spread=1e-13)
+    known = foresight.foresee(values(course(usual, 12, 4), 4), usual, ALONE)
+    assert known is not None
+    at_once = foresight._moved(known, 24.0 * DAY_S)
+    for strides in (3, 48):  # of 8 d, and of half a day: the closed form and the series
+        walked = known
+        for _ in range(strides):
+            x, p = foresight._moved(walked, 24.0 * DAY_S / strides)
+            walked = replace(walked, x=x, p=p)
+        assert walked.x[:3] == pytest.approx(at_once[0][:3], rel=1e-9)
+        for a in range(3):
+            assert walked.p[a, :3] == pytest.approx(at_once[1][a, :3], rel=1e-6)
+    # after ten times as long nothing of it is left, and it has gone into the rate
+    x, p = foresight._moved(known, 300.0 * DAY_S)
+    assert np.abs(x[2]).max() < 1e-4 * np.abs(known.x[2]).max()
+    assert p[2, 2] == pytest.approx(4e-42, rel=1e-3)

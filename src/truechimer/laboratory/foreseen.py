@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from truechimer.laboratory import publications
 from truechimer.laboratory.state import LaboratoryState
-from truechimer.scale.bands_state import DRIFT_U2, WEIGHT_DC
+from truechimer.scale.bands_state import DRIFT_U2, START_NS
 from truechimer.scale.state import ScaleState
 from truechimer.steer import daily_values, foresight, free_noise
 from truechimer.steer.delayed_filter import FreeNoise
@@ -56,6 +56,8 @@ def asked(state: LaboratoryState, coordination: Coordination, *, limits_s: tuple
     if state.wander is not None or len(values) < LEAST_DAYS:
         return None
     clocks = state.register.n_clocks - (state.register.host is not None)
+    if clocks > 1 and not isinstance(state.scale, ScaleState):
+        values = daily_values.settled(values, begun_ns=int(state.scale.learner.common_i[START_NS]))
     return Asked(values, expected(state), clocks > 1, state.epoch_ns, coordination, limits_s)
 
 
@@ -100,15 +102,15 @@ def _learned(values: tuple[Value, ...], noise: FreeNoise, is_ensemble: bool) -> 
 def expected(state: LaboratoryState) -> FreeNoise:
     """Return what is expected of the scale's noise with its present weights."""
     clocks, scale = state.register.clocks, state.scale
-    if isinstance(scale, ScaleState):
-        carrying = [clock for clock, weight in zip(clocks, scale.weight.tolist(), strict=True) if weight > 0.0]
+    carrying = [clock for clock, weight in zip(clocks, scale.weight.tolist(), strict=True) if weight]
+    if isinstance(scale, ScaleState) or len(carrying) < 2:
+        # one clock alone learns nothing of itself
         return free_noise.of_kinds(carrying or clocks)
     learner = scale.learner
-    month = learner.clock_f[:, WEIGHT_DC]
     return free_noise.of_ensemble(
         clocks,
         learner.noise.tolist(),
         weight=scale.weight.tolist(),
-        weight_month=month.tolist(),
         u_drift=[max(each, 0.0) ** 0.5 for each in learner.clock_f[:, DRIFT_U2].tolist()],
+        age_s=(state.epoch_ns - int(learner.common_i[START_NS])) / 1e9,
     )

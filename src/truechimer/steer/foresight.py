@@ -6,9 +6,10 @@ values are run through a bank of Kalman filters, each with another noise, and ea
 what came, times what the clocks' kinds and the ensemble's own learning let expect. What is stated is the interval that
 holds 68.27 % of that mixture: doubt about the noise makes it wider, and more so the further ahead.
 
-State of a filter: x (s), y, drift of y (1/s), and three first-order Gauss-Markov processes whose sum is flicker FM
-(time constants 16 apart). Source: Harvey 1989, chapter 3 (likelihood by innovations); Zucca and Tavella 2005 (clock
-model); Percival 2006 for flicker FM as a sum of relaxations; Raftery, Madigan and Hoeting 1997 (averaging over models).
+State of a filter: x (s), y, drift of y (1/s; for good, or one that fades as an ensemble learns its clocks' drifts), and
+three first-order Gauss-Markov processes whose sum is flicker FM (time constants 16 apart). Source: Harvey 1989, chapter
+3 (likelihood by innovations); Zucca and Tavella 2005 (clock model); Percival 2006 for flicker FM as a sum of
+relaxations; Raftery, Madigan and Hoeting 1997 (averaging over models).
 
 Law of the file: + - * / and sqrt in a written order, element by element: the same bits on every machine.
 """
@@ -42,7 +43,9 @@ variance. The lowest flicker is none.
 """
 
 DRIFTS = (1.0, 3.0)
-"""One sigma of the drift of y, in units of what is expected; where none is expected, there is none."""
+"""One sigma of a drift for good, in units of what is expected; where none is expected, there is none. What is expected
+of one that fades is what the ensemble knows of its own, and taken as it is.
+"""
 
 NEGLIGIBLE = 1e-5
 """Weight against the largest below which a filter is left out in the end."""
@@ -78,7 +81,7 @@ class Doubt:
     values: float
 
 
-ENSEMBLE = Doubt(white=0.6, flicker=1.4, walk=1.4, values=0.5)
+ENSEMBLE = Doubt(white=0.5, flicker=0.9, walk=0.9, values=0.5)
 """Clocks that were compared with each other have taught their white FM; what they do over months is less sure."""
 
 ALONE = Doubt(white=1.4, flicker=1.4, walk=1.4, values=0.5)
@@ -100,7 +103,7 @@ class Learned:
 @dataclass(frozen=True, slots=True, eq=False)
 class Foresight:
     """The bank after the last value: `x (6, n)`, `p (6, 6, n)`, levels and `weight (n,)` (sum 1); `n` values, the first
-    at `begun_ns`, the last at `epoch_ns` (ns TAI).
+    at `begun_ns`, the last at `epoch_ns` (ns TAI). `fades_s`: time constant of the drift, 0 where it is for good.
     """
 
     epoch_ns: int
@@ -111,6 +114,8 @@ class Foresight:
     q1: Floats
     floor2: Floats
     q2: Floats
+    drift2: Floats
+    fades_s: float
     noise2: Floats
     weight: Floats
 
@@ -136,7 +141,7 @@ def foresee(values: tuple[Value, ...], usual: FreeNoise, doubt: Doubt) -> Foresi
     if len(in_order) < 2:
         return None
     # first roughly and far, then closely around the best
-    drifts = DRIFTS if usual.drift_spread > 0.0 else (0.0,)
+    drifts = (0.0,) if usual.drift_spread <= 0.0 else DRIFTS if usual.q3 <= 0.0 else (1.0,)
     rough = _run(in_order, usual, _grid(doubt, drifts, centre=(1.0, 1.0, 1.0, 1.0), steps=FAR, ratios=COARSE))
     return _likely(_run(in_order, usual, _grid(doubt, drifts, centre=_best(rough, usual), steps=NEAR, ratios=FINE)))
 
@@ -267,7 +272,10 @@ def _run(values: list[Value], usual: FreeNoise, grid: _Grid) -> Foresight:
     p[2, 2] = drift * drift
     for k in range(len(TAUS_S)):
         p[3 + k, 3 + k] = VARIANCE_OF_FLOOR * floor2
-    known = Foresight(first.epoch_ns, first.epoch_ns, 1, x, p, q1, floor2, q2, grid.values, grid.prior)
+    fades_s = 2.0 * usual.drift_spread * usual.drift_spread / usual.q3 if usual.q3 > 0.0 else 0.0
+    known = Foresight(
+        first.epoch_ns, first.epoch_ns, 1, x, p, q1, floor2, q2, drift * drift, fades_s, grid.values, grid.prior
+    )
     for value in values[1:]:
         known = _taken_in(known, value)
     return replace(known, weight=known.weight / total(known.weight))
@@ -284,6 +292,7 @@ def _likely(known: Foresight) -> Foresight:
         q1=known.q1[keep],
         floor2=known.floor2[keep],
         q2=known.q2[keep],
+        drift2=known.drift2[keep],
         noise2=known.noise2[keep],
         weight=weight / total(weight),
     )
@@ -318,18 +327,22 @@ def _moved(known: Foresight, dt: float) -> tuple[Floats, Floats]:
     if dt <= 0.0:
         return known.x, known.p
     decay, gather, own_x, own_both, own = _relaxations(dt)
+    left, to_y, to_x, own_drift = _drifting(dt, known.fades_s)
     x, p = known.x.copy(), known.p.copy()
     half = 0.5 * dt * dt
-    x[0] = x[0] + dt * x[1] + half * x[2]
-    x[1] = x[1] + dt * x[2]
-    row0, row1 = p[0] + dt * p[1] + half * p[2], p[1] + dt * p[2]
+    x[0] = x[0] + dt * x[1] + to_x * x[2]
+    x[1] = x[1] + to_y * x[2]
+    x[2] = left * x[2]
+    row0, row1 = p[0] + dt * p[1] + to_x * p[2], p[1] + to_y * p[2]
+    p[2] = left * p[2]
     for k in range(len(TAUS_S)):
         x[0] = x[0] + gather[k] * x[3 + k]
         x[3 + k] = decay[k] * x[3 + k]
         row0 = row0 + gather[k] * p[3 + k]
         p[3 + k] = decay[k] * p[3 + k]
     p[0], p[1] = row0, row1
-    column0, column1 = p[:, 0] + dt * p[:, 1] + half * p[:, 2], p[:, 1] + dt * p[:, 2]
+    column0, column1 = p[:, 0] + dt * p[:, 1] + to_x * p[:, 2], p[:, 1] + to_y * p[:, 2]
+    p[:, 2] = left * p[:, 2]
     for k in range(len(TAUS_S)):
         column0 = column0 + gather[k] * p[:, 3 + k]
         p[:, 3 + k] = decay[k] * p[:, 3 + k]
@@ -338,6 +351,8 @@ def _moved(known: Foresight, dt: float) -> tuple[Floats, Floats]:
     p[0, 1] += known.q2 * half
     p[1, 0] += known.q2 * half
     p[1, 1] += known.q2 * dt
+    for a, b, part in own_drift:
+        p[a, b] += known.drift2 * part
     relaxed = VARIANCE_OF_FLOOR * known.floor2
     for k in range(len(TAUS_S)):
         p[0, 0] += relaxed * own_x[k]
@@ -345,6 +360,34 @@ def _moved(known: Foresight, dt: float) -> tuple[Floats, Floats]:
         p[3 + k, 0] += relaxed * own_both[k]
         p[3 + k, 3 + k] += relaxed * own[k]
     return x, p
+
+
+@lru_cache(maxsize=64)
+def _drifting(dt: float, fades_s: float) -> tuple[float, float, float, tuple[tuple[int, int, float], ...]]:
+    """Return, over `dt`, what is left of the drift, what of it goes into y and into x, and for unit variance of the
+    drift what is new in the covariance of x, y and drift: first-order Gauss-Markov, integrated once and twice.
+    """
+    if fades_s <= 0.0:
+        return 1.0, dt, 0.5 * dt * dt, ()
+    tau, h = fades_s, dt / fades_s
+    e = float(exp_minus(np.array([h]))[0])
+    if h < 0.02:
+        # the closed forms lose their digits here
+        square, cube = h * h, h * h * h
+        twice = square * (0.5 - h / 6.0 + square / 24.0)
+        yy = cube * (2.0 / 3.0 - 0.5 * h + 7.0 / 30.0 * square)
+        xd = cube * (1.0 / 3.0 - h / 3.0 + 11.0 / 60.0 * square)
+        xx = square * cube * (0.1 - h / 18.0 + 5.0 / 252.0 * square)
+    else:
+        twice = h - 1.0 + e
+        yy = 2.0 * h - 3.0 + 4.0 * e - e * e
+        xd = 1.0 - e * e - 2.0 * h * e
+        xx = 2.0 * ((h - 1.0) * (h - 1.0) * (h - 1.0) + 1.0) / 3.0 - 4.0 * h * e + 1.0 - e * e
+    t2 = tau * tau
+    own = [(0, 0, t2 * t2 * xx), (1, 1, t2 * yy), (2, 2, 1.0 - e * e)]
+    for a, b, part in ((0, 1, t2 * tau * twice * twice), (0, 2, t2 * xd), (1, 2, tau * (1.0 - e) * (1.0 - e))):
+        own += [(a, b, part), (b, a, part)]
+    return e, tau * (1.0 - e), t2 * twice, tuple(own)
 
 
 @lru_cache(maxsize=64)

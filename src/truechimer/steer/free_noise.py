@@ -1,19 +1,34 @@
 """Free noise: what is expected of the scale against UTC, from what the ensemble has learned of its clocks.
 
-It learns nothing. Clocks are taken as independent: variances add with squared weights, white FM with the weights at the
-shortest averaging times, what lasts with those over months.
+It learns nothing. Clocks are taken as independent.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import sqrt
 
 from truechimer.clocks.clock import Clock, ClockKind
 from truechimer.clocks.state_model import SECONDS_PER_DAY, two_state_noise
-from truechimer.steer.delayed_filter import FreeNoise
+from truechimer.steer import scale_noise
+from truechimer.steer.delayed_filter import DAY_S, FreeNoise
 
 LEAST_RATIO = 0.05
 """However quiet a clock looks against the others, no less than this part of its kind's variance is expected of it."""
 
+LEAST_PART = 1e-3
+"""Where the fit finds no white FM or no random walk, this part of a clock's is taken: a bank of filters has levels of
+something.
+"""
+
+LEARNED_FLOOR2 = 0.75
+"""Of a learned floor squared so much is expected: it comes out 1.1 (masers) to 1.7 times (caesiums) as large as it is.
+"""
+
+DRIFT_TAU_S = 10.0 * DAY_S
+YOUNG_S, YOUNGEST_S, FADES_WITHIN = 40.0 * DAY_S, 20.0 * DAY_S, 0.7
+"""At this age a scale drifts by twice what its ensemble says of itself; the drift fades within so many ages. Measured
+(`design/holdover`): the second difference of UTC minus the scale falls as 1/age from 30 to 105 d.
+"""
 
 DRIFT_PER_DAY: dict[ClockKind, float] = {
     ClockKind.MASER: 3e-16,
@@ -45,23 +60,53 @@ def of_ensemble(
     noise: Sequence[Sequence[float]],
     *,
     weight: Sequence[float],
-    weight_month: Sequence[float],
     u_drift: Sequence[float],
+    age_s: float,
 ) -> FreeNoise:
     """Return what is expected of a scale whose clocks were learned.
 
-    `noise`: of each clock white PM (s^2), white FM (s^2/s), floor squared, random-walk FM (1/s); `weight`,
-    `weight_month`: at the shortest averaging times and over months; `u_drift`: one sigma of each drift (1/s).
+    `noise`: of each clock white PM (s^2), white FM (s^2/s), floor squared, random-walk FM (1/s); `weight`: at present
+    (0: carries none); `u_drift`: one sigma of each drift (1/s), not a number where there is none; `age_s`: since when
+    the scale has learned.
+
+    At every averaging time the clocks count as they are good there, as the ensemble weighs them (`scale_noise`): with
+    the weights of months, flicker came out nine times as large as it is where masers and caesiums are together.
+
+    Drift: what is left of each when the clocks' own were taken away. It fades as they become better known, over a time
+    that is near the scale's age, and is larger at first than the ensemble says of itself.
     """
-    q1, floor2, q2, spread2, drift2, total = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for clock, levels, now, month, u in zip(clocks, noise, weight, weight_month, u_drift, strict=True):
+    levels: list[tuple[float, float, float]] = []
+    drift2: list[float] = []
+    spread2, usual_q1, usual_q2 = 0.0, 0.0, 0.0
+    for clock, of_clock, now, u in zip(clocks, noise, weight, u_drift, strict=True):
+        if not now:
+            continue
         of = two_state_noise(clock)
-        total += abs(month)
-        q1 += now * now * max(levels[1], LEAST_RATIO * of.q1)
-        floor2 += month * month * max(levels[2], LEAST_RATIO * of.floor * of.floor)
-        q2 += month * month * max(levels[3], LEAST_RATIO * of.q2)
-        spread2 += month * month * of.y_spread * of.y_spread
-        drift2 += month * month * u * u if u == u and u < 1.0 else 0.0  # noqa: PLR0124 - not learned
-    if total <= 0.0:
+        levels.append(
+            (
+                max(of_clock[1], LEAST_RATIO * of.q1),
+                max(LEARNED_FLOOR2 * of_clock[2], LEAST_RATIO * of.floor * of.floor),
+                max(of_clock[3], LEAST_RATIO * of.q2),
+            )
+        )
+        drift2.append(u * u if u == u and u < 1.0 else 0.0)  # noqa: PLR0124 - not learned
+        spread2 += now * now * of.y_spread * of.y_spread
+        usual_q1 += now * now * of.q1
+        usual_q2 += now * now * of.q2
+    if not levels:
         return of_kinds(clocks)
-    return FreeNoise(q1=q1, q2=q2, floor2=floor2, y_spread=sqrt(spread2), drift_spread=sqrt(drift2))
+    share = [1.0 / (q1 / DRIFT_TAU_S + floor2 + q2 * DRIFT_TAU_S / 3.0) for q1, floor2, q2 in levels]
+    whole, of_drift2 = 0.0, 0.0
+    for each in share:
+        whole += each
+    for each, square in zip(share, drift2, strict=True):
+        of_drift2 += each * each / (whole * whole) * square
+    young = YOUNG_S / max(age_s, YOUNGEST_S)
+    drift = sqrt(of_drift2) * (1.0 + young * young)
+    found = scale_noise.free_noise(tuple(levels), y_spread=sqrt(spread2), drift_spread=drift)
+    return replace(
+        found,
+        q1=max(found.q1, LEAST_PART * usual_q1),
+        q2=max(found.q2, LEAST_PART * usual_q2),
+        q3=2.0 * drift * drift / (FADES_WITHIN * max(age_s, YOUNGEST_S)),
+    )
