@@ -1,11 +1,13 @@
 """What a laboratory of clocks foresees of a holdover, from the values that came day by day."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from tests.laboratory.lying import Scene, Server
 
+from truechimer.daemon import outside_words
 from truechimer.laboratory import foreseen
 from truechimer.steer import daily_values
 from truechimer.steer.daily_values import DAY_NS, NOTHING, DailyValues
@@ -33,6 +35,15 @@ def test_values_of_a_day_become_one_at_their_middle_and_no_better_than_a_fifth_o
     known = daily_values.heard(known, epoch_ns=20_001 * DAY_NS, x_s=5e-9, u_s=2e-9)
     assert known.days == (today,)
     assert daily_values.values(known)[-1] == Value(20_001 * DAY_NS, pytest.approx(5e-9), 2e-9)  # type: ignore[arg-type]
+
+
+def test_values_of_a_scale_that_was_less_than_half_as_old_are_left_out_but_for_twenty_days() -> None:
+    told = daily_values.values(days(90))
+    begun_ns, last_ns = told[0].epoch_ns, told[-1].epoch_ns
+    assert daily_values.settled(told, begun_ns=begun_ns) == told[45:]
+    assert daily_values.settled(told, begun_ns=last_ns - 25 * DAY_NS) == told[-21:]
+    assert daily_values.settled(told, begun_ns=begun_ns - 1000 * DAY_NS) == told
+    assert daily_values.settled((), begun_ns=0) == ()
 
 
 def test_only_so_many_days_are_kept() -> None:
@@ -67,3 +78,22 @@ def test_before_the_third_day_and_for_a_scale_of_one_nothing_is_foreseen() -> No
     still = Coordination(0, 0.0, 0.0)
     assert foreseen.foresee(replace(scene.state, daily=days(30)), still) is None
     assert foreseen.foresee(replace(scene.state, wander=None, daily=days(2)), still) is None
+
+
+def test_limits_of_one_s_own_are_foreseen_with_the_doors_and_the_reason_is_said_where_nothing_is() -> None:
+    scene = Scene((Server(), Server(), Server())).run(40)
+    outcome, config = scene.outcomes[-1], scene.config
+    ask = partial(outside_words.holdover_document, outcome=outcome, config=config, bound_limits_s=[1e-3])
+    alone = ask(scene.state, limits_s=[2e-3])
+    assert "one clock" in alone["why"]
+    assert [row["limit_s"] for row in alone["bound"]] == [2e-3]
+    known = days(12)
+    state = replace(scene.state, wander=None, daily=known, epoch_ns=known.days[-1].epoch_ns)
+    assert "2 of 3 days" in ask(replace(state, daily=days(2)), limits_s=[])["why"]
+    assert ask(state, limits_s=[7e-7])["waits"]
+    outside_words._ASIDE.wait(60.0)
+    body = ask(state, limits_s=[7e-7])
+    assert "waits" not in body
+    assert 7e-7 in [row["limit_s"] for row in body["holdover"]["kept"]]
+    assert outside_words.of_now(state)["holdover"] == body["holdover"]
+    assert outside_words.of_now(scene.state) == {}

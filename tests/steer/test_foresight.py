@@ -149,7 +149,7 @@ def test_the_half_width_of_one_normal_distribution_is_the_table_s(z: float, shar
 
 def of_learned(
     clocks: tuple[Clock, ...],
-    noise: list[tuple[float, ...]],
+    noise: Sequence[tuple[float, ...]],
     *,
     weight: float = 1.0,
     u_drift: float = 0.0,

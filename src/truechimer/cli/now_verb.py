@@ -14,10 +14,11 @@ from truechimer.client import ask
 FINE, NO = 0, 1
 KEYS = (
     *("earliest", "latest", "utc", "tai_ns", "state", "bound_s", "u_s", "coverage", "against", "observing"),
-    "unwitnessed_since",
+    *("unwitnessed_since", "holdover", "smeared_doors"),
 )
-"""The keys of `contract.md`; what the laboratory does not know is absent, `observing` where it does not, and
-`unwitnessed_since` while enough witnesses vouch for its records.
+"""The keys of `contract.md`; what the laboratory does not know is absent, `observing` where it does not,
+`unwitnessed_since` while enough witnesses vouch for its records, `holdover` before it is foreseen, and `smeared_doors`
+while none gives anything but UTC.
 """
 
 KEYS_WHEN_NOT = ("missing", "why")

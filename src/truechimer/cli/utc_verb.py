@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from truechimer.cli import utc_leap, utc_receiver, utc_report, utc_steer, utc_submit
+from truechimer.cli import utc_holdover, utc_leap, utc_receiver, utc_report, utc_steer, utc_submit
 from truechimer.cli.arguments import verb_parser
 from truechimer.errors import Rejected
 
@@ -49,7 +49,7 @@ class UtcUseRejected(Rejected):
 def main(argv: list[str]) -> int:
     """Run `utc` with the arguments after the verb; return the exit status."""
     parser = verb_parser("utc", "What is exchanged about UTC: Circular T, rapid UTC, clock data, leap seconds.")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="read|leap|receiver|report|steer|submit")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="read|holdover|leap|receiver|report|steer|submit")
     read = verbs.add_parser(
         "read",
         help="say what files hold and what is wrong with them",
@@ -65,6 +65,7 @@ def main(argv: list[str]) -> int:
     read.add_argument("--strict", action="store_true", help="status 1 if anything was found")
     read.add_argument("--json", action="store_true", help="print one JSON document")
     read.set_defaults(run=_read)
+    utc_holdover.add(verbs)
     utc_leap.add_parser(verbs)
     utc_report.add(verbs)
     utc_steer.add(verbs)

@@ -11,6 +11,7 @@ from typing import Any
 
 from truechimer.alerts import Alert
 from truechimer.daemon import firing, notify, now_document, orders_desk, outside_words, proposals, status
+from truechimer.daemon.control_socket import ASKS
 from truechimer.daemon.doors import Door
 from truechimer.daemon.feeds import Feed
 from truechimer.daemon.host_clocks import HostClocks
@@ -85,7 +86,23 @@ class Answers:
             return self.orders_document(view)
         if what == "submit":
             return self._submitted(request)
-        return {"error": f"nothing is known about {what!r}; ask now, status, sources, history, orders or submit"}
+        if what == "holdover":
+            return self._holdover(view, request.get("limits_s", []))
+        asks = ", ".join(ASKS[:-1])
+        return {"error": f"nothing is known about {what!r}; ask {asks} or {ASKS[-1]}"}
+
+    def _holdover(self, view: View, limits_s: Any) -> dict[str, Any]:
+        """Return what is foreseen of a holdover, for limits that the request names."""
+        usable = isinstance(limits_s, list) and len(limits_s) <= outside_words.MOST_LIMITS
+        if not usable or not all(isinstance(each, int | float) and 1e-12 <= each <= 1.0 for each in limits_s):
+            most = outside_words.MOST_LIMITS
+            return {"error": f"limits_s is a list of at most {most} numbers from 1e-12 to 1 s"}
+        own = [door.listener.bound_limit_s for door in self.doors]
+        body = outside_words.holdover_document(
+            view.state, view.outcome, self.started.config, own, [float(each) for each in limits_s]
+        )
+        against = "simulated-utc" if self.started.config.simulated else "utc"
+        return body | {"scale": self.started.config.scale_name, "against": against}
 
     def orders_document(self, view: View) -> dict[str, Any]:
         """Return what is ordered: policy, account, what waits, and the last orders."""
@@ -125,6 +142,7 @@ class Answers:
             observing=self.started.config.observing,
             state=state,
         )
+        body |= outside_words.of_now(view.state)
         since = self.log().get("unwitnessed_since")
         if since is not None:
             body["unwitnessed_since"] = since

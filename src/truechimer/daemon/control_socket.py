@@ -29,7 +29,7 @@ from truechimer.errors import Misuse, Rejected
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
 
-ASKS = ("now", "status", "sources", "history", "orders", "submit")
+ASKS = ("now", "status", "sources", "history", "orders", "submit", "holdover")
 MAX_REQUEST_BYTES = 65_536
 PATIENCE_S = 2.0
 MAX_CONNECTIONS = 64

@@ -31,6 +31,11 @@ class ForeseenAside:
             self._work.start()
         return self._told
 
+    @property
+    def told(self) -> Foreseen | None:
+        """The last answer; nothing is worked out for it."""
+        return self._told
+
     def wait(self, timeout_s: float) -> None:
         """Wait until no work is under way, at most so long."""
         if self._work is not None:

@@ -1,5 +1,5 @@
-"""Outside words: what `status` says of the vote on UTC, of how long holdover would last, and of the host's oscillator
-where it is the scale.
+"""Outside words: what `status`, `now` and `utc holdover` say of the vote on UTC, of how long holdover would last, and of
+the host's oscillator where it is the scale.
 
 It decides nothing: the fold does. Keys follow the contract: SI units in the name, absent where there is no value.
 """
@@ -15,7 +15,7 @@ from truechimer.laboratory.line import EpochOutcome
 from truechimer.laboratory.service import NO_MAJORITY_SAYS, TOO_FEW_SAYS
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
 from truechimer.serve.clock_page import ServiceState
-from truechimer.steer import holdover
+from truechimer.steer import daily_values, holdover
 
 USUAL_LIMIT_S = 0.001
 """A listener's limit where there is no listener (contract)."""
@@ -28,6 +28,10 @@ _BY_VALUES = {
     ServiceState.HOLDOVER: "holding over: publications have not come, clocks are silent, or no envelope is valid; the "
     "bound grows",
 }
+MOST_LIMITS = 16
+_LIMITS: list[float] = []
+"""Limits that somebody asked for: worked out from then on with the doors' own, so that two who ask do not take turns."""
+
 _SAYS = {SelectionState.NO_MAJORITY: NO_MAJORITY_SAYS, SelectionState.TOO_FEW: TOO_FEW_SAYS}
 
 
@@ -45,11 +49,64 @@ def document(
             state, config, outcome.step, outcome.coordination, bound_limit_s=limit_s
         )
         body["holdover_limit_s"] = limit_s
-        told = _ASIDE.latest(foreseen.asked(state, outcome.coordination, limits_s=(limit_s,)))
+        told = _ASIDE.latest(foreseen.asked(state, outcome.coordination, limits_s=(limit_s, *_LIMITS)))
         if told is not None:
             body["holdover"] = holdover_words(told)
     if state.wander is not None and state.wander.utc is not None:
         body["oscillator"] = oscillator(state)
+    return body
+
+
+def of_now(state: LaboratoryState) -> dict[str, Any]:
+    """Return what `now` adds: what was foreseen last of a holdover, one sigma and times; nothing is worked out."""
+    told = None if state.wander is not None else _ASIDE.told
+    return {} if told is None else {"holdover": holdover_words(told)}
+
+
+def holdover_document(
+    state: LaboratoryState,
+    outcome: EpochOutcome | None,
+    config: LaboratoryConfig,
+    bound_limits_s: list[float],
+    limits_s: list[float],
+) -> dict[str, Any]:
+    """Return what is foreseen of a holdover that begins now, for limits (s) of one's own as well.
+
+    `bound`: how long the bound, which is six sigma and more, stays within each; `waits`: the foresight is being worked
+    out, ask again; `why`: there is none.
+    """
+    for limit_s in limits_s:
+        if limit_s not in _LIMITS:
+            _LIMITS.append(limit_s)
+    del _LIMITS[:-MOST_LIMITS]
+    if outcome is None or outcome.coordination is None or outcome.page is None:
+        return {"why": "UTC(k) has not been placed: there is nothing to hold over"}
+    body = document(state, outcome, config, bound_limits_s)
+    body = {
+        key: body[key] for key in ("holdover", "holdover_remaining_s", "holdover_limit_s", "oscillator") if key in body
+    }
+    wanted = sorted({*limits_s, *([] if limits_s else foreseen.LIMITS_S)})
+    body["bound"] = [
+        {
+            "limit_s": limit_s,
+            "for_s": bounding.holdover_remaining_s(
+                state, config, outcome.step, outcome.coordination, bound_limit_s=limit_s
+            ),
+        }
+        for limit_s in wanted
+    ]
+    if state.wander is not None:
+        body["why"] = (
+            "a scale of one clock: its own record of predictions stands in `oscillator`, and the bound follows it"
+        )
+        return body
+    days = len(daily_values.values(state.daily))
+    if days < foreseen.LEAST_DAYS:
+        body["why"] = f"{days} of {foreseen.LEAST_DAYS} days with values from outside: too little to foresee from"
+        return body
+    told = body.get("holdover", {}).get("kept", [])
+    if not {*limits_s} <= {row["limit_s"] for row in told} or not told:
+        body["waits"] = True
     return body
 
 
