@@ -7,8 +7,8 @@ It writes docs/measured/holdover.json. Clocks come from an independent generator
 every level of each clock differs by up to 30 % from run to run; masers and rubidiums of the ensembles drift. The scale
 is the product's own `bands` on hourly readings (50 ps rms); outside values are daily, true UTC minus the scale with
 white noise of 0.5 ns, or as the case says (declared so). Nothing is declared of a clock but its kind. After `learn`
-days the outside stops, the clocks go on, and what was predicted at that moment is held against the truth. Constants were
-chosen on seeds from 5000 on; what is kept comes from seeds 1 to `runs`.
+days the outside stops, the clocks go on, and what was predicted at that moment is held against the truth. Constants
+were chosen on seeds from 5000 on; what is kept comes from seeds 1 to `runs`.
 
 *inside*: share of runs within the stated one sigma at 1, 10 and 30 d; wanted 0.63 to 0.73. *kept*: share of runs in
 which |UTC(k) - UTC| passed the limit not before the stated time (`steer.foresight.kept_s`); wanted 0.99. *median*: of

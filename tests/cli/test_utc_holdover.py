@@ -82,7 +82,7 @@ def test_a_laboratory_is_asked_until_it_is_worked_out(
 ) -> None:
     kept = {"holdover": {"learned_days": 9, "prediction": [{"horizon_s": 86_400.0, "u_s": 2e-9}], "kept": []}}
     row = {"limit_s": 1e-7, "for_s": 172_800.0}
-    answers = [{"waits": True}, kept | {"scale": "UTC(x)", "against": "utc", "bound": [row]}]
+    answers: list[dict[str, Any]] = [{"waits": True}, kept | {"scale": "UTC(x)", "against": "utc", "bound": [row]}]
     asked: list[dict[str, Any]] = []
 
     def send(request: dict[str, Any], **_: Any) -> dict[str, Any]:

@@ -1,5 +1,5 @@
-"""Outside words: what `status`, `now` and `utc holdover` say of the vote on UTC, of how long holdover would last, and of
-the host's oscillator where it is the scale.
+"""Outside words: what `status`, `now` and `utc holdover` say of the vote on UTC, of how long holdover would last, and
+of the host's oscillator where it is the scale.
 
 It decides nothing: the fold does. Keys follow the contract: SI units in the name, absent where there is no value.
 """
@@ -30,7 +30,8 @@ _BY_VALUES = {
 }
 MOST_LIMITS = 16
 _LIMITS: list[float] = []
-"""Limits that somebody asked for: worked out from then on with the doors' own, so that two who ask do not take turns."""
+"""Limits that somebody asked for: worked out from then on with the doors' own, so that two who ask do not take turns.
+"""
 
 _SAYS = {SelectionState.NO_MAJORITY: NO_MAJORITY_SAYS, SelectionState.TOO_FEW: TOO_FEW_SAYS}
 
