@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.formats.test_exchange_files import POSITIVE
 
+from truechimer import client
 from truechimer.cli.__main__ import main
 from truechimer.formats import bulletin_c, leap_seconds_list
 from truechimer.instants import LeapEntry, UtcLabel, builtin_leap_table
@@ -92,6 +93,33 @@ def test_the_rehearsal_tells_each_protocol_and_what_has_no_door(capsys: pytest.C
     assert "2026-12-31T23:59:60Z  LI 1 23:59:59  23:59:60 TAI-UTC 37" in text
     assert "roughtime" not in text
     assert told(["rehearse", "--at", "2026-11-22"], capsys, 0)["day"] == "2026-12-31"
+
+
+def test_a_laboratory_s_own_table_and_doors_are_rehearsed_from_its_file_or_while_it_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "LAB.toml"
+    table(tmp_path, "ours.list", leap=True)
+    place.write_text(
+        '[lab]\nname = "x"\nleap_seconds_file = "ours.list"\n[[source]]\nname = "a"\nkind = "ntp"\n'
+        'address = "192.0.2.1:123"\n[[listener]]\nprotocol = "ntp"\nsmear = "linear-24h"\n'
+    )
+    body = told(["rehearse", "--lab", str(place), "--at", BEFORE], capsys, 0)
+    assert not body["supposed"]
+    assert body["laboratory"]["doors"] == [{"protocol": "ntp", "port": 11123, "smear": "linear-24h"}]
+    inserted = next(row for row in body["rows"] if row["utc"].endswith("23:59:60Z"))
+    assert inserted["ntp-smear"]["served_minus_utc_s"] == pytest.approx(-0.5, abs=1e-4)
+    assert inserted["ntp-smear"]["refid"].startswith("254.")
+    # while it runs: what it says
+    entries = [[one.mjd, one.tai_minus_utc_s] for one in builtin_leap_table().entries]
+    leap = {"entries": entries, "expires": "2099-01-01T00:00:00Z", "source": "order 1"}
+    monkeypatch.setattr(client, "ask", lambda *_, **__: {"leap": leap, "listeners": [{"protocol": "ntp", "port": 9}]})
+    assert main(["utc", "leap", "rehearse", "--lab", str(place), "--at", BEFORE]) == 0
+    text = capsys.readouterr().out
+    assert "table: order 1 (it runs)" in text
+    assert "doors: ntp port 9" in text
+    monkeypatch.setattr(client, "ask", lambda *_, **__: {"leap": {}})
+    assert main(["utc", "leap", "rehearse", "--lab", str(place)]) == 2
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ broken one.
 
 import socket
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,10 +14,12 @@ from tests.serve.pages import a_page
 
 from truechimer.daemon import counters as names
 from truechimer.daemon.counters import Counters
+from truechimer.daemon.door_rules import DoorRules, Gatekeeper
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.ntp_loop import NtpLoop, Received, UdpPort
+from truechimer.instants import FS_PER_S
 from truechimer.serve import ClockPage, PageUnreadable
-from truechimer.serve.ntp import NtpAnswer, make_request, read_reply
+from truechimer.serve.ntp import NtpAnswer, make_request, read_reply, smear
 from truechimer.serve.ntp.server import stamp_at
 
 LIMIT_UNITS = 5e-6 * 2**32
@@ -236,3 +239,38 @@ def test_batches_longer_than_one_turn_are_answered_whole_and_in_order() -> None:
     assert len(transmits) == 100
     assert transmits == sorted(set(transmits))
     assert [one.header.origin for one in port.answered] == list(range(1, 101))
+
+
+def test_a_door_that_smears_gives_the_bent_line_with_no_warning_and_stays_synchronised() -> None:
+    live = a_live_page()
+    leap_s = live.anchor_tai_fs // FS_PER_S + 3_600
+    page = replace(live, next_leap_tai_s=leap_s, next_tai_minus_utc_s=live.tai_minus_utc_s + 1)
+    answers = []
+    for rules in (DoorRules(smear="linear-24h"), DoorRules()):
+        port, clocks = UdpPort("127.0.0.1", 0), HostClocks()
+        gate = Gatekeeper(rules, secret=bytes(256))
+        loop = NtpLoop(
+            port, OnePage(page), clocks=clocks, counters=Counters(), bound_limit_s=1e-3, precision_log2=-23, gate=gate
+        )
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.settimeout(1.0)
+                client.connect(("127.0.0.1", port.port))
+                client.send(make_request(7))
+                while not loop.turn(0.01):
+                    pass
+                raw_ns = clocks.raw_ns()
+                answers.append((read_reply(client.recv(2048), 7), raw_ns))
+        finally:
+            port.close()
+    (smeared, raw_ns), (plain, plain_raw_ns) = answers
+    assert isinstance(smeared, NtpAnswer)
+    assert isinstance(plain, NtpAnswer)
+    off_s = smear.bent(page, raw_ns).served_minus_utc_s
+    assert -0.5 < off_s < -0.4
+    behind_s = (stamp_at(page, raw_ns) - smeared.transmit) / 2**32
+    assert -off_s <= behind_s < -off_s + 0.5, "sent before it was compared, and not much before"
+    assert (stamp_at(page, plain_raw_ns) - plain.transmit) / 2**32 < 0.4
+    assert (smeared.leap, plain.leap) == (0, 1)
+    assert smeared.refid == smear.refid(smear.smeared_by(smeared.refid) or 0.0)
+    assert smeared.root_dispersion_s > -off_s

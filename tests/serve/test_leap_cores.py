@@ -7,12 +7,13 @@ import pytest
 
 from truechimer.daemon import leap_rehearsal
 from truechimer.errors import Misuse
-from truechimer.instants import UtcLabel, builtin_leap_table
+from truechimer.instants import FS_PER_S, UtcLabel, builtin_leap_table
 from truechimer.instants.mjd import from_calendar
+from truechimer.serve.ntp import smear
 from truechimer.serve.ptp import announce
 from truechimer.serve.radio import dcf77
 from truechimer.serve.radio.dcf77 import Mark
-from truechimer.serve.served_time import Unsynchronised, WhyUnsynchronised
+from truechimer.serve.served_time import LeapIndicator, ServedTime, Unsynchronised, WhyUnsynchronised, serve_at
 
 IDENTITY = bytes(range(8))
 
@@ -149,3 +150,21 @@ def test_a_leap_second_comes_at_a_months_end_only() -> None:
         leap_rehearsal.rehearse(builtin_leap_table(), mjd=from_calendar(2027, 1, 2), step_s=1)
     with pytest.raises(leap_rehearsal.RehearsalRejected, match="1972"):
         leap_rehearsal.rehearse(builtin_leap_table(), mjd=from_calendar(1970, 1, 1), step_s=1)
+
+
+def test_a_page_names_a_leap_second_until_half_a_day_after_it_and_says_the_same_time() -> None:
+    mjd = from_calendar(2027, 1, 1)
+    table = leap_rehearsal.supposed_table(builtin_leap_table(), mjd=mjd, step_s=1)
+    at_s = table.start_of(table.entries[-1]).tai_fs // FS_PER_S
+    for after_s, names in ((-3_600, True), (0, True), (43_199, True), (43_200, False)):
+        page = leap_rehearsal._page(table, at_s + after_s, 1e-7)
+        assert (page.next_leap_tai_s == at_s) is names
+        served = serve_at(page, page.anchor_raw_ns)
+        assert isinstance(served, ServedTime)
+        assert served.tai_minus_utc_s == (37 if after_s < 0 else 38)
+        assert served.leap is (LeapIndicator.INSERT if after_s < 0 else LeapIndicator.NONE)
+        # the smear goes on from where it was
+        late_s = smear.bent(page, page.anchor_raw_ns).served_minus_utc_s
+        assert late_s == pytest.approx(
+            {-3_600: -0.4583, 0: 0.5, 43_199: 1.2e-5, 43_200: 0.0}[after_s], abs=2e-4 if names else 0.0
+        )

@@ -56,6 +56,10 @@ def line(document: dict[str, Any]) -> str:
     words = f"{plain(document.get('utc', '-'))}  +/- {bound(number(document, 'bound_s'))}"
     words += f"  (one sigma {seconds(number(document, 'u_s'))})  {plain(document.get('state', '-'))}"
     words += "  observing" if document.get("observing") is True else ""
+    smeared = document.get("smeared_doors")
+    for row in smeared if isinstance(smeared, list) else []:
+        off_s = number(row, "served_minus_utc_s")
+        words += f"  {plain(row.get('door', '-'))} SMEARS ({seconds(off_s, signed=True)} from UTC)"
     return f"{words}  SIMULATED UTC" if is_simulated(document) else words
 
 

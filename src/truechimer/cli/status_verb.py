@@ -305,6 +305,9 @@ def _doors(rows: list[dict[str, Any]]) -> list[str]:
             words += f", {plain(sock.get('now', '-'))}, {plain(sock.get('sent', 0))} samples sent"
         if number(row, "bound_limit_s") is not None:
             words += f", synchronised up to {seconds(number(row, 'bound_limit_s'))}"
+        rules = row.get("rules")
+        if isinstance(rules, dict) and rules.get("smear"):
+            words += f", smears leap seconds ({plain(rules['smear'])})"
         counters = row.get("counters")
         if isinstance(counters, dict) and "received" in counters:
             words += f", {plain(counters['received'])} requests"

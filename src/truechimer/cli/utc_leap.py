@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from truechimer.cli import utc_leap_lab
 from truechimer.cli.option_values import count, date
 from truechimer.errors import Rejected
 
@@ -51,7 +52,12 @@ def add_parser(verbs: Any) -> None:
         "--need", metavar="K", type=_need, default=DEFAULT_NEED, help="provenances that a leap second takes (2)"
     )
     leap.add_argument("--at", metavar="DATE", type=date, help="judge as on this UTC day (today; YYYY-MM-DD)")
-    leap.add_argument("--lab", metavar="DIR", type=Path, help="ask the laboratory that runs there for its upstreams")
+    leap.add_argument(
+        "--lab",
+        metavar="PLACE",
+        type=Path,
+        help="with the upstreams of the laboratory that runs there; rehearse: its table and doors, or its LAB.toml's",
+    )
     leap.add_argument(
         "--date", metavar="DATE", type=date, help="rehearse: the day that ends in the leap (the table's next)"
     )
@@ -251,8 +257,9 @@ def _lines(table: "LeapTable", body: dict[str, Any], votes: "tuple[DayVote, ...]
 def _rehearse(options: argparse.Namespace) -> int:
     from truechimer.daemon import leap_rehearsal
 
-    table = table_in_force(options.table)
-    protocols = leap_rehearsal.PROTOCOLS
+    laboratory = None if options.lab is None else utc_leap_lab.of(options.lab)
+    table = table_in_force(options.table) if laboratory is None or options.table is not None else laboratory.table
+    protocols = leap_rehearsal.PROTOCOLS if laboratory is not None and laboratory.smears else leap_rehearsal.USUAL
     if options.protocol is not None:
         protocols = tuple(word.strip() for word in options.protocol.split(","))
         unknown = [word for word in protocols if word not in leap_rehearsal.PROTOCOLS]
@@ -268,9 +275,11 @@ def _rehearse(options: argparse.Namespace) -> int:
     found = leap_rehearsal.rehearse(table, mjd=mjd, step_s=step_s, around_s=options.around, protocols=protocols)
     expired = mjd > table.expires.mjd
     if options.json:
-        print(json.dumps(_rehearsed(found, protocols, expired=expired)))
+        body = _rehearsed(found, protocols, expired=expired)
+        print(json.dumps(body | ({} if laboratory is None else {"laboratory": laboratory.document()})))
     else:
-        print("\n".join(_told(found, protocols, table, expired=expired)))
+        told = [] if laboratory is None else laboratory.lines()
+        print("\n".join([*told, *_told(found, protocols, table, expired=expired)]))
     return 0
 
 
@@ -296,7 +305,7 @@ def _rehearsed(found: "Rehearsal", protocols: tuple[str, ...], *, expired: bool)
         "step_s": found.step_s,
         "supposed": found.supposed,
         "table_expires_before": expired,
-        "smear": "none",
+        "smear": "linear-24h" if "ntp-smear" in protocols else "none",
         "doors": {name: name in DOORS for name in protocols},
         "rows": list(found.rows),
     }
@@ -315,7 +324,10 @@ def _told(found: "Rehearsal", protocols: tuple[str, ...], table: "LeapTable", *,
         out.append("supposed: the laboratory's table says otherwise, or nothing, of this day")
     if expired:
         out.append(f"the table expires {table.expires.isoformat(0)[:10]}: with it, every door would be unsynchronised")
-    out.append("no door smears: no listener policy of this version does")
+    if "ntp-smear" in protocols:
+        out.append('ntp-smear: a door with smear = "linear-24h"; what it gives from noon to noon is not UTC')
+    else:
+        out.append("no door smears unless LAB.toml says so of it: see --lab, or --protocol ntp,ntp-smear")
     cores = [name for name in protocols if name not in DOORS]
     if cores:
         out.append(f"no door in this version, its core was asked: {', '.join(cores)}")
@@ -332,6 +344,8 @@ def _cell(row: dict[str, Any], name: str) -> str:
     if "unsynchronised" in row:
         return str(row["unsynchronised"])
     said = row[name]
+    if name == "ntp-smear":
+        return f"LI {said['leap']} {said['stamp'][11:23]} {said['served_minus_utc_s']:+.3f} s"
     if name in {"ntp", "nts"}:
         return f"LI {said['leap']} {said['stamp'][11:19]}"
     if name == "roughtime":

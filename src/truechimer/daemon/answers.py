@@ -25,6 +25,7 @@ from truechimer.laboratory.line import EpochOutcome
 from truechimer.laboratory.state import LaboratoryState
 from truechimer.quorum.applier import Moment
 from truechimer.serve.clock_page import ClockPage, PageUnreadable, ServiceState
+from truechimer.serve.ntp import smear
 
 BEFORE_SENTENCE = "serving the last page of the run before, until the first reading of this one; its bound grows"
 HELD_SENTENCE = "holding the last recorded time, because records cannot be written; its bound grows"
@@ -143,6 +144,8 @@ class Answers:
             state=state,
         )
         body |= outside_words.of_now(view.state)
+        if view.page is not None and (smeared := smeared_doors(self.doors, view.page, raw_ns)):
+            body["smeared_doors"] = smeared
         since = self.log().get("unwitnessed_since")
         if since is not None:
             body["unwitnessed_since"] = since
@@ -255,3 +258,13 @@ def _file_row(feed: ReadingsFeed) -> dict[str, Any]:
         "host_unwatched": feed.file.host_unwatched,
     }
     return row | ({"says": feed.status.says} if feed.status.says else {})
+
+
+def smeared_doors(doors: list[Door], page: ClockPage, raw_ns: int) -> list[dict[str, Any]]:
+    """Return the doors that give something else than UTC at this moment, and how far ahead of it."""
+    off_s = smear.bent(page, raw_ns).served_minus_utc_s
+    return [
+        {"door": f"ntp {door.where}", "smear": door.listener.smear.value, "served_minus_utc_s": off_s}
+        for door in doors
+        if off_s and door.listener.rules.smears
+    ]

@@ -25,6 +25,7 @@ from truechimer.serve.ntp.interleaved import SavedStamps
 from truechimer.serve.ntp.mac import LARGEST_FILE, NO_KEYS, KeyFileRejected, KeyRing, read_keys
 from truechimer.serve.ntp.rate_table import ANSWER, KISS, SECRET_OCTETS, RateTable
 from truechimer.serve.ntp.reply import IgnoreReason, Kiss, Offers
+from truechimer.serve.ntp.smear import Smear
 
 DEFAULT_RATE_PER_S = 16.0
 DEFAULT_BURST = 64
@@ -49,7 +50,7 @@ class DoorRulesRejected(Rejected):
 class DoorRules:
     """`allow`, `deny`: networks; `denied`: what who is denied hears. `rate_per_s`: answers a second to one source in
     the long run (0: no limit), `rate_burst` at once; `rate_loopback`: this machine's own are counted too. `keys`: file
-    of symmetric keys. `interleaved`, `ntpv5`: whether these are offered.
+    of symmetric keys. `interleaved`, `ntpv5`: whether these are offered. `smear`: how it goes over a leap second.
     """
 
     allow: tuple[str, ...] = ()
@@ -61,6 +62,12 @@ class DoorRules:
     keys: str | None = None
     interleaved: bool = True
     ntpv5: bool = False
+    smear: str = Smear.NONE.value
+
+    @property
+    def smears(self) -> bool:
+        """True for a door that deals a leap second out over a day: what it gives then is not UTC."""
+        return self.smear != Smear.NONE.value
 
     def text(self) -> str:
         """Return the rules as one line, with what is not as it is by default."""
@@ -78,6 +85,9 @@ def rules_from(text: str) -> DoorRules:
         lists: dict[str, Any] = {name: tuple(said[name]) for name in ("allow", "deny") if name in said}
         rules = DoorRules(**(said | lists))
         Denied(rules.denied)
+        Smear(rules.smear)
+        if rules.smears and rules.ntpv5:
+            raise DoorRulesRejected("--rules: a door that smears does not speak version 5, whose answers name UTC")
         access_of(rules, None)
         if not 0.0 <= rules.rate_per_s <= 1e6 or not 1 <= rules.rate_burst <= 10**6:
             raise DoorRulesRejected("--rules: a rate is 0 to 1e6 a second, a burst 1 to 1e6")

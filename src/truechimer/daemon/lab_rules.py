@@ -318,6 +318,12 @@ def _keys_of_listener(read: TreeRead[LabFile], listener: Listener) -> Iterator[F
         if getattr(listener, key) != getattr(default, key) and read.is_sound(listener, "protocol"):
             says = f"{place} has no use for the key {key}"
             yield Finding("key-of-another-kind", says, read.line_of(listener, key))
+    if listener.protocol is Protocol.NTP and listener.rules.smears and listener.ntpv5:
+        says = f'{place} with ntpv5 = true takes no smear: the answers of version 5 name UTC; set smear = "none"'
+        yield Finding("smear-of-version-5", says, read.line_of(listener, "smear"))
+    if listener.protocol is Protocol.NTP and listener.rules.smears and listener.accelerator:
+        says = f"{place} that smears serves by itself: accelerator = true has no effect on it"
+        yield Finding("smear-by-itself", says, read.line_of(listener, "accelerator"), severity=Severity.WARNING)
 
 
 def _networks(read: TreeRead[LabFile], lab: LabFile) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from truechimer.errors import Rejected
 from truechimer.instants import FS_PER_S, Instant, LeapEntry, LeapTable, UtcLabel, to_utc
 from truechimer.laboratory.service import clock_page
 from truechimer.serve.clock_page import ClockPage, ServiceState
-from truechimer.serve.ntp import packet, server
+from truechimer.serve.ntp import packet, server, smear
 from truechimer.serve.ntp.client import make_request
 from truechimer.serve.ptp import announce
 from truechimer.serve.radio import dcf77
@@ -26,8 +26,11 @@ from truechimer.serve.served_time import ServedTime, serve_at
 from truechimer.steer.bound import BoundTerms, bound
 from truechimer.steer.realization import Realization
 
-PROTOCOLS = ("ntp", "nts", "roughtime", "ptp", "dcf77", "chrony-sock", "page")
-DOORS = frozenset({"ntp", "chrony-sock", "page"})
+PROTOCOLS = ("ntp", "ntp-smear", "nts", "roughtime", "ptp", "dcf77", "chrony-sock", "page")
+USUAL = tuple(name for name in PROTOCOLS if name != "ntp-smear")
+"""A door smears only where LAB.toml says so of it."""
+
+DOORS = frozenset({"ntp", "ntp-smear", "chrony-sock", "page"})
 """Protocols with a door in this version. The others' cores are asked all the same."""
 
 BEFORE_S, AFTER_S = 172_800, 86_400
@@ -75,7 +78,7 @@ def rehearse(
     mjd: int,
     step_s: int,
     around_s: int = 3,
-    protocols: Iterable[str] = PROTOCOLS,
+    protocols: Iterable[str] = USUAL,
     bound_s: float = 1e-7,
 ) -> Rehearsal:
     """Rehearse the end of the day before `mjd` with a leap of `step_s`, `around_s` seconds either side of it."""
@@ -83,7 +86,8 @@ def rehearse(
     at_s = _start_of(rehearsed, mjd)
     page = _page(rehearsed, at_s - BEFORE_S, bound_s)
     wanted = tuple(protocols)
-    moments = sorted({*_far(at_s, step_s), *range(at_s - around_s - max(step_s, 0), at_s + around_s + 1)})
+    noons = (at_s - 43_200 - step_s, at_s + 43_200) if "ntp-smear" in wanted else ()
+    moments = sorted({*_far(at_s, step_s), *noons, *range(at_s - around_s - max(step_s, 0), at_s + around_s + 1)})
     rows = tuple(row_at(page, rehearsed, moment, mjd=mjd, step_s=step_s, protocols=wanted) for moment in moments)
     return Rehearsal(mjd, step_s, rehearsed, table.step_at(mjd) != step_s, rows)
 
@@ -137,6 +141,7 @@ def row_at(
         return row | {"unsynchronised": served.reason.value}
     said = {
         "ntp": lambda: _ntp(served, raw_ns),
+        "ntp-smear": lambda: _smeared(page, raw_ns),
         "nts": lambda: _ntp(served, raw_ns),
         "roughtime": lambda: _roughtime(served),
         "ptp": lambda: _ptp(served),
@@ -149,6 +154,29 @@ def row_at(
 
 def _ntp(served: ServedTime, raw_ns: int) -> dict[str, Any]:
     """Ask the NTP core, and read its 48 octets; NTS authenticates the same header."""
+    header, seconds = _asked(served, raw_ns)
+    return {"leap": int(header.leap), "stratum": header.stratum, "stamp": _told(_NTP_MJD, seconds)}
+
+
+def _smeared(page: ClockPage, raw_ns: int) -> dict[str, Any]:
+    """Ask the NTP core as a door does that smears."""
+    found = smear.bent(page, raw_ns)
+    served = serve_at(found.page, raw_ns)
+    assert isinstance(served, ServedTime)
+    header, seconds = _asked(served, raw_ns)
+    milliseconds = (header.transmit & 0xFFFF_FFFF) * 1_000 >> 32
+    return {
+        "leap": int(header.leap),
+        "stratum": header.stratum,
+        "stamp": f"{_told(_NTP_MJD, seconds).removesuffix('Z')}.{milliseconds:03d}Z",
+        "refid": ".".join(map(str, header.refid)),
+        "served_minus_utc_s": found.served_minus_utc_s,
+        "root_dispersion_s": header.root_dispersion / 65_536,
+    }
+
+
+def _asked(served: ServedTime, raw_ns: int) -> tuple[packet.NtpHeader, int]:
+    """Return the NTP core's answer, and its transmit stamp's seconds since 1900."""
     rx = RxStamp(raw_ns, StampKind.KERNEL, 0.0)
     client = server.Client("192.0.2.1", 123)
     reply = server.respond(make_request(_NONCE), client, rx=rx, served=served, precision_log2=-24)
@@ -158,8 +186,7 @@ def _ntp(served: ServedTime, raw_ns: int) -> dict[str, Any]:
     era_s = header.transmit >> 32
     # the era nearest to the time served: clients do the same
     near = served.instant.tai_fs // FS_PER_S + (_UNIX_MJD - _NTP_MJD) * 86_400
-    seconds = era_s + round((near - era_s) / 2**32) * 2**32
-    return {"leap": int(header.leap), "stratum": header.stratum, "stamp": _told(_NTP_MJD, seconds)}
+    return header, era_s + round((near - era_s) / 2**32) * 2**32
 
 
 def _told(mjd: int, seconds: int) -> str:

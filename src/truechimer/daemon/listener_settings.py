@@ -10,6 +10,7 @@ from truechimer.daemon.door_rules import DEFAULT_BURST, DEFAULT_RATE_PER_S, Deni
 from truechimer.daemon.host_port import is_loopback
 from truechimer.daemon.settings import says
 from truechimer.quorum.listener_policy import MOST_NETWORKS
+from truechimer.serve.ntp.smear import Smear
 
 
 class Protocol(StrEnum):
@@ -192,6 +193,14 @@ class Listener:
             "true: what the host's own packet filter refuses may be answered; write `deny` here instead",
         ),
     )
+    smear: Smear = field(
+        default=Smear.NONE,
+        metadata=says(
+            "of an ntp door, how it goes over a leap second: none (the count repeats a second and the leap indicator "
+            "warns), or linear-24h (dealt out from noon to noon, no warning; what it then gives is not UTC)",
+            "clients of smearing and other doors differ by up to half a second for a day",
+        ),
+    )
     metrics: MetricNames | None = field(
         default=None,
         metadata=says(
@@ -226,7 +235,10 @@ class Listener:
     @property
     def rules(self) -> DoorRules:
         """The rules of an NTP door; `keys` as it stands in the file."""
-        return DoorRules(**{name: getattr(self, name) for name in RULE_KEYS} | {"denied": self.denied.value})
+        return DoorRules(
+            **{name: getattr(self, name) for name in RULE_KEYS}
+            | {"denied": self.denied.value, "smear": self.smear.value}
+        )
 
     @property
     def is_loopback(self) -> bool:

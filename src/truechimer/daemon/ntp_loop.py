@@ -21,6 +21,7 @@ from truechimer.daemon.door_rules import Gatekeeper, open_gate
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.quorum.listener_policy import ListenerPolicy
 from truechimer.serve.clock_page import ClockPage, PageUnreadable
+from truechimer.serve.ntp import smear
 from truechimer.serve.ntp.server import Client, Ignore, Reply, glance, respond, transmit_stamp
 from truechimer.serve.rx_stamp import RxStamp, StampKind
 from truechimer.serve.served_time import ServedTime, Unsynchronised, serve_at
@@ -256,11 +257,17 @@ class NtpLoop:
         return batch, None
 
     def _served(self) -> ServedTime | Unsynchronised:
-        """Return what may be served now, on this door."""
+        """Return what may be served now, on this door. The door's limit is for what is known of UTC: how far a smear is
+        from it is known, and stands in the bound that the answers state.
+        """
+        page, raw_ns, limit_s = self._pages.current(), self._clocks.raw_ns(), self._bound_limit_s
+        if self._gate.rules.smears and isinstance(page, ClockPage):
+            found = smear.bent(page, raw_ns)
+            page, limit_s = found.page, limit_s + found.extra_s
         return serve_at(
-            self._pages.current(),
-            self._clocks.raw_ns(),
-            bound_limit_s=self._bound_limit_s,
+            page,
+            raw_ns,
+            bound_limit_s=limit_s,
             boot_id=self._clocks.boot_id(),
             simulated_allowed=self._simulated_allowed,
         )

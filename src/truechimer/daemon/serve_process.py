@@ -132,7 +132,9 @@ def main(argv: list[str] | None = None) -> int:
         complain("serve_process", f"cannot write {error.filename}: {error.strerror}; check the folder")
         return WRONG_USE
     words = sys.argv[1:] if argv is None else argv
-    workers = Workers(ports, words, counters, path=options.counters, wanted=options.workers > 0)
+    # machine code has no line for a leap second that is dealt out: such a door serves by itself
+    wanted = options.workers > 0 and not options.rules.smears
+    workers = Workers(ports, words, counters, path=options.counters, wanted=wanted)
     try:
         _serve(options, ports, workers, counters, parent)
     finally:
@@ -248,7 +250,7 @@ def _serve(
 
 def _accelerator(options: argparse.Namespace, port: int, precision_log2: int) -> "Accelerator | NoAccelerator":
     """Return the door's accelerator, not begun yet; where none is asked for, one that does nothing."""
-    if options.accelerator is None:
+    if options.accelerator is None or options.rules.smears:
         return NoAccelerator()
     from truechimer.daemon.accelerator import Accelerator, Settings  # a door without it stays as small as it is
 

@@ -24,6 +24,7 @@ from truechimer.quorum.verified import Verified
 from truechimer.scale.state import REASONS, Membership
 from truechimer.serve.clock_page import ClockPage, ServiceState
 from truechimer.serve.ntp.server import SIMULATED_ANCHOR_DOUBT_S
+from truechimer.serve.served_time import tai_minus_utc_at
 
 OF_THE_RUN_BEFORE = "heard and judged by the run before, not yet by this one"
 
@@ -73,7 +74,11 @@ def laboratory_document(
         "reading_faults": reading_faults,
         "clocks": clocks(state, outcome),
         "alerts": [_alert(alert) for alert in alerts],
-        "leap": {"expires": config.leaps.expires.isoformat(digits=0), "source": config.leaps.source},
+        "leap": {
+            "expires": config.leaps.expires.isoformat(digits=0),
+            "source": config.leaps.source,
+            "entries": [[one.mjd, one.tai_minus_utc_s] for one in config.leaps.entries],
+        },
     }
     if outcome is not None and outcome.bound is not None:
         body |= {"terms": outcome.bound.terms.as_dict(), "scale_bound_s": outcome.bound.scale_bound_s}
@@ -83,7 +88,7 @@ def laboratory_document(
         }
     if outcome is not None and outcome.page is not None:
         body["bound_growth"] = outcome.page.bound_growth
-        body["leap"]["tai_minus_utc_s"] = outcome.page.tai_minus_utc_s
+        body["leap"]["tai_minus_utc_s"] = tai_minus_utc_at(outcome.page, outcome.page.anchor_tai_fs)
     if outcome is not None and outcome.utc is not None and state.utc is not None:
         body["utc_minus_scale"] = {
             "x_s": outcome.utc.x_s,

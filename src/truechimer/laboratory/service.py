@@ -151,6 +151,10 @@ def changed(facts: Found, before: ServiceState, after: ServiceState) -> tuple[Al
     return (Alert(AlertKind.STATE_CHANGED, "serve", "service", severity, says, (), epoch_ns, do_next),)
 
 
+LEAP_NAMED_AFTER_FS = 43_200 * FS_PER_S
+"""A page names a leap second until half a day after it: so long a door that smears is still on its way."""
+
+
 def clock_page(
     real: Realization,
     limit: Bound,
@@ -167,12 +171,15 @@ def clock_page(
 ) -> ClockPage | None:
     """Return the page: UTC(k) as a straight line over the raw counter, anchored at this epoch's raw value.
 
-    None where that lies before UTC began: what the host then says of itself cannot be served.
+    None where that lies before UTC began: what the host then says of itself cannot be served. It names the next leap
+    second, or the last one until `LEAP_NAMED_AFTER_FS` after it; `tai_minus_utc_s` is the offset before that one.
     """
     tai_fs = real.epoch_ns * FS_PER_NS - round(real.x_host_minus_utck_s * FEMTO)
     if tai_fs < leaps.start_of(leaps.entries[0]).tai_fs:
         return None
     index = leaps.index_at(tai_fs)
+    if index and tai_fs < leaps.start_of(leaps.entries[index]).tai_fs + LEAP_NAMED_AFTER_FS:
+        index -= 1
     leap = leaps.entries[index + 1] if index + 1 < len(leaps.entries) else None
     return ClockPage(
         anchor_raw_ns=raw_ns,

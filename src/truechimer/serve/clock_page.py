@@ -92,9 +92,9 @@ class ClockPage:
     `rate` is d(TAI)/d(raw) - 1. `bound_s` holds at the anchor and grows by `bound_growth` (s/s) on either side of it;
     `u_s` is one standard uncertainty, `coverage` the measured lower limit of the share of time in which the truth is
     inside the bound. `next_leap_tai_s` is the TAI second (since 1970) at which the new offset `next_tai_minus_utc_s`
-    begins; `leap_expires_tai_s` the TAI second after which the leap table must not be believed. After
-    `valid_until_raw_ns` no door is synchronised. `refid`, `stratum` and `root_delay_s` are for the NTP door.
-    `boot_id` names the boot whose raw counter this is; all zeros where the writer did not say.
+    begins, or began within the last half day; `leap_expires_tai_s` the TAI second after which the leap table must not
+    be believed. After `valid_until_raw_ns` no door is synchronised. `refid`, `stratum` and `root_delay_s` are for the
+    NTP door. `boot_id` names the boot whose raw counter this is; all zeros where the writer did not say.
 
     Invariant: every field is finite and in the range that `__post_init__` states; `ClockPageMisuse` otherwise.
     """

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from truechimer.instants import ptp_time
 from truechimer.instants.ptp_time import PtpTimestamp
 from truechimer.serve.clock_page import ServiceState
-from truechimer.serve.served_time import LeapIndicator, ServedTime, Unsynchronised
+from truechimer.serve.served_time import LeapIndicator, ServedTime, Unsynchronised, tai_minus_utc_at
 
 ANNOUNCE_OCTETS = 64
 CLASS_LOCKED, CLASS_HOLDOVER, CLASS_UNSYNCHRONISED = 6, 7, 248
@@ -74,7 +74,7 @@ def announced(served: ServedTime | Unsynchronised) -> Announced:
     """Return what is announced of the time served; a time that must not be believed is announced as that."""
     if isinstance(served, Unsynchronised) or served.simulated:
         return Announced(
-            current_utc_offset_s=0 if served.page is None else served.page.tai_minus_utc_s,
+            current_utc_offset_s=_offset_s(served),
             utc_offset_valid=False,
             leap61=False,
             leap59=False,
@@ -96,6 +96,14 @@ def announced(served: ServedTime | Unsynchronised) -> Announced:
         clock_accuracy=accuracy,
         origin=ptp_time.to_timestamp(served.instant).timestamp,
     )
+
+
+def _offset_s(served: ServedTime | Unsynchronised) -> int:
+    """Return TAI minus UTC as far as it is known, 0 where it is not."""
+    if served.page is None:
+        return 0
+    tai_fs = served.page.anchor_tai_fs if served.instant is None else served.instant.tai_fs
+    return tai_minus_utc_at(served.page, tai_fs)
 
 
 def encode(
