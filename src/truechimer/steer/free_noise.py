@@ -103,7 +103,8 @@ def of_ensemble(
         of_drift2 += each * each / (whole * whole) * square
     young = YOUNG_S / max(age_s, YOUNGEST_S)
     drift = sqrt(of_drift2) * (1.0 + young * young)
-    found = scale_noise.free_noise(tuple(levels), y_spread=sqrt(spread2), drift_spread=drift)
+    # what is wrong with the drifts is a state of its own here, and no part of the random walk
+    found = scale_noise.free_noise(tuple(levels), y_spread=sqrt(spread2), drift_spread=drift, excess=1.0)
     return replace(
         found,
         q1=max(found.q1, LEAST_PART * usual_q1),
