@@ -370,3 +370,17 @@ def test_who_chooses_another_algorithm_is_told_what_it_does_not_do(algorithm: st
     assert {one.severity for one in found} == {Severity.WARNING}
     assert [one.line for one in found] == [line_of(VALID + scale, "algorithm"), line_of(VALID + scale, "weight_cap_n")]
     assert faults(VALID + scale.replace(algorithm, "at1")) == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "found"),
+    [
+        ("ntpv5 = true\n", {"smear-of-version-5"}),
+        ("accelerator = true\n", {"smear-by-itself"}),
+        ("", set()),
+    ],
+)
+def test_a_door_that_smears_speaks_no_version_5_and_is_not_accelerated(keys: str, found: set[str]) -> None:
+    door = '[[listener]]\nprotocol = "ntp"\n'
+    text = VALID.replace(door, f'{door}smear = "linear-24h"\n{keys}')
+    assert {each.rule for each in faults(text) if "smear" in each.rule} == found
