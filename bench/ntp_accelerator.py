@@ -34,6 +34,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 from tests.daemon_serve.doors import a_live_page  # noqa: E402
 
 from truechimer.daemon.accelerator import why_not  # noqa: E402
+from truechimer.daemon.counters import WORKERS, read_counters  # noqa: E402
 from truechimer.daemon.host_clocks import HostClocks  # noqa: E402
 from truechimer.daemon.page_file import PageWriter  # noqa: E402
 
@@ -84,10 +85,13 @@ def measured(rounds: int, for_s: float) -> dict[str, Any]:
         writer = stack.enter_context(PageWriter(folder / "page", boot_id=HostClocks().boot_id()))
         writer.publish(replace(a_live_page(), valid_until_raw_ns=HostClocks().raw_ns() + 3600 * 10**9))
         pids = {
-            "accelerator": stack.enter_context(a_door(folder, "accelerator", "--accelerator", folder / "state")),
+            "accelerator": stack.enter_context(
+                a_door(folder, "accelerator", "--accelerator", folder / "state", "--counters", folder / "counters")
+            ),
             "chrony": stack.enter_context(a_chronyd(folder, processor=there)),
         }
         until_answering(folder / "state")
+        until_workers_are_ready(folder / "counters")
         command = ["taskset", "-c", str(here), "chrt", "-f", str(PRIORITY), str(client), "127.0.0.1"]
         runs: dict[str, list[dict[str, Any]]] = {server: [] for server in PORTS}
         singles: dict[str, list[dict[str, Any]]] = {server: [] for server in PORTS}
@@ -245,6 +249,14 @@ def until_answering(state: Path) -> None:
     while not (state.exists() and json.loads(state.read_text()).get("answering")):
         assert time.monotonic() < end, state.read_text() if state.exists() else "the accelerator said nothing"
         time.sleep(0.05)
+
+
+def until_workers_are_ready(counters: Path) -> None:
+    """Wait until the door's sockets are served in machine code: making that is no part of the measurement."""
+    end = time.monotonic() + 90.0
+    while not read_counters(counters)[WORKERS] and time.monotonic() < end:
+        time.sleep(0.2)
+    time.sleep(2.0)
 
 
 def version(*command: str) -> str:

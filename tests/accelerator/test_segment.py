@@ -22,6 +22,7 @@ from truechimer.serve.ntp.accelerator import (
     NoSegment,
     RateLimit,
     Segment,
+    renewed,
     segment,
 )
 from truechimer.serve.ntp.bpf import Assembler, BpfMisuse, Do, Register, When
@@ -51,6 +52,18 @@ def test_a_segment_follows_the_pages_line_to_a_nanosecond() -> None:
     for after_ns in (0, 1, 999, 10**6, VALID_NS):
         truth = stamp_at(page, ANCHOR_RAW_NS + NS + round(after_ns * rate))
         assert abs(made.stamp_at(MONO_NS + after_ns) - truth) * UNIT_NS < 1.0
+
+
+def test_a_segment_drawn_from_a_longer_one_is_the_pages_line_too() -> None:
+    page = a_page(rate=4e-6)
+    held = made_from(page, ANCHOR_RAW_NS + NS)
+    assert isinstance(held, Segment)
+    later = Anchor(MONO_NS + 10**8, ANCHOR_RAW_NS + NS + 10**8 + 777, 1.0 + 2e-5, 5)
+    again = renewed(held, page, later)
+    assert (again.head, again.kiss, again.valid_ns, again.asleep_ns) == (held.head, held.kiss, VALID_NS, 5)
+    for after_ns in (0, VALID_NS):
+        truth = stamp_at(page, later.raw_ns + round(after_ns * later.raw_per_mono))
+        assert abs(again.stamp_at(later.mono_ns + after_ns) - truth) * UNIT_NS < 1.0
 
 
 def test_there_is_no_segment_where_the_sockets_would_say_unsynchronised() -> None:

@@ -16,6 +16,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,9 @@ from truechimer.daemon.interfaces import Interface, InterfacesRejected, interfac
 from truechimer.daemon.page_file import PageReader
 from truechimer.errors import Misuse
 from truechimer.quorum.listener_policy import ListenerPolicy
+from truechimer.serve.clock_page import ClockPage
 from truechimer.serve.ntp import accelerator as shared
-from truechimer.serve.ntp.accelerator import NS_PER_S, NoSegment, RateLimit, segment
+from truechimer.serve.ntp.accelerator import NS_PER_S, VALID_NS, Anchor, NoSegment, RateLimit, Segment, renewed, segment
 from truechimer.serve.ntp.accelerator_frame import MOST_ADDRESSES, Place
 from truechimer.serve.ntp.accelerator_program import (
     ACCESS_KEY_OCTETS,
@@ -51,6 +53,9 @@ from truechimer.serve.ntp.rate_table import (
 
 RENEW_S = 0.005
 LONELY_S = 0.1
+HELD_NS = 100_000_000
+HELD_SHARE = 0.85
+"""However hard CLOCK_MONOTONIC is slewed (a tenth at most), this share of `HELD_NS` on the raw counter is within it."""
 REAL_TIME_PRIORITY = 40
 """So that a processor full of requests does not keep the thread from its 0.05 ms of work; below that of interrupts."""
 LOOK_EVERY_NS = NS_PER_S
@@ -85,6 +90,16 @@ class _Attached:
     link: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A segment valid for longer than it is used, and the raw value up to which others may be drawn from it."""
+
+    page: ClockPage
+    boot_id: bytes
+    made: Segment
+    until_raw_ns: int
+
+
 class Accelerator:
     """One door's accelerator: `begin`, `use_policy` when it changes, `close`. It runs in a thread of its own.
 
@@ -108,6 +123,7 @@ class Accelerator:
         self._rate = rate_of(settings.rules)
         self._is_policy_laid = True
         self._offers = Offered.VERSION_5_TOO if settings.rules.ntpv5 else Offered.VERSION_4
+        self._held: _Held | None = None
         self._number = 0
         self._because = "not begun"
         self._refused: dict[str, str] = {}
@@ -140,6 +156,7 @@ class Accelerator:
     def use_policy(self, policy: ListenerPolicy | None) -> None:
         """Answer by a policy from now on; None: everybody, up to the limit that the door began with."""
         with self._lock:
+            self._held = None
             self._bound_limit_s = self._settings.bound_limit_s if policy is None else policy.bound_limit_s
             self._lay_networks(access_of(self._settings.rules, policy))
 
@@ -204,14 +221,7 @@ class Accelerator:
             if anchor is not NoAnchor.WIDE:
                 self._shut(f"the rate of the host's clock is not known well enough ({anchor})")
             return
-        made = segment(
-            self._pages.current(),
-            anchor,
-            bound_limit_s=self._bound_limit_s,
-            boot_id=self._clocks.boot_id(),
-            simulated_allowed=self._settings.simulated_allowed,
-            precision_log2=self._settings.precision_log2,
-        )
+        made = self._segment_from(anchor)
         if isinstance(made, NoSegment):
             if made is NoSegment.UNSYNCHRONISED:
                 self._shut("there is no synchronised time to serve")
@@ -227,6 +237,29 @@ class Accelerator:
         struct.pack_into("=Q", area, at, self._number)
         struct.pack_into("=Q", area, shared.CURRENT, self._number)
         struct.pack_into("=I", area, shared.OPEN, 1)
+
+    def _segment_from(self, anchor: Anchor) -> Segment | NoSegment:
+        """Return the segment to answer from. What `respond` says is asked for again after 100 ms, or with a new page:
+        in between only the line is drawn anew.
+        """
+        page, boot_id, held = self._pages.current(), self._clocks.boot_id(), self._held
+        if held is not None and held.page is page and held.boot_id == boot_id and anchor.raw_ns < held.until_raw_ns:
+            return renewed(held.made, held.page, anchor)
+        self._held = None
+        ask = partial(
+            segment,
+            page,
+            anchor,
+            bound_limit_s=self._bound_limit_s,
+            boot_id=boot_id,
+            simulated_allowed=self._settings.simulated_allowed,
+            precision_log2=self._settings.precision_log2,
+        )
+        made = ask(valid_ns=VALID_NS + HELD_NS)
+        if not isinstance(made, Segment) or not isinstance(page, ClockPage):
+            return ask()
+        self._held = _Held(page, boot_id, made, anchor.raw_ns + round(HELD_NS * HELD_SHARE))
+        return renewed(made, page, anchor)
 
     def _look(self) -> None:
         """Look at what changes seldom: the page's file, the addresses of this machine; say how it fares."""

@@ -12,7 +12,7 @@ All times of the kernel side are CLOCK_MONOTONIC (ns): slewed by whoever sets th
 """
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 
@@ -186,16 +186,34 @@ def segment(
     reply, kiss = ask(), ask(kiss=Kiss.RATE)
     if not isinstance(reply, Reply) or reply.kind is not ReplyKind.SYNCHRONISED or not isinstance(kiss, Reply):
         return NoSegment.UNSYNCHRONISED
-    stamps_per_ns = ntp64.UNITS_PER_S / NS_PER_S * (1.0 + widest.page.rate) * anchor.raw_per_mono
     return Segment(
         mono_ns=anchor.mono_ns,
         valid_ns=valid_ns,
         stamp=stamp_at(widest.page, anchor.raw_ns),
-        slope=round(stamps_per_ns * 2**SLOPE_BITS),
+        slope=_slope(widest.page, anchor),
         head=_plain(reply.head)[:24],
         kiss=_plain(kiss.head)[:16],
         asleep_ns=anchor.asleep_ns,
     )
+
+
+def renewed(held: Segment, page: ClockPage, anchor: Anchor, *, valid_ns: int = VALID_NS) -> Segment:
+    """Return a segment from another anchor with the octets of `held`, which was made of the same page and is valid for
+    long enough: to its end, and no further, all that those octets say stays as it is.
+    """
+    return replace(
+        held,
+        mono_ns=anchor.mono_ns,
+        valid_ns=valid_ns,
+        stamp=stamp_at(page, anchor.raw_ns),
+        slope=_slope(page, anchor),
+        asleep_ns=anchor.asleep_ns,
+    )
+
+
+def _slope(page: ClockPage, anchor: Anchor) -> int:
+    stamps_per_ns = ntp64.UNITS_PER_S / NS_PER_S * (1.0 + page.rate) * anchor.raw_per_mono
+    return round(stamps_per_ns * (1 << SLOPE_BITS))
 
 
 def _plain(head: bytes) -> bytes:
