@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from truechimer.daemon import accelerator_state, bpf_calls
-from truechimer.daemon.accelerator import place_of, why_not
+from truechimer.daemon.accelerator import Accelerator, Settings, place_of, why_not
 from truechimer.daemon.bpf_calls import BpfRejected
+from truechimer.daemon.door_rules import DoorRules
 from truechimer.daemon.interfaces import Interface
+from truechimer.serve.ntp.smear import Smear
 
 ROOT = Path(__file__).parents[2]
 
@@ -87,6 +89,25 @@ def test_a_kernel_that_refuses_says_why_and_what_of(monkeypatch: pytest.MonkeyPa
     assert str(BpfRejected("loading the program", 13, "0: R1=ctx\nR9 !read_ok\nprocessed 3 insns")).endswith(
         "(R9 !read_ok)"
     )
+
+
+def test_a_door_that_smears_is_served_by_its_sockets_alone(tmp_path: Path) -> None:
+    state = tmp_path / "ntp-123.accelerator"
+    settings = Settings(
+        page=tmp_path / "page",
+        address="127.0.0.1",
+        port=123,
+        bound_limit_s=1e-3,
+        precision_log2=-20,
+        simulated_allowed=True,
+        rules=DoorRules(smear=next(one.value for one in Smear if one is not Smear.NONE)),
+        state=state,
+    )
+    smearing = Accelerator(settings)
+    assert not smearing.begin()
+    assert "smears" in accelerator_state.read(state, is_alive=True)["because"]
+    smearing.close()
+    assert not state.exists()
 
 
 def test_what_a_dead_or_silent_door_said_is_not_believed(tmp_path: Path) -> None:

@@ -281,7 +281,8 @@ class Accelerator:
 
     def _prepare(self) -> None:
         """Make the maps. Raises `BpfRejected`, `OSError`."""
-        why = bpf_calls.why_not_here()
+        why = "the door smears leap seconds, and a segment does not" if self._settings.rules.smears else None
+        why = why or bpf_calls.why_not_here()
         if why is not None:
             raise OSError(why)
         rows = shared.rows_for(bpf_calls.possible_processors())
