@@ -27,6 +27,13 @@ NS = 10**9
 PAGE = a_live_page()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _a_page_of_now() -> None:
+    """Make the page when this file's tests begin: they are read long before, and a page is valid for minutes."""
+    global PAGE  # noqa: PLW0603
+    PAGE = a_live_page()
+
+
 @dataclass
 class AServer:
     """A server under our hand: what it answers to each request, and who asked when."""

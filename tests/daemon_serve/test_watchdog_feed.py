@@ -26,11 +26,18 @@ from truechimer.serve.served_time import tai_fs_at
 PAGE = a_live_page()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _a_page_of_now() -> None:
+    """Make the page when this file's tests begin: they are read long before, and a page is valid for minutes."""
+    global PAGE  # noqa: PLW0603
+    PAGE = a_live_page()
+
+
 class Strangers:
     """A pool of servers under our hand: their time minus ours by host, None for a silent one."""
 
-    def __init__(self, offsets_s: dict[str, float | None], page: ClockPage = PAGE, **changes: Any) -> None:
-        self.offsets_s, self.page, self.changes = offsets_s, page, changes
+    def __init__(self, offsets_s: dict[str, float | None], page: ClockPage | None = None, **changes: Any) -> None:
+        self.offsets_s, self.page, self.changes = offsets_s, page or PAGE, changes
         self.asked: Counter[str] = Counter()
 
     def ask(self, place: HostPort) -> NtpMeasurement | ExchangeFailure:

@@ -99,6 +99,25 @@ def test_every_kind_of_record_that_says_what_the_time_was_has_its_place_in_the_h
     assert set(KINDS) - NOTED - {"order"} == DECODED_KINDS
 
 
+def test_values_that_were_published_and_receivers_that_were_doubted_have_a_row_each() -> None:
+    place = {"seq": 7, "epoch_tai_ns": "1800000000000000000"}
+    value = {"mjd": "61000.0 d", "became": "taken", "path": "UTCr", "epoch_tai_ns": "1799900000000000000"}
+    value |= {"published": "1.25e-09 s", "utc_minus_scale": "-3e-09 s", "u": "5e-10 s"}
+    nowhere = {"mjd": "61001.0 d", "became": "no path"}
+    file = place | {"kind": "published", "name": "UTCr_2601", "sha256": "ab", "outcome": "taken"}
+    rows = list(history_tables.Decoder().rows(file | {"values": [value, nowhere]}))
+    of_file = (7, 1800000000000000000, "UTCr_2601", "ab", "taken")
+    assert rows == [("published", (*of_file, "UTCr", 1799900000000000000, "s", 1.25e-9, -3e-9, 5e-10, "taken"))]
+    assert len(rows[0][1]) == len(TABLES["published"])
+    doubted = place | {"kind": "link-quality", "receiver": "r", "link": "gps", "level": "doubted"}
+    rows = list(history_tables.Decoder().rows(doubted | {"reasons": [["jammed", "doubted"]]}))
+    assert rows == [("link_quality", (7, 1800000000000000000, "r", "gps", "doubted", "jammed=doubted"))]
+    assert len(rows[0][1]) == len(TABLES["link_quality"])
+    strange = file | {"values": [value | {"published": "1 kg"}]}
+    with pytest.raises(history_tables.HistoryRecordRejected, match="neither"):
+        list(history_tables.Decoder().rows(strange))
+
+
 def test_every_figure_of_the_scale_stands_in_the_history_to_the_last_bit(
     made: tuple[Path, Path], tmp_path: Path
 ) -> None:

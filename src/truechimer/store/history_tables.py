@@ -26,6 +26,10 @@ TABLES: dict[str, dict[str, str]] = {
     "readings": _PLACE
     | {"clock_a": TEXT, "clock_b": TEXT, "x_a_minus_b_s": NUMBER, "u_s": NUMBER, "limit_s": NUMBER, "age_s": NUMBER}
     | {"raw_ns": INTEGER},
+    "link_quality": _PLACE | {"receiver": TEXT, "link": TEXT, "level": TEXT, "reasons": TEXT},
+    "published": _PLACE
+    | {"name": TEXT, "sha256": TEXT, "outcome": TEXT, "path": TEXT, "of_epoch_tai_ns": INTEGER, "unit": TEXT}
+    | {"published": NUMBER, "utc_minus_scale": NUMBER, "u": NUMBER, "became": TEXT},
     "scale_steps": _PLACE
     | {"clock": TEXT, "x_clock_minus_scale_s": NUMBER, "weight": NUMBER, "membership": TEXT}
     | {"detection_floor_s": NUMBER, "divided": TRUTH},
@@ -53,6 +57,8 @@ _METHODS = {
     "run-start": "_run_start",
     "register": "_register",
     "readings": "_readings",
+    "link-quality": "_link_quality",
+    "published": "_published",
     "scale-step": "_scale_step",
     "selection": "_selection",
     "coordination-start": "_steering",
@@ -125,6 +131,22 @@ class Decoder:
             if x_s[k] is not None:
                 values = (_number(one[k], "s") for one in (x_s, u_s, limit_s, age_s))
                 yield "readings", (seq, epoch, name(link.a), name(link.b), *values, raw)
+
+    def _link_quality(self, body: dict[str, Any]) -> Iterator[tuple[str, Row]]:
+        reasons = " ".join(f"{reason}={level}" for reason, level in body["reasons"])
+        place = (body["seq"], int(body["epoch_tai_ns"]))
+        yield "link_quality", (*place, body["receiver"], body["link"], body["level"], reasons)
+
+    def _published(self, body: dict[str, Any]) -> Iterator[tuple[str, Row]]:
+        file = (body["seq"], int(body["epoch_tai_ns"]), body["name"], body["sha256"], body["outcome"])
+        for value in body["values"]:
+            if "path" not in value:
+                continue  # a row that no path could take: its fate stands in the record
+            unit = value["published"].partition(" ")[2]
+            if unit not in {"s", "1"}:
+                raise ValueError(f"{value['published']!r} is neither a phase nor a rate")
+            numbers = (_number(value[key], unit) for key in ("published", "utc_minus_scale", "u"))
+            yield "published", (*file, value["path"], int(value["epoch_tai_ns"]), unit, *numbers, value["became"])
 
     def _scale_step(self, body: dict[str, Any]) -> Iterator[tuple[str, Row]]:
         seq, epoch = body["seq"], int(body["epoch_tai_ns"])
