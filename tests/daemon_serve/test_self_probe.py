@@ -1,6 +1,7 @@
 """The door's own client finds what is wrong between the page and the wire, and the laboratory says it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from ipaddress import ip_network
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,15 +11,19 @@ from tests.daemon_serve.doors import a_door, a_live_page, a_page_in, until
 
 from truechimer.alerts import AlertKind, AlertSeverity
 from truechimer.daemon import counters as names
-from truechimer.daemon.counters import Counters, read_counters
+from truechimer.daemon.counters import Barred, Counters, read_counters
+from truechimer.daemon.door_rules import DoorRules, Gatekeeper
 from truechimer.daemon.door_watch import LOOK_EVERY_S, DoorWatch
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.ntp_exchange import NtpExchange
 from truechimer.daemon.page_file import PageReader
-from truechimer.daemon.self_probe import SelfProbe
-from truechimer.serve.ntp.client import NtpAnswer
-from truechimer.serve.ntp.packet import NtpLeap
+from truechimer.daemon.self_probe import TO_THE_SOCKETS, SelfProbe
+from truechimer.instants import FS_PER_S
+from truechimer.quorum.listener_policy import ListenerPolicy
+from truechimer.serve.ntp.client import AnswerDoubt, NtpAnswer, make_request
+from truechimer.serve.ntp.packet import NtpLeap, TailKind, tail_of
 from truechimer.serve.ntp.reply import stamp_at
+from truechimer.serve.ntp.smear import bent
 from truechimer.serve.rx_stamp import RxStamp, StampKind
 
 UNITS_PER_NS = 2**32 / 1e9
@@ -82,7 +87,7 @@ class Watched:
 @pytest.fixture
 def watched(tmp_path: Path) -> Watched:
     path, now_s = tmp_path / "counters", [0.0]
-    listener = SimpleNamespace(protocol=SimpleNamespace(value="ntp"))
+    listener = SimpleNamespace(protocol=SimpleNamespace(value="ntp"), accelerator=False)
     process = SimpleNamespace(poll=lambda: None)
     door = SimpleNamespace(process=process, counters=path, listener=listener, where="on 127.0.0.1 port 1")
     return Watched(Counters(path), DoorWatch(monotonic_s=lambda: now_s[0]), door, now_s)
@@ -104,6 +109,122 @@ def test_a_door_that_does_not_answer_its_own_client_is_said_once(watched: Watche
     assert [len(one) for one in told] == [0, 0, 0, 0, 0, 1, 0, 0, 0]
     assert told[5][0].severity is AlertSeverity.WARNING
     assert watched.look(**{names.PROBES: 20, names.PROBES_UNANSWERED: 10}) == []
+
+
+def test_what_the_rules_forbid_is_neither_silence_nor_wrong_and_what_comes_after_is_said_anew(watched: Watched) -> None:
+    off = {names.PROBES: 3, names.PROBES_TIMED: 3, names.SERVE_ERROR_NS: 10**9}
+    assert len(watched.look(**off)) == 1
+    barred = {names.PROBE_BARRED: Barred.DENIED, names.SERVE_ERROR_NS: 0}
+    assert [watched.look(**barred) for _ in range(9)] == [[]] * 9
+    (told,) = watched.look(**off, **{names.PROBE_BARRED: Barred.NO})
+    assert told.severity is AlertSeverity.CRITICAL
+
+
+def test_an_answer_from_below_the_sockets_may_be_off_by_what_it_states(watched: Watched) -> None:
+    watched.door.listener.accelerator = True
+    assert watched.look(**{names.PROBES: 1, names.PROBES_TIMED: 1, names.SERVE_ERROR_NS: 34_000}) == []
+    assert len(watched.look(**{names.SERVE_ERROR_NS: 36_000})) == 1
+
+
+def a_probe(page: Any, folder: Path, rules: DoorRules, **changes: Any) -> SelfProbe:
+    """Return a probe of a door with these rules, on 127.0.0.1 where nothing else is said."""
+    with a_page_in(folder, page):
+        pages = PageReader(folder / "page")
+    words = {"gate": Gatekeeper(rules, secret=bytes(range(256))), "clocks": HostClocks()} | changes
+    return SelfProbe(words.pop("address", "127.0.0.1"), 1, pages, **words)
+
+
+@pytest.mark.parametrize(
+    ("rules", "barred"),
+    [
+        (DoorRules(allow=("192.0.2.0/24",)), Barred.DENIED),
+        (DoorRules(allow=("127.0.0.0/8",), deny=("127.0.0.1/32",), denied="kiss"), Barred.DENIED),
+        (DoorRules(allow=("127.0.0.1/32",), rate_per_s=0.01), Barred.NO),
+        (DoorRules(rate_loopback=True, rate_per_s=1.0), Barred.RATE),
+        (DoorRules(rate_loopback=True, rate_per_s=2.0, rate_burst=1), Barred.NO),
+        (DoorRules(rate_loopback=True, rate_per_s=0.0), Barred.NO),
+    ],
+)
+@pytest.mark.parametrize("address", ["0.0.0.0", "127.3.4.5"])
+def test_who_the_rules_refuse_does_not_ask_and_says_why(
+    tmp_path: Path, rules: DoorRules, barred: Barred, address: str
+) -> None:
+    page, asked = a_live_page(), []
+    probe = a_probe(page, tmp_path, rules, address=address, ask=lambda *words: asked.append(words))
+    probe.turn()
+    told = Counters()
+    probe.put_into(told)
+    assert told[names.PROBE_BARRED] == barred
+    assert len(asked) == told[names.PROBES] == told[names.PROBES_UNANSWERED] == (barred is Barred.NO)
+
+
+def test_an_order_that_closes_a_door_to_this_machine_ends_the_asking_and_the_figures(tmp_path: Path) -> None:
+    page = a_live_page()
+    found = an_exchange(page, t2_late_ns=0, t3_early_ns=0, delay_ns=40_000)
+    probe = a_probe(page, tmp_path, DoorRules(), ask=lambda *_: found)
+    probe.turn()
+    assert probe.seen.error_ns is not None
+    probe._gate.use_policy(ListenerPolicy("ntp-1", (ip_network("192.0.2.0/24"),), 0.001))  # type: ignore[union-attr]
+    probe.turn()
+    assert (probe.seen.asked, probe.seen.error_ns, probe.seen.barred) == (1, None, Barred.DENIED)
+    probe._gate.use_policy(None)  # type: ignore[union-attr]
+    probe.turn()
+    assert (probe.seen.asked, probe.seen.timed, probe.seen.barred) == (2, 2, Barred.NO)
+
+
+@pytest.mark.parametrize(("rate_loopback", "counted"), [(True, "refused"), (False, "unanswered")])
+def test_no_answer_is_a_refusal_where_the_rate_counts_this_machine_and_the_door_refused_somebody(
+    tmp_path: Path, rate_loopback: bool, counted: str
+) -> None:
+    counts = iter(range(100))
+    rules = DoorRules(rate_loopback=rate_loopback)
+    probe = a_probe(a_live_page(), tmp_path, rules, ask=lambda *_: None, refusals=lambda: next(counts))
+    probe.turn()
+    assert {name: getattr(probe.seen, name) for name in ("refused", "unanswered")} == {
+        "refused": 0,
+        "unanswered": 0,
+        counted: 1,
+    }
+    probe._refusals = lambda: 7  # nobody was refused meanwhile
+    probe.turn()
+    assert probe.seen.unanswered == 1 + (counted == "unanswered")
+
+
+def test_a_kiss_is_a_refusal_and_no_silence(tmp_path: Path) -> None:
+    page = a_live_page()
+    kiss = an_exchange(page, t2_late_ns=0, t3_early_ns=0, delay_ns=40_000)
+    kiss = replace(kiss, answer=replace(kiss.answer, stratum=0, kiss="RATE", doubt=AnswerDoubt.KISS))
+    probe = a_probe(page, tmp_path, DoorRules(rate_loopback=True), ask=lambda *_: kiss)
+    probe.turn()
+    assert (probe.seen.asked, probe.seen.refused, probe.seen.unanswered, probe.seen.timed) == (1, 1, 0, 0)
+
+
+def test_a_door_that_smears_is_held_against_its_smear(tmp_path: Path) -> None:
+    live = a_live_page()
+    leap_s = live.anchor_tai_fs // FS_PER_S + 3_600  # three quarters of the smear's first half are over
+    page = replace(live, next_leap_tai_s=leap_s, next_tai_minus_utc_s=live.tai_minus_utc_s + 1)
+    served = bent(page, page.anchor_raw_ns).page
+    found = an_exchange(served, t2_late_ns=0, t3_early_ns=0, delay_ns=40_000)
+    smearing = a_probe(page, tmp_path, DoorRules(smear="linear-24h"), ask=lambda *_: found)
+    smearing.turn()
+    assert smearing.seen.error_ns == pytest.approx(0, abs=2)
+    plain = a_probe(page, tmp_path, DoorRules(), ask=lambda *_: found)
+    plain.turn()
+    assert abs(plain.seen.error_ns or 0) > 10**8
+
+
+def test_where_an_accelerator_answers_the_sockets_are_asked_as_well_and_the_worse_is_told(tmp_path: Path) -> None:
+    page = a_live_page()
+    below = an_exchange(page, t2_late_ns=0, t3_early_ns=0, delay_ns=10_000)
+    above = an_exchange(page, t2_late_ns=10**6, t3_early_ns=-(10**6), delay_ns=60_000)
+    tails = (b"", TO_THE_SOCKETS)
+    probe = a_probe(page, tmp_path, DoorRules(), ask=lambda *words: above if words[3] else below, tails=tails)
+    probe.turn()
+    assert probe.seen.error_ns == pytest.approx(10**6, abs=2)
+    probe._ask = lambda *words: None if words[3] else below
+    probe.turn()
+    assert (probe.seen.asked, probe.seen.unanswered) == (2, 1), "the accelerator does not cover for dead sockets"
+    assert tail_of(make_request(5) + TO_THE_SOCKETS, version=4) == (TailKind.FIELDS, 0)
 
 
 @pytest.mark.slow

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from truechimer.formats import bipm_api, circular_t, utcr
+from truechimer.cli import utc_record_files
+from truechimer.formats import bipm_api, circular_t, published, utcr
 from truechimer.formats.bipm_api import ApiSeries
 from truechimer.formats.circular_t import CircularT
 from truechimer.formats.finding import Finding, Severity
@@ -173,6 +174,30 @@ BB   (There)                     -     -2.0        -     -2.2     -2.3     -2.4 
 
 UTC remains the only reference.
 """
+
+
+@pytest.mark.parametrize(
+    ("comment", "name", "days", "rapid"),
+    [
+        ("UTCr", "answer.json", (60_000,), True),
+        ("UTC", "utcr.json", (60_004, 60_009), False),
+        ("", "UTCr_x.txt", (60_004, 60_009), True),
+        ("", "x.txt", (60_000, 60_001), True),
+        ("UTC - UTC(X)", "x.txt", (60_000, 60_001), True),
+        ("", "x.txt", (60_004, 60_009), False),
+        ("", "x.txt", (60_004,), False),
+    ],
+)
+def test_one_rule_says_which_answers_of_the_server_are_rapid_utc(
+    comment: str, name: str, days: tuple[int, ...], *, rapid: bool
+) -> None:
+    series = ApiSeries(days, (1.0,) * len(days), (None,) * len(days), comment)
+    assert bipm_api.is_rapid(series, name=name) is rapid
+    data, file_name = bipm_api.write(series), Path(name)
+    values, _ = published.read(data, name=name, laboratory=None)
+    assert {each.path for each in values} == {published.RAPID if rapid else published.CIRCULAR}
+    told, _ = utc_record_files.values_of(data, "api", file_name, None)
+    assert {each.scale for each in told} == {"UTCr" if rapid else "UTC"}
 
 
 def test_rapid_utc_is_read_and_written_again() -> None:

@@ -19,12 +19,12 @@ from tests.control.fake_laboratory import STATUS, a_clock, a_source, host_label,
 from truechimer.compare.selection import Verdict
 from truechimer.console.metric_samples import MOST_LABEL_LETTERS, Document
 from truechimer.console.metrics import SETS, Format, MetricNames, registry, written
-from truechimer.daemon.counters import ANSWERED_EDGES_NS, ANSWERED_WITHIN, NAMES
+from truechimer.daemon.counters import ANSWERED_EDGES_NS, ANSWERED_WITHIN, NAMES, PROBE_BARRED
 from truechimer.daemon.feeds import LEAP_WORDS
 from truechimer.serve.clock_page import ServiceState
 
 DOOR = "127.0.0.1:11123"
-COUNTERS = {name: 10 + index for index, name in enumerate(NAMES)}
+COUNTERS = {name: 10 + index for index, name in enumerate(NAMES)} | {PROBE_BARRED: 0}
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

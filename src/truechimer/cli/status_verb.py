@@ -312,6 +312,9 @@ def _doors(rows: list[dict[str, Any]]) -> list[str]:
         if isinstance(counters, dict) and "received" in counters:
             words += f", {plain(counters['received'])} requests"
         words += _accelerated(row.get("accelerator"))
+        probe = row.get("self_probe")
+        if isinstance(probe, dict) and probe.get("asks") is False:
+            words += f", its own client does not ask: {plain(probe.get('because', '-'))}"
         lines += _labelled("door", words)
     return lines
 

@@ -46,8 +46,7 @@ def values_of(
             raise PublishedRejected(findings[-1].at(str(path)))
         found = []
         for each in several:
-            # the server's own words name the scale; a series without words is UTC
-            scale = "UTCr" if "utcr" in each.comment.lower() or "utcr" in path.name.lower() else "UTC"
+            scale = "UTCr" if bipm_api.is_rapid(each, name=path.name) else "UTC"
             for mjd, ns, u in zip(each.mjd, each.value_ns, each.u_ns, strict=True):
                 u_s = None if u is None else u * 1e-9
                 found.append(PublishedValue(scale=scale, mjd=mjd, x_utc_minus_utck_s=ns * 1e-9, u_s=u_s))

@@ -34,6 +34,7 @@ RESULTS: dict[str, str] = {
 _UNSYNCHRONISED = {name: why.value for why, name in names.UNSYNCHRONISED_COUNTERS.items()}
 _REFUSED_STAMPS = {name: why.value for why, name in names.REFUSAL_COUNTERS.items()}
 _STAMPS = {names.STAMPS_KERNEL: "kernel", names.STAMPS_USER: "user"}
+_BARRED = {int(each): "none" if each is names.Barred.NO else each.name.lower() for each in names.Barred}
 _PROTO = "ntp"
 """Only the NTP door counts so far."""
 
@@ -66,8 +67,18 @@ def _counter(name: str) -> Samples:
 def _probed(name: str) -> Samples:
     """Give a figure (ns) of each door's own client, where it has one, in seconds."""
     return lambda _, doors: (
-        ((door,), counts[name] / 1e9) for door, counts in doors.items() if name in counts and counts[names.PROBES_TIMED]
+        ((door,), counts[name] / 1e9)
+        for door, counts in doors.items()
+        if name in counts and counts[names.PROBES_TIMED] and not counts.get(names.PROBE_BARRED)
     )
+
+
+def _probe_asks(_: Document, doors: Counters) -> Iterator[Sample]:
+    """Give whether each door's own client asks, and what keeps it from it."""
+    for door, counts in doors.items():
+        if names.PROBE_BARRED in counts:
+            barred = counts[names.PROBE_BARRED]
+            yield (_BARRED.get(barred, "unknown"), door), float(barred == names.Barred.NO)
 
 
 _EDGES = tuple(f"{edge_ns / 1e9:g}" for edge_ns in names.ANSWERED_EDGES_NS)
@@ -201,6 +212,20 @@ DOORS: tuple[Family, ...] = (
         "Questions of the listener's own client that were not answered, since its process started.",
         _counter(names.PROBES_UNANSWERED),
         _DOOR,
+    ),
+    Family(
+        "truechimer_serve_probes_refused_total",
+        "Questions of the listener's own client that were refused for the rate of one source, which other programs of "
+        "this machine share, since its process started.",
+        _counter(names.PROBES_REFUSED),
+        _DOOR,
+    ),
+    Family(
+        "truechimer_serve_probe_asks",
+        "1 while the listener's own client asks; 0 where the listener's rules would have it refused, with the reason "
+        "(denied: its addresses, rate: its rate for one source): then nobody on this machine watches its answers.",
+        _probe_asks,
+        ("reason", "listener"),
     ),
     Family(
         "truechimer_serve_workers",

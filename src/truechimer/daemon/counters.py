@@ -11,6 +11,7 @@ import struct
 import zlib
 from array import array
 from collections.abc import Sequence
+from enum import IntEnum
 from pathlib import Path
 
 from truechimer.daemon.host_clocks import StampRefusal
@@ -32,6 +33,8 @@ WORKER_DEATHS = "worker_deaths"
 PROBES = "probes"
 PROBES_UNANSWERED = "probes_unanswered"
 PROBES_TIMED = "probes_timed"
+PROBES_REFUSED = "probes_refused"
+PROBE_BARRED = "probe_barred"
 SERVE_ERROR_NS = "serve_error_ns"
 SERVE_ERROR_HALF_DELAY_NS = "serve_error_half_delay_ns"
 HOST_STEPS = "host_steps"
@@ -73,6 +76,8 @@ NAMES: tuple[str, ...] = (
     PROBES,
     PROBES_UNANSWERED,
     PROBES_TIMED,
+    PROBES_REFUSED,
+    PROBE_BARRED,
     SERVE_ERROR_NS,
     SERVE_ERROR_HALF_DELAY_NS,
     HOST_STEPS,
@@ -87,6 +92,20 @@ NAMES: tuple[str, ...] = (
 _HEADER = struct.Struct("<8sII")  # magic, how many numbers, CRC-32 of the names
 _MAGIC = b"TRUECNTR"
 _HEAD = _HEADER.pack(_MAGIC, len(NAMES), zlib.crc32("\n".join(NAMES).encode()))
+
+
+class Barred(IntEnum):
+    """Why a door's own client does not ask (`daemon.self_probe`): the values of `PROBE_BARRED`."""
+
+    NO = 0
+    DENIED = 1  # the access list, of the rules or by order
+    RATE = 2  # the rate of one source
+
+
+BARRED_SAYS = {
+    Barred.DENIED: "the listener's addresses leave out this machine's own",
+    Barred.RATE: "the listener answers one source too seldom, this machine too",
+}
 
 
 class CountersRejected(Rejected):

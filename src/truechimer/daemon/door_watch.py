@@ -15,6 +15,7 @@ from truechimer.daemon import counters as names
 from truechimer.daemon import doors as door_processes
 from truechimer.daemon.counters import CountersRejected, read_counters
 from truechimer.daemon.doors import Door
+from truechimer.serve.ntp.accelerator import ACCELERATOR_LIMIT_S
 from truechimer.serve.rx_stamp import STAMP_HANDLING_LIMIT_S
 
 LOOK_EVERY_S = 1.0
@@ -25,6 +26,8 @@ WITHIN_S = 600.0
 SILENT_PROBES = 5
 MOST_STAMP_ERROR_NS = 2 * round(STAMP_HANDLING_LIMIT_S * 1e9)
 """Of the door's receive stamp, and of its client's. Whatever else an exchange cannot see is below half its delay."""
+MOST_ACCELERATED_ERROR_NS = round((STAMP_HANDLING_LIMIT_S + ACCELERATOR_LIMIT_S) * 1e9)
+"""Of both stamps of an answer from below the sockets, and of its client's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +88,13 @@ class DoorWatch:
         if asked < since[0] or asked - since[0] > unanswered - since[1]:
             self._probes[name] = since = (asked, unanswered)  # something was answered, or the door began anew
         error_ns, half_ns = counts[names.SERVE_ERROR_NS], counts[names.SERVE_ERROR_HALF_DELAY_NS]
+        stamps_ns = MOST_ACCELERATED_ERROR_NS if door.listener.accelerator else MOST_STAMP_ERROR_NS
         wrong = ""
-        if asked - since[0] >= SILENT_PROBES:
+        if counts[names.PROBE_BARRED]:
+            self._probes[name] = (asked, unanswered)  # what it may not ask, nobody leaves unanswered
+        elif asked - since[0] >= SILENT_PROBES:
             wrong = "silent"
-        elif counts[names.PROBES_TIMED] and abs(error_ns) > half_ns + MOST_STAMP_ERROR_NS:
+        elif counts[names.PROBES_TIMED] and abs(error_ns) > half_ns + stamps_ns:
             wrong = "wrong"
         before, self._wrong[name] = self._wrong.get(name, ""), wrong
         if wrong in {"", before}:

@@ -22,7 +22,7 @@ from typing import Any
 
 from truechimer._version import __version__
 from truechimer.daemon import accelerator_state, door_policy, notify, sock_door
-from truechimer.daemon.counters import CountersRejected, door_name, read_counters
+from truechimer.daemon.counters import BARRED_SAYS, PROBE_BARRED, CountersRejected, door_name, read_counters
 from truechimer.daemon.door_policy import DoorPolicy
 from truechimer.daemon.door_rules import DoorRules
 from truechimer.daemon.gate import Gate
@@ -140,6 +140,9 @@ class Door:
                 row["counters"] = {name: count for name, count in read_counters(self.counters).items() if count}
             except (CountersRejected, OSError):
                 row["counters"] = {}
+            barred = row["counters"].get(PROBE_BARRED, 0)
+            if barred:
+                row["self_probe"] = {"asks": False, "because": BARRED_SAYS.get(barred, "-")}
         return row
 
 

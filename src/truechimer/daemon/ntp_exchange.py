@@ -170,11 +170,13 @@ def exchange(
     clocks: HostClocks,
     prefer: str | None = None,
     key: SymmetricKey | None = None,
+    tail: bytes = b"",
 ) -> NtpExchange | ExchangeFailure:
     """Ask once, and wait up to `timeout_s` for the reply; datagrams that are no reply to us do not end the wait.
 
     The name is looked up for each question. Of its addresses `prefer` is asked where it is still one of them, and the
     next one only where the network says no. `key`: the question is sealed with it, and only a reply that is counts.
+    `tail`: octets that follow a question which nothing seals.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
@@ -187,7 +189,7 @@ def exchange(
                 connection.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
                 # a port of its own each time: RFC 9109; only that server's datagrams reach us
                 connection.connect(address)
-                return _converse(connection, str(address[0]), timeout_s=timeout_s, clocks=clocks, key=key)
+                return _converse(connection, str(address[0]), timeout_s=timeout_s, clocks=clocks, key=key, tail=tail)
         except OSError as error:
             reason = _reason(error)
     says = f"{host} port {port} (udp) cannot be reached: {reason}; check address, port and firewall"
@@ -246,11 +248,17 @@ def measurement_of(found: NtpExchange, leaps: LeapTable, *, near: Instant) -> Nt
 
 
 def _converse(
-    connection: socket.socket, address: str, *, timeout_s: float, clocks: HostClocks, key: SymmetricKey | None
+    connection: socket.socket,
+    address: str,
+    *,
+    timeout_s: float,
+    clocks: HostClocks,
+    key: SymmetricKey | None,
+    tail: bytes,
 ) -> NtpExchange | ExchangeFailure:
     """Send one request and read until its reply, or until time is up. Raises OSError where the network says no."""
     nonce = secrets.randbits(64) or 1
-    request = make_request(nonce, key=key)
+    request = make_request(nonce, key=key) + tail
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     clocks.take_pair()

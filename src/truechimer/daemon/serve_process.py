@@ -38,11 +38,12 @@ from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.ntp_loop import IDLE_TURN_S, NS_PER_S, NtpLoop, UdpPort
 from truechimer.daemon.page_file import PageReader
 from truechimer.daemon.parenthood import Parenthood, take_away
-from truechimer.daemon.self_probe import SelfProbe
+from truechimer.daemon.self_probe import TO_THE_SOCKETS, SelfProbe
 from truechimer.daemon.serve_workers import Workers
 from truechimer.quorum.listener_policy import ListenerPolicy
 from truechimer.serve.clock_page import ClockPage
 from truechimer.serve.ntp.packet import MAX_DISPERSION_S
+from truechimer.serve.ntp.reply import IgnoreReason
 
 if TYPE_CHECKING:
     from truechimer.daemon.accelerator import Accelerator
@@ -227,7 +228,7 @@ def _serve(
         bound_limit_s=options.bound_limit_s,
     )
     reopened_at_ns = clocks.raw_ns()
-    probe = SelfProbe(options.address, ports[0].port, PageReader(options.page), clocks=HostClocks())
+    probe = _probe(options, ports[0].port, gate, counters)
     probe.start()
     while not ending.asked:
         workers.look(clocks.raw_ns())
@@ -246,6 +247,25 @@ def _serve(
             if parent.is_lost and parent.must_end(now_ns, written_ns(pages, clocks)):
                 break
     accelerator.close()
+
+
+def _probe(options: argparse.Namespace, port: int, gate: Gatekeeper, counters: Counters) -> SelfProbe:
+    """Return the door's own client, which has not begun to ask."""
+    refused = names.IGNORE_COUNTERS[IgnoreReason.RATE_LIMITED]
+    place = counters.place(refused)
+    tails: tuple[bytes, ...] = (b"",)
+    if options.accelerator is not None and not options.rules.smears:
+        # what an accelerator drops for its rate, no counter of the door's tells
+        tails = (TO_THE_SOCKETS,) if options.rules.rate_loopback else (b"", TO_THE_SOCKETS)
+    return SelfProbe(
+        options.address,
+        port,
+        PageReader(options.page),
+        clocks=HostClocks(),
+        gate=gate,
+        refusals=lambda: counters[refused] + sum(beside[place] for beside in counters.beside),
+        tails=tails,
+    )
 
 
 def _accelerator(options: argparse.Namespace, port: int, precision_log2: int) -> "Accelerator | NoAccelerator":

@@ -7,6 +7,7 @@ server gives as 0.0 where it is not known: None here. Days without data are abse
 import json
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from math import isfinite
 from typing import Any
 
@@ -14,6 +15,7 @@ from truechimer.formats.finding import Finding
 
 MAX_BYTES = 16_000_000
 LARGEST_NS = 1e9
+DENSE_DAYS = 3
 _ROW = re.compile(r"\s*([0-9]{5})\s+([+-]?[0-9]+(?:\.[0-9]*)?)(?:\s+([0-9]+(?:\.[0-9]*)?))?\s*")
 _FEW_FINDINGS = 1_000
 
@@ -36,6 +38,18 @@ def read(data: bytes) -> tuple[tuple[ApiSeries, ...] | None, list[Finding]]:
     if text.lstrip().startswith(("{", "[")):
         return _json(text)
     return _text(text)
+
+
+def is_rapid(series: ApiSeries, *, name: str) -> bool:
+    """Return whether a series of an answer in a file of this name is of rapid UTC.
+
+    The server's own words decide where they name it, then, where they name no UTC at all, the file's name; else days
+    closer than `DENSE_DAYS` do: Circular T has every fifth.
+    """
+    words = series.comment.lower()
+    if "utcr" in words or ("utc" not in words and "utcr" in name.lower()):
+        return True
+    return min((b - a for a, b in pairwise(series.mjd)), default=DENSE_DAYS) < DENSE_DAYS
 
 
 def write(series: ApiSeries) -> bytes:

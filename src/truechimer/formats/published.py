@@ -22,8 +22,8 @@ DAY_NS = 86_400 * 10**9
 NS = 1e-9
 RAPID, CIRCULAR = "UTCr", "UTC"
 WEDNESDAY, CIRCULAR_T_DAY, RAPID_AGE_DAYS = 2, 12, 3
-DENSE_DAYS = 3
-"""A series whose days are closer than this is rapid UTC, else Circular T."""
+DENSE_DAYS = bipm_api.DENSE_DAYS
+"""A CSV whose days are closer than this is rapid UTC, else Circular T."""
 MOST_ROWS = 100_000
 MJD_FIRST, MJD_LAST = 40_000.0, 120_000.0
 LARGEST_S = 1e-2
@@ -79,8 +79,7 @@ def read(data: bytes, *, name: str, laboratory: str | None) -> tuple[tuple[Publi
     series, findings = bipm_api.read(data)
     found = []
     for each in series or ():
-        closest = min((b - a for a, b in pairwise(each.mjd)), default=5)
-        path = RAPID if closest < DENSE_DAYS else CIRCULAR
+        path = RAPID if bipm_api.is_rapid(each, name=name) else CIRCULAR
         for mjd, value, u in zip(each.mjd, each.value_ns, each.u_ns, strict=True):
             at = rapid_day(mjd) if path == RAPID else circular_t_day(mjd)
             found.append(Published(path, mjd, value * NS, None, None if u is None else u * NS, at))
