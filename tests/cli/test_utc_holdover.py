@@ -83,6 +83,7 @@ def test_a_laboratory_is_asked_until_it_is_worked_out(
     kept = {"holdover": {"learned_days": 9, "prediction": [{"horizon_s": 86_400.0, "u_s": 2e-9}], "kept": []}}
     row = {"limit_s": 1e-7, "for_s": 172_800.0}
     answers: list[dict[str, Any]] = [{"waits": True}, kept | {"scale": "UTC(x)", "against": "utc", "bound": [row]}]
+    answers[1]["holdover_without"] = "sources and clocks"
     asked: list[dict[str, Any]] = []
 
     def send(request: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -96,4 +97,4 @@ def test_a_laboratory_is_asked_until_it_is_worked_out(
     text = capsys.readouterr().out
     assert "UTC(x): if nothing more came from outside" in text
     assert "learned from 9 days" in text
-    assert "the bound within 100.0 ns for 2 d" in text
+    assert "the bound within 100.0 ns for 2 d without sources and clocks" in text

@@ -60,7 +60,7 @@ def test_a_usual_screen_has_room_for_everything() -> None:
     text = text_of(Seen(a_status(), rates_per_s={"ntp 127.0.0.1 11123": 12.25}), 80, 30)
     for words in (
         "maser1", "phase step", "#* UTC.p1", "^x UTC.p3", "12.2 /s", "42 requests", "caesium2 stepped by +20.1 ns",
-        "holdover within 1.00 ms for 2.1 d", "majority",
+        "bound within 1.00 ms for 2.1 d,", "majority",
     ):  # fmt: skip
         assert words in text
 

@@ -40,6 +40,14 @@ def test_how_long_holdover_would_last_is_said_in_the_unit_that_suits_it_and_roun
     assert f"within 1.00 ms {words} if nothing more is heard" in text
 
 
+def test_how_long_the_bound_lasts_and_how_long_utck_does_are_not_taken_for_each_other() -> None:
+    kept = [{"limit_s": 1e-6, "for_s": 4e6}, {"limit_s": 1e-3, "for_s": 400 * 86_400.0}]
+    left = {"holdover_remaining_s": 14_040.0, "holdover_limit_s": 1e-3, "holdover_without": "sources and clocks"}
+    text = shown(**left, holdover={"prediction": [], "kept": kept})
+    assert "the bound within 1.00 ms for 3.9 h without sources and clocks, UTC(k) itself for 400 d or more" in text
+    assert "UTC(k)" not in shown(**left, holdover={"kept": [kept[0], 7, {"limit_s": 1e-3, "for_s": "long"}]})
+
+
 def test_what_is_not_known_of_holdover_is_not_shown() -> None:
     assert "if nothing more is heard" not in shown()
     assert "if nothing more is heard" not in shown(holdover_remaining_s="soon", holdover_limit_s=1e-3)

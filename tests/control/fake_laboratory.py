@@ -77,6 +77,7 @@ STATUS: dict[str, Any] = {
     "bound_growth": 1e-8,
     "holdover_remaining_s": 187_000.0,
     "holdover_limit_s": 1e-3,
+    "holdover_without": "sources and clocks",
     "selection": {"state": "majority", "selected": 2, "named": ["UTC.p3"]},
     "root_dispersion": {"bound_s": 31.24e-9, "simulated_anchor_doubt_s": 1.0},
     "utc_minus_scale": {"x_s": 1.2e-8, "y": 2e-15, "u_s": 1e-9, "limit_s": 2e-9},

@@ -23,6 +23,7 @@ def test_liars_are_named_and_the_oscillator_is_described() -> None:
     body = told(scene, 0.01, 0.001)
     assert body["selection"] == {"state": "majority", "selected": 3, "named": ["UTC.s3", "UTC.s4"]}
     assert body["holdover_limit_s"] == 0.001, "the first door to fall is what counts"
+    assert body["holdover_without"] == "sources", "the host is the scale: nobody measures it but sources"
     assert isinstance(body["holdover_remaining_s"], float)
     assert 1.0 < body["holdover_remaining_s"] < told(scene, 0.01)["holdover_remaining_s"]
     assert told(scene)["holdover_limit_s"] == outside_words.USUAL_LIMIT_S

@@ -58,6 +58,12 @@ def age(value_s: float | None) -> str:
     return f"{left // (365 * 86_400)}y"
 
 
+def without(document: dict[str, Any]) -> str:
+    """Return what is silent while the bound lasts for `holdover_remaining_s`, in words."""
+    silent = document.get("holdover_without")
+    return f"without {plain(silent)}" if isinstance(silent, str) else "if nothing more is heard"
+
+
 def long_span(span_s: float) -> str:
     """Return a time span in the unit that suits it, rounded down."""
     for unit, seconds_each in (("d", 86_400.0), ("h", 3_600.0), ("min", 60.0)):

@@ -22,6 +22,7 @@ from truechimer.cli.lab_words import (
     seconds,
     table,
     weight,
+    without,
 )
 from truechimer.cli.now_verb import refusal
 from truechimer.cli.sources_verb import source_lines
@@ -31,7 +32,8 @@ FINE, NO = 0, 1
 LABEL = 10
 ALERTS_SHOWN = 8
 LONGEST_HOLDOVER_S = 30 * 86_400.0
-"""As far as the laboratory looks ahead."""
+LONGEST_KEPT_S = 400 * 86_400.0
+"""As far as the laboratory looks ahead: with its bound, and with what it foresees of UTC(k)."""
 
 SEVERITIES = ("critical", "warning", "notice")
 
@@ -132,17 +134,31 @@ def _growth(document: dict[str, Any]) -> str:
 
 
 def _holdover(document: dict[str, Any]) -> str:
-    """Return how long the doors would go on if every source fell silent now, and what the host's oscillator is."""
+    """Return how long the bound would stay within the doors' limit if the laboratory heard nothing from now on, how
+    long UTC(k) would if only sources were silent, and what the host's oscillator is.
+    """
     left_s, limit_s = number(document, "holdover_remaining_s"), number(document, "holdover_limit_s")
     words = []
     if left_s is not None and limit_s is not None:
         more = " or more" if left_s >= LONGEST_HOLDOVER_S else ""
-        words.append(f"within {bound(limit_s)} for {long_span(left_s)}{more} if nothing more is heard")
+        words.append(f"the bound within {bound(limit_s)} for {long_span(left_s)}{more} {without(document)}")
+        words += _kept(document.get("holdover"), limit_s)
     words += _foreseen(document.get("holdover"))
     oscillator = document.get("oscillator")
     if isinstance(oscillator, dict) and number(oscillator, "rate_against_utc") is not None:
         words.append(f"host {number(oscillator, 'rate_against_utc'):+.3e} against UTC")
     return ", ".join(words)
+
+
+def _kept(told: Any, limit_s: float) -> list[str]:
+    """Return how long UTC(k) itself would stay within a limit while its clocks go on."""
+    rows = told.get("kept") if isinstance(told, dict) else None
+    for row in rows if isinstance(rows, list) else []:
+        for_s = number(row, "for_s") if isinstance(row, dict) and row.get("limit_s") == limit_s else None
+        if for_s is not None:
+            more = " or more" if for_s >= LONGEST_KEPT_S else ""
+            return [f"UTC(k) itself for {long_span(for_s)}{more} without sources alone (99 in 100)"]
+    return []
 
 
 def _foreseen(told: Any) -> list[str]:

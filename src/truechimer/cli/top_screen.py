@@ -109,7 +109,7 @@ def _about(document: dict[str, Any]) -> list[str]:
     words = []
     left_s, limit_s = number(document, "holdover_remaining_s"), number(document, "holdover_limit_s")
     if left_s is not None and limit_s is not None:
-        words.append(f"holdover within {bound(limit_s)} for {lab_words.long_span(left_s)}")
+        words.append(f"bound within {bound(limit_s)} for {lab_words.long_span(left_s)}")
     if document.get("observing") is True:
         words.append("OBSERVING: steers nothing")
     words.append(plain(document.get("scale", "-"), 40))

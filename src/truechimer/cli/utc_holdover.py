@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from truechimer.cli.lab_words import bound, long_span, number, seconds
+from truechimer.cli.lab_words import bound, long_span, number, seconds, without
 from truechimer.errors import Rejected
 
 if TYPE_CHECKING:
@@ -210,7 +210,10 @@ def lines(body: dict[str, Any]) -> list[str]:
         f"UTC(k) within {bound(row['limit_s'])} for {long_span(row['for_s'])} (99 in 100)"
         for row in told.get("kept", [])
     ]
-    out += [f"the bound within {bound(row['limit_s'])} for {long_span(row['for_s'])}" for row in body.get("bound", [])]
+    out += [
+        f"the bound within {bound(row['limit_s'])} for {long_span(row['for_s'])} {without(body)}"
+        for row in body.get("bound", [])
+    ]
     if body.get("why"):
         out.append(str(body["why"]))
     return out

@@ -28,8 +28,8 @@ def _foreseen(document: Document, _: Counters) -> Iterator[Sample]:
 HOLDOVER: tuple[Family, ...] = (
     Family(
         "truechimer_holdover_remaining_seconds",
-        "Time until the bound of a laboratory without outside values reaches the smallest limit of its doors (label "
-        "limit, seconds), as the laboratory foresees it.",
+        "Time until the bound of a laboratory that hears nothing any more, neither sources nor clocks, reaches the "
+        "smallest limit of its doors (label limit, seconds), as the laboratory foresees it.",
         _holdover,
         ("limit",),
     ),

@@ -20,6 +20,11 @@ from truechimer.steer import daily_values, holdover
 USUAL_LIMIT_S = 0.001
 """A listener's limit where there is no listener (contract)."""
 
+SOURCES, SOURCES_AND_CLOCKS = "sources", "sources and clocks"
+"""What is silent where the bound lasts for `holdover_remaining_s`: a host that is the scale goes on as it is; one that
+is measured against clocks is no longer, which is the case of doors whose laboratory has fallen silent.
+"""
+
 _ASIDE = ForeseenAside()
 """One laboratory a process."""
 
@@ -50,6 +55,7 @@ def document(
             state, config, outcome.step, outcome.coordination, bound_limit_s=limit_s
         )
         body["holdover_limit_s"] = limit_s
+        body["holdover_without"] = SOURCES if config.is_host_alone else SOURCES_AND_CLOCKS
         told = _ASIDE.latest(foreseen.asked(state, outcome.coordination, limits_s=(limit_s, *_LIMITS)))
         if told is not None:
             body["holdover"] = holdover_words(told)
@@ -73,7 +79,8 @@ def holdover_document(
 ) -> dict[str, Any]:
     """Return what is foreseen of a holdover that begins now, for limits (s) of one's own as well.
 
-    `bound`: how long the bound, which is six sigma and more, stays within each; `waits`: the foresight is being worked
+    `bound`: how long the bound, which is six sigma and more, stays within each without what `holdover_without` names,
+    where `holdover` is without sources alone; `waits`: the foresight is being worked
     out, ask again; `why`: there is none.
     """
     for limit_s in limits_s:
@@ -84,7 +91,9 @@ def holdover_document(
         return {"why": "UTC(k) has not been placed: there is nothing to hold over"}
     body = document(state, outcome, config, bound_limits_s)
     body = {
-        key: body[key] for key in ("holdover", "holdover_remaining_s", "holdover_limit_s", "oscillator") if key in body
+        key: body[key]
+        for key in ("holdover", "holdover_remaining_s", "holdover_limit_s", "holdover_without", "oscillator")
+        if key in body
     }
     wanted = sorted({*limits_s, *([] if limits_s else foreseen.LIMITS_S)})
     body["bound"] = [

@@ -120,7 +120,8 @@ def bound_at(
     ahead_s: float,
 ) -> float:
     """Return the bound (s) that holdover will state `ahead_s` after the state's epoch if nothing is heard until then;
-    infinite where there is none.
+    infinite where there is none. Nothing at all: an ensemble's clocks and the host's readings are silent too, so that
+    this is what doors do without their laboratory, and far less than the scale itself would last.
 
     A scale of one is steered onto its own prediction meanwhile, so that nothing of the steering is left; an ensemble
     holds its rate.

@@ -296,7 +296,7 @@ function steering(said) {
     ["Envelope until", text(now.envelope_valid_until).slice(0, 10)],
     ["Its limits", limits],
     ["No envelope", text(now.envelope_refused)],
-    ["Holdover would last", isNumber(said.holdover_remaining_s) && said.state !== "holdover" ? span(Math.floor(said.holdover_remaining_s)) : ""],
+    [`Bound would hold without ${text(said.holdover_without) || "sources"}`, isNumber(said.holdover_remaining_s) && said.state !== "holdover" ? span(Math.floor(said.holdover_remaining_s)) : ""],
     ["One sigma in holdover", foreseen(said)],
     ["Authority", text(said.policy_sentence)],
     ["TAI − UTC", isNumber(leap.tai_minus_utc_s) ? `${leap.tai_minus_utc_s} s` : ""],
