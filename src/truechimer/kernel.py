@@ -23,7 +23,7 @@ import re
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any, TypeVar, cast
@@ -157,6 +157,8 @@ class _Later:
 
     def __call__(self, *arguments: Any) -> Any:
         """Run it in the form that is ready."""
+        if self.run is None and COMPILED:
+            self.run = _ready(self)
         if self.run is not None:
             return self.run(*arguments)
         if self.called_with is None and sys._getframe(1).f_code not in _codes:  # noqa: SLF001 - who calls it
@@ -173,12 +175,8 @@ def kernel(function: F) -> F:
     """Mark a hot numeric function: compiled without the interpreter lock where Numba is installed, itself otherwise."""
     if _MODE == "later":
         marked = _Later(function)
-        with _switching:
-            _later.append(marked)
-            _codes.add(function.__code__)
-            if COMPILED:
-                _prepare([marked])
-                marked.run = marked.machine_code
+        _later.append(marked)
+        _codes.add(function.__code__)
         return cast("F", marked)
     if _NUMBA is None:
         return function
@@ -186,8 +184,9 @@ def kernel(function: F) -> F:
 
 
 def use_machine_code(*, may_go_on: Callable[[], bool] = lambda: True) -> None:
-    """Make machine code for the kernels that run as plain Python so far, or read what was kept of it, then run it. It
-    takes the caller's thread: kernels go on as plain Python in the others meanwhile. Again is harmless.
+    """Make machine code for the kernels that ran as plain Python so far, or read what was kept of it, then run it. It
+    takes the caller's thread: kernels go on as plain Python in the others meanwhile. Again is harmless. A kernel that
+    nobody has called yet follows at its first call.
 
     `may_go_on` is asked between two kernels: False leaves all of them plain.
     """
@@ -199,15 +198,39 @@ def use_machine_code(*, may_go_on: Callable[[], bool] = lambda: True) -> None:
             _NUMBA = _load_numba()
         if _NUMBA is None:
             return
-        _prepare([marked for marked in _later if marked.machine_code is None])
-        for marked in _later:
+        called = [(marked, marked.called_with) for marked in _later if marked.called_with is not None]
+        _prepare(_reached(marked for marked, _ in called))
+        for marked, arguments in called:
             if not may_go_on():
                 return
-            if marked.called_with is not None:
-                marked.machine_code.compile(tuple(_NUMBA.typeof(each) for each in marked.called_with))
-        for marked in _later:
+            marked.machine_code.compile(tuple(_NUMBA.typeof(each) for each in arguments))
+        for marked, _ in called:
             marked.run, marked.called_with = marked.machine_code, None
         COMPILED = True
+
+
+def _ready(marked: _Later) -> Callable[..., Any]:
+    """Return the compiled form of a kernel at its first call."""
+    with _switching:
+        _prepare(_reached([marked]))
+    return cast("Callable[..., Any]", marked.machine_code)
+
+
+def _reached(called: Iterable[_Later]) -> list[_Later]:
+    """Return the kernels that stand in the modules of kernels that were called, and in those which these name, as far
+    as they have no compiled form yet.
+
+    What was called has a module that is whole. One that is just being imported, perhaps by another thread, has not:
+    kernels further down in it could not be found by those above.
+    """
+    found: list[_Later] = []
+    waiting = list(called)
+    while waiting:
+        one = waiting.pop()
+        if one.machine_code is None and one not in found:
+            found.append(one)
+            waiting += [value for value in one.function.__globals__.values() if isinstance(value, _Later)]
+    return found
 
 
 def _compiled(function: Callable[..., Any]) -> Any:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,6 +60,34 @@ def test_a_kernel_stands_for_the_function_that_it_marks(monkeypatch: pytest.Monk
     assert marked.__name__ == "twice"
     assert marked(2.0) == 4.0
     assert marked(3.0) == 6.0
+
+
+FIRST, SECOND = "@kernel\ndef first(x):\n    return second(x) + 1.0\n", "@kernel\ndef second(x):\n    return 2.0 * x\n"
+
+
+@pytest.mark.parametrize("when", ["before", "while", "after"])
+def test_a_kernel_finds_those_further_down_whenever_its_module_is_imported(
+    monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """The way to machine code is looked at, not the compiler: the compiled form is the function itself."""
+    for name, value in (("_MODE", "later"), ("_later", []), ("_codes", set()), ("_NUMBA", None), ("COMPILED", False)):
+        monkeypatch.setattr(kernel, name, value)
+    monkeypatch.setattr(kernel, "_load_numba", object)
+    made: list[str] = []
+    monkeypatch.setattr(kernel, "_compiled", lambda function: made.append(function.__name__) or function)
+    names: dict[str, Any] = {"kernel": kernel.kernel}
+    if when == "before":
+        kernel.use_machine_code()
+    exec(FIRST, names)
+    if when == "while":
+        kernel.use_machine_code()
+    exec(SECOND, names)
+    if when == "after":
+        kernel.use_machine_code()
+    assert kernel.COMPILED
+    assert made == []
+    assert [names["first"](2.0), names["first"](3.0), names["second"](1.0)] == [5.0, 7.0, 2.0]
+    assert sorted(made) == ["first", "second"]
 
 
 def test_a_laboratory_goes_over_once_in_bulk_or_when_it_has_lived_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,7 +130,7 @@ def a_probe(page: Any, folder: Path, rules: DoorRules, **changes: Any) -> SelfPr
     """Return a probe of a door with these rules, on 127.0.0.1 where nothing else is said."""
     with a_page_in(folder, page):
         pages = PageReader(folder / "page")
-    words = {"gate": Gatekeeper(rules, secret=bytes(range(256))), "clocks": HostClocks()} | changes
+    words: dict[str, Any] = {"gate": Gatekeeper(rules, secret=bytes(range(256))), "clocks": HostClocks()} | changes
     return SelfProbe(words.pop("address", "127.0.0.1"), 1, pages, **words)
 
 
@@ -149,8 +149,12 @@ def a_probe(page: Any, folder: Path, rules: DoorRules, **changes: Any) -> SelfPr
 def test_who_the_rules_refuse_does_not_ask_and_says_why(
     tmp_path: Path, rules: DoorRules, barred: Barred, address: str
 ) -> None:
-    page, asked = a_live_page(), []
-    probe = a_probe(page, tmp_path, rules, address=address, ask=lambda *words: asked.append(words))
+    asked: list[object] = []
+
+    def ask(*words: object) -> None:
+        asked.append(words)
+
+    probe = a_probe(a_live_page(), tmp_path, rules, address=address, ask=ask)
     probe.turn()
     told = Counters()
     probe.put_into(told)
