@@ -10,11 +10,14 @@ import pytest
 from tests.daemon_serve.doors import a_door, a_live_page, a_page_in, until
 
 from truechimer.alerts import AlertKind, AlertSeverity
+from truechimer.cli.status_verb import screen
 from truechimer.daemon import counters as names
-from truechimer.daemon.counters import Barred, Counters, read_counters
+from truechimer.daemon.counters import BARRED_SAYS, Barred, Counters, read_counters
 from truechimer.daemon.door_rules import DoorRules, Gatekeeper
 from truechimer.daemon.door_watch import LOOK_EVERY_S, DoorWatch
+from truechimer.daemon.doors import Door
 from truechimer.daemon.host_clocks import HostClocks
+from truechimer.daemon.listener_settings import Listener, Protocol
 from truechimer.daemon.ntp_exchange import NtpExchange
 from truechimer.daemon.page_file import PageReader
 from truechimer.daemon.self_probe import TO_THE_SOCKETS, SelfProbe
@@ -160,6 +163,20 @@ def test_who_the_rules_refuse_does_not_ask_and_says_why(
     probe.put_into(told)
     assert told[names.PROBE_BARRED] == barred
     assert len(asked) == told[names.PROBES] == told[names.PROBES_UNANSWERED] == (barred is Barred.NO)
+
+
+@pytest.mark.parametrize("barred", Barred)
+def test_status_says_why_a_door_is_not_asked(tmp_path: Path, barred: Barred) -> None:
+    counters = Counters(tmp_path / "counters")
+    counters.put(names.PROBE_BARRED, barred)
+    counters.close()
+    process = SimpleNamespace(pid=1, returncode=None)
+    row = Door(Listener(protocol=Protocol.NTP, port=123), process, 123, tmp_path / "counters").row()  # type: ignore[arg-type]
+    text = "\n".join(screen({"state": "steered", "listeners": [row]}))
+    words = BARRED_SAYS.get(barred)
+    assert row.get("self_probe") == (words and {"asks": False, "because": words})
+    assert ("its own client does not ask" in text) is (words is not None)
+    assert (words or "") in text
 
 
 def test_an_order_that_closes_a_door_to_this_machine_ends_the_asking_and_the_figures(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tests.control.fake_laboratory import STATUS, a_clock, a_source, host_label,
 from truechimer.compare.selection import Verdict
 from truechimer.console.metric_samples import MOST_LABEL_LETTERS, Document
 from truechimer.console.metrics import SETS, Format, MetricNames, registry, written
-from truechimer.daemon.counters import ANSWERED_EDGES_NS, ANSWERED_WITHIN, NAMES, PROBE_BARRED
+from truechimer.daemon.counters import ANSWERED_EDGES_NS, ANSWERED_WITHIN, NAMES, PROBE_BARRED, Barred
 from truechimer.daemon.feeds import LEAP_WORDS
 from truechimer.serve.clock_page import ServiceState
 
@@ -192,6 +192,17 @@ def test_the_values_are_those_of_the_status_document() -> None:
         expected["truechimer_source_poll_seconds", place] = row["poll_s"]
     got = {key: found[key[0], frozenset(tuple(word.split("=", 1)) for word in key[1:])] for key in expected}  # type: ignore[misc]
     assert got == expected
+
+
+def test_a_door_whose_own_client_may_not_ask_says_why_and_gives_no_old_figure() -> None:
+    asks = series(full_status(), {DOOR: COUNTERS})
+    assert value(asks, "truechimer_serve_probe_asks", listener=DOOR, reason="none") == 1.0
+    error = ("truechimer_serve_error_seconds", frozenset({"listener": DOOR}.items()))
+    assert error in asks
+    for barred, reason in ((Barred.DENIED, "denied"), (Barred.RATE, "rate")):
+        found = series(full_status(), {DOOR: COUNTERS | {PROBE_BARRED: int(barred)}})
+        assert value(found, "truechimer_serve_probe_asks", listener=DOOR, reason=reason) == 0.0
+        assert error not in found
 
 
 def test_a_deviation_without_a_value_is_no_sample() -> None:
