@@ -36,6 +36,8 @@ class AlertKind(StrEnum):
     BOUND_EXCEEDED = "bound-exceeded"
     LEAP_TABLE_EXPIRING = "leap-table-expiring"
     LEAP_TABLE_EXPIRED = "leap-table-expired"
+    LEAP_DISPUTED = "leap-disputed"
+    LEAP_UNCONFIRMED = "leap-unconfirmed"
     READING_REJECTED = "reading-rejected"
     SOURCE_AWAY = "source-away"
     SOURCE_RETURNED = "source-returned"

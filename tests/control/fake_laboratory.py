@@ -132,7 +132,13 @@ STATUS: dict[str, Any] = {
     "epochs": 400,
     "rejected_readings": 0,
     "reading_faults": [],
-    "leap": {"tai_minus_utc_s": 37, "expires": "2099-06-28T00:00:00Z", "source": "IERS"},
+    "leap": {
+        "tai_minus_utc_s": 37,
+        "expires": "2099-06-28T00:00:00Z",
+        "source": "IERS",
+        "disputed": False,
+        "notices_refused": 0,
+    },
 }
 
 

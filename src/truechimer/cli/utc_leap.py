@@ -101,40 +101,21 @@ def _is_dat(data: bytes) -> bool:
     return b"#@" not in data and b"ile expires on" in data
 
 
-def _voices(word: str, today_mjd: int, days: list[int]) -> "tuple[list[Voice], list[str], LeapTable | None]":
-    """Return what a file says, why it is refused, and the table in it."""
+def _voices(word: str, today_mjd: int, days: list[int]) -> "tuple[list[Voice], list[str]]":
+    """Return what a file says, and why it is refused."""
     from truechimer.cli import file_bytes
-    from truechimer.cli.utc_verb import kind_of
-    from truechimer.formats import bulletin_c, leap_second_dat, leap_seconds_list
-    from truechimer.watch import leap_vote
-    from truechimer.watch.leap_vote import LeapSource, Voice
+    from truechimer.watch import leap_files
 
-    name, sep, rest = word.partition("=")
-    path = Path(rest if sep else word)
+    provenance, name = leap_files.named(word)
+    path = Path(name)
     data = file_bytes.read(path, at_most=LARGEST_FILE)
-    kind = "leap-dat" if _is_dat(data) else kind_of(data)
-    if kind == "bulletin-c":
-        value, findings = bulletin_c.read(data)
-        if value is None:
-            return [], [each.at(str(path)) for each in findings], None
-        said = Voice(
-            name if sep else "Bulletin C",
-            LeapSource.BULLETIN,
-            str(path),
-            value.next_mjd,
-            value.step_s,
-            value.tai_minus_utc_s,
-        )
-        return [said], [], None
-    if kind not in {"leap-list", "leap-dat"}:
+    if leap_files.kind_of(data) is None:
         raise LeapUseRejected(f"{path}: no leap-seconds.list, Leap_Second.dat or Bulletin C; see `utc read`")
-    table, found = leap_second_dat.read(data) if kind == "leap-dat" else leap_seconds_list.read(data, source=path.name)
-    if table is None:
-        return [], [each.at(str(path)) for each in found], None
-    provenance = name if sep else {"leap-dat": "Leap_Second.dat", "leap-list": "leap-seconds.list"}[kind]
-    days = sorted({*days, *(entry.mjd for entry in table.entries if entry.mjd > today_mjd)})
-    voices = leap_vote.of_table(table, provenance=provenance, name=str(path), from_mjd=today_mjd + 1, days=days)
-    return voices, [], table
+    found, faults = leap_files.read(data, name=path.name)
+    if found is None:
+        return [], [each.at(str(path)) for each in faults]
+    later = [day for day in days if day > today_mjd]
+    return leap_files.voices(found, provenance=provenance, name=str(path), today_mjd=today_mjd, days=later), []
 
 
 def _today() -> int:
@@ -174,13 +155,13 @@ def _show(options: argparse.Namespace) -> int:
     refused: list[str] = []
     files = [_voices(word, today, []) for word in options.files]
     voices_of_upstreams = _upstreams(options.lab, today)
-    named = {voice.mjd for said, _, _ in files for voice in said if voice.step_s}
+    named = {voice.mjd for said, _ in files for voice in said if voice.step_s}
     named |= {voice.mjd for voice in voices_of_upstreams if voice.step_s}
     named |= {entry.mjd for entry in table.entries if entry.mjd > today}
     days = sorted(named)
     voices += leap_vote.of_table(table, provenance=source, name=table.source, from_mjd=today + 1, days=days)
     for word in options.files:
-        said, faults, _ = _voices(word, today, days)
+        said, faults = _voices(word, today, days)
         voices += said
         refused += faults
     voices += voices_of_upstreams

@@ -13,6 +13,7 @@ from truechimer.console.metric_samples import (
     Family,
     Sample,
     each,
+    flag,
     label,
     number,
     one,
@@ -143,9 +144,19 @@ SOURCES: tuple[Family, ...] = (
     Family(
         "truechimer_leap_votes",
         "How many sources announce this in their last answer: no leap second, one to be inserted or deleted at the end "
-        "of the month, or that they are not synchronised. Nothing follows from it: the leap table is what counts.",
+        "of the month, or that they are not synchronised. The doors announce what the leap table says.",
         _leap_votes,
         ("value",),
+    ),
+    Family(
+        "truechimer_leap_disputed",
+        "1 where a leap second is disputed by tables, bulletins, servers and satellites; 0 where none is.",
+        flag("leap", "disputed"),
+    ),
+    Family(
+        "truechimer_leap_notices_refused",
+        "Notices of leap seconds that contradict what the vote holds, at present.",
+        one("leap", "notices_refused"),
     ),
     Family(
         "truechimer_leap_tai_minus_utc_seconds",

@@ -12,6 +12,7 @@ from truechimer.alerts import AlertKind, AlertSeverity
 from truechimer.clocks.register import Register
 from truechimer.compare.selection import SelectionState, Verdict
 from truechimer.daemon.observed_host import SUBJECT, ObservedHost
+from truechimer.laboratory import leap_notices
 from truechimer.laboratory.state import LaboratoryState
 from truechimer.scale.state import Membership
 from truechimer.watch import publications, receivers, silence, steering_room
@@ -38,6 +39,8 @@ VERDICTS: dict[Verdict, Condition] = {
 STANDING: dict[str, tuple[Condition, str]] = {
     "leap-expiring": ((AlertKind.LEAP_TABLE_EXPIRING, _WARNING), "leap table"),
     "leap-expired": ((AlertKind.LEAP_TABLE_EXPIRED, _CRITICAL), "leap table"),
+    leap_notices.DISPUTED: ((AlertKind.LEAP_DISPUTED, _CRITICAL), "leap table"),
+    leap_notices.UNCONFIRMED: ((AlertKind.LEAP_UNCONFIRMED, _WARNING), "leap table"),
     "envelope-expiring": ((AlertKind.ENVELOPE_EXPIRING, _WARNING), "envelope"),
     "envelope-expired": ((AlertKind.ENVELOPE_EXPIRED, _CRITICAL), "envelope"),
     steering_room.AT_LIMIT: ((AlertKind.STEER_AT_LIMIT, _WARNING), "steering"),

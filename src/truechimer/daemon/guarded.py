@@ -60,9 +60,18 @@ def texts(lab: LabFile, clocks: tuple[Clock, ...], leaps: LeapTable, folder: Pat
         "scale": _keys(lab.scale),
         "sources": [(*_said(one), _digest(folder, one.scenario)) for one in lab.sources]
         + [tuple(_keys(one)) for one in lab.receivers],
-        "steering": [*_keys(lab.steer), *_keys(lab.lab), *(_keys(lab.utc) if lab.utc.published else ())],
+        "steering": [*_keys(lab.steer), *_keys(lab.lab), *_utc(lab)],
     }
     return {part: "".join(f"{value!r}\n" for value in values).encode() for part, values in found.items()}
+
+
+def _utc(lab: LabFile) -> list[tuple[str, Any]]:
+    """Return the keys of published values, where they are taken in, and files on leap seconds, where there are any."""
+    return [
+        (name, value)
+        for name, value in _keys(lab.utc)
+        if (value if name == "leap_notices" else lab.utc.published is not None)
+    ]
 
 
 def _said(source: Source) -> list[tuple[str, Any]]:

@@ -252,7 +252,7 @@ def _utc(read: TreeRead[LabFile], lab: LabFile) -> Iterator[Finding]:
     utc, default = lab.utc, UtcSettings()
     if utc.published is None:
         for item in fields(UtcSettings):
-            if getattr(utc, item.name) != getattr(default, item.name):
+            if item.name != "leap_notices" and getattr(utc, item.name) != getattr(default, item.name):
                 says = f"[utc] {item.name} has no effect without published, the folder of published values"
                 yield Finding("missing-key", says, read.line_of(utc, item.name))
         return

@@ -42,6 +42,7 @@ from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.journal import Journal
 from truechimer.daemon.lab_check import doors_of
 from truechimer.daemon.lab_start import Started
+from truechimer.daemon.leap_turn import LeapTurn
 from truechimer.daemon.log_keeping import LogKeeping, Outlets
 from truechimer.daemon.machine_code import MachineCode
 from truechimer.daemon.observed_host import ObservedHost, observed_host
@@ -92,6 +93,7 @@ class Laboratory:
     ending: threading.Event = field(default_factory=threading.Event)
     desk: OrdersDesk = field(default_factory=OrdersDesk)
     published: published_turn.PublishedFolder = field(default_factory=published_turn.PublishedFolder)
+    leap: LeapTurn = field(default_factory=LeapTurn)
     _queue: "queue.Queue[Batch]" = field(default_factory=queue.Queue)
     _standing: Standing = field(init=False)
     log: LogKeeping = field(init=False)
@@ -167,7 +169,13 @@ class Laboratory:
         stratum = source_feeds.stratum(self.feeds, batch, self.outcome, started)
         readings = orders_turn.at_reference_plane(batch.readings, state.orders)
         given = epoch_input(
-            readings, state.register, epoch_tai_ns=epoch_ns, raw_ns=raw_ns, stratum=stratum, evidence=batch.evidence
+            readings,
+            state.register,
+            epoch_tai_ns=epoch_ns,
+            raw_ns=raw_ns,
+            stratum=stratum,
+            evidence=batch.evidence,
+            leap_voices=self.leap.news(self, batch, epoch_ns),
         )
         started.state, outcome = line.step(state, given, started.config)
         self.outcome = outcome
@@ -376,6 +384,7 @@ class Laboratory:
             self.log.turn(outlets)
             orders_turn.take_all(self)
             self.published.turn(self)
+            self.leap.turn(self)
             self._machine_code.turn()
             self.manager.turn(self._in_short)
         self.settle()

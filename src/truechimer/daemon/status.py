@@ -14,6 +14,7 @@ from truechimer._version import __version__
 from truechimer.alerts import Alert
 from truechimer.compare.claims import Claim
 from truechimer.compare.selection import SelectionState, Verdict
+from truechimer.daemon import leap_words
 from truechimer.daemon.feeds import SourceStatus
 from truechimer.daemon.now_document import utc_text
 from truechimer.instants import Instant
@@ -78,7 +79,8 @@ def laboratory_document(
             "expires": config.leaps.expires.isoformat(digits=0),
             "source": config.leaps.source,
             "entries": [[one.mjd, one.tai_minus_utc_s] for one in config.leaps.entries],
-        },
+        }
+        | leap_words.document(state, config),
     }
     if outcome is not None and outcome.bound is not None:
         body |= {"terms": outcome.bound.terms.as_dict(), "scale_bound_s": outcome.bound.scale_bound_s}

@@ -1,4 +1,5 @@
-"""The table `[utc]` of LAB.toml: where published values of UTC - UTC(k) are put, and what is made of them.
+"""The table `[utc]` of LAB.toml: where published values of UTC - UTC(k) are put, and what is made of them;
+files that announce leap seconds.
 
 It opens no file (`lab_check` and `published_turn` do) and judges no value.
 """
@@ -8,6 +9,7 @@ from enum import StrEnum
 
 from truechimer.daemon.settings import says
 
+MOST_NOTICES = 16
 CODE_PATTERN = "[A-Za-z0-9]{1,6}"
 
 
@@ -46,6 +48,16 @@ class UtcSettings:
         metadata=says(
             "what UTC(k) follows (default: links where a source is one, or a server; else published)",
             "links where they are worse than what the BIPM says: their calibration is in UTC(k)",
+        ),
+    )
+    leap_notices: tuple[str, ...] = field(
+        default=(),
+        metadata=says(
+            "files that announce leap seconds, relative to this file: leap-seconds.list, Leap_Second.dat, Bulletin C; "
+            "NAME=FILE names its provenance. They are read again when they change; they vote, and change no table",
+            "a forged or forgotten leap second is seen by what servers and satellites say alone",
+            example='["bulletinc.txt", "NIST=leap-seconds.list"]',
+            max=MOST_NOTICES,
         ),
     )
     before: str | None = field(

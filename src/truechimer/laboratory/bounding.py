@@ -39,6 +39,7 @@ def terms(
     until_s: float,
     rate_doubt: float = 0.0,
     host_off_s: float = 0.0,
+    leap_doubt_s: float = 0.0,
 ) -> BoundTerms:
     """Lay out the terms of the bound at an epoch.
 
@@ -47,6 +48,7 @@ def terms(
     epoch may be served; where the error grows fastest at first, a straight line from here must begin above it.
     `rate_doubt`: what disagreeing sources leave open of the rate (s/s), 0 where a coordination has waited for it.
     `host_off_s`: by how much a reading of the host contradicts its prediction, until the next one judges.
+    `leap_doubt_s`: by how much a disputed leap second leaves the label open.
     """
     inflation, age_s = utc.inflation, (now.epoch_ns - utc.outside_ns) / 1e9
     if wander:
@@ -62,7 +64,7 @@ def terms(
         limit_undetected_s=scale_step.detection_floor_s if members > 1 else 0.0,
         limit_host_rate_s=host_off_s,
         limit_stamps_s=0.0,
-        limit_leap_s=0.0,
+        limit_leap_s=leap_doubt_s,
     )
 
 

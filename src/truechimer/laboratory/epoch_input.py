@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from truechimer.clocks.register import Register
 from truechimer.compare.reading import EpochReadings, Reading, to_epoch_readings
 from truechimer.laboratory.receiving import Evidence
+from truechimer.watch.leap_vote import Voice
 
 LATE_S = 6 * 3_600.0
 """A reference's reading that is older than this came late; of such ones each counts, not the newest alone."""
@@ -32,7 +33,7 @@ class EpochInput:
     `raw_ns`: the host's raw counter at the epoch, None where the epoch lies in the past (history, an old file): then no
     clock page comes of it. `stratum`: what the NTP door may say (1, or one more than the sources'). `late`: values of
     references that came late, in order of time. `evidence`: what receivers said of themselves, in the order in which it
-    was heard.
+    was heard. `leap_voices`: what is announced of leap seconds, None: the same as before.
     """
 
     readings: EpochReadings
@@ -40,6 +41,7 @@ class EpochInput:
     stratum: int = 1
     late: tuple[LateReading, ...] = ()
     evidence: tuple[Evidence, ...] = ()
+    leap_voices: tuple[Voice, ...] | None = None
 
 
 def epoch_input(
@@ -50,6 +52,7 @@ def epoch_input(
     raw_ns: int | None = None,
     stratum: int = 1,
     evidence: tuple[Evidence, ...] = (),
+    leap_voices: tuple[Voice, ...] | None = None,
 ) -> EpochInput:
     """Lay the readings that are known at one epoch into an `EpochInput`; the register must hold their links."""
     given = tuple(readings)
@@ -61,4 +64,4 @@ def epoch_input(
     ]
     late.sort(key=lambda one: (one.epoch_tai_ns, one.link))
     laid = to_epoch_readings(given, register, epoch_tai_ns=epoch_tai_ns)
-    return EpochInput(laid, raw_ns, stratum, tuple(late), evidence)
+    return EpochInput(laid, raw_ns, stratum, tuple(late), evidence, leap_voices)

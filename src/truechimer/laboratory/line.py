@@ -25,6 +25,7 @@ from truechimer.laboratory import (
     bounding,
     departing,
     late_turn,
+    leap_notices,
     observing,
     ordered_rate,
     ordering,
@@ -272,6 +273,14 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         started = paper is not None and not (state.reentering and not steered.started)
     if started is not facts.started:
         facts = replace(facts, started=started)
+    leap = leap_notices.turned(
+        state.leap,
+        given.leap_voices,
+        leap_notices.Around(register, heard.claims, paper, host, config.leaps, frozenset(config.polls)),
+        epoch_ns=epoch_ns,
+        need=config.leap_need,
+        silence_s=config.silence_s,
+    )
     # realize UTC(k) for the host, bound it, and serve it
     real, limit, page = None, None, None
     word = service.decide(facts)
@@ -292,6 +301,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
                 until_s=config.silence_s,
                 rate_doubt=doubt,
                 host_off_s=0.0 if followed is None else followed.off_s,
+                leap_doubt_s=leap.doubt_s,
             )
         )
         if given.raw_ns is not None:
@@ -314,6 +324,8 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
     lasting += _silence(marks, scale, state, config, epoch_ns, in_force(set_by_order, "silence"))
     if config.receivers or state.receivers:
         lasting += receiving.standing(judged, config.receivers, state.said, epoch_ns)
+    if leap.known.votes or state.said:
+        lasting += leap_notices.standing(leap, leaps=config.leaps, epoch_ns=epoch_ns)
     if steered.applied is not None and isinstance(limits, Verified) and not config.observing:
         share = in_force(set_by_order, "steering-room")
         at_limit = steering_room.at_limit(steered.applied, limits.value, epoch_tai_ns=epoch_ns, share=share)
@@ -374,6 +386,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         receivers=judged.receivers,
         publications=None if known is None else publications.followed(known, steered.coordination),
         own_pasts=pasts,
+        leap=leap.known,
     )
     return after, EpochOutcome(
         scale_step,

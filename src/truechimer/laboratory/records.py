@@ -9,7 +9,7 @@ from typing import Any
 
 from truechimer.alerts import Alert
 from truechimer.evidence.record import Chain, Record, quantities, quantity, repeated, seal
-from truechimer.laboratory import receiver_records
+from truechimer.laboratory import leap_notices, receiver_records
 from truechimer.laboratory.epoch_input import EpochInput
 from truechimer.laboratory.ordered_rate import OrderedRate
 from truechimer.laboratory.outside import Outside
@@ -41,6 +41,8 @@ def readings(given: EpochInput) -> Body:
         ]
     if given.evidence:
         body["evidence"] = [receiver_records.evidence_body(one) for one in given.evidence]
+    if given.leap_voices is not None:
+        body["leap_voices"] = [leap_notices.voice_body(one) for one in given.leap_voices]
     if given.raw_ns is not None:
         body["raw_ns"] = str(given.raw_ns)
     if given.stratum != 1:

@@ -17,7 +17,7 @@ from truechimer.compare.reading import EpochReadings
 from truechimer.errors import Misuse, TruechimerError
 from truechimer.evidence.kinds import NOTED
 from truechimer.evidence.record import Chain, Record, RecordRejected, canonical, numbers_of, read, seal
-from truechimer.laboratory import line, ordering, publishing, receiver_records, records, run_start
+from truechimer.laboratory import leap_notices, line, ordering, publishing, receiver_records, records, run_start
 from truechimer.laboratory.epoch_input import EpochInput, LateReading
 from truechimer.laboratory.snapshot import Mark, Roots
 from truechimer.laboratory.state import LaboratoryConfig, LaboratoryState
@@ -136,11 +136,12 @@ def input_from(body: dict[str, Any], n_links: int, n_receivers: int = 0) -> Epoc
         epoch_ns, stratum = int(body["epoch_tai_ns"]), int(body.get("stratum", 1))
         late = tuple(_late(one, n_links) for one in body.get("late", ()))
         evidence = tuple(receiver_records.evidence_from(one, n_receivers) for one in body.get("evidence", ()))
+        voices = leap_notices.voices_from(body["leap_voices"]) if "leap_voices" in body else None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RecordRejected(body.get("seq"), f"not a readings record ({error!r})") from None
     if not len(x) == len(u) == len(limit) == len(age) == n_links:
         raise RecordRejected(body.get("seq"), f"{len(x)} readings for {n_links} links")
-    return EpochInput(EpochReadings(epoch_ns, x, u, limit, age), raw_ns, stratum, late, evidence)
+    return EpochInput(EpochReadings(epoch_ns, x, u, limit, age), raw_ns, stratum, late, evidence, voices)
 
 
 def _late(one: Any, n_links: int) -> LateReading:

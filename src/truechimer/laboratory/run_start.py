@@ -17,7 +17,7 @@ from truechimer.compare.cleaning import LinkHistory
 from truechimer.errors import Misuse, Rejected
 from truechimer.evidence.record import RecordRejected, number_of, quantity
 from truechimer.instants import FS_PER_NS, LeapEntry, LeapTable, UtcLabel
-from truechimer.laboratory import departing, ordering, publications, receiver_records, receiving
+from truechimer.laboratory import departing, leap_notices, ordering, publications, receiver_records, receiving
 from truechimer.laboratory import orders as orders_in_force
 from truechimer.laboratory.orders import FIRST_APPLIED, OPS_APPLIED, Orders
 from truechimer.laboratory.publications import PublishedSettings
@@ -56,6 +56,7 @@ class RunStart:
     `operations`: those that orders can ask this run for; `doors`: names of the listeners that have a policy;
     `receivers`: satellite receivers whose own word judges their links; `follows_links`: links are held against their
     own past (runs before that could, and records that do not say it, do not);
+    `leap_need`: provenances that a leap second takes (0: nothing is voted on, as in records that do not say it);
     `published`: how published values of UTC - UTC(k) are taken, None: not at all.
 
     The host's label is `anchor_tai_ns` + (raw counter - `anchor_raw_ns`), in the boot `boot_id`: a name for epochs,
@@ -98,6 +99,7 @@ class RunStart:
     receivers: tuple[Receiver, ...] = ()
     published: PublishedSettings | None = None
     follows_links: bool = True
+    leap_need: int = leap_notices.NEED
 
     def __post_init__(self) -> None:
         if self.observe is not (self.policy is None) or self.observe is not (self.envelope is None):
@@ -206,6 +208,7 @@ def resume(start: RunStart, state: LaboratoryState, *, same_boot: bool) -> tuple
         wander=(state.wander or holdover.begin()) if config.is_host_alone else None,
         departing=departing.grown(state.departing, len(start.clocks)),
         receivers=receiving.fitted(state.receivers, config.receivers),
+        leap=leap_notices.carried_on(state.leap),
     )
     state = replace(state, publications=_publications(config, state))
     if not same_boot:
@@ -288,6 +291,7 @@ def constants(start: RunStart) -> LaboratoryConfig:
         receivers=start.receivers,
         published=start.published,
         follows_links=start.follows_links,
+        leap_need=start.leap_need,
     )
 
 
@@ -350,6 +354,8 @@ def encode(start: RunStart) -> dict[str, Any]:
         body["doors"] = list(start.doors)
     if start.follows_links:
         body["follows_links"] = True
+    if start.leap_need:
+        body["leap_need"] = start.leap_need
     if start.receivers:
         body["receivers"] = [receiver_records.receiver_body(one) for one in start.receivers]
     if start.published is not None:
@@ -417,6 +423,7 @@ def decode(body: dict[str, Any]) -> RunStart:
             operations=frozenset(str(one) for one in body["operations"]) if "operations" in body else FIRST_APPLIED,
             doors=tuple(str(one) for one in body.get("doors", ())),
             follows_links=body.get("follows_links") is True,
+            leap_need=int(body.get("leap_need", 0)),
             receivers=tuple(receiver_records.receiver_from(one) for one in body.get("receivers", ())),
             published=publications.settings_from(body["published"]) if "published" in body else None,
             leaps=LeapTable(

@@ -17,6 +17,7 @@ from truechimer.evidence.record import Chain
 from truechimer.instants import LeapTable
 from truechimer.laboratory import receiving
 from truechimer.laboratory.departing import Departing
+from truechimer.laboratory.leap_notices import NOTHING_HEARD, LeapNotices
 from truechimer.laboratory.ordered_rate import OrderedRate
 from truechimer.laboratory.orders import Orders
 from truechimer.laboratory.own_past import NOTHING_KNOWN, OwnPasts
@@ -47,7 +48,8 @@ class LaboratoryConfig:
     TAI; `observing`: nothing is steered in this run; `polls`: how often (s) each server is asked that the laboratory
     names, by reference; `is_host_alone`: the host's oscillator is the scale; `doors`: names of the listeners that an
     order can give a policy; `receivers`: those whose own word judges their links; `follows_links`: links are held
-    against their own past; `published`: how published values of UTC - UTC(k) are taken, None: not at all.
+    against their own past; `published`: how published values of UTC - UTC(k) are taken, None: not at all; `leap_need`:
+    provenances that a leap second takes, 0: nothing is voted on.
     """
 
     name: str
@@ -73,6 +75,7 @@ class LaboratoryConfig:
     receivers: tuple[Receiver, ...] = ()
     published: PublishedSettings | None = None
     follows_links: bool = False
+    leap_need: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +93,8 @@ class LaboratoryState:
     observing; `by_order`: what orders to steer by a rate add at present; `departing`: what the sources of UTC say of
     the scale, None before the first epoch with one; `receivers`: what is carried of each receiver; `own_pasts`: the
     past of each link; `publications`: what was published of UTC - UTC(k), None where nothing is taken in. Where they
-    decide, `utc` is their forecast. An observing run leaves `limits`, `coordination`, `applied` and `next_steer_ns` as
-    the last run in service left them.
+    decide, `utc` is their forecast. `leap`: what is heard of leap seconds. An observing run leaves `limits`,
+    `coordination`, `applied` and `next_steer_ns` as the last run in service left them.
     """
 
     register: Register
@@ -125,6 +128,7 @@ class LaboratoryState:
     receivers: tuple[Receiving, ...] = ()
     publications: Publications | None = None
     own_pasts: OwnPasts = NOTHING_KNOWN
+    leap: LeapNotices = NOTHING_HEARD
 
 
 def begin(

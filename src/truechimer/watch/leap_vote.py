@@ -5,8 +5,8 @@ forged copies of one bulletin are one. The table in force announces nothing by i
 than `need` provenances announce, or that as many deny, is disputed.
 
 What a voice says: a table, of every day up to its expiry; a Bulletin C, of the one day it names; an upstream's leap
-bits, of the end of the month under way (servers warn for a day or for a month). Who says nothing of a day has no voice
-in it. Source: IERS Bulletin C; RFC 5905 figure 9; ITU-R TF.460-6.
+bits, of the end of the month under way (servers warn for a day or for a month); a receiver, of the day that satellites
+name. Who says nothing of a day has no voice in it. Source: IERS Bulletin C; RFC 5905 figure 9; ITU-R TF.460-6.
 """
 
 from collections.abc import Sequence
@@ -23,6 +23,7 @@ class LeapSource(StrEnum):
     TABLE = "table"
     BULLETIN = "bulletin"
     UPSTREAM = "upstream"
+    RECEIVER = "receiver"
 
 
 @dataclass(frozen=True, slots=True)
