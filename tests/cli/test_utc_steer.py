@@ -11,7 +11,7 @@ import pytest
 
 from truechimer.cli import utc_published
 from truechimer.cli.__main__ import main
-from truechimer.formats import circular_t, utcr
+from truechimer.formats import circular_t, published, utcr
 from truechimer.formats.circular_t import CircularT
 from truechimer.formats.utc_table import LaboratoryRow, UtcTable
 from truechimer.formats.utcr import RapidUtc
@@ -209,3 +209,19 @@ def test_a_false_value_is_held_and_said_and_moves_nothing(tmp_path: Path, capsys
     assert abs(ends[1] - ends[0]) < 1e-10
     assert main(["utc", "steer", str(false), "--every-h", "24"]) == 0
     assert "1 value held back" in capsys.readouterr().out
+
+
+def test_a_clock_file_of_pulsar_timing_is_read_for_what_its_days_say() -> None:
+    rows = [f"{FIRST + 5 * k}.00000 {_truth_ns(FIRST + 5 * k) * 1e-9:.15f}" for k in range(4)]
+    file = "\n".join(["# UTC(AAA) UTC", *rows, f"{FIRST + 20}.00000 0.5"]).encode()
+    values, findings = published.read(file, name="aaa.clk", laboratory="AAA")
+    assert [each.path for each in values] == ["UTC"] * 4
+    assert [each.mjd for each in values] == [FIRST, FIRST + 5, FIRST + 10, FIRST + 15]
+    np.testing.assert_allclose([v.x_utc_minus_utck_s for v in values], [float(row.split()[1]) for row in rows], atol=0)
+    assert all(each.available_mjd > each.mjd + 12 for each in values)
+    assert [finding.rule for finding in findings] == ["out-of-range"]
+    assert published.read(file, name="aaa.clk", laboratory=None)[0] == values
+    nothing, findings = published.read(file, name="aaa.clk", laboratory="BBB")
+    assert (nothing, findings[-1].rule) == ((), "laboratory")
+    daily = "\n".join(["# UTC(AAA) UTC", *(f"{FIRST + k} 1e-9" for k in range(7))]).encode()
+    assert {each.path for each in published.read(daily, name="aaa.clk", laboratory="AAA")[0]} == {"UTCr"}

@@ -42,7 +42,7 @@ def add(verbs: Any) -> None:
     steer = verbs.add_parser(
         "steer",
         help="replay: what our steering would have done with published values",
-        description="Reads Circular T, rapid UTC, answers of the BIPM's server or a CSV "
+        description="Reads Circular T, rapid UTC, answers of the BIPM's server, clock files in seconds or a CSV "
         "(epoch_mjd,x_utc_minus_utck_s[,u_s,u_common_s,available_mjd]); every value takes part from the day on which "
         "it was published. Prints UTC - UTC(k) as published beside that of the replay, and the next order.",
         allow_abbrev=False,

@@ -1,11 +1,11 @@
 """Published values of UTC - UTC(k): bytes of any kind of file to one list, each value with the day on which it was to
 be had; and the rates of a frequency standard.
 
-It filters and steers nothing. Known are Circular T, rapid UTC, answers of the BIPM's server, and a CSV of one's own
-(`epoch_mjd,x_utc_minus_utck_s` with, or without, `u_s`, `u_common_s` and `available_mjd`). Where a file does not say
-when it was published: rapid UTC on the Wednesday three days and more after its last day, Circular T on the 12th of the
-month after. A fountain's CSV has `epoch_mjd,y_utc_minus_scale,u,span_s`, or `clock` and `y_utc_minus_clock` in place of
-the second.
+It filters and steers nothing. Known are Circular T, rapid UTC, answers of the BIPM's server, clock files of pulsar
+timing, and a CSV of one's own (`epoch_mjd,x_utc_minus_utck_s` with, or without, `u_s`, `u_common_s` and
+`available_mjd`). Where a file does not say when it was published: rapid UTC on the Wednesday three days and more after
+its last day, Circular T on the 12th of the month after. A fountain's CSV has `epoch_mjd,y_utc_minus_scale,u,span_s`, or
+`clock` and `y_utc_minus_clock` in place of the second.
 """
 
 import csv
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite
 
-from truechimer.formats import bipm_api, circular_t, utcr
+from truechimer.formats import bipm_api, circular_t, utck_series, utcr
 from truechimer.formats.finding import Finding, Severity
 from truechimer.formats.utc_table import UtcTable
 from truechimer.instants.mjd import MJD_OF_1970, from_calendar, to_calendar, weekday
@@ -76,6 +76,8 @@ def read(data: bytes, *, name: str, laboratory: str | None) -> tuple[tuple[Publi
         return _table(issue.table, CIRCULAR, laboratory, issue.published_mjd, findings)
     if _is_csv(head):
         return _csv(data)
+    if utck_series.is_clock_file(head):
+        return _clock_file(data, laboratory)
     series, findings = bipm_api.read(data)
     found = []
     for each in series or ():
@@ -218,6 +220,25 @@ def _row(
     if not MJD_FIRST <= mjd <= MJD_LAST:
         return None, Finding("mjd", f"{mjd:g} is no MJD of this time: the row is left out", number, 1)
     return (number, row, said), None
+
+
+def _clock_file(data: bytes, laboratory: str | None) -> tuple[tuple[Published, ...], list[Finding]]:
+    """Return the values of pulsar timing's clock file: Circular T's, or daily ones of rapid UTC."""
+    series, findings = utck_series.read(data, seconds=True)
+    if series is None:
+        return (), findings
+    if laboratory is not None and series.laboratory not in {"", laboratory.upper()}:
+        says = f"the file is of {series.laboratory}, not of {laboratory}"
+        return (), [*findings, Finding("laboratory", says, 1, 1)]
+    closest = min((b - a for a, b in pairwise(series.mjd)), default=5)
+    path, day = (RAPID, rapid_day) if closest < DENSE_DAYS else (CIRCULAR, circular_t_day)
+    found = []
+    for mjd, x_s, u_s in zip(series.mjd, series.x_s, series.u_s, strict=True):
+        if abs(x_s) > LARGEST_S:
+            findings.append(Finding("out-of-range", f"UTC - UTC(k) of {x_s:g} s at MJD {mjd}: the value is left out"))
+        else:
+            found.append(Published(path, mjd, x_s, None, u_s, day(mjd)))
+    return tuple(found), findings
 
 
 def _csv(data: bytes) -> tuple[tuple[Published, ...], list[Finding]]:
