@@ -100,7 +100,7 @@ def test_a_default_that_is_uncommented_changes_nothing() -> None:
     examples = {"webhook": None, "webhook_secret_file": None, "webhook_ca_file": None}
     notify = dataclasses.replace(value.notify, **examples)
     evidence = dataclasses.replace(value.evidence, origin=None, witnesses=None)
-    utc = dataclasses.replace(value.utc, published=None, laboratory=None, by=None, before=None)
+    utc = dataclasses.replace(value.utc, published=None, laboratory=None, by=None, leap_notices=(), before=None)
     assert dataclasses.replace(value, lab=lab, notify=notify, evidence=evidence, utc=utc) == plain
 
 
