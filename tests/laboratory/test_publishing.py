@@ -149,6 +149,8 @@ def test_what_cannot_be_used_is_refused_with_its_reason_and_stands_in_the_record
         b"epoch_mjd,x_utc_minus_utck_s\n61350,nine\n": "malformed",
         b"epoch_mjd,x_utc_minus_utck_s\n61400,1e-9\n": "no-use",
         b"epoch_mjd,x_utc_minus_utck_s\n61100,1e-9\n": "no-use",
+        b"epoch_mjd,x_utc_minus_utck_s\n"
+        + b"".join(b"%.4f,1e-9\n" % (61340 + k / 200) for k in range(1200)): "too-many",
         b"epoch_mjd,y_utc_minus_clock,clock,u,span_s\n61350,1e-15,H9,1e-15,86400\n": "no-use",
     }
     before = made.lab.state.publications

@@ -48,6 +48,10 @@ from truechimer.steer.delayed_data import Fate, LateValue
 KIND = "published"
 LARGEST_FILE = 1 << 20
 """Bytes; a file stands in the records with all of them."""
+MOST_VALUES = 1_000
+"""Values of one file of days that are remembered: more than daily ones of three months, and what is judged in moments,
+not in minutes, by the thread that serves epochs.
+"""
 USUAL_U_S = {RAPID_PATH: 0.5e-9, CIRCULAR_PATH: 0.3e-9}
 LEAST_U_S = 5e-11
 """Values are published to a tenth of a nanosecond."""
@@ -123,7 +127,8 @@ def take(config: LaboratoryConfig, state: LaboratoryState, offered: Offered) -> 
     after, outcome, reason, says, rows = _judged(known, state, parameters, offered, rows, findings)
     files = (*after.files, offered.digest)[-FILES_KEPT:]
     after = replace(after, files=files)
-    held = [row for row in rows if row.value is not None and _is_held(after, row.value)]
+    held_back = _held_back(after)
+    held = [row for row in rows if row.value is not None and (row.value.path, row.value.epoch_ns) in held_back]
     body = _body(offered, state, outcome, reason, says, rows, findings, after)
     sealed, chain = seal(KIND, body, state.chain)
     utc = after.utc if settings.steers and after.is_known and not config.observing else state.utc
@@ -224,6 +229,11 @@ def _judged(  # noqa: PLR0917
     if not usable:
         reason, says = _why_nothing(rows, findings)
         return known, Outcome.REFUSED, reason, says, rows
+    if len(usable) > MOST_VALUES:
+        says = (
+            f"{len(usable)} values of days that are remembered here, at most {MOST_VALUES} of a file: cut it into parts"
+        )
+        return known, Outcome.REFUSED, "too-many", says, []
     epoch_ns = state.epoch_ns
     values = tuple(sorted(usable, key=lambda one: (one.epoch_ns, one.path)))
     path = values[0].path
@@ -316,8 +326,11 @@ def _taken(  # noqa: PLR0917
     after = replace(known, steering=steering, aside=tuple(one for one in known.aside if one.path != path))
     after = _heard(after, path, told, epoch_ns)
     after = late_turn.renewed(after, parameters, epoch_ns)
+    held_back = _held_back(after)
     told = [
-        replace(row, fate="held") if row.value is not None and row.fate and _is_held(after, row.value) else row
+        replace(row, fate="held")
+        if row.value is not None and row.fate and (row.value.path, row.value.epoch_ns) in held_back
+        else row
         for row in told
     ]
     n = sum(1 for row in told if row.fate in {Fate.TAKEN.value, Fate.REVISED.value})
@@ -344,13 +357,12 @@ def _heard(known: Publications, path: int, rows: list[_Row], epoch_ns: int) -> P
     return replace(known, heard=both)
 
 
-def _is_held(known: Publications, value: LateValue) -> bool:
-    return any(
-        mark.value is not None
-        and mark.value.held
-        and mark.value.path == value.path
-        and mark.value.epoch_ns == value.epoch_ns
+def _held_back(known: Publications) -> frozenset[tuple[int, int]]:
+    """Return the values that are held back, as (path, epoch in ns TAI)."""
+    return frozenset(
+        (mark.value.path, mark.value.epoch_ns)
         for mark in known.history.marks
+        if mark.value is not None and mark.value.held
     )
 
 
