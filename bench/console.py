@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from truechimer.daemon.control_socket import ControlSocket
+from truechimer.daemon.answering.control_socket import ControlSocket
 
 SOURCE = Path(__file__).parents[1] / "src"
 ASKED = re.compile(rb'"bench_ns": ?(\d+)')

@@ -25,8 +25,8 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "src")]
 
-from truechimer.daemon.signer import SignerProcess  # noqa: E402
-from truechimer.daemon.tree_keeper import make_keeper  # noqa: E402
+from truechimer.daemon.log.signer import SignerProcess  # noqa: E402
+from truechimer.daemon.log.tree_keeper import make_keeper  # noqa: E402
 from truechimer.evidence.audit import audit  # noqa: E402
 from truechimer.evidence.log import Edge, grown  # noqa: E402
 from truechimer.evidence.log_policy import log_policy  # noqa: E402

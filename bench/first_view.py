@@ -24,7 +24,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
 from tests.console.browser import a_browser  # noqa: E402
 
 from console import SOURCE, answer  # noqa: E402
-from truechimer.daemon.control_socket import ControlSocket  # noqa: E402
+from truechimer.daemon.answering.control_socket import ControlSocket  # noqa: E402
 
 WATCH = """
 const look = () => {

@@ -33,9 +33,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 from tests.daemon_serve.doors import a_live_page  # noqa: E402
 
-from truechimer.daemon.accelerator import why_not  # noqa: E402
-from truechimer.daemon.counters import WORKERS, read_counters  # noqa: E402
+from truechimer.daemon.door.counters import WORKERS, read_counters  # noqa: E402
 from truechimer.daemon.host_clocks import HostClocks  # noqa: E402
+from truechimer.daemon.ntp.accelerator import why_not  # noqa: E402
 from truechimer.daemon.page_file import PageWriter  # noqa: E402
 
 SOURCE = Path(__file__).with_name("ntp_closed_loop.c")
@@ -224,7 +224,7 @@ def ratio(runs: dict[str, list[dict[str, Any]]], key: str) -> dict[str, float]:
 @contextmanager
 def a_door(folder: Path, server: str, *more: object) -> Iterator[int]:
     """Run a door and give its process id."""
-    command = [sys.executable, "-m", "truechimer.daemon.serve_process", "--page", str(folder / "page")]
+    command = [sys.executable, "-m", "truechimer.daemon.ntp.serve_process", "--page", str(folder / "page")]
     command += ["--address", "127.0.0.1", "--port", str(PORTS[server]), *map(str, more)]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:

@@ -32,8 +32,8 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
 from tests.daemon_serve.doors import Door, a_door, a_live_page, a_page_in, until  # noqa: E402
 
-from truechimer.daemon.counters import WORKERS, read_counters  # noqa: E402
-from truechimer.daemon.door_rules import DoorRules  # noqa: E402
+from truechimer.daemon.door.counters import WORKERS, read_counters  # noqa: E402
+from truechimer.daemon.door.door_rules import DoorRules  # noqa: E402
 from truechimer.serve import ClockPage  # noqa: E402
 from truechimer.serve.ntp import NtpAnswer, NtpHeader, make_request, read_reply  # noqa: E402
 from truechimer.serve.ntp.server import stamp_at  # noqa: E402

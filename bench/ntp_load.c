@@ -1,12 +1,14 @@
 /* NTP load generator for bench/ntp.py: asks one server from many addresses, checks every reply, prints one JSON line.
  *
- *   ntp_load closed ADDRESS PORT SECONDS ECHO PID...            256 requests outstanding, as fast as they are answered
- *   ntp_load open   ADDRESS PORT SECONDS ECHO RATE PID...       RATE requests a second, each at its own instant
+ *   ntp_load closed ADDRESS PORT SECONDS KIND PID...            256 requests outstanding, as fast as they are answered
+ *   ntp_load open   ADDRESS PORT SECONDS KIND RATE PID...       RATE requests a second, each at its own instant
  *
  * 64 connected sockets on 127.1.0.1 to 127.1.0.64. Closed: each sends 4 requests in one call (UDP segmentation), and
  * the next 4 when all are answered or 250 ms have passed. A reply counts if it is 48 octets from the server, mode 4,
- * synchronised, with the origin of a request that waits (ECHO 1: 48 octets that came back). T1 is read just before the
- * send, T4 is the kernel's receive stamp; both CLOCK_REALTIME. Offset = ((T2 - T1) + (T3 - T4)) / 2. The processor
+ * synchronised, with the origin of a request that waits (KIND 1: 48 octets that came back; KIND 2: a server that may
+ * say that it is not synchronised; KIND 3: it is asked in interleaved mode, RFC 9769; else 0). In interleaved mode each
+ * request names an answer before it, and what counts is that answer: its T1, T2 and T4, and the T3 that the reply tells
+ * of it; replies in basic mode are counted apart and not judged. T1 is read just before the send, T4 is the kernel's receive stamp; both CLOCK_REALTIME. Offset = ((T2 - T1) + (T3 - T4)) / 2. The processor
  * time of the server is that of all threads of the processes PID..., by schedstat, between the same two moments.
  */
 #define _GNU_SOURCE
@@ -23,17 +25,27 @@
 
 #define CLIENTS 64
 #define EACH 4
-#define SLOTS 64 /* requests of one client that may wait; a nonce ends with its slot */
+#define SLOTS 2048 /* requests of one client that may wait; a nonce ends with its slot */
 #define MOST_SAMPLES (1 << 22)
 #define ERA 2208988800LL
 #define WARM_NS 200000000LL
 
-static int sockets[CLIENTS], waiting[CLIENTS], echo_only;
+static int sockets[CLIENTS], waiting[CLIENTS], echo_only, any_state, interleaves;
+struct answer {
+    uint64_t t2;
+    int64_t t1, t4;
+};
+static struct answer held[CLIENTS][SLOTS], named[CLIENTS][SLOTS]; /* not named yet; named by the request in a slot */
+static unsigned put[CLIENTS], taken[CLIENTS];
+static long basic;
+#define OTHER (1ULL << 63) /* transmit is receive but for this bit, so that the reply's origin tells the mode */
 static int64_t sent_at[CLIENTS][SLOTS], since[CLIENTS][SLOTS];
-static unsigned slot[CLIENTS];
+static unsigned slot[CLIENTS], last = 63;
+/* of the slots in use. An open loop uses all: 64 a client are asked anew within 30 ms at 150,000 requests a second, and
+ * what a server with a deeper queue answers later would be an answer to nothing. */
 static uint64_t nonce[CLIENTS][SLOTS], next_nonce = 0x9E3779B97F4A7C15ULL, last_t2[CLIENTS];
 static int32_t *offsets, *t4_t3, *latencies;
-static long samples, replies, bad, lost, t2_before_t1, t3_after_t4, t2_repeated;
+static long samples, asked_now, replies, bad, lost, t2_before_t1, t3_after_t4, t2_repeated;
 static int measuring;
 
 static int64_t now(void) {
@@ -87,12 +99,20 @@ static void send_some(int c, int count, int64_t scheduled) {
     unsigned char out[48 * EACH];
     unsigned first = slot[c];
     for (int i = 0; i < count; i++) {
-        unsigned at = slot[c]++ % SLOTS;
+        unsigned at = slot[c]++ & last;
         if (nonce[c][at])
             lost++;
         next_nonce = next_nonce * 6364136223846793005ULL + 1442695040888963407ULL;
-        nonce[c][at] = (next_nonce & ~(uint64_t)(SLOTS - 1)) | at;
+        nonce[c][at] = (next_nonce & ~(uint64_t)last) | at;
         request(out + 48 * i, nonce[c][at]);
+        if (interleaves) {
+            struct answer none = {.t2 = 1}, *of = &named[c][at];
+            *of = taken[c] != put[c] ? held[c][taken[c]++ & last] : none;
+            uint64_t origin = __builtin_bswap64(of->t2), transmit = __builtin_bswap64(nonce[c][at] ^ OTHER);
+            memcpy(out + 48 * i + 32, out + 48 * i + 40, 8);
+            memcpy(out + 48 * i + 24, &origin, 8);
+            memcpy(out + 48 * i + 40, &transmit, 8);
+        }
     }
     char control[CMSG_SPACE(sizeof(uint16_t))] = {0};
     struct iovec vector = {out, 48 * (size_t)count};
@@ -108,11 +128,13 @@ static void send_some(int c, int count, int64_t scheduled) {
     }
     int64_t t1 = now();
     for (int i = 0; i < count; i++) {
-        sent_at[c][(first + (unsigned)i) % SLOTS] = t1;
-        since[c][(first + (unsigned)i) % SLOTS] = scheduled ? scheduled : t1;
+        sent_at[c][(first + (unsigned)i) & last] = t1;
+        since[c][(first + (unsigned)i) & last] = scheduled ? scheduled : t1;
     }
-    if (sendmsg(sockets[c], &message, 0) == 48 * count)
+    if (sendmsg(sockets[c], &message, 0) == 48 * count) {
         waiting[c] += count;
+        asked_now += measuring ? count : 0;
+    }
 }
 
 static int take(int c) {
@@ -132,18 +154,20 @@ static int take(int c) {
             continue;
         }
         uint64_t wanted = word(in[i] + (echo_only ? 40 : 24));
-        unsigned which = wanted % SLOTS;
-        int fine = wanted && nonce[c][which] == wanted && (echo_only || ((in[i][0] & 7) == 4 && in[i][0] >> 6 != 3 && in[i][1] >= 1 && in[i][1] < 16));
+        unsigned which = wanted & last;
+        int is_basic = interleaves && (nonce[c][which] ^ OTHER) == wanted;
+        if (is_basic)
+            wanted ^= OTHER;
+        int fine = wanted && nonce[c][which] == wanted && (echo_only || ((in[i][0] & 7) == 4 &&
+                   (any_state || (in[i][0] >> 6 != 3 && in[i][1] >= 1 && in[i][1] < 16))));
         if (!fine) {
             bad++;
             continue;
         }
         nonce[c][which] = 0;
         waiting[c]--;
-        if (!measuring)
-            continue;
-        replies++;
-        if (echo_only)
+        replies += measuring;
+        if (echo_only || (!measuring && !interleaves))
             continue;
         int64_t t4 = 0;
         for (struct cmsghdr *m = CMSG_FIRSTHDR(&messages[i].msg_hdr); m; m = CMSG_NXTHDR(&messages[i].msg_hdr, m))
@@ -154,10 +178,26 @@ static int take(int c) {
             }
         uint64_t t2_stamp = word(in[i] + 32);
         int64_t t1 = sent_at[c][which], t2 = ns_of(t2_stamp), t3 = ns_of(word(in[i] + 40));
+        if (interleaves) {
+            struct answer of = named[c][which], now_held = {t2_stamp, t1, t4};
+            held[c][put[c]++ & last] = now_held;
+            if (put[c] - taken[c] > last + 1)
+                taken[c] = put[c] - last - 1;
+            if (!measuring)
+                continue;
+            t2_repeated += t2_stamp == last_t2[c];
+            last_t2[c] = t2_stamp;
+            basic += is_basic;
+            if (is_basic)
+                continue;
+            t1 = of.t1, t2 = ns_of(of.t2), t4 = of.t4;
+        }
         t2_before_t1 += t2 < t1;
         t3_after_t4 += t3 > t4;
-        t2_repeated += t2_stamp == last_t2[c];
-        last_t2[c] = t2_stamp;
+        if (!interleaves) {
+            t2_repeated += t2_stamp == last_t2[c];
+            last_t2[c] = t2_stamp;
+        }
         if (samples < MOST_SAMPLES) {
             int64_t offset = ((t2 - t1) + (t3 - t4)) / 2, gap = t4 - t3, latency = t4 - since[c][which];
             offsets[samples] = offset > 2000000000 ? 2000000000 : offset < -2000000000 ? -2000000000 : (int32_t)offset;
@@ -188,7 +228,8 @@ int main(int argc, char **argv) {
         return 2;
     int open_loop = !strcmp(argv[1], "open"), first_pid = open_loop ? 7 : 6;
     double seconds = atof(argv[4]), rate = open_loop ? atof(argv[6]) : 0;
-    echo_only = atoi(argv[5]);
+    echo_only = atoi(argv[5]) == 1, any_state = atoi(argv[5]) == 2, interleaves = atoi(argv[5]) == 3;
+    last = open_loop ? SLOTS - 1 : last;
     offsets = calloc(MOST_SAMPLES, 4), t4_t3 = calloc(MOST_SAMPLES, 4), latencies = calloc(MOST_SAMPLES, 4);
     struct sockaddr_in server = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[3]))};
     inet_pton(AF_INET, argv[2], &server.sin_addr);
@@ -217,7 +258,7 @@ int main(int argc, char **argv) {
                 asked++;
             } else
                 for (int k = 0; k < 4; k++)
-                    take((int)((t >> 8) + k) % CLIENTS);
+                    take((int)(((t >> 8) + k) % CLIENTS));
             for (int k = 1; k <= 4; k++)
                 if (waiting[(next - k + CLIENTS) % CLIENTS])
                     take((next - k + CLIENTS) % CLIENTS);
@@ -226,7 +267,7 @@ int main(int argc, char **argv) {
         for (int c = 0; c < CLIENTS; c++) {
             if (waiting[c])
                 take(c);
-            if (waiting[c] && t - sent_at[c][(slot[c] - 1) % SLOTS] > 250000000) {
+            if (waiting[c] && t - sent_at[c][(slot[c] - 1) & last] > 250000000) {
                 lost += waiting[c], waiting[c] = 0;
                 memset(nonce[c], 0, sizeof nonce[c]);
             }
@@ -238,12 +279,18 @@ int main(int argc, char **argv) {
     double wall = 1e-9 * (double)(now() - begun);
     printf("{\"replies\": %ld, \"wall_s\": %.6f, \"server_cpu_s\": %.6f, \"replies_per_s\": %.1f, \"replies_per_cpu_s\": %.1f", replies,
            wall, 1e-9 * (double)cpu, (double)replies / wall, cpu > 0 ? (double)replies / (1e-9 * (double)cpu) : 0.0);
+    printf(", \"asked_per_s\": %.1f", (double)asked_now / wall);
     printf(", \"bad\": %ld, \"lost\": %ld, \"t2_before_t1\": %ld, \"t3_after_t4\": %ld, \"t2_repeated\": %ld", bad, lost, t2_before_t1,
            t3_after_t4, t2_repeated);
+    if (interleaves)
+        printf(", \"basic\": %ld, \"interleaved\": %ld", basic, replies - basic);
     if (!echo_only) {
         quantiles("offset_s", offsets);
         quantiles("t4_minus_t3_s", t4_t3);
         quantiles("latency_s", latencies);
+        for (long i = 0; i < samples; i++)
+            offsets[i] = offsets[i] < 0 ? -offsets[i] : offsets[i];
+        quantiles("error_s", offsets);
     }
     printf("}\n");
     return 0;

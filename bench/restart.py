@@ -31,11 +31,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from truechimer.daemon.feeds import Batch
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.lab_check import check_lab
+from truechimer.daemon.lab.lab_check import check_lab
 from truechimer.daemon.lab_start import open_run
 from truechimer.daemon.laboratory_process import Laboratory
+from truechimer.daemon.sources.feeds import Batch
 from truechimer.instants import Instant
 from truechimer.serve.ntp import NtpAnswer, make_request, read_reply
 from truechimer.sim import DEMO_SCENARIO_TOML

@@ -7,7 +7,8 @@
 A block stands between `<!-- NAME: begin ... -->` and `<!-- NAME: end -->`. Made are: what the demo shows (README.md,
 from docs/measured/demo.json), the measurements (docs/accuracy.md, from the other files of docs/measured), the
 dependencies (docs/adr/0012, from requirements/ and docs/measured/package_sizes.json), and docs/guide/lab-file.md (from
-the types), and the lists of metrics (docs/guide/metrics.md, from their HELP lines). A run of the demo that breaks one
+the types), the lists of metrics (docs/guide/metrics.md, from their HELP lines), and the tables and plots of
+docs/guide/serving.md (`serving_tables.py`). A run of the demo that breaks one
 of the README's claims is not kept. Tests rebuild all of it and compare.
 """
 
@@ -21,7 +22,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "src"))
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "builders")]
+
+from serving_tables import loads_block, loads_picture, serving_block  # noqa: E402
 
 MEASURED = ROOT / "docs" / "measured"
 SETS = ("run", "fast", "history", "plot")
@@ -354,6 +357,8 @@ def steering_block(body: dict[str, Any]) -> str:
     )
     rows = [["laboratory", *head]]
     rows += [[name, *(_plain(row[key]) for key in keys)] for name, row in body["cases"].items()]
+    for group in ("clocks heard, their drift fed forward", "scale alone"):
+        rows += [[f"{name}; {group}", *(_plain(row[key]) for key in keys)] for name, row in body.get(group, {}).items()]
     for name, ratios in body["gentle"].items():
         for ratio, row in sorted(ratios.items(), key=lambda each: float(each[0])):
             rows.append([f"{name}; `--day-stability {ratio}`", *(_plain(row[key]) for key in keys)])
@@ -383,6 +388,24 @@ def steering_front_block(body: dict[str, Any]) -> str:
     return _table(rows)
 
 
+def attacks_block(body: dict[str, Any]) -> str:
+    """Return what attacks on our NTP client came to, the worst of all seeds."""
+    rows = [["attack", "moved, us", "bound stated, us", "served, %", "named after, s", "lies", "said"]]
+    for row in body["attacks"]:
+        named = "never" if row["named_s"] == -1 else _plain(row["named_s"])
+        bound_us = _plain(row["bound_s"] * 1e6) if row["served"] else ""
+        served = [_plain(row["moved_s"] * 1e6) if row["served"] else "", bound_us, _plain(100.0 * row["served"])]
+        rows.append([row["attack"], *served, named, _plain(row["lies"]), ", ".join(row["votes"])])
+    forged, amplified = body["forged"], body["amplified"]
+    return (
+        f"{body['seeds']} seeds, the worst counts; {body['lasts_s']} s each, one question a second.\n\n"
+        f"{_table(rows)}\n\n"
+        f"D17: of {forged['packets']:,} forged answers of {forged['kinds']} kinds {forged['accepted']} were taken. "
+        f"D20: of {amplified['packets']:,} questions of every mode, version and length no answer was longer than "
+        f"{amplified['largest_ratio']:.2f} of its question, and modes 6 and 7 got {amplified['of_control_modes']}."
+    )
+
+
 def cost_block(body: dict[str, Any]) -> str:
     """Return what a replay, a live step and reading a file cost, beside plain NumPy and DuckDB."""
     rows = [["algorithm", "clocks", "epochs", "a step, us", "x plain NumPy", "whole replay, s"]]
@@ -396,40 +419,6 @@ def cost_block(body: dict[str, Any]) -> str:
     if "duckdb_seconds" in read:
         file += f"; DuckDB {read['duckdb_version']} takes {_plain(read['duckdb_seconds'])} s for the same file"
     return f"{_table(rows)}\n\nOne live step with its record, {step}\n\nReading a CSV of {file}."
-
-
-def serving_block(path: Path) -> str:
-    """Return what the bench of the NTP door measured: throughput as ratios, and errors at three loads."""
-    if not path.is_file():
-        return "Not measured yet: `python bench/ntp.py --out docs/measured/ntp_serving.json` makes these tables."
-    body = json.loads(path.read_text(encoding="utf-8"))
-    versions = ", ".join(f"{name}: {said}" for name, said in sorted(body["versions"].items()))
-    load = ", ".join(f"{each:.2f}" for each in body["load_average"])
-    host = body["host"]
-    said = (
-        f"On this bench, loopback, no NIC: {host['processors']} processors, Linux {host['kernel']}, load average {load}"
-    )
-    said += f" at the end; {versions}; medians of {body['rounds']} alternating rounds of {body['seconds']} s."
-    parts = [said]
-    rows = [["Replies per second of processor time", "over", "ratio", "all rounds"]]
-    rows += [
-        [one["of"], one["over"], f"{one['median']:.3f}", ", ".join(f"{each:.2f}" for each in one["all"])]
-        for one in body["ratios"]
-    ]
-    parts.append(_table(rows))
-    rows = [
-        ["Requests a second", "server", "offset served p1, p50, p99 (us)", "T4-T3 p50, p99 (us)", "impossible stamps"]
-    ]
-    for rate, table in {**body["at_rate"], "saturation": body["saturation"]}.items():
-        for name, row in table.items():
-            if "offset_s" in row:
-                offset = ", ".join(f"{row['offset_s'][one] * 1e6:+.2f}" for one in ("p1", "p50", "p99"))
-                gap = ", ".join(f"{row['t4_minus_t3_s'][one] * 1e6:.2f}" for one in ("p50", "p99"))
-                rows.append([rate, name, offset, gap, f"{row['t2_before_t1'] + row['t3_after_t4']:.0f}"])
-    parts.append(_table(rows))
-    rows = [["Server", "what ran"], *([name, f"`{said}`"] for name, said in body["commands"].items() if said)]
-    parts.append(_table(rows))
-    return "\n\n".join(parts)
 
 
 def choices_block(body: dict[str, Any]) -> str:
@@ -501,7 +490,7 @@ def dependencies_block(root: Path) -> str:
 LAB_FILE_HEAD = """\
 # The laboratory's file, LAB.toml
 
-<!-- made by builders/build_docs.py from daemon/lab_file.py, daemon/*_settings.py and clocks/clock.py; do not edit -->
+<!-- made by builders/build_docs.py from daemon/lab and clocks/clock.py; do not edit -->
 
 `truechimer init DIR` writes a commented one, `truechimer check LAB.toml` says everything that is wrong with it. A \
 file with `[lab] name`, sources and listeners alone is valid: all else has a default. Unknown keys are faults. Paths \
@@ -510,8 +499,8 @@ are relative to the file."""
 
 def lab_file_page() -> str:
     """Return docs/guide/lab-file.md: every key with its unit, range, default, and what goes wrong otherwise."""
-    from truechimer.daemon import listener_settings, source_settings
-    from truechimer.daemon.lab_file import LabFile
+    from truechimer.daemon.lab import listener_settings, source_settings
+    from truechimer.daemon.lab.lab_file import LabFile
     from truechimer.formats.toml_fields import fields_of, item_of
 
     kinds = (source_settings.NOT_BUILT_SOURCES, listener_settings.NOT_BUILT_PROTOCOLS)
@@ -606,6 +595,8 @@ def documents(root: Path = ROOT) -> dict[Path, str]:
     ensemble = root / "docs" / "guide" / "ensemble.md"
     steering = root / "docs" / "guide" / "steering.md"
     serving = root / "docs" / "guide" / "serving.md"
+    sources = root / "docs" / "guide" / "sources.md"
+    attacks = json.loads((measured / "ntp_client_attacks.json").read_text(encoding="utf-8"))
     year = json.loads((measured / "steering_year.json").read_text(encoding="utf-8"))
     front = json.loads((measured / "steering_front.json").read_text(encoding="utf-8"))
     speed = json.loads((measured / "scale_speed.json").read_text(encoding="utf-8"))
@@ -621,10 +612,14 @@ def documents(root: Path = ROOT) -> dict[Path, str]:
             "steering-front",
             steering_front_block(front),
         ),
+        sources: with_block(sources.read_text(encoding="utf-8"), "attacks", attacks_block(attacks)),
         ensemble: with_block(ensemble.read_text(encoding="utf-8"), "cost", cost_block(speed)),
         serving: with_block(
-            serving.read_text(encoding="utf-8"), "serving", serving_block(measured / "ntp_serving.json")
+            with_block(serving.read_text(encoding="utf-8"), "serving", serving_block(measured / "ntp_serving.json")),
+            "serving-load",
+            loads_block(measured / "ntp_loads.json"),
         ),
+        serving.parent / "pictures" / "serving-load.svg": loads_picture(measured / "ntp_loads.json"),
         metrics: with_block(
             with_block(metrics.read_text(encoding="utf-8"), "laboratory", metrics_block("laboratory")),
             "chrony",

@@ -47,7 +47,7 @@ from truechimer.daemon.lab_start import (
     OSCILLATOR_TIME_CONSTANT_S,
     REQUALIFY_INTERVALS,
 )
-from truechimer.daemon.ntp_feed import NTP_DELAYS_KEPT
+from truechimer.daemon.sources.ntp_feed import NTP_DELAYS_KEPT
 from truechimer.instants import builtin_leap_table
 from truechimer.laboratory import bounding, line
 from truechimer.laboratory.epoch_input import epoch_input
@@ -301,7 +301,7 @@ JITTER_S = 1e-6
 
 
 def answers_of_servers(host: HostOscillator, seed: int, *, days: float) -> Iterator[tuple[int, Reading]]:
-    """Yield raw counter and reading of three servers asked in turn, as `daemon.feeds.NtpFeed` would state them.
+    """Yield raw counter and reading of three servers asked in turn, as `daemon.sources.feeds.NtpFeed` would state them.
 
     Paths of some tens of microseconds, each way its own for ever, with exponential queues; servers wander within what
     they state. One sigma is half the excess of the delay over the least seen; the limit is the root distance.

@@ -37,7 +37,7 @@ from truechimer.clocks.clock import NoiseModel
 from truechimer.clocks.register import host_clock
 from truechimer.compare.path_delay import noise_s
 from truechimer.compare.reading import Reading
-from truechimer.daemon.ntp_feed import NTP_DELAYS_KEPT
+from truechimer.daemon.sources.ntp_feed import NTP_DELAYS_KEPT
 from truechimer.laboratory import bounding, line
 from truechimer.laboratory.epoch_input import epoch_input
 from truechimer.laboratory.run_start import configure

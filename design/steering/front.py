@@ -3,7 +3,9 @@
     PYTHONPATH=src python design/steering/front.py --out docs/measured/steering_front.json
     ... --picture docs/guide/pictures/steering-front.svg     drawn from the file; nothing is computed anew
 
-It draws no random number: what is computed is what a filter's covariance says.
+It draws no random number: what is computed is what a filter's covariance says. *Clocks heard*: of the filter of all
+clocks (`steer.clock_by_clock`), which have their true noise; comparisons of clocks move it too, but what is followed is
+what published values move. What is in the file is kept, case by case, until it is computed again.
 
 Method. Between two batches of published values the forecast of UTC minus the scale runs on without surprise; each batch
 moves it, by a jump of its states with covariance N (what the batch takes from the filter's covariance). Jumps are
@@ -32,14 +34,20 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "src")]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "design" / "ensemble")]
+
+from generator import ENSEMBLES  # noqa: E402
 
 from truechimer.cli.drawing import Drawing, Line, Mark, series_colour  # noqa: E402
 from truechimer.cli.drawing_svg import svg  # noqa: E402
-from truechimer.steer import delayed_data, delayed_filter, lqg  # noqa: E402
+from truechimer.clocks.clock import Clock, ClockKind  # noqa: E402
+from truechimer.steer import clock_noise, delayed_filter, late_steering, lqg  # noqa: E402
+from truechimer.steer.clock_by_clock import HEARD, ClockSample  # noqa: E402
+from truechimer.steer.clock_states import ClockNoise  # noqa: E402
 from truechimer.steer.delayed_data import LateValue  # noqa: E402
 from truechimer.steer.delayed_filter import DAY_S, FIRST, FreeNoise, PathKind  # noqa: E402
 from truechimer.steer.delayed_filter import Path as OutsidePath  # noqa: E402
+from truechimer.steer.late_steering import LateParameters  # noqa: E402
 
 NS, DAY_NS = 1e9, 86_400 * 10**9
 PER_DAY, HORIZON_DAYS = 8, 80
@@ -80,6 +88,7 @@ class Case:
 
     noise: FreeNoise
     links: tuple[Link, ...]
+    clocks: tuple[ClockNoise, ...] | None = None
 
 
 def quieter(noise: FreeNoise, *, months: float) -> FreeNoise:
@@ -87,8 +96,16 @@ def quieter(noise: FreeNoise, *, months: float) -> FreeNoise:
     return replace(noise, q2=noise.q2 / months**2, floor2=noise.floor2 / months**2)
 
 
+HEARD_CLOCKS = tuple(
+    clock_noise.of_clock(Clock(name=f"c{k}", kind=ClockKind(one.kind)), (0.0, one.q1, one.floor**2, one.q2))
+    for k, one in enumerate(ENSEMBLES["scenario 4.2"])
+)
+
 CASES = {
     "ensemble, rapid UTC": Case(TEN_CLOCKS, (UTCR,)),
+    "ensemble, clocks heard, rapid UTC": Case(TEN_CLOCKS, (UTCR,), HEARD_CLOCKS),
+    "ensemble, clocks heard, Circular T": Case(TEN_CLOCKS, (CIRCULAR_T,), HEARD_CLOCKS),
+    "ensemble, clocks heard, rapid UTC and GNSS daily": Case(TEN_CLOCKS, (UTCR, GNSS), HEARD_CLOCKS),
     "ensemble, Circular T": Case(TEN_CLOCKS, (CIRCULAR_T,)),
     "maser with fountain, rapid UTC": Case(MASER, (UTCR, FOUNTAIN)),
     "maser, rapid UTC": Case(MASER, (UTCR,)),
@@ -129,20 +146,23 @@ def jumps(case: Case) -> Jumps:
         )
         for link in case.links
     )
-    history = delayed_data.begin(case.noise, paths)
+    unjudged = LateParameters(judged=False)
+    known = late_steering.begin(case.noise, paths, unjudged, clocks=case.clocks)
     taken = np.zeros((FIRST, FIRST))
     variances = []
     for hour in range((SETTLING_DAYS + COUNTED_DAYS) * 24):
         now_ns = 1000 * DAY_NS + hour * DAY_NS // 24
+        if case.clocks is not None and hour % 6 == 0:
+            known = late_steering.sampled(known, ClockSample(now_ns, *_as_they_are(len(case.clocks))))
         batch = tuple(value for k, link in enumerate(case.links) for value in _published(link, k, hour))
         if batch:
-            old = delayed_data.at(history, now_ns)
-            history, _ = delayed_data.take(history, batch)
-            new = delayed_data.at(history, now_ns)
+            old = late_steering.at(known, now_ns)
+            known, _ = late_steering.hear(known, batch, unjudged, epoch_ns=now_ns)
+            new = late_steering.at(known, now_ns)
             if hour >= SETTLING_DAYS * 24:
                 taken += (old.p - new.p)[:FIRST, :FIRST]
         if hour >= SETTLING_DAYS * 24 and hour % 6 == 0:
-            variances.append(delayed_data.ahead(history, now_ns).p_xx)
+            variances.append(late_steering.ahead(known, now_ns).p_xx)
     taken /= COUNTED_DAYS * DAY_S
     # in units of a nanosecond and of a nanosecond in a day, for the sake of digits
     unit = np.array([1e-9, *[1e-9 / DAY_S] * (FIRST - 1)])
@@ -155,6 +175,11 @@ def jumps(case: Case) -> Jumps:
         for k in range(HORIZON_DAYS * PER_DAY + 1)
     ]
     return Jumps((np.array(courses) @ factors).T, float(np.mean(variances)))
+
+
+def _as_they_are(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Clocks that are where they are foretold, and heard."""
+    return np.zeros(n), np.full(n, HEARD)
 
 
 def _published(link: Link, path: int, hour: int) -> list[LateValue]:
@@ -310,11 +335,12 @@ def main() -> int:
         kept = json.loads((ROOT / "docs" / "measured" / "steering_front.json").read_text())
         options.picture.write_text(picture(kept["cases"]))
         return 0
-    found = {}
+    found = json.loads(options.out.read_text())["cases"] if options.out is not None and options.out.exists() else {}
     for name in options.cases:
         found[name] = measured(CASES[name])
         print(f"{name:45s} {json.dumps(found[name])}", file=sys.stderr, flush=True)
     if options.out is not None:
+        found = {name: found[name] for name in CASES if name in found}
         options.out.write_text(json.dumps({"cases": found}, indent=1) + "\n")
     return 0
 

@@ -93,6 +93,13 @@ def ensemble(name: str, seed: int, *, declared: bool) -> Free:
         )
 
 
+def clocks_of(name: str, seed: int, *, declared: bool) -> tuple[tuple[Clock, ...], np.ndarray]:
+    """The clocks of an ensemble and their true x against UTC every hour, as `ensemble` has them."""
+    sources = varied(ENSEMBLES[name], seed=seed)
+    clocks = tuple(_clock(i, source, declared=declared) for i, source in enumerate(sources))
+    return clocks, truth(sources, seed=seed, days=LEARNING_DAYS + YEAR_DAYS)
+
+
 def _clock(i: int, source: Source, *, declared: bool) -> Clock:
     noise = NoiseModel()
     if declared:
@@ -105,4 +112,15 @@ def _clock(i: int, source: Source, *, declared: bool) -> Clock:
     return Clock(name=f"c{i}", kind=ClockKind(source.kind), noise=noise)
 
 
-__all__ = ["DAY_S", "ENSEMBLES", "HOUR_S", "LEARNING_DAYS", "YEAR_DAYS", "Free", "best_fixed", "ensemble", "one_maser"]
+__all__ = [
+    "DAY_S",
+    "ENSEMBLES",
+    "HOUR_S",
+    "LEARNING_DAYS",
+    "YEAR_DAYS",
+    "Free",
+    "best_fixed",
+    "clocks_of",
+    "ensemble",
+    "one_maser",
+]

@@ -11,17 +11,19 @@ values, the last three days old, white noise 0.5 ns; Circular T every 30 days wi
 last 12 days old, 0.3 ns; a fountain measures the scale's rate over days, 8e-16 at one day, on 85 of 100 days, off by a
 constant of 2e-16 (one sigma). A daily link (GNSS 0.5 ns, two-way 0.2 ns) is an hour late; its calibration wanders by
 1.5 ns, 0.5 ns (one sigma) over 100 days. Steering begins 30 days before the year, values 100 days earlier, and goes on
-inside an envelope. Error is UTC minus UTC(k), every hour of the year.
+inside an envelope. The clocks are sampled every six hours, with 2 ps of noise. Error is UTC minus UTC(k), every hour of
+the year.
 
-Limit: the same values, a filter that knows the true noise levels, and UTC(k) = its forecast, at every hour: no law, no
-limits, no regard for stability.
+Limit: the same values and samples, a filter of all clocks that knows their true noise levels, and UTC(k) = its
+forecast, every six hours: no law, no limits, no regard for stability. `--scale-alone`: neither hears the clocks, as
+where a laboratory gives the file of its scale.
 """
 
 import argparse
 import json
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from pathlib import Path
 
@@ -31,11 +33,14 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "design" / "ensemble"), str(Path(__file__).parent)]
 
 from generator import allan_variance  # noqa: E402
-from scales import DAY_S, HOUR_S, LEARNING_DAYS, Free, ensemble, one_maser  # noqa: E402
+from scales import DAY_S, HOUR_S, LEARNING_DAYS, Free, clocks_of, ensemble, one_maser  # noqa: E402
 
+from truechimer.clocks.clock import Clock, ClockKind, NoiseModel  # noqa: E402
 from truechimer.laboratory.backcast import LIMITS  # noqa: E402
 from truechimer.quorum.envelope import Applied  # noqa: E402
-from truechimer.steer import delayed_data, late_steering, lqg  # noqa: E402
+from truechimer.steer import clock_noise, late_steering, lqg  # noqa: E402
+from truechimer.steer.clock_by_clock import HEARD, ClockSample  # noqa: E402
+from truechimer.steer.clock_states import ClockNoise  # noqa: E402
 from truechimer.steer.delayed_data import LateValue  # noqa: E402
 from truechimer.steer.delayed_filter import FreeNoise, PathKind  # noqa: E402
 from truechimer.steer.delayed_filter import Path as OutsidePath  # noqa: E402
@@ -47,7 +52,7 @@ NS = 1e9
 BEFORE_DAYS = 30.0
 VALUES_BEFORE_DAYS = 130.0
 DAY_NS = 86_400 * 10**9
-LIMIT_EVERY_H = 3
+SAMPLED_H = 6
 
 
 @dataclass(frozen=True)
@@ -129,33 +134,74 @@ def heard(values: Values) -> Values:
     return [(when_ns, value) for when_ns, value in values if value.epoch_ns > oldest_ns]
 
 
-def limit_of(free: Free, case: Case, noise: FreeNoise, values: Values) -> np.ndarray:
-    """UTC minus its forecast through the year, every third hour."""
+@dataclass(frozen=True)
+class Clocks:
+    """What each clock is taken for, and clock minus scale every six hours, `x_s (n_samples, n)` (s)."""
+
+    noise: tuple[ClockNoise, ...]
+    x_s: np.ndarray
+
+    def sample(self, k: int) -> ClockSample:
+        """That of six hours k."""
+        n = self.x_s.shape[1]
+        return ClockSample(k * SAMPLED_H * HOUR_NS, self.x_s[k], np.full(n, HEARD))
+
+
+def clocks_heard(free: Free, case: Case, seed: int) -> tuple[Clocks, Clocks]:
+    """The clocks as learned until the year's begin, and with their true levels."""
+    if case.free == "maser":
+        clocks, x_clock = (
+            (Clock(name="m", kind=ClockKind.MASER, noise=NoiseModel()),),
+            free.x_scale_minus_utc_s[:, None],
+        )
+        said = (None,)
+    else:
+        clocks, x_clock = clocks_of(case.free, seed, declared=case.declared)
+        said = tuple((0.0, *row) for row in free.said)
+    x_s = (x_clock - free.x_scale_minus_utc_s[:, None])[::SAMPLED_H]
+    if x_s.shape[1] > 1:
+        x_s = x_s + np.random.default_rng([seed, 5]).normal(size=x_s.shape) * 2e-12
+    learned = tuple(clock_noise.of_clock(clock, row) for clock, row in zip(clocks, said, strict=True))
+    true = tuple(replace(one, q1=row[0], floor2=row[1], q2=row[2]) for one, row in zip(learned, free.true, strict=True))
+    return Clocks(learned, x_s), Clocks(true, x_s)
+
+
+def limit_of(free: Free, case: Case, noise: FreeNoise, values: Values, clocks: Clocks | None) -> np.ndarray:
+    """UTC minus its forecast through the year, every six hours."""
     x = -free.x_scale_minus_utc_s
-    history = delayed_data.begin(noise, tuple(KINDS[name] for name in case.paths))
+    unjudged = LateParameters(judged=False)
+    of_clocks = None if clocks is None else clocks.noise
+    known = late_steering.begin(noise, tuple(KINDS[name] for name in case.paths), unjudged, clocks=of_clocks)
     e, at = [], 0
-    for k in range(len(x)):
+    for k in range(0, len(x), SAMPLED_H):
         now_ns = k * HOUR_NS
+        if clocks is not None:
+            known = late_steering.sampled(known, clocks.sample(k // SAMPLED_H))
         batch = []
         while at < len(values) and values[at][0] <= now_ns:
             batch.append(values[at][1])
             at += 1
         if batch:
-            history, _ = delayed_data.take(history, tuple(batch))
-        if k >= round(LEARNING_DAYS * 24) and k % LIMIT_EVERY_H == 0:
-            e.append(x[k] - delayed_data.ahead(history, now_ns).x_s)
+            known, _ = late_steering.hear(known, tuple(batch), unjudged, epoch_ns=now_ns)
+        if k >= round(LEARNING_DAYS * 24):
+            e.append(x[k] - late_steering.ahead(known, now_ns).x_s)
     return np.array(e)
 
 
-def follow(free: Free, case: Case, noise: FreeNoise, values: Values, parameters: LateParameters):
+def follow(  # noqa: PLR0917
+    free: Free, case: Case, noise: FreeNoise, values: Values, parameters: LateParameters, clocks: Clocks | None = None
+):
     """UTC minus UTC(k) every hour of the year, and the time constants in use (days)."""
     x = -free.x_scale_minus_utc_s
-    known = late_steering.begin(noise, tuple(KINDS[name] for name in case.paths), parameters)
+    of_clocks = None if clocks is None else clocks.noise
+    known = late_steering.begin(noise, tuple(KINDS[name] for name in case.paths), parameters, clocks=of_clocks)
     interval_ns = round(parameters.interval_s * NS)
     coordination, applied = None, None
     e, constants, at = np.full(len(x), np.nan), [], 0
     for k in range(len(x)):
         now_ns = k * HOUR_NS
+        if clocks is not None and k % SAMPLED_H == 0:
+            known = late_steering.sampled(known, clocks.sample(k // SAMPLED_H))
         batch = []
         while at < len(values) and values[at][0] <= now_ns:
             batch.append(values[at][1])
@@ -177,15 +223,18 @@ def follow(free: Free, case: Case, noise: FreeNoise, values: Values, parameters:
     return e[round(LEARNING_DAYS * 24) :], constants
 
 
-def seed_of(name: str, case: Case, seed: int, parameters: LateParameters, excess: float) -> dict[str, float]:
+def seed_of(
+    name: str, case: Case, seed: int, parameters: LateParameters, excess: float, *, scale_alone: bool
+) -> dict[str, float]:
     """The figures of one seed, ns."""
     free = one_maser(seed) if case.free == "maser" else ensemble(case.free, seed, declared=case.declared)
     spread = {"y_spread": 1e-13, "drift_spread": free.drift_spread, "excess": excess}
     values = [each for k, path in enumerate(case.paths) for each in published(free, k, path, seed)]
     values.sort(key=lambda each: (each[0], each[1].epoch_ns, each[1].path))
     values = heard(values)
-    limit = limit_of(free, case, free_noise(free.true, **spread), values)
-    ours, constants = follow(free, case, free_noise(free.said, **spread), values, parameters)
+    learned, true = (None, None) if scale_alone else clocks_heard(free, case, seed)
+    limit = limit_of(free, case, free_noise(free.true, **spread), values, true)
+    ours, constants = follow(free, case, free_noise(free.said, **spread), values, parameters, learned)
     scale = free.x_scale_minus_utc_s[round(LEARNING_DAYS * 24) :]
     return {
         "rms_ns": sqrt(float(np.mean(ours * ours))) * NS,
@@ -222,13 +271,14 @@ def summary(rows: list[dict[str, float]]) -> dict[str, float]:
 
 def _row(name: str, seed: int, parameters: LateParameters, options: argparse.Namespace) -> dict[str, float]:
     """The figures of one seed, from the file of rows if it has them: a long run may be cut off and go on."""
-    key = f"{name}; {options.interval_h} {options.accuracy} {options.day_stability} {options.excess}; {seed}"
+    whole = f"{name}; {options.interval_h} {options.accuracy} {options.day_stability} {options.excess}; {seed}"
+    key = f"{whole}; scale alone" if options.scale_alone else f"{whole}; clocks"
     lines = options.rows.read_text().splitlines() if options.rows is not None and options.rows.exists() else []
     for line in lines:
         row = json.loads(line)
         if row.pop("key") == key:
             return row
-    row = seed_of(name, CASES[name], seed, parameters, options.excess)
+    row = seed_of(name, CASES[name], seed, parameters, options.excess, scale_alone=options.scale_alone)
     if options.rows is not None:
         with options.rows.open("a") as file:
             file.write(json.dumps({"key": key} | row) + "\n")
@@ -244,6 +294,7 @@ def main() -> int:
     parser.add_argument("--accuracy", type=float, default=lqg.Aim().accuracy)
     parser.add_argument("--day-stability", type=float)
     parser.add_argument("--excess", type=float, default=EXCESS, help="of the scale's random-walk FM (scale_noise)")
+    parser.add_argument("--scale-alone", action="store_true", help="do not hear the clocks one by one")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--rows", type=Path, help="keep the figures of each seed there, and take those that it has")
     options = parser.parse_args()
@@ -259,7 +310,9 @@ def main() -> int:
         print(f"{name:40s} {json.dumps(found)}  {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
         case = CASES[name]
         found |= {key: value for key, value in (("gate_rms_ns", case.rms_ns), ("gate_max_ns", case.max_ns)) if value}
-        if options.day_stability is None:
+        if options.scale_alone:
+            kept.setdefault("scale alone", {})[name] = found
+        elif options.day_stability is None:
             kept.setdefault("cases", {})[name] = found
         else:
             kept.setdefault("gentle", {}).setdefault(name, {})[str(options.day_stability)] = found

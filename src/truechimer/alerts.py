@@ -42,6 +42,7 @@ class AlertKind(StrEnum):
     SOURCE_AWAY = "source-away"
     SOURCE_RETURNED = "source-returned"
     SOURCE_UNREADABLE = "source-unreadable"
+    SOURCE_LATE = "source-late"
     SOURCE_REFUSES = "source-refuses"
     SOURCE_SMEARS = "source-smears"
     WATCHDOG_AWAY = "watchdog-away"

@@ -17,6 +17,7 @@ minute for the compiler, and the bits are the same.
 
 import functools
 import hashlib
+import itertools
 import os
 import platform
 import re
@@ -41,7 +42,22 @@ def _load_numba() -> Any:
         import numba
     except (ImportError, OSError):
         return None  # OSError: nothing may become machine code here (MemoryDenyWriteExecute, SELinux)
+    _draw_names()
     return numba
+
+
+def _draw_names() -> None:
+    """Let functions compiled by this process have names that no other process gives.
+
+    Numba tells functions of one name and one type apart by a number that counts from 1 in each process, and what is
+    read from the cache was compiled in many. Where two of them agree in all three, the first one loaded runs for both:
+    `np.sort` in the place of `np.argsort`, whose orders are then the values themselves. A count that begins at random
+    keeps them apart.
+    """
+    from numba.core.bytecode import FunctionIdentity
+
+    identity: Any = FunctionIdentity
+    identity._unique_ids = itertools.count(int.from_bytes(os.urandom(6)) << 20)  # noqa: SLF001
 
 
 _PACKAGE = Path(__file__).parent
@@ -148,8 +164,9 @@ class _Later:
     outside: that is what machine code will be made for.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], *, counts_references: bool = True) -> None:
         self.function = function
+        self.counts_references = counts_references
         self.called_with: tuple[Any, ...] | None = None
         self.machine_code: Any = None
         self.run: Callable[..., Any] | None = None
@@ -181,6 +198,20 @@ def kernel(function: F) -> F:
     if _NUMBA is None:
         return function
     return cast("F", _compiled(function))
+
+
+def borrowing_kernel(function: F) -> F:
+    """Mark a kernel that makes no array and keeps none: it borrows those of its caller, who holds them meanwhile. Numba
+    then counts no references, which are two atomic instructions for each array of each argument of each call.
+    """
+    if _MODE == "later":
+        marked = _Later(function, counts_references=False)
+        _later.append(marked)
+        _codes.add(function.__code__)
+        return cast("F", marked)
+    if _NUMBA is None:
+        return function
+    return cast("F", _compiled(function, counts_references=False))
 
 
 def use_machine_code(*, may_go_on: Callable[[], bool] = lambda: True) -> None:
@@ -233,12 +264,14 @@ def _reached(called: Iterable[_Later]) -> list[_Later]:
     return found
 
 
-def _compiled(function: Callable[..., Any]) -> Any:
+def _compiled(function: Callable[..., Any], *, counts_references: bool = True) -> Any:
     """Return Numba's form of a function; nothing is compiled before its first call."""
     assert _NUMBA is not None
     config: Any = _NUMBA.config
-    config.CACHE_DIR = str(_cache_folder(function.__module__, _NUMBA.__version__))
-    return _NUMBA.njit(cache=True, nogil=True, error_model="numpy", fastmath=False)(function)
+    checked = " with bounds checks" if config.BOUNDSCHECK else ""  # NUMBA_BOUNDSCHECK: Numba's own cache mixes them up
+    config.CACHE_DIR = str(_cache_folder(function.__module__, f"{_NUMBA.__version__}{checked}"))
+    further = {} if counts_references else {"_nrt": False}
+    return _NUMBA.njit(cache=True, nogil=True, error_model="numpy", fastmath=False, **further)(function)
 
 
 def _prepare(wanted: list[_Later]) -> None:
@@ -251,7 +284,7 @@ def _prepare(wanted: list[_Later]) -> None:
         names = dict(plain.__globals__)
         copied = FunctionType(plain.__code__, names, plain.__name__, plain.__defaults__, plain.__closure__)
         copied.__qualname__, copied.__module__ = plain.__qualname__, plain.__module__  # by these it is kept
-        marked.machine_code = _compiled(copied)
+        marked.machine_code = _compiled(copied, counts_references=marked.counts_references)
         copies.append(names)
     for names in copies:
         names.update({name: value.machine_code for name, value in names.items() if isinstance(value, _Later)})

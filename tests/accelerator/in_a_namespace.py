@@ -12,16 +12,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+from tests.accelerator.frames import PORT, Site, a_request, udp_at, why_wrong
+from tests.accelerator.kernel import a_segment, loaded
 from tests.daemon_serve.doors import a_live_page
 
-from truechimer.daemon.counters import read_counters
+from truechimer.daemon.door.counters import read_counters
 from truechimer.daemon.host_clocks import HostClocks
+from truechimer.daemon.ntp import bpf_calls
 from truechimer.daemon.page_file import PageWriter
+from truechimer.serve.ntp.accelerator import Count
+from truechimer.serve.ntp.bpf import Assembler
 
 PATIENCE_S = 15.0
+LINK_CREATE, ATTACH_XDP, NATIVE = 28, 37, 1 << 2
+"""Of bpf(2): a driver's own mode, which the product leaves alone (ADR 74), and its program is right in."""
 FOLDER = Path(sys.argv[1])
 FIELDS = 30
 """Questions with a field: more than the door's own client, which asks the sockets once a second, sends meanwhile."""
@@ -30,7 +38,7 @@ REQUEST = bytes([0x23]) + bytes(39)
 
 def door(name: str, *more: str, address: str = "127.0.0.1", port: int = 123) -> "subprocess.Popen[str]":
     """Start a door and wait until it is open and has said how its accelerator fares."""
-    command = [sys.executable, "-m", "truechimer.daemon.serve_process", "--page", str(FOLDER / "page")]
+    command = [sys.executable, "-m", "truechimer.daemon.ntp.serve_process", "--page", str(FOLDER / "page")]
     command += ["--address", address, "--port", str(port), "--counters", str(FOLDER / f"{name}.counters")]
     command += ["--accelerator", str(FOLDER / f"{name}.accelerator"), *more]
     with (FOLDER / f"{name}.log").open("a") as log:
@@ -92,6 +100,44 @@ def offsets_ns(times: int) -> list[float]:
     return sorted(found)
 
 
+def natively() -> dict[str, Any]:
+    """Let a driver of its own run the program, as a card's does: one end of a pair of virtual cards asks the other."""
+    subprocess.run(["ip", "link", "add", "ours", "type", "veth", "peer", "name", "theirs"], check=True)
+    site = Site()
+    subprocess.run(["ip", "link", "set", "ours", "address", site.hardware.hex(":")], check=True)
+    for name in ("ours", "theirs"):
+        subprocess.run(["ip", "link", "set", name, "up", "arp", "off"], check=True)
+    passing = Assembler()
+    passing.end(2)
+    says: dict[str, Any] = {"answered": 0, "wrong": []}
+    with (
+        loaded(site) as under_test,
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as wire,
+        ExitStack() as stack,
+    ):
+        # a virtual card sends what a program answers only where its peer takes frames as a program wants them
+        for descriptor, name in ((bpf_calls.load_program(passing.octets()), "theirs"), (under_test.descriptor, "ours")):
+            asked = struct.pack("=IIII", descriptor, socket.if_nametoindex(name), ATTACH_XDP, NATIVE)
+            stack.callback(os.close, bpf_calls._bpf(LINK_CREATE, asked, f"attaching to {name}"))
+        shown = subprocess.run(["ip", "link", "show", "ours"], capture_output=True, text=True, check=True).stdout
+        says["is_native"] = "xdp" in shown and "xdpgeneric" not in shown
+        wire.bind(("theirs", 0))
+        wire.settimeout(0.5)
+        for family in (4, 6) * 20:
+            under_test.use(a_segment())
+            frame = a_request(REQUEST + struct.pack("!Q", 7 + family), family=family, site=site)
+            wire.send(frame)
+            with suppress(TimeoutError):
+                while (answer := wire.recv(2048))[udp_at(frame) : udp_at(frame) + 2] != PORT.to_bytes(2, "big"):
+                    pass  # what the host says of itself on a new card
+                says["answered"] += 1
+                if wrong := why_wrong(frame, answer):
+                    says["wrong"].append(wrong)
+        says["counted"] = under_test.counts().get(Count.ANSWERED)
+    subprocess.run(["ip", "link", "del", "ours"], check=True)
+    return says
+
+
 def main() -> None:
     """Live through it."""
     says: dict[str, Any] = {}
@@ -137,6 +183,7 @@ def main() -> None:
     finally:
         first.kill()
         first.wait()
+    says["natively"] = natively()
     says["log"] = (FOLDER / "first.log").read_text() + (FOLDER / "second.log").read_text()
     print(json.dumps(says))
 

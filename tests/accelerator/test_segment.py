@@ -8,7 +8,7 @@ import struct
 import pytest
 from tests.serve.pages import ANCHOR_RAW_NS, NS, a_leap_page, a_page
 
-from truechimer.daemon.accelerator_anchor import QUIET_NS, MonotonicAnchor, NoAnchor
+from truechimer.daemon.ntp.accelerator_anchor import QUIET_NS, MonotonicAnchor, NoAnchor
 from truechimer.errors import Misuse
 from truechimer.instants import FS_PER_S, ntp64
 from truechimer.serve import ClockPage, ServiceState

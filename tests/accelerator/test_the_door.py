@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from truechimer.daemon import accelerator_state, bpf_calls
-from truechimer.daemon.accelerator import Accelerator, Settings, place_of, why_not
-from truechimer.daemon.bpf_calls import BpfRejected
-from truechimer.daemon.door_rules import DoorRules
-from truechimer.daemon.interfaces import Interface
+from truechimer.daemon.door.door_rules import DoorRules
+from truechimer.daemon.ntp import accelerator_state, bpf_calls
+from truechimer.daemon.ntp.accelerator import Accelerator, Settings, place_of, why_not
+from truechimer.daemon.ntp.bpf_calls import BpfRejected
+from truechimer.daemon.ntp.interfaces import Interface
 from truechimer.serve.ntp.smear import Smear
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +58,7 @@ def test_a_door_answers_below_its_sockets_and_leaves_nothing_behind(tmp_path: Pa
     assert says["exit"] == 0
     assert not says["attached_after_the_end"]
     assert says["state_after_the_end"] == {}
+    assert says["natively"] == {"answered": 40, "wrong": [], "is_native": True, "counted": 40}
     assert says["log"].count("answers plain requests on lo port 12") == 3
     assert says["log"].count("the sockets serve") == 1
 

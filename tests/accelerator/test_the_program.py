@@ -13,6 +13,7 @@ from tests.accelerator.frames import (
     Site,
     a_request,
     is_plain,
+    ones_sum,
     udp_at,
     why_wrong,
     with_sums,
@@ -20,10 +21,10 @@ from tests.accelerator.frames import (
 from tests.accelerator.kernel import HEAD, KISS, MOMENT, SLOPE, Loaded, a_segment, asleep_ns, loaded, mono_ns
 from tests.serve.pages import ANCHOR_RAW_NS, a_page
 
-from truechimer.daemon import bpf_calls
-from truechimer.daemon.accelerator import access_of, rate_of
-from truechimer.daemon.door_rules import DoorRules
-from truechimer.daemon.door_rules import access_of as door_access
+from truechimer.daemon.door.door_rules import DoorRules
+from truechimer.daemon.door.door_rules import access_of as door_access
+from truechimer.daemon.ntp import bpf_calls
+from truechimer.daemon.ntp.accelerator import access_of, rate_of
 from truechimer.instants import ntp64
 from truechimer.serve import RxStamp, ServedTime, StampKind, serve_at
 from truechimer.serve.ntp import Client, Reply, respond
@@ -116,6 +117,31 @@ def test_odd_sources_lengths_and_tails_go_to_the_sockets(family: int) -> None:
         assert under_test.run(plain + bytes(4)).verdict == XDP_PASS  # octets after the packet
 
 
+@pytest.mark.parametrize("family", [4, 6])
+def test_tags_options_extension_headers_and_fragments_go_to_the_sockets(family: int) -> None:
+    plain = a_request(PLAIN, family=family)
+    head, rest = plain[:12], plain[12:]
+    odd = [head + tag + rest for tag in (b"\x81\0\0\7", b"\x88\xa8\0\7\x81\0\0\x08")]
+    if family == 4:
+        # a "no operation" option and its filling: 24 octets of header, and all lengths and checksums right
+        longer = bytearray(plain[:14] + b"\x46" + plain[15:34] + b"\1\1\1\0" + plain[34:])
+        longer[16:18] = (24 + 8 + 48).to_bytes(2, "big")
+        longer[24:26] = bytes(2)
+        longer[24:26] = (ones_sum(bytes(longer[14:38])) ^ 0xFFFF).to_bytes(2, "big")
+        odd.append(bytes(longer))
+        odd += [with_sums(plain[:20] + bits + plain[22:]) for bits in (b"\x20\0", b"\0\1", b"\x3f\xff", b"\x80\0")]
+    else:
+        for number in (0, 43, 44, 60):  # hop-by-hop, routing, fragment, destination options: eight octets of each
+            extension = bytes([17, 0, 1, 4, 0, 0, 0, 0])
+            odd.append(plain[:18] + (64).to_bytes(2, "big") + bytes([number]) + plain[21:54] + extension + plain[54:])
+    with loaded() as under_test:
+        under_test.use(a_segment(valid_ns=10**10))
+        for frame in odd:
+            assert (under_test.run(frame).verdict, under_test.run(frame).frame) == (XDP_PASS, frame), frame.hex()
+        assert under_test.counts() == {}
+        assert under_test.run(plain).verdict == XDP_TX
+
+
 def test_an_answer_is_that_of_the_sockets_but_for_its_stamps() -> None:
     page = a_page(bound_s=3e-5, root_delay_s=0.0123, stratum=3, refid=bytes([192, 0, 2, 9]))
     anchor = Anchor(mono_ns(), ANCHOR_RAW_NS + 7 * 10**9, 1.0 + 3e-6, asleep_ns())
@@ -192,6 +218,24 @@ def test_without_a_fresh_segment_everything_goes_to_the_sockets() -> None:
             assert under_test.run(request).verdict == XDP_PASS
             struct.pack_into("=Q", under_test.area, number_at, under_test.number)
         assert under_test.run(request).verdict == XDP_TX
+
+
+def test_a_processor_looks_again_whether_the_machine_has_slept_when_its_last_look_is_old() -> None:
+    request = a_request(PLAIN)
+    with loaded() as under_test:
+        under_test.use(a_segment(valid_ns=10**9))
+        rows = [shared.CPU_ROWS_AT + row * shared.CPU_ROW_OCTETS for row in range(under_test.maps.rows)]
+
+        def verdict(*, looked_ns: int) -> int:
+            for row in rows:  # as if the machine had slept an hour longer than the segment says
+                struct.pack_into("=Qq", under_test.area, row + shared.LOOKED_NS, looked_ns, asleep_ns() + HOUR_NS)
+            return under_test.run(request).verdict
+
+        assert shared.SLEPT == shared.LOOKED_NS + 8
+        for looked_ns in (0, mono_ns() - shared.LOOK_AFTER_NS, mono_ns() + HOUR_NS):
+            assert verdict(looked_ns=looked_ns) == XDP_TX  # it looks: the machine has not
+        # what it saw a moment ago it goes by; on a busy machine the moment may be over before it runs
+        assert XDP_PASS in {verdict(looked_ns=mono_ns()) for _ in range(200)}
 
 
 def test_requests_that_may_be_interleaved_go_to_the_sockets() -> None:

@@ -50,6 +50,10 @@ def folder(tmp_path: Path) -> Path:
     (place / "clocks.dat").write_bytes(clock_data.write(OF.readings))
     (place / "day.258").write_bytes(file_of())
     (place / "note.txt").write_text("shelf 3\n")
+    (place / "empty.dat").write_bytes(b"")
+    (place / "disk.img").write_bytes(bytes(10_000))
+    (place / "cirt.429").write_bytes(b"CIRCULAR T 429\n\n1 - Coordinated Universal Time\n")
+    (place / "utc-gps").write_bytes(b"61000 2.4 -1.2\n61001 2.1 -1.1\n")
     write_published(place, OF)
     return place
 
@@ -65,7 +69,16 @@ def test_a_year_of_clock_data_is_steered_beside_the_laboratorys_own(
     body = json.loads(out)
     assert body["files"]["clocks"] == 1
     assert body["files"]["cggtts"] == 1
-    assert "note.txt: of no kind" in err
+    for name, says in (
+        ("note.txt", "of no kind"),
+        ("utc-gps", "of no kind"),
+        ("empty.dat", "the file is empty"),
+        ("disk.img", "this is not text"),
+        ("cirt.429", "no value can be read"),
+    ):
+        (line,) = [line for line in err.splitlines() if f"/{name}:" in line]
+        assert says in line
+        assert line.endswith("passed over")
     whole = body["years"][-1]
     assert whole["own"]["n"] == whole["ours"]["n"] > 20
     assert whole["ours"]["rms_s"] < 1.5e-9

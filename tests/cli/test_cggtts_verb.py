@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.formats.test_cggtts import BODIES, file_of
+from tests.formats.test_exchange_files import day
 
 from truechimer.cli.__main__ import main
 from truechimer.formats import cggtts
@@ -64,6 +65,71 @@ def test_compare_gives_each_code_its_own_link(
     assert main([*words, "--code", "E1", "--calibration", "-5"]) == 0
     shown = capsys.readouterr().out.splitlines()
     assert [line.split()[:5] for line in shown if line.startswith("E ")] == [["E", "E1", "1", "0", "0.000"]]
+
+
+def test_the_document_of_a_comparison_bears_the_names_of_the_contract(
+    files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    files[0].write_bytes(files[0].read_bytes().replace(b" -311 ", b" -312 "))
+    assert main(["cggtts", "compare", *map(str, files), "--json"]) == 0
+    body = json.loads(capsys.readouterr().out)
+    assert (body["tracks_common"], body["epochs"], body["code"]) == (1, 1, "E1")
+    assert body["mean_ns"] == pytest.approx(5.0)
+    line = 1 + [b" -312 " in each for each in files[0].read_bytes().split(b"\n")].index(True)
+    (refused,) = body["rejected"]
+    assert (refused["file"], refused["line"], refused["rule"]) == (str(files[0]), line, "track-checksum")
+    (epoch,) = body["series"]
+    assert epoch["x_a_minus_b_s"] == pytest.approx(5e-9)
+    assert epoch["epoch_mjd"] == pytest.approx(60_258 + (600 + 390 + 37) / 86_400, abs=1e-9)
+    assert body["series"] == body["links"][0]["series"]
+
+
+def test_two_stations_sessions_are_compared_link_by_link(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b, picture, table = (tmp_path / name for name in ("a", "b", "link.svg", "link.csv"))
+    a.write_bytes(day(of_a=True))
+    b.write_bytes(day(of_a=False).replace(b" 021600 ", b" 022600 "))
+    words = ["cggtts", "compare", str(a), str(b)]
+    assert main([*words, "--json", "--plot", str(picture), "--out", str(table)]) == 0
+    out, err = capsys.readouterr()
+    body = json.loads(out)
+    assert (body["method"], body["link"], body["epochs"], body["tracks_common"]) == ("two-way", "LAA01 LBB01", 11, 11)
+    assert body["mean_ns"] == pytest.approx(-42.5, abs=0.01)
+    assert [each["start_s"] for each in body["links"][0]["unpaired"]] == [8160, 8760]
+    assert "session of LAA01 on MJD 61300 at 02:16" in err
+    assert picture.read_text().startswith("<svg")
+    assert len(table.read_text().splitlines()) == 13
+    assert main([*words, "--calibration", "42.5"]) == 0
+    assert " 0.000 " in capsys.readouterr().out
+    a.write_bytes(day(of_a=True, s=9))
+    b.write_bytes(day(of_a=False, s=9))
+    assert main([*words, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert not json.loads(out)["links"][0]["calibrated"]
+    assert "[uncalibrated]" in err
+    satellites = tmp_path / "c"
+    satellites.write_bytes(file_of())
+    for more, says in (
+        (["compare", str(a), str(b), "--code", "E1"], "--code is for tracks of satellites"),
+        (["compare", str(a), str(satellites)], "name two of one kind"),
+        (["compare", str(a), str(a)], "no session was measured well by both stations"),
+    ):
+        assert main(["cggtts", *more]) == 2
+        assert says in capsys.readouterr().err
+
+
+def test_a_number_that_its_columns_cannot_hold_is_refused_and_not_written(
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "new.258"
+    moved = files[0].read_bytes().replace(b"  ", b" ")
+    wide = moved.replace(b" 439 ", b" 9876543 ", 1)
+    assert wide != moved
+    files[0].write_bytes(wide)
+    assert main(["cggtts", "write", str(files[0]), "--out", str(out)]) == 0
+    assert "[field]" in capsys.readouterr().err
+    value, _ = cggtts.read(out.read_bytes())
+    assert value is not None
+    assert len(value.tracks) == 1
 
 
 def test_wrong_use_is_told_in_one_line(

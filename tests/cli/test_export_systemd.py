@@ -25,7 +25,7 @@ from truechimer.cli import export_systemd
 from truechimer.cli.__main__ import main
 from truechimer.cli.export_systemd import Needs
 from truechimer.client import ask
-from truechimer.daemon.lab_check import check_lab
+from truechimer.daemon.lab.lab_check import check_lab
 from truechimer.daemon.service_manager import STATUS_EVERY_S, ServiceManager
 from truechimer.errors import Rejected
 from truechimer.instants import Instant

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from truechimer.cli.__main__ import main
 from truechimer.cli.init_from_chrony import FromChrony, operator_of
 from truechimer.clocks.clock import Clock
-from truechimer.daemon.host_port import HostPort
-from truechimer.daemon.lab_file import LabFile
-from truechimer.daemon.lab_rules import InsecureFlags, faults_between_keys
-from truechimer.daemon.lab_template import Template, lab_toml
+from truechimer.daemon.lab.host_port import HostPort
+from truechimer.daemon.lab.lab_file import LabFile
+from truechimer.daemon.lab.lab_rules import InsecureFlags, faults_between_keys
+from truechimer.daemon.lab.lab_template import Template, lab_toml
 from truechimer.formats.toml_fields import TomlField, fields_of, is_table, item_of, members_of
 from truechimer.formats.toml_tree import read, read_with_lines
 

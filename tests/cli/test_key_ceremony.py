@@ -14,7 +14,7 @@ from tests.daemon_laboratory.test_restarts import a_simulated_lab, until_it_serv
 
 from truechimer.cli.__main__ import main
 from truechimer.clocks.clock import Clock, ClockKind
-from truechimer.daemon import policy_files
+from truechimer.daemon.orders import policy_files
 
 PAGE = (Path(__file__).parents[2] / "docs" / "guide" / "key-ceremony.md").read_text(encoding="utf-8")
 LIMITS = ("--steer", "2e-9", "--day", "5e-8", "--total", "7e-7", "--delay", "5e-8")

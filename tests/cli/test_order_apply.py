@@ -8,7 +8,7 @@ from tests.cli.test_key_ceremony import lab, said  # noqa: F401 - a fixture
 from tests.laboratory.test_ordering import an_order, entry, quiet
 
 from truechimer.cli.__main__ import main
-from truechimer.daemon.actuating import carry_out
+from truechimer.daemon.orders.actuating import carry_out
 from truechimer.quorum import applier
 from truechimer.quorum.applier import Applied, Moment
 from truechimer.quorum.verified import Verified, VerifiedMisuse

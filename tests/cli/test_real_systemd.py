@@ -170,7 +170,9 @@ def test_stop_ends_everything_and_restart_goes_on_with_what_was_known(
         here.run("systemctl", "restart", UNIT)
         steered(here)
     after = pids(here)
+    assert before.pop("ntp") == after.pop("ntp"), "a restart hands the door over"
     assert not set(before.values()) & set(after.values())
+    assert silence_s(log) < MOST_SILENCE_AFTER_A_KILL_S
     with capsys.disabled():
         print(f"\n  systemctl restart: {silence_s(log):.3f} s between two answers", end="")
     here.run("systemctl", "stop", UNIT)

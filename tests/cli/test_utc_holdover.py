@@ -37,11 +37,13 @@ def test_from_values_the_sigma_is_what_their_noise_makes_it(tmp_path: Path, caps
     assert 3e-9 < ten < 6e-9
     assert ten < month
     near, far = (row["for_s"] for row in body["holdover"]["kept"])
+    assert all(row["for_s"] <= row["likely_for_s"] for row in body["holdover"]["kept"])
     assert 0.0 < near < far
     main(["utc", "holdover", str(path)])
     text = capsys.readouterr().out
     assert "one sigma" in text
     assert "UTC(k) within 30.0 ns for" in text
+    assert "(99 in 100), likely" in text
 
 
 def test_a_limit_that_is_passed_already_is_kept_for_no_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,6 +77,19 @@ def test_wrong_use_is_said_in_one_line(
     complaint = capsys.readouterr().err
     assert says in complaint
     assert len(complaint.splitlines()) == 1
+
+
+@pytest.mark.parametrize("columns", ["0.4", "-1.5 0.4", "-1.5 0.4 10 11"])
+def test_days_of_utc_minus_a_satellite_system_are_no_utck(
+    columns: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "utc-gal.txt"
+    path.write_text("".join(f"{mjd} {columns}\n" for mjd in range(61_000, 61_041)))
+    assert main(["utc", "holdover", str(path), "--kind", "maser"]) == 2
+    out, err = capsys.readouterr()
+    assert "[gnss]" in err
+    assert "0 values of UTC - UTC(k)" in err
+    assert not out
 
 
 def test_a_laboratory_is_asked_until_it_is_worked_out(

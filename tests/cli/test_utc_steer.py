@@ -169,7 +169,7 @@ def test_a_bad_row_is_named_and_costs_no_other(tmp_path: Path, capsys: pytest.Ca
 @pytest.mark.parametrize(
     ("text", "words", "says"),
     [
-        ("", [], "no value"),
+        ("", [], "the file is empty"),
         ("epoch_mjd,other\n60000,1\n", [], "no column x_utc_minus_utck_s"),
         ("epoch_mjd,x_utc_minus_utck_s\n", [], "no value"),
         ("\x00\x01nothing\n", [], "no value"),

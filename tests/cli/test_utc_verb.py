@@ -1,16 +1,19 @@
 """`truechimer utc read`: each kind is known by its text, told in a table and as JSON, and refused in one line."""
 
+import gzip
 import json
+import lzma
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.formats.test_bipm_tables import AFTER, HEAD, TABLE, UTCR
+from tests.formats.test_bipm_tables import AFTER, GNSS, HEAD, TABLE, UTCR
 from tests.formats.test_exchange_files import POSITIVE, day
 
 from truechimer.cli.__main__ import main
 from truechimer.cli.utc_verb import kind_of
-from truechimer.formats import clock_data, leap_seconds_list
+from truechimer.formats import clock_data, leap_second_dat, leap_seconds_list
 from truechimer.formats.clock_data import ClockReading, ClockStep
 from truechimer.instants import UtcLabel, builtin_leap_table
 
@@ -24,6 +27,7 @@ FILES = {
     "bulletin-c": POSITIVE.encode(),
     "finals2000a": b"16 2 1 57359.00 I -0.003225 0.000031  0.299494 0.000025  I 0.0262864 0.0000042  1.3154\n",
     "leap-list": leap_seconds_list.write(builtin_leap_table(), updated=UtcLabel.parse("2026-07-06T00:00:00Z")),
+    "leap-dat": leap_second_dat.write(builtin_leap_table()),
 }
 
 
@@ -46,9 +50,64 @@ def test_every_kind_is_known_by_its_text_and_told(tmp_path: Path, capsys: pytest
     assert by_kind["circular-t"]["laboratories"][0]["x_utc_minus_utck_s"]["53399"] == pytest.approx(-17.9e-9)
     assert by_kind["bulletin-c"]["leap_s"] == 1
     assert by_kind["steps"]["steps"][0]["y_step"] == pytest.approx(2e-9 / 86_400)
-    assert by_kind["leap-list"]["tai_minus_utc_s"] == 37
+    assert {by_kind[kind]["tai_minus_utc_s"] for kind in ("leap-list", "leap-dat")} == {37}
     assert main(["utc", "read", *map(str, paths)]) == 0
     assert "AAA                    -17.9     -23.3     -17.7     5.6" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        gzip.compress,
+        lzma.compress,
+        lambda data: b"\xef\xbb\xbf" + data,
+        lambda data: data.decode("latin-1").encode("utf-16"),
+        lambda data: data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"),
+        lambda data: data.replace(b"\r\n", b"\n").replace(b"\n", b"\r"),
+    ],
+    ids=["gzip", "xz", "byte-order mark", "utf-16", "CR LF", "CR"],
+)
+def test_packing_byte_order_and_line_ends_change_nothing(
+    wrapped: Callable[[bytes], bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "file"
+    for data in FILES.values():
+        path.write_bytes(data)
+        plain = told([str(path)], capsys)
+        path.write_bytes(wrapped(data))
+        assert told([str(path)], capsys) == plain
+
+
+def test_what_is_no_text_is_refused_with_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "file"
+    for data, says in (
+        (b"", "the file is empty"),
+        (b" \n\n", "the file is empty"),
+        (bytes(100_000), "this is not text"),
+        (b"PK\x03\x04" + FILES["utcr"], "a zip archive; unpack it first"),
+        (gzip.compress(FILES["utcr"])[:-40], "fetch the file again"),
+        (gzip.compress(bytes(70 << 20)), "unpacks to more than 64 MiB"),
+        (b'{"tracks": 3}', "no answer of the BIPM's server"),
+    ):
+        path.write_bytes(data)
+        assert main(["utc", "read", str(path)]) == 2
+        err = capsys.readouterr().err
+        assert says in err
+        assert err.count("\n") == 1
+
+
+def test_utc_minus_gps_is_told_by_its_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, issue = tmp_path / "utc-gps", tmp_path / "cirt.206"
+    path.write_bytes(b"55739 2.4 -1.2\n55740 2.1 -1.4\n55741 2.1 -1.4\n")
+    issue.write_bytes((HEAD + TABLE + AFTER + GNSS).encode())
+    of_file, of_issue = told([str(path), str(issue)], capsys)
+    assert (of_file["kind"], of_file["gnss"]["C0'_s"]["55739"]) == ("utc-gnss", pytest.approx(2.4e-9))
+    assert of_issue["gnss"]["C1_s"]["53402"] == pytest.approx(-198.1e-9)
+    assert of_issue["gnss"]["N0"]["53402"] == 89
+    assert main(["utc", "read", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert "C0': 3 days, last 2.1 ns at MJD 55741" in shown
+    assert "UTC(k)" not in shown
 
 
 def test_one_laboratory_can_be_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,6 +132,20 @@ def test_damage_is_named_and_what_is_of_no_kind_refused(tmp_path: Path, capsys: 
         assert err.count("\n") == 1
     path.write_bytes(FILES["bulletin-c"])
     assert main(["utc", "read", str(path), "--kind", "utcr"]) == 2
+
+
+def test_a_clock_file_of_other_scales_is_told_and_makes_no_record(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "ta.clk"
+    path.write_text("# TA(AAA) TAI\n" + "".join(f"{59_574 + 5 * k}.00000 0.000001{k}\n" for k in range(9)))
+    assert main(["utc", "read", str(path), "--json"]) == 0
+    body = json.loads(capsys.readouterr().out)
+    assert "record" not in body
+    assert (body["files"][0]["quantity"], body["files"][0]["values"]) == ("TAI - TA(AAA)", 9)
+    for verb in ("holdover", "steer"):
+        assert main(["utc", verb, str(path)]) == 2
+        assert "TA(AAA) to TAI" in capsys.readouterr().err
 
 
 def test_years_of_one_laboratory_are_told_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

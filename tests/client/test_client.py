@@ -20,7 +20,7 @@ from truechimer.client import (
     ask,
     find_service,
 )
-from truechimer.daemon.registry import register
+from truechimer.daemon.answering.registry import register
 from truechimer.instants import Instant, Span
 
 

@@ -36,6 +36,7 @@ def test_the_page_shows_everything_without_a_complaint_and_without_scrolling_sid
         "SIMULATED", "demo", "SIM(demo)", "simulated UTC", "This display\n±", "steered",
         "Steered on UTC by a majority of sources.", "± 31.3 ns", "maser1", "0.310", "phase step", "UTC.p3",
         "x\tUTC.p3", "outvoted", "Do next: look at its counter",
+        "NTP doors as their own clients find them", "127.0.0.1:11123", "−840 ns\t23.0 µs\tas the page",
         "2026-02-28 00:00 to 2026-03-01", "3 clocks; τ from 10 min", "caesium2 stepped by +20.1 ns", "single signer",
     ):  # fmt: skip
         assert words in page
@@ -46,6 +47,32 @@ def test_the_page_shows_everything_without_a_complaint_and_without_scrolling_sid
     assert ("UTC.p1.example" in page) is (width > 640)
     browser.picture(tmp_path / "page.png")
     assert (tmp_path / "page.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_door_whose_answers_are_off_its_page_stands_out(
+    browser: Browser, console: Console, lab: FakeLaboratory, width: int, tmp_path: Path
+) -> None:
+    first = lab.status["listeners"][0]
+    lab.status["listeners"] = [
+        first,
+        first | {"port": 11223, "self_probe": first["self_probe"] | {"error_s": 4.2e-3, "is_off": True}},
+        first | {"port": 11323, "self_probe": {"asks": False, "because": "its rules leave this machine out"}},
+        first | {"port": 11423, "self_probe": {"asks": True, "questions": 7, "unanswered": 7}},
+    ]
+    browser.go(console.url, width)
+    browser.until(f"{FILLED} && document.querySelectorAll('#doors tbody tr').length === 4")
+    table = browser.text("#doors-section")
+    for words in ("1 of 4 OFF", "+4.20 ms", "OFF the page it serves", "leave this machine out", "7 of 7 questions"):
+        assert words in table
+    assert browser.evaluate("document.querySelectorAll('#doors tr.out').length") == 1
+    assert browser.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    # and no word of what stands in pairs is broken into letters
+    assert browser.evaluate(
+        "Math.min(...[...document.querySelectorAll('.pairs dd')].map((one) => one.clientWidth)) > 100"
+    )
+    assert browser.complaints == []
+    browser.picture(tmp_path / "page.png")
 
 
 def test_the_clock_runs_within_its_own_bound_of_the_laboratorys_time(
@@ -133,6 +160,9 @@ def test_what_a_laboratory_says_is_never_markup(browser: Browser, console: Conso
     lab.status |= {"lab": attack, "state_sentence": attack, "scale": attack, "clocks": clocks}
     lab.status["alerts"][0] |= {"says": attack, "severity": attack, "do_next": attack, "subject": attack}
     lab.status["sources"][0] |= {"name": attack, "mark": attack, "operator": attack, "says": attack}
+    lab.status["listeners"][0] |= {"address": attack, "port": attack}
+    lab.status["listeners"][0]["self_probe"] |= {"asks": False, "because": attack}
+    del lab.status["listeners"][0]["self_probe"]["error_s"]
     lab.status["store"] = {"state": attack, "since": attack, "says": attack, "waiting": attack}
     lab.history = a_history(tuple(clock["name"] for clock in clocks)) | {"as_of": "2026-03-01T00:00:00.000Z" + attack}
     browser.go(console.url, 390)

@@ -14,7 +14,7 @@ from tests.console.waits import FITS, wide
 from tests.control.fake_laboratory import FakeLaboratory
 from tests.quorum import signers
 
-from truechimer.daemon import orders_desk, proposals
+from truechimer.daemon.orders import orders_desk, proposals
 from truechimer.instants import builtin_leap_table
 from truechimer.laboratory import orders
 from truechimer.quorum import applier

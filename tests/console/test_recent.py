@@ -13,10 +13,10 @@ import pytest
 from tests.laboratory import rigs
 
 from truechimer.daemon.lab_start import Started
-from truechimer.daemon.recent import Recent, clock_row, utc_row
-from truechimer.daemon.recent_curves import Reckoned, deviations, on_grid, scale_point
-from truechimer.daemon.recent_journal import rows_of
-from truechimer.daemon.recent_ladder import CLOCK_ROWS, RUNGS, UTC_ROWS, ClockLadder, ClockRow, UtcLadder, UtcRow
+from truechimer.daemon.recent.recent import Recent, clock_row, utc_row
+from truechimer.daemon.recent.recent_curves import Reckoned, deviations, on_grid, scale_point
+from truechimer.daemon.recent.recent_journal import rows_of
+from truechimer.daemon.recent.recent_ladder import CLOCK_ROWS, RUNGS, UTC_ROWS, ClockLadder, ClockRow, UtcLadder, UtcRow
 from truechimer.instants import builtin_leap_table
 from truechimer.store.sqlite_records import SqliteRecords
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from truechimer.daemon.control_socket import ControlSocket
+from truechimer.daemon.answering.control_socket import ControlSocket
 from truechimer.instants import FS_PER_S, Instant, Span, builtin_leap_table, to_utc
 
 LEAPS = builtin_leap_table()
@@ -115,6 +115,15 @@ STATUS: dict[str, Any] = {
             "pid": 1,
             "bound_limit_s": 1e-3,
             "counters": {"received": 42},
+            "self_probe": {
+                "asks": True,
+                "questions": 40,
+                "unanswered": 0,
+                "error_s": -8.4e-7,
+                "half_delay_s": 1.3e-5,
+                "explained_s": 2.3e-5,
+                "is_off": False,
+            },
         }
     ],
     "alerts": [

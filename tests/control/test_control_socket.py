@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from truechimer import client
 from truechimer.client import ServiceReplyRejected, ServiceSilentRejected, ask
-from truechimer.daemon import control_socket
-from truechimer.daemon.control_socket import ControlCount, ControlSocket, ControlSocketRejected
+from truechimer.daemon.answering import control_socket
+from truechimer.daemon.answering.control_socket import ControlCount, ControlSocket, ControlSocketRejected
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 
 from truechimer import client
 from truechimer.client import find_service, is_running, process_start, read_entry, running_laboratories
-from truechimer.daemon.registry import RegistryRejected, register
+from truechimer.daemon.answering.registry import RegistryRejected, register
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_the_most_recently_started_is_found_and_gone_when_closed(runtime: Path, 
 
 
 def test_the_line_goes_when_the_program_ends(runtime: Path, tmp_path: Path) -> None:
-    program = "import os; from pathlib import Path; from truechimer.daemon.registry import register\n"
+    program = "import os; from pathlib import Path; from truechimer.daemon.answering.registry import register\n"
     program += "print(register(Path('/x'), os.getpid(), 'x').path.exists())"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert found.stdout == "True\n"

@@ -8,8 +8,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from truechimer.daemon.feeds import HostLabel
 from truechimer.daemon.host_clocks import HostClocks
+from truechimer.daemon.sources.feeds import HostLabel
 from truechimer.formats.chrony_reports import (
     Command,
     NSources,

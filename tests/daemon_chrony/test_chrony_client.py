@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from truechimer.daemon.chrony_client import ChronyAwayRejected, ChronyClient
+from truechimer.daemon.sources.chrony_client import ChronyAwayRejected, ChronyClient
 from truechimer.formats.chrony_reports import ChronyReplyRejected, Command, NSources, ReplyFault
 
 Answer = Callable[[bytes], list[bytes]]

@@ -12,11 +12,11 @@ from tests.daemon_chrony.simulated import NS, TAI_MINUS_UTC_NS, UNIX_NS, Followe
 from truechimer.alerts import AlertKind
 from truechimer.clocks.register import Register, host_clock
 from truechimer.compare.reading import Reading
-from truechimer.daemon.chrony_client import ChronyAwayRejected
-from truechimer.daemon.chrony_feed import MOST_SERVERS, ChronyFeed
-from truechimer.daemon.feeds import Batch
-from truechimer.daemon.host_port import HostPort
-from truechimer.daemon.source_settings import Source, SourceKind
+from truechimer.daemon.lab.host_port import HostPort
+from truechimer.daemon.lab.source_settings import Source, SourceKind
+from truechimer.daemon.sources.chrony_client import ChronyAwayRejected
+from truechimer.daemon.sources.chrony_feed import MOST_SERVERS, ChronyFeed
+from truechimer.daemon.sources.feeds import Batch
 from truechimer.formats.chrony_reports import ChronyReplyRejected, Command, ReplyFault, SourceMode
 from truechimer.instants import builtin_leap_table
 

@@ -12,10 +12,10 @@ from tests.daemon_chrony.simulated import NS, TAI_MINUS_UTC_NS, UNIX_NS, Machine
 
 from truechimer.alerts import AlertKind
 from truechimer.compare.reading import Reading
-from truechimer.daemon.chrony_log_feed import ChronyLogFeed
-from truechimer.daemon.feeds import Batch
-from truechimer.daemon.source_settings import Source, SourceKind
-from truechimer.daemon.wall_watch import WallWatch
+from truechimer.daemon.lab.source_settings import Source, SourceKind
+from truechimer.daemon.sources.chrony_log_feed import ChronyLogFeed
+from truechimer.daemon.sources.feeds import Batch
+from truechimer.daemon.sources.wall_watch import WallWatch
 from truechimer.formats.finding import Finding
 from truechimer.instants import builtin_leap_table
 

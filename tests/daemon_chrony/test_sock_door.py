@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.daemon_chrony.simulated import NS, TAI_MINUS_UTC_NS, UNIX_NS, Machine
 
-from truechimer.daemon import sock_process
-from truechimer.daemon.listener_settings import Listener, Protocol
-from truechimer.daemon.sock_door import SockState, command, row, state_path, write_state
-from truechimer.daemon.sock_process import Sample, Sampler, SockLoop
+from truechimer.daemon.door import sock_process
+from truechimer.daemon.door.sock_door import SockState, command, row, state_path, write_state
+from truechimer.daemon.door.sock_process import Sample, Sampler, SockLoop
+from truechimer.daemon.lab.listener_settings import Listener, Protocol
 from truechimer.drivers.chrony_sock import SAMPLE, Sent, SockLeap, SockSampleMisuse, SockSender, pack
 from truechimer.serve.clock_page import ClockPage, PageUnreadable, ServiceState
 

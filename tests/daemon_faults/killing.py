@@ -19,9 +19,9 @@ from pathlib import Path
 
 from tests.daemon_faults.laboratories import Machine, Run, write_lab
 
-from truechimer.daemon import last_page, snapshots
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.page_file import PageReader
+from truechimer.daemon.records import last_page, snapshots
 from truechimer.laboratory.replay import replay
 from truechimer.serve.clock_page import ClockPage
 from truechimer.store.sqlite_records import SqliteRecords

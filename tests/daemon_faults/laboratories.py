@@ -18,13 +18,13 @@ from typing import Any
 
 from truechimer.cli.lab_arguments import now_label
 from truechimer.daemon.early import Early
-from truechimer.daemon.feeds import Batch
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.journal import Journal
-from truechimer.daemon.lab_check import check_lab
+from truechimer.daemon.lab.lab_check import check_lab
 from truechimer.daemon.lab_start import open_run
 from truechimer.daemon.laboratory_process import Laboratory
 from truechimer.daemon.page_file import PageReader
+from truechimer.daemon.records.journal import Journal
+from truechimer.daemon.sources.feeds import Batch
 from truechimer.laboratory.line import EpochOutcome
 from truechimer.serve.clock_page import ClockPage
 from truechimer.serve.ntp import NtpAnswer, make_request, read_reply

@@ -11,8 +11,9 @@ from tests.daemon_faults.laboratories import KINDS, Run
 
 from truechimer.alerts import Alert, AlertKind
 from truechimer.cli.status_verb import screen
-from truechimer.daemon import last_page, notify
+from truechimer.daemon import notify
 from truechimer.daemon.page_file import PageWriter
+from truechimer.daemon.records import last_page
 from truechimer.laboratory.replay import replay
 from truechimer.serve.served_time import ServedTime, Unsynchronised
 

@@ -1,16 +1,19 @@
 """A door that ended by itself is opened again; one that does so again and again is said to, once."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from truechimer.alerts import AlertSeverity
-from truechimer.daemon import door_watch
-from truechimer.daemon import doors as door_processes
-from truechimer.daemon.door_watch import DoorWatch
-from truechimer.daemon.doors import Door
-from truechimer.daemon.listener_settings import Listener, Protocol
+from truechimer.alerts import AlertKind, AlertSeverity
+from truechimer.daemon.door import counters as names
+from truechimer.daemon.door import door_watch
+from truechimer.daemon.door import doors as door_processes
+from truechimer.daemon.door.counters import Counters
+from truechimer.daemon.door.door_watch import DoorWatch
+from truechimer.daemon.door.doors import Adopted, Door
+from truechimer.daemon.lab.listener_settings import Listener, Protocol
 
 
 @dataclass
@@ -60,3 +63,34 @@ def test_each_first_end_is_a_warning_and_what_does_not_stop_is_critical_once(beg
     now[0] += 2.0
     (news,) = watch.look(doors, Path("none"), allow_simulated=False)
     assert news.severity is AlertSeverity.WARNING
+
+
+def test_workers_that_end_are_said_and_critical_once_where_they_do_not_stop(tmp_path: Path) -> None:
+    now = [0.0]
+    watch = DoorWatch(monotonic_s=lambda: now[0])
+    counters = Counters(tmp_path / "counters")
+    door = Door(Listener(protocol=Protocol.NTP, port=123), Process(), 123, tmp_path / "counters")  # type: ignore[arg-type]
+
+    def died(count: int) -> list[AlertSeverity]:
+        counters.add(names.WORKER_DEATHS, count)
+        counters.flush()
+        now[0] += 2.0
+        told = watch.look([door], tmp_path, allow_simulated=False)
+        assert {news.kind for news in told} <= {AlertKind.DOOR_ENDED}
+        return [news.severity for news in told]
+
+    assert died(0) == []
+    assert died(1) == [AlertSeverity.WARNING]
+    assert died(0) == died(1) == []
+    assert died(1) == [AlertSeverity.CRITICAL]
+    assert died(1) == []
+    counters.put(names.WORKER_DEATHS, 0)  # another door took its place
+    assert died(0) == []
+    now[0] += 2 * door_watch.WITHIN_S
+    assert died(2) == [AlertSeverity.WARNING]
+    watch = DoorWatch(monotonic_s=lambda: now[0])  # the next laboratory takes the door over
+    door.process = Adopted(os.getpid())
+    assert died(0) == [], "what ended under another laboratory is no news"
+    assert died(1) == [AlertSeverity.WARNING]
+    os.close(door.process._descriptor)
+    counters.close()

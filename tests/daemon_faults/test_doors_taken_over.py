@@ -13,10 +13,10 @@ from tests.daemon_faults.laboratories import ask_door
 from tests.daemon_laboratory.laboratories import free_udp_port, is_running, until
 from tests.daemon_serve.doors import a_live_page
 
-from truechimer.daemon import doors
-from truechimer.daemon.doors import Adopted, Door
+from truechimer.daemon.door import doors
+from truechimer.daemon.door.doors import Adopted, Door
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.listener_settings import Listener, Protocol
+from truechimer.daemon.lab.listener_settings import Listener, Protocol
 from truechimer.daemon.page_file import PageWriter
 
 
@@ -65,8 +65,8 @@ def test_a_door_that_serves_anything_else_is_ended_and_another_begun(
         monkeypatch.setattr(doors, "__version__", "0.0.0")
     (found,) = doors.begin_all((wanted,), folder, allow_simulated=change == "simulated", early={})
     try:
-        assert before.process.wait(5) == 0
         doors.opened(found)
+        assert before.process.wait(5) == 0
         assert isinstance(found.process, subprocess.Popen)
         assert ask_door(found.port) is not None
     finally:

@@ -17,18 +17,19 @@ from tests.daemon_laboratory.laboratories import door_pids, free_udp_port, is_ru
 
 from truechimer import client
 from truechimer.cli.lab_arguments import now_label
-from truechimer.daemon import doors, lost_records
+from truechimer.daemon.answering.status import OF_THE_RUN_BEFORE
+from truechimer.daemon.door import doors
+from truechimer.daemon.door.gate import Gate
+from truechimer.daemon.door.parenthood import Parenthood, take_away
 from truechimer.daemon.early import STARTING, Early, open_early
-from truechimer.daemon.gate import Gate
 from truechimer.daemon.hold import Hold, without_own_doors
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.lab_check import check_lab
-from truechimer.daemon.lab_reading import read_lab
-from truechimer.daemon.lab_rules import InsecureFlags
-from truechimer.daemon.listener_settings import Listener, Protocol
-from truechimer.daemon.lost_records import RecordsLostRejected
-from truechimer.daemon.parenthood import Parenthood, take_away
-from truechimer.daemon.status import OF_THE_RUN_BEFORE
+from truechimer.daemon.lab.lab_check import check_lab
+from truechimer.daemon.lab.lab_reading import read_lab
+from truechimer.daemon.lab.lab_rules import InsecureFlags
+from truechimer.daemon.lab.listener_settings import Listener, Protocol
+from truechimer.daemon.records import lost_records
+from truechimer.daemon.records.lost_records import RecordsLostRejected
 
 NS = 10**9
 
@@ -293,8 +294,9 @@ def test_what_a_snapshot_of_any_version_tells_of_the_records_is_believed_only_wh
 
 def test_a_start_reads_nothing_heavy_into_memory_before_its_doors_are_open() -> None:
     code = (
-        "import sys; import truechimer.cli.up_verb, truechimer.daemon.now_document, truechimer.daemon.last_page;"
-        "print([name for name in ('numpy', 'numba', 'cryptography', 'asyncio', 'truechimer.daemon.lab_check',"
+        "import sys; import truechimer.cli.up_verb, truechimer.daemon.answering.now_document;"
+        "import truechimer.daemon.records.last_page;"
+        "print([name for name in ('numpy', 'numba', 'cryptography', 'asyncio', 'truechimer.daemon.lab.lab_check',"
         " 'truechimer.laboratory', 'truechimer.scale') if name in sys.modules])"
     )
     ran = subprocess.run(

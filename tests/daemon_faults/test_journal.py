@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.daemon_faults.laboratories import KINDS, FaultyStore
 
-from truechimer.daemon import journal as rooms
-from truechimer.daemon.journal import Journal
+from truechimer.daemon.records import journal as rooms
+from truechimer.daemon.records.journal import Journal
 from truechimer.evidence.record import Record, RecordMisuse
 from truechimer.store.sqlite_records import SqliteRecords
 

@@ -74,7 +74,7 @@ def test_a_kernel_finds_those_further_down_whenever_its_module_is_imported(
         monkeypatch.setattr(kernel, name, value)
     monkeypatch.setattr(kernel, "_load_numba", object)
     made: list[str] = []
-    monkeypatch.setattr(kernel, "_compiled", lambda function: made.append(function.__name__) or function)
+    monkeypatch.setattr(kernel, "_compiled", lambda function, **_: made.append(function.__name__) or function)
     names: dict[str, Any] = {"kernel": kernel.kernel}
     if when == "before":
         kernel.use_machine_code()
@@ -163,3 +163,45 @@ def test_an_import_that_is_not_understood_counts_for_all_sources(package: Path, 
 def test_the_sources_of_a_kernel_hold_the_constants_that_it_names() -> None:
     assert "scale/bands_state.py" in kernel.sources_of("truechimer.scale.bands_kernels")
     assert "scale/at1.py" not in kernel.sources_of("truechimer.scale.bands_kernels")
+
+
+SORTS = """
+import sys
+import numpy as np
+from itertools import islice
+from numba.core.bytecode import FunctionIdentity
+from truechimer.kernel import kernel
+for _ in islice(FunctionIdentity._unique_ids, int(sys.argv[2])):
+    pass
+@kernel
+def in_order(values):
+    return np.sort(values)
+@kernel
+def order_of(values):
+    return np.argsort(values)
+for name in sys.argv[1].split():
+    print(name, globals()[name](np.array([2.0, 1.0, 3.0])).tolist())
+"""
+
+
+@pytest.mark.slow
+def test_machine_code_that_several_processes_left_is_not_mixed_up(tmp_path: Path) -> None:
+    # Both are sorted by a function of one name and one type. Without numbers of their own the two processes give it the
+    # same symbol here (the second draws three numbers, as other kernels of its would), and the third process sorts the
+    # values where it was asked for their order.
+    program = tmp_path / "sorts.py"
+    program.write_text(SORTS, encoding="utf-8")
+    environment = os.environ | {
+        "TRUECHIMER_KERNELS": "",
+        "PYTHONPATH": str(ROOT / "src"),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }
+
+    def ran_with(*arguments: str) -> str:
+        return subprocess.run(
+            [sys.executable, str(program), *arguments], capture_output=True, text=True, check=True, env=environment
+        ).stdout
+
+    assert ran_with("in_order", "0") == "in_order [1.0, 2.0, 3.0]\n"
+    assert ran_with("order_of", "3") == "order_of [1, 0, 2]\n"
+    assert ran_with("in_order order_of", "0") == "in_order [1.0, 2.0, 3.0]\norder_of [1, 0, 2]\n"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from tests.daemon_faults.laboratories import NS, Run
 
-from truechimer.daemon import last_page, snapshots
 from truechimer.daemon.page_file import PageWriter
+from truechimer.daemon.records import last_page, snapshots
 from truechimer.laboratory import snapshot
 from truechimer.laboratory.replay import Replay, replay
 from truechimer.serve.served_time import Unsynchronised

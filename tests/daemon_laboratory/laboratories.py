@@ -20,7 +20,7 @@ from typing import Any
 
 from truechimer import client
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.ntp_exchange import ExchangeFailure, NtpMeasurement, ask_once, warm_up
+from truechimer.daemon.ntp.ntp_exchange import ExchangeFailure, NtpMeasurement, ask_once, warm_up
 from truechimer.errors import Rejected
 from truechimer.instants import Instant, builtin_leap_table
 

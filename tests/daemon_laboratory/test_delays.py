@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tests.daemon_laboratory.laboratories import replayed, up, write_lab
 
-from truechimer.daemon.lab_file import LabFile
-from truechimer.daemon.lab_rules import InsecureFlags, faults_between_keys
+from truechimer.daemon.lab.lab_file import LabFile
+from truechimer.daemon.lab.lab_rules import InsecureFlags, faults_between_keys
 from truechimer.formats.toml_tree import read_with_lines
 
 LAB = """\

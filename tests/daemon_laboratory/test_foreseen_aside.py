@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from truechimer.clocks.clock import Clock, ClockKind
-from truechimer.daemon import foreseen_aside
-from truechimer.daemon.foreseen_aside import ANEW_NS, ForeseenAside
+from truechimer.daemon.answering import foreseen_aside
+from truechimer.daemon.answering.foreseen_aside import ANEW_NS, ForeseenAside
 from truechimer.laboratory.foreseen import Asked, Foreseen
 from truechimer.steer import free_noise
 from truechimer.steer.foresight import Value

@@ -14,8 +14,8 @@ from truechimer.compare import receiver_quality
 from truechimer.compare.receiver_epoch import DAY_NS, ReceiverEpoch
 from truechimer.compare.receiver_quality import LinkLevel, Reason
 from truechimer.daemon import leap_turn
-from truechimer.daemon.feeds import Batch, SourceStatus
-from truechimer.daemon.lab_check import check_lab
+from truechimer.daemon.lab.lab_check import check_lab
+from truechimer.daemon.sources.feeds import Batch, SourceStatus
 from truechimer.formats import bulletin_c
 from truechimer.formats.bulletin_c import BulletinC
 from truechimer.instants import Instant, builtin_leap_table, to_utc
@@ -124,6 +124,13 @@ def test_a_broken_file_has_no_voice_and_is_told_of_once(lab: tuple[Run, Clock]) 
         leap = look(run, clock)
     assert leap["voices"] == []
     assert refusals(run) == ["c.txt", "second.txt"]
+    assert leap["notices_refused"] == 2
+    (run.folder / "second.txt").write_bytes((run.folder / "c.txt").read_bytes())
+    assert look(run, clock)["notices_refused"] == 1  # one content in two files
+    (run.folder / "c.txt").write_text(announced(run, 0))
+    assert look(run, clock)["notices_refused"] == 1
+    (run.folder / "second.txt").unlink()
+    assert look(run, clock)["notices_refused"] == 0  # what is not there is no notice
 
 
 def test_servers_that_announce_one_have_a_voice_each_by_operator(lab: tuple[Run, Clock]) -> None:

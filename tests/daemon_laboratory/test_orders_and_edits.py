@@ -14,11 +14,12 @@ from tests.daemon_laboratory.test_starts_and_ends import a_host_lab
 from tests.laboratory.test_ordering import ordered, quiet
 
 from truechimer.compare.reading import Reading
-from truechimer.daemon import guarded, orders_desk, orders_turn, policy_files
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.lab_check import check_lab
+from truechimer.daemon.lab import guarded
+from truechimer.daemon.lab.lab_check import check_lab
 from truechimer.daemon.lab_start import LabStartRejected, Started, open_run
-from truechimer.daemon.orders_desk import MOST_WAITING, REFUSALS_A_MINUTE, OrdersDesk
+from truechimer.daemon.orders import orders_desk, orders_turn, policy_files
+from truechimer.daemon.orders.orders_desk import MOST_WAITING, REFUSALS_A_MINUTE, OrdersDesk
 from truechimer.instants import Instant
 from truechimer.laboratory import ordering
 from truechimer.laboratory.orders import PARTS

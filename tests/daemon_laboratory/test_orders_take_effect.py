@@ -11,10 +11,11 @@ from tests.daemon_laboratory.test_policy_in_force import Desk, desk, signed  # n
 from tests.evidence.logs import LOG
 
 from truechimer.alerts import AlertKind
-from truechimer.daemon import log_keeping, orders_desk, orders_turn
-from truechimer.daemon.door_policy import path_of
+from truechimer.daemon.door.door_policy import path_of
 from truechimer.daemon.host_clocks import HostClocks
+from truechimer.daemon.log import log_keeping
 from truechimer.daemon.observed_host import ObservedHost, observed_host
+from truechimer.daemon.orders import orders_desk, orders_turn
 from truechimer.evidence.cosignature import public_key
 from truechimer.formats import leap_seconds_list
 from truechimer.instants import UtcLabel, builtin_leap_table

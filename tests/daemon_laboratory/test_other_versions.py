@@ -15,8 +15,8 @@ import pytest
 from tests.daemon_laboratory.laboratories import up, verb
 
 from truechimer._version import __version__
-from truechimer.daemon import snapshots as snapshots_module
-from truechimer.daemon.other_version import OtherVersionRejected, look_before_opening, refuse_unless_repeated
+from truechimer.daemon.records import snapshots as snapshots_module
+from truechimer.daemon.records.other_version import OtherVersionRejected, look_before_opening, refuse_unless_repeated
 from truechimer.laboratory import replay as replay_module
 from truechimer.laboratory import run_start
 from truechimer.laboratory.run_start import FOLD

@@ -5,7 +5,7 @@ import json
 import pytest
 from tests.laboratory.lying import Scene, Server, constant
 
-from truechimer.daemon import outside_words
+from truechimer.daemon.answering import outside_words
 from truechimer.laboratory.service import NO_MAJORITY_SAYS, TOO_FEW_SAYS
 from truechimer.serve.clock_page import ServiceState
 

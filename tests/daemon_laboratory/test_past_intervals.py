@@ -10,8 +10,8 @@ import pytest
 from tests.laboratory import rig
 
 from truechimer.cli import evidence_verb
-from truechimer.daemon import past_snapshots
-from truechimer.daemon.snapshots import STATE_KEY, Snapshots
+from truechimer.daemon.records import past_snapshots
+from truechimer.daemon.records.snapshots import STATE_KEY, Snapshots
 from truechimer.errors import Rejected
 from truechimer.laboratory.replay import replay
 from truechimer.laboratory.snapshot import Mark, Roots

@@ -14,9 +14,9 @@ from tests.daemon_laboratory.test_orders_and_edits import started
 from tests.daemon_laboratory.test_starts_and_ends import a_host_lab
 
 from truechimer.alerts import AlertKind
-from truechimer.daemon import orders_turn, policy_files, proposals
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.laboratory_process import Laboratory
+from truechimer.daemon.orders import orders_turn, policy_files, proposals
 from truechimer.quorum.applier import Moment
 
 HOUR_NS = 3_600 * 10**9

@@ -12,7 +12,7 @@ from tests.daemon_faults.laboratories import LAB, Run, write_lab
 
 from truechimer.cli.lab_arguments import now_label
 from truechimer.daemon import published_turn
-from truechimer.daemon.lab_check import check_lab
+from truechimer.daemon.lab.lab_check import check_lab
 from truechimer.instants import builtin_leap_table
 from truechimer.instants.mjd import MJD_OF_1970
 from truechimer.laboratory.publications import DAY_NS, midnight_ns, utck_minus_scale_s

@@ -16,10 +16,10 @@ from tests.daemon_laboratory.laboratories import free_udp_port, until, up, wall_
 
 from truechimer.compare.receiver_epoch import ReceiverEpoch, epochs
 from truechimer.compare.receiver_stream import LONGEST_UNFINISHED, ReceiverStream
-from truechimer.daemon.feeds import Batch, HostLabel
-from truechimer.daemon.gathering import in_order, joined
-from truechimer.daemon.receiver_feed import ReceiverFeed, Thinning
-from truechimer.daemon.receiver_settings import ReceiverSettings
+from truechimer.daemon.lab.receiver_settings import ReceiverSettings
+from truechimer.daemon.sources.feeds import Batch, HostLabel
+from truechimer.daemon.sources.gathering import in_order, joined
+from truechimer.daemon.sources.receiver_feed import ReceiverFeed, Thinning
 from truechimer.formats import ubx
 from truechimer.formats.finding import Finding
 from truechimer.instants import builtin_leap_table

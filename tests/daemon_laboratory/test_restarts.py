@@ -111,7 +111,7 @@ def processes_in(folder: Path) -> list[str]:
             words = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-        of_the_log = "daemon.log_publisher" in words or "daemon.signer" in words
+        of_the_log = "daemon.log.log_publisher" in words or "daemon.log.signer" in words
         if str(folder) in words and not of_the_log and path.parent.name != str(os.getpid()):
             found.append(words)
     return found

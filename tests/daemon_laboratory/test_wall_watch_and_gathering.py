@@ -8,12 +8,12 @@ import pytest
 
 from truechimer.alerts import Alert, AlertKind, AlertSeverity
 from truechimer.compare.reading import Reading
-from truechimer.daemon.feeds import Batch, HostLabel
-from truechimer.daemon.gathering import HOLD_S, ROUND_S, Gathering, has_clocks, in_order
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.readings_feed import KnownNames, ReadingsFeed
-from truechimer.daemon.source_settings import Source, SourceKind
-from truechimer.daemon.wall_watch import WallWatch
+from truechimer.daemon.lab.source_settings import Source, SourceKind
+from truechimer.daemon.sources.feeds import Batch, HostLabel
+from truechimer.daemon.sources.gathering import HOLD_S, ROUND_S, Gathering, has_clocks, in_order
+from truechimer.daemon.sources.readings_feed import KnownNames, ReadingsFeed
+from truechimer.daemon.sources.wall_watch import WallWatch
 from truechimer.errors import Misuse
 from truechimer.evidence.record import Chain, seal
 from truechimer.instants import builtin_leap_table

@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.serve.pages import a_page
 
+from truechimer.daemon.door.socket_address import socket_address
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.page_file import PageWriter
 from truechimer.instants import FS_PER_S
@@ -59,7 +60,7 @@ class Door:
         nonce = time.monotonic_ns()
         with socket.socket(socket.AF_INET6 if ":" in self.address else socket.AF_INET, socket.SOCK_DGRAM) as connection:
             connection.settimeout(1.0)
-            connection.connect((self.address, self.port))
+            connection.connect(socket_address(self.address, self.port))
             connection.send(make_request(nonce))
             try:
                 answer = read_reply(connection.recv(2048), nonce)
@@ -75,7 +76,7 @@ class Door:
 @contextmanager
 def a_door(folder: Path, *options: str, address: str = "127.0.0.1", with_workers: bool = False) -> Iterator[Door]:
     """Start a serve process on the page in `folder`, and end it; `with_workers`: in machine code too."""
-    command = [sys.executable, "-m", "truechimer.daemon.serve_process", "--page", str(folder / "page")]
+    command = [sys.executable, "-m", "truechimer.daemon.ntp.serve_process", "--page", str(folder / "page")]
     command += ["--address", address, "--port", "0", "--counters", str(folder / "counters"), *options]
     environment = ENVIRONMENT | ({"TRUECHIMER_NO_WORKERS": ""} if with_workers else {})
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:

@@ -6,9 +6,9 @@ wall clock as it stood when the datagram came, so wall clock and stamps move tog
 
 from dataclasses import dataclass, field
 
-from truechimer.daemon.counters import Counters
+from truechimer.daemon.door.counters import Counters
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.ntp_loop import NtpLoop, Received
+from truechimer.daemon.ntp.ntp_loop import NtpLoop, Received
 from truechimer.serve import ClockPage, PageUnreadable
 from truechimer.serve.ntp import NtpHeader, decode
 

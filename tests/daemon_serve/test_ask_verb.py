@@ -92,7 +92,7 @@ def test_wrong_use_is_exit_2_in_one_line(argv: list[str], capsys: pytest.Capture
 def test_without_a_port_ours_is_asked_on_loopback_and_the_standard_one_elsewhere(
     server: str, port: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from truechimer.daemon.ntp_exchange import ExchangeFailure, ExchangeFault
+    from truechimer.daemon.ntp.ntp_exchange import ExchangeFailure, ExchangeFault
 
     asked: list[int] = []
 

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from tests.daemon_serve.simulated_host import START_NS, SimulatedHost
 from tests.serve.pages import ANCHOR_RAW_NS, ANCHOR_TAI_S, a_page
 
-from truechimer.daemon.control_messages import FOUND_WORDS, HARDWARE, NO_STAMP, PACKET_INFO, STAMP, read_control
 from truechimer.daemon.host_clocks import StampKind, StampRefusal
+from truechimer.daemon.ntp import ntp_layout
+from truechimer.daemon.ntp.control_messages import FOUND_WORDS, HARDWARE, NO_STAMP, PACKET_INFO, STAMP, read_control
+from truechimer.daemon.ntp.pair_kernel import note_pair_took
 from truechimer.instants import FS_PER_S
 from truechimer.serve import rx_watch
 from truechimer.serve.ntp.line_kernel import line_fits, line_of, next_unit, stamp_of_line, units_apart
@@ -143,3 +145,20 @@ def test_no_octets_lead_a_walk_of_control_messages_astray(octets: bytes, length:
     control, found = np.frombuffer(octets, dtype=np.int64).reshape(1, 24).copy(), np.zeros(FOUND_WORDS, dtype=np.int64)
     read_control(control, 0, length, found)
     assert found[PACKET_INFO] < 22
+
+
+def test_the_second_of_two_answers_is_stamped_ahead_by_less_than_the_first_takes() -> None:
+    draw, state = random.Random(3), np.zeros(ntp_layout.STATE_WORDS, dtype=np.int64)
+    took = [2 * draw.randrange(2_000, 9_000) for _ in range(1_000)]
+    for number, one in enumerate(took):
+        note_pair_took(state, one)
+        ahead = int(state[ntp_layout.PAIR_AHEAD])
+        assert ahead == 0 if number < 64 else 0 < ahead <= min(took[number - 63 : number + 1]) // 2
+    note_pair_took(state, 1_000)  # a shorter one counts at once
+    assert state[ntp_layout.PAIR_AHEAD] == 437
+    for one in (0, -5, 10**9):  # the clock stood, a process was put to sleep: nothing is learned
+        note_pair_took(state, one)
+        assert state[ntp_layout.PAIR_AHEAD] == 437
+    for _ in range(200):  # and is forgotten in its turn; nothing is put ahead by more than 5 us
+        note_pair_took(state, 100_000)
+    assert state[ntp_layout.PAIR_AHEAD] == 5_000

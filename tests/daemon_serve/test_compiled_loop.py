@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from tests.daemon_serve.doors import a_door, a_live_page, a_page_in, until
 
-from truechimer.daemon import counters as names
-from truechimer.daemon import ntp_batch, ntp_layout, ntp_memory
-from truechimer.daemon.counters import NAMES, Counters, read_counters, together
-from truechimer.daemon.door_rules import DoorRules, Gatekeeper
+from truechimer.daemon.door import counters as names
+from truechimer.daemon.door.counters import NAMES, Counters, read_counters, together
+from truechimer.daemon.door.door_rules import DoorRules, Gatekeeper
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.ntp_loop import NtpLoop, Received, UdpPort
-from truechimer.daemon.ntp_loop_compiled import CompiledNtpLoop
+from truechimer.daemon.ntp import ntp_batch, ntp_layout, ntp_memory
+from truechimer.daemon.ntp.ntp_loop import NtpLoop, Received, UdpPort
+from truechimer.daemon.ntp.ntp_loop_compiled import CompiledNtpLoop
 from truechimer.daemon.page_file import PageReader, PageWriter
 from truechimer.serve import ServiceState
 from truechimer.serve.ntp import NtpAnswer, make_request, packet_kernel, read_reply
@@ -402,8 +402,23 @@ def test_a_door_answers_while_workers_begin_die_and_are_replaced_and_counts_ever
 
         ask_until(lambda counts: counts["workers"] == 2)
         children = Path(f"/proc/{door.process.pid}/task/{door.process.pid}/children").read_text(encoding="ascii")
+        for pid in (door.process.pid, *map(int, children.split())):
+            words = Path(f"/proc/{pid}/status").read_text(encoding="ascii").split()
+            rights = {name: words[words.index(f"{name}:") + 1] for name in ("CapPrm", "CapEff", "CapAmb", "NoNewPrivs")}
+            assert {name: int(value, 16) for name, value in rights.items()} == {
+                "CapPrm": 0,
+                "CapEff": 0,
+                "CapAmb": 0,
+                "NoNewPrivs": 1,
+            }, "whoever started it, what has its port needs no right any more"
+        # one thread alone: a second one has every call of the loop look its socket up with atomic instructions
+        assert [len(list(Path(f"/proc/{worker}/task").iterdir())) for worker in children.split()] == [1, 1]
         for worker in children.split():
             os.kill(int(worker), 9)
+        killed = time.monotonic()
+        assert door.ask() is not None
+        assert time.monotonic() - killed < 1.0, "the door itself answers at once"
+        asked += 1
         ask_until(lambda counts: counts["worker_deaths"] == 2 and counts["workers"] == 0)
         ask_until(lambda counts: counts["workers"] == 2)
         for _ in range(20):
@@ -411,7 +426,8 @@ def test_a_door_answers_while_workers_begin_die_and_are_replaced_and_counts_ever
         door.process.terminate()
         door.process.wait(20.0)
         counts = read_counters(door.counters_path())
-        assert counts["replies_synchronised"] <= asked + 20
+        # the door's own client asks too, and states its count once a second
+        assert counts["replies_synchronised"] <= asked + 20 + counts["probes"] + 2
         assert counts["replies_synchronised"] > asked / 2  # what a worker counted in its last 50 ms dies with it
         assert counts["datagram_faults"] == 0
         assert not list(tmp_path.glob("counters.*"))

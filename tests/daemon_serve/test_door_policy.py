@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.daemon_serve.doors import Door, a_door, a_live_page, a_page_in, until
 
-from truechimer.daemon import door_policy
-from truechimer.daemon.counters import read_counters
-from truechimer.daemon.door_policy import DoorPolicy
+from truechimer.daemon.door import door_policy
+from truechimer.daemon.door.counters import read_counters
+from truechimer.daemon.door.door_policy import DoorPolicy
 from truechimer.quorum.listener_policy import ListenerPolicy, ListenerPolicyRejected, listener_policy_from
 
 NAME = "ntp-11123"

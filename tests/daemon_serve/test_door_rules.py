@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tests.daemon_serve.doors import a_door, a_page_in, until
 
-from truechimer.daemon.counters import Barred, read_counters
-from truechimer.daemon.door_rules import DoorRules, DoorRulesRejected, Gatekeeper, keys_in, open_gate, rules_from
+from truechimer.daemon.door.counters import Barred, read_counters
+from truechimer.daemon.door.door_rules import DoorRules, DoorRulesRejected, Gatekeeper, keys_in, open_gate, rules_from
 from truechimer.quorum.listener_policy import ListenerPolicy
 from truechimer.serve.ntp import IgnoreReason, Kiss, NtpHeader, decode
 from truechimer.serve.ntp.mac import KeyKind, symmetric_key

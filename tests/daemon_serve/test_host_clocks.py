@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.daemon_serve.simulated_host import START_NS, Answered, SimulatedHost, SimulatedPort, loop_on
 from tests.serve.pages import a_page
 
-from truechimer.daemon import counters as names
-from truechimer.daemon.counters import ANSWERED_EDGES_NS, ANSWERED_SUM, ANSWERED_WITHIN, Counters
+from truechimer.daemon.door import counters as names
+from truechimer.daemon.door.counters import ANSWERED_EDGES_NS, ANSWERED_SUM, ANSWERED_WITHIN, Counters
 from truechimer.daemon.host_clocks import STAMP_HANDLING_LIMIT_S, HostClocks, StampKind, StampRefusal
 from truechimer.serve import ClockPage
 from truechimer.serve.ntp import make_request

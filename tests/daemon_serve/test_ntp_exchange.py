@@ -12,7 +12,7 @@ from tests.daemon_serve.doors import a_door, a_live_page, a_page_in
 from tests.serve.pages import LEAPS
 
 from truechimer.daemon.host_clocks import HostClocks, StampKind
-from truechimer.daemon.ntp_exchange import (
+from truechimer.daemon.ntp.ntp_exchange import (
     EndpointRejected,
     ExchangeFailure,
     ExchangeFault,

@@ -1,5 +1,6 @@
 """The feed of an NTP server: how often it asks, what it obeys, what it leaves out, and whom it follows by name."""
 
+import hashlib
 import queue
 import socket
 import threading
@@ -7,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,11 +18,13 @@ from tests.daemon_serve.doors import a_live_page
 from tests.daemon_serve.test_ntp_exchange import reply_to
 from tests.serve.pages import LEAPS
 
-from truechimer.daemon import ntp_exchange
-from truechimer.daemon.feeds import Batch, HostLabel
-from truechimer.daemon.ntp_exchange import ExchangeFailure, ExchangeFault, NtpMeasurement
-from truechimer.daemon.ntp_feed import BURST, NtpFeed, next_question_ns
-from truechimer.daemon.source_settings import Source, SourceKind
+from truechimer.daemon.lab.source_settings import Source, SourceKind
+from truechimer.daemon.ntp import ntp_exchange
+from truechimer.daemon.ntp.ntp_exchange import ExchangeFailure, ExchangeFault, NtpMeasurement
+from truechimer.daemon.sources import source_feeds
+from truechimer.daemon.sources.feeds import Batch, HostLabel
+from truechimer.daemon.sources.late_answers import LATE_AT_LAST, LateAnswers
+from truechimer.daemon.sources.ntp_feed import BURST, NtpFeed, next_question_ns
 from truechimer.serve.rx_stamp import StampKind
 
 NS = 10**9
@@ -287,6 +291,166 @@ def test_a_name_that_does_not_resolve_and_then_does_and_then_leads_elsewhere(mon
 
 def feed_clocks() -> ntp_exchange.HostClocks:
     return ntp_exchange.HostClocks()
+
+
+@pytest.mark.parametrize(
+    ("refid", "local", "stratum", "own", "follows"),
+    [
+        (bytes([192, 0, 2, 7]), "192.0.2.7", 2, (), True),
+        (bytes([192, 0, 2, 7]), "192.0.2.7", 1, (), False),  # four letters, by chance
+        (bytes([192, 0, 2, 7]), "192.0.2.8", 2, (), False),
+        (bytes([192, 0, 2, 7]), "192.0.2.8", 3, (bytes([192, 0, 2, 7]),), True),  # another of our doors
+        (hashlib.md5(socket.inet_pton(socket.AF_INET6, "2001:db8::7")).digest()[:4], "2001:db8::7", 2, (), True),
+        (bytes([192, 0, 2, 7]), "::ffff:192.0.2.7", 2, (), True),
+        (hashlib.md5(socket.inet_pton(socket.AF_INET6, "fe80::7")).digest()[:4], "fe80::7%eth0", 2, (), True),
+    ],
+)
+def test_a_server_that_follows_us_is_not_followed(
+    refid: bytes, local: str, stratum: int, own: tuple[bytes, ...], follows: bool
+) -> None:
+    out: queue.Queue[Batch] = queue.Queue()
+    label = HostLabel(PAGE.anchor_raw_ns, PAGE.anchor_tai_fs // 10**6)
+    feed = NtpFeed(Source(name="s", kind=SourceKind.NTP, address="192.0.2.1:123"), label, LEAPS, out, own=own)
+    feed.take(measured(refid=refid, stratum=stratum, local=local))
+    assert out.empty() is follows
+    assert ("follows this machine" in feed.status.says) is follows
+
+
+def some_feeds(count: int) -> "tuple[list[NtpFeed], queue.Queue[Batch]]":
+    """Feeds of as many operators that know each other's delays: eight answers each, 1 ms and some jitter."""
+    out: queue.Queue[Batch] = queue.Queue()
+    label, late = HostLabel(PAGE.anchor_raw_ns, PAGE.anchor_tai_fs // 10**6), LateAnswers()
+    feeds = [
+        NtpFeed(
+            Source(name=f"s{k}", kind=SourceKind.NTP, address=f"192.0.2.{k}:123", operator=f"o{k}"),
+            label,
+            LEAPS,
+            out,
+            late=late,
+        )
+        for k in range(count)
+    ]
+    for n in range(10):
+        for feed in feeds:
+            feed.take(measured(delay_s=1e-3 + 2e-5 * (n % 4)))
+    return feeds, out
+
+
+def left_out(feeds: "list[NtpFeed]", out: "queue.Queue[Batch]", *, held: int, held_s: float, rounds: int = 6) -> int:
+    """Hold the answers of the first few servers back; return how many of those of the last round were left out."""
+    taken = 0
+    for _ in range(rounds):
+        while not out.empty():
+            out.get()
+        for k, feed in enumerate(feeds):
+            delay_s = 1e-3 + (held_s if k < held else 1e-5)
+            feed.take(measured(delay_s=delay_s, root_distance_s=delay_s / 2))
+        taken = out.qsize()
+    return len(feeds) - taken
+
+
+@pytest.mark.parametrize(
+    ("count", "held", "held_s", "lost"),
+    [
+        (4, 1, 0.05, 1),
+        (4, 2, 0.05, 2),  # D18: half of them
+        (4, 3, 0.05, 0),  # our own way is slow
+        (4, 4, 0.05, 0),
+        (7, 3, 3e-3, 3),
+        (7, 4, 3e-3, 0),
+        (2, 1, 0.05, 0),  # nobody is left to be believed alone
+        (3, 1, 0.05, 1),
+        (4, 2, 2e-4, 0),  # jitter
+    ],
+)
+def test_answers_that_are_held_back_are_left_out_while_no_more_than_half_are(
+    count: int, held: int, held_s: float, lost: int
+) -> None:
+    feeds, out = some_feeds(count)
+    assert left_out(feeds, out, held=held, held_s=held_s) == lost
+    for k, feed in enumerate(feeds):
+        limit_s = feed.status.late_limit_s
+        assert limit_s is None if k >= lost else limit_s == pytest.approx((1e-3 + held_s) / 2)
+        assert [news.kind.value for news in feed.take_news()] == (["source-late"] if k < lost else [])
+    assert left_out(feeds, out, held=0, held_s=0.0) == 0
+    assert [len(feed.take_news()) for feed in feeds] == [1] * lost + [0] * (count - lost), "and they are taken again"
+
+
+def test_a_server_whose_way_has_become_longer_is_taken_again_in_the_end() -> None:
+    feeds, out = some_feeds(4)
+    assert left_out(feeds, out, held=1, held_s=0.05, rounds=LATE_AT_LAST - 1) == 1
+    assert left_out(feeds, out, held=1, held_s=0.05, rounds=2) == 0
+    assert left_out(feeds, out, held=1, held_s=0.05, rounds=20) == 0
+    assert left_out(feeds, out, held=1, held_s=0.2) == 1
+
+
+def test_a_server_that_was_always_far_away_is_never_late() -> None:
+    feeds, out = some_feeds(3)
+    far = NtpFeed(
+        Source(name="far", kind=SourceKind.NTP, address="192.0.2.9:123", operator="far"),
+        feeds[0]._label,
+        LEAPS,
+        out,
+        late=feeds[0]._late,
+    )
+    for n in range(40):
+        far.take(measured(delay_s=0.6 + 0.01 * (n % 5)))
+    assert far.status.late_limit_s is None
+    assert far.status.failures == 0
+
+
+def test_servers_of_one_operator_are_late_together_or_not_at_all() -> None:
+    late = LateAnswers()
+    for _ in range(10):
+        for name, operator in (("a1", "a"), ("a2", "a"), ("b", "b"), ("c", "c")):
+            assert not late.leaves_out(name, operator, 1e-3)
+    for _ in range(5):
+        assert late.leaves_out("a1", "a", 0.05)
+        assert late.leaves_out("b", "b", 0.05), "one of two of a's servers is no operator"
+    assert [late.leaves_out("a2", "a", 0.05) for _ in range(3)] == [True, True, False], "now two of three are late"
+    assert not late.leaves_out("b", "b", 0.05)
+    assert not late.leaves_out("c", "c", 1e-3)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_an_answer_during_which_the_machine_stood_still_is_no_value_however_few_servers_there_are(count: int) -> None:
+    feeds, out = some_feeds(count)
+    assert left_out(feeds, out, held=count, held_s=1.7, rounds=1) == count
+    assert left_out(feeds, out, held=0, held_s=0.0, rounds=1) == 0
+    assert [feed.take_news() for feed in feeds] == [()] * count
+    assert left_out(feeds, out, held=count, held_s=1.7, rounds=4) == 0, "a way that has become slow is all there is"
+
+
+def test_one_slow_answer_of_another_server_lets_nobody_in_who_is_held_back() -> None:
+    feeds, out = some_feeds(4)
+    assert left_out(feeds, out, held=2, held_s=0.05) == 2
+    assert left_out(feeds, out, held=3, held_s=0.05, rounds=1) == 3
+    assert left_out(feeds, out, held=2, held_s=0.05, rounds=1) == 2
+
+
+@pytest.mark.parametrize(
+    ("strata", "said"),
+    [
+        ((1, 1, 1, 1, 14), 2),
+        ((1, 1, 14, 15, 15), 15),
+        ((2,), 3),
+        ((1, 2), 3),
+        ((15, 15, 15), 15),
+        ((0, 1, 1), 2),
+        ((None, None, 2), 3),
+    ],
+)
+def test_the_door_says_one_more_than_the_middle_stratum_so_that_few_cannot_push_it_away(
+    strata: tuple[int | None, ...], said: int
+) -> None:
+    feeds, out = some_feeds(len(strata))
+    while not out.empty():
+        batch = out.get()
+    for feed, stratum in zip(feeds, strata, strict=True):
+        feed.status.stratum = stratum
+    started: Any = SimpleNamespace(state=SimpleNamespace(register=None))
+    assert source_feeds.stratum(list(feeds), batch, None, started) == said
+    assert source_feeds.stratum([], batch, None, started) == 2
 
 
 @given(st.integers(0, 10**18), st.sampled_from([0.1, 0.5, 1.0, 2.0, 16.0, 64.0, 1024.0]))

@@ -4,6 +4,7 @@ broken one.
 
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +13,18 @@ from tests.daemon_serve.doors import a_live_page, until
 from tests.daemon_serve.simulated_host import OnePage, SimulatedHost, SimulatedPort, loop_on
 from tests.serve.pages import a_page
 
-from truechimer.daemon import counters as names
-from truechimer.daemon.counters import Counters
-from truechimer.daemon.door_rules import DoorRules, Gatekeeper
+from truechimer.daemon.door import counters as names
+from truechimer.daemon.door.counters import Counters
+from truechimer.daemon.door.door_rules import DoorRules, Gatekeeper
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.ntp_loop import NtpLoop, Received, UdpPort
+from truechimer.daemon.ntp.ntp_loop import (
+    IP_MTU_DISCOVER,
+    IPV6_MTU_DISCOVER,
+    PMTUDISC_PROBE,
+    NtpLoop,
+    Received,
+    UdpPort,
+)
 from truechimer.instants import FS_PER_S
 from truechimer.serve import ClockPage, PageUnreadable
 from truechimer.serve.ntp import NtpAnswer, make_request, read_reply, smear
@@ -118,6 +126,15 @@ def test_on_a_wildcard_address_the_answer_leaves_from_the_address_that_was_asked
         port.close()
 
 
+@pytest.mark.parametrize(("address", "families"), [("127.0.0.1", {4}), ("0.0.0.0", {4}), ("::1", {6}), ("::", {4, 6})])
+def test_no_answer_is_cut_into_pieces_for_a_path_that_somebody_made_up(address: str, families: set[int]) -> None:
+    port = UdpPort(address, 0)
+    options = {4: (socket.IPPROTO_IP, IP_MTU_DISCOVER), 6: (socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER)}
+    kept = {family for family in families if port.socket.getsockopt(*options[family]) == PMTUDISC_PROBE}
+    port.close()
+    assert kept == families
+
+
 def test_on_the_ipv6_wildcard_both_families_are_answered() -> None:
     port = UdpPort("::", 0)
     loop = NtpLoop(
@@ -181,16 +198,18 @@ def test_a_fault_of_our_own_costs_one_answer_and_never_the_door(monkeypatch: pyt
     page = a_page(anchor_raw_ns=start, valid_until_raw_ns=start + 10**12, boot_id=host.clocks().boot_id())
     port = SimulatedPort(host, [(start + 1 + number, make_request(number)) for number in range(1, 6)])
     loop = loop_on(host, port, page, host.clocks())
-    from truechimer.daemon import ntp_loop
+    from truechimer.daemon.ntp import ntp_loop
 
-    plain = ntp_loop.respond
+    def sometimes(plain: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*arguments: Any, **more: Any) -> Any:
+            if make_request(3) in arguments:
+                raise ZeroDivisionError
+            return plain(*arguments, **more)
 
-    def sometimes(datagram: bytes, *rest: Any, **more: Any) -> Any:
-        if datagram == make_request(3):
-            raise ZeroDivisionError
-        return plain(datagram, *rest, **more)
+        return called
 
-    monkeypatch.setattr(ntp_loop, "respond", sometimes)
+    for name in ("respond", "usual_answer"):
+        monkeypatch.setattr(ntp_loop, name, sometimes(getattr(ntp_loop, name)))
     while port.waiting:
         loop.turn()
     assert len(port.answered) == 4

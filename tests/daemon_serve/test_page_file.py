@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tests.serve.pages import a_page
 
-from truechimer.daemon.counters import NAMES, Counters, CountersRejected, read_counters
+from truechimer.daemon.door.counters import NAMES, Counters, CountersRejected, read_counters
 from truechimer.daemon.page_file import PageFileRejected, PageReader, PageWriter
 from truechimer.serve import ClockPage, PageUnreadable, clock_page
 

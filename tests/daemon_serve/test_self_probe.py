@@ -11,16 +11,16 @@ from tests.daemon_serve.doors import a_door, a_live_page, a_page_in, until
 
 from truechimer.alerts import AlertKind, AlertSeverity
 from truechimer.cli.status_verb import screen
-from truechimer.daemon import counters as names
-from truechimer.daemon.counters import BARRED_SAYS, Barred, Counters, read_counters
-from truechimer.daemon.door_rules import DoorRules, Gatekeeper
-from truechimer.daemon.door_watch import LOOK_EVERY_S, DoorWatch
-from truechimer.daemon.doors import Door
+from truechimer.daemon.door import counters as names
+from truechimer.daemon.door.counters import BARRED_SAYS, Barred, Counters, read_counters
+from truechimer.daemon.door.door_rules import DoorRules, Gatekeeper
+from truechimer.daemon.door.door_watch import LOOK_EVERY_S, DoorWatch
+from truechimer.daemon.door.doors import Door
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.listener_settings import Listener, Protocol
-from truechimer.daemon.ntp_exchange import NtpExchange
+from truechimer.daemon.lab.listener_settings import Listener, Protocol
+from truechimer.daemon.ntp.ntp_exchange import NtpExchange
+from truechimer.daemon.ntp.self_probe import TO_THE_SOCKETS, SelfProbe
 from truechimer.daemon.page_file import PageReader
-from truechimer.daemon.self_probe import TO_THE_SOCKETS, SelfProbe
 from truechimer.instants import FS_PER_S
 from truechimer.quorum.listener_policy import ListenerPolicy
 from truechimer.serve.ntp.client import AnswerDoubt, NtpAnswer, make_request
@@ -177,6 +177,46 @@ def test_status_says_why_a_door_is_not_asked(tmp_path: Path, barred: Barred) -> 
     assert row.get("self_probe") == (words and {"asks": False, "because": words})
     assert ("its own client does not ask" in text) is (words is not None)
     assert (words or "") in text
+
+
+@pytest.mark.parametrize(
+    ("error_ns", "half_ns", "accelerator", "off"),
+    [
+        (0, 0, False, False),
+        (-9_999, 0, False, False),
+        (10_001, 0, False, True),
+        (-12_000, 3_000, False, False),
+        (34_000, 0, True, False),
+        (35_001, 0, True, True),
+    ],
+)
+def test_status_says_how_far_a_doors_answers_are_off_its_page(
+    tmp_path: Path, error_ns: int, half_ns: int, accelerator: bool, off: bool
+) -> None:
+    counters = Counters(tmp_path / "counters")
+    for name, count in {
+        names.PROBES: 7,
+        names.PROBES_UNANSWERED: 2,
+        names.PROBES_TIMED: 5,
+        names.SERVE_ERROR_NS: error_ns,
+        names.SERVE_ERROR_HALF_DELAY_NS: half_ns,
+    }.items():
+        counters.put(name, count)
+    counters.close()
+    listener = Listener(protocol=Protocol.NTP, port=123, accelerator=accelerator)
+    row = Door(listener, SimpleNamespace(pid=1, returncode=None), 123, tmp_path / "counters").row()  # type: ignore[arg-type]
+    assert row["self_probe"] == {
+        "asks": True,
+        "questions": 7,
+        "unanswered": 2,
+        "error_s": error_ns / 1e9,
+        "half_delay_s": half_ns / 1e9,
+        "explained_s": (half_ns + (35_000 if accelerator else 10_000)) / 1e9,
+        "is_off": off,
+    }
+    text = " ".join("\n".join(screen({"state": "steered", "listeners": [row]})).split())
+    assert ("WRONG" in text) is off
+    assert "by its own client" in text
 
 
 def test_an_order_that_closes_a_door_to_this_machine_ends_the_asking_and_the_figures(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from tests.daemon_serve.doors import ENVIRONMENT, PATIENCE_S, a_door, a_live_page, a_page_in, ready_of, until
 
-from truechimer.daemon import counters as names
-from truechimer.daemon.counters import read_counters
+from truechimer.daemon.door import counters as names
+from truechimer.daemon.door.counters import read_counters
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.serve import ServiceState
 from truechimer.serve.ntp import AnswerDoubt, NtpAnswer, make_request
@@ -215,7 +215,7 @@ def test_wrong_use_is_told_in_one_line_and_exit_2(tmp_path: Path, options: list[
 
 
 def run_to_end(folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "truechimer.daemon.serve_process", "--page", str(folder / "page"), *options]
+    command = [sys.executable, "-m", "truechimer.daemon.ntp.serve_process", "--page", str(folder / "page"), *options]
     return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=PATIENCE_S, check=False)
 
 
@@ -228,7 +228,7 @@ child.wait()
 
 @pytest.mark.parametrize("orphan_exit_s", ["0.5"])
 def test_an_orphan_lives_on_for_its_time_and_then_ends_itself(tmp_path: Path, orphan_exit_s: str) -> None:
-    command = [sys.executable, "-m", "truechimer.daemon.serve_process", "--page", str(tmp_path / "page")]
+    command = [sys.executable, "-m", "truechimer.daemon.ntp.serve_process", "--page", str(tmp_path / "page")]
     command += ["--address", "127.0.0.1", "--port", "0", "--orphan-exit-s", orphan_exit_s]
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, *command], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
@@ -264,7 +264,7 @@ def test_ipv6_loopback_is_served(tmp_path: Path) -> None:
 
 LOOK_AT_IMPORTS = """
 import sys
-import truechimer.daemon.serve_process
+import truechimer.daemon.ntp.serve_process
 heavy = {"numpy", "numba", "asyncio", "cryptography", "scipy"}
 scale = ("truechimer.scale", "truechimer.compare", "truechimer.clocks", "truechimer.steer")
 print(*sorted(name for name in sys.modules if name.split(".")[0] in heavy or name.startswith(scale)))

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from truechimer.compare.claims import SILENT, Claim
-from truechimer.daemon.smear_watch import SmearWatch
+from truechimer.daemon.sources.smear_watch import SmearWatch
 from truechimer.instants import FS_PER_NS, builtin_leap_table
 from truechimer.steer.steering_order import Coordination
 from truechimer.watch.smear import SHAPES

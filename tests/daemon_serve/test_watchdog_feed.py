@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from tests.daemon_serve.doors import a_door, a_live_page, a_page_in
 from tests.serve.pages import LEAPS
 
-from truechimer.daemon.feeds import HostLabel
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.host_port import HostPort
-from truechimer.daemon.ntp_exchange import ExchangeFailure, ExchangeFault, NtpMeasurement
+from truechimer.daemon.lab.host_port import HostPort
+from truechimer.daemon.lab.source_settings import Source, SourceKind
+from truechimer.daemon.ntp.ntp_exchange import ExchangeFailure, ExchangeFault, NtpMeasurement
 from truechimer.daemon.page_file import PageReader
-from truechimer.daemon.source_settings import Source, SourceKind
-from truechimer.daemon.watchdog_feed import WatchdogFeed, servers_in
+from truechimer.daemon.sources.feeds import HostLabel
+from truechimer.daemon.sources.watchdog_feed import WatchdogFeed, servers_in
 from truechimer.serve import ClockPage
 from truechimer.serve.rx_stamp import StampKind
 from truechimer.serve.served_time import tai_fs_at

@@ -10,7 +10,7 @@ import pytest
 from tests.demo.running import free_port_base
 
 from truechimer.cli import demo_verb
-from truechimer.daemon.demo_table import is_fine
+from truechimer.daemon.demo.demo_table import is_fine
 
 FINE: dict[str, Any] = {"lies": 0, "ntp_outside_stated": 0, "replay": {"records_compared": 9, "seconds": 0.1}}
 

@@ -7,9 +7,9 @@ import pytest
 
 from truechimer.alerts import AlertKind
 from truechimer.cli.lab_arguments import now_label
-from truechimer.daemon.demo_pairs import BranchResult, Origin, Planned, Truth, branch, is_steering_at_limit
+from truechimer.daemon.demo.demo_pairs import BranchResult, Origin, Planned, Truth, branch, is_steering_at_limit
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.lab_check import check_lab
+from truechimer.daemon.lab.lab_check import check_lab
 from truechimer.daemon.lab_start import open_run
 from truechimer.daemon.laboratory_process import Laboratory
 from truechimer.laboratory import line

@@ -13,7 +13,7 @@ from truechimer.alerts import AlertKind, AlertSeverity
 from truechimer.cli.__main__ import VERBS
 from truechimer.clocks.clock import ClockKind
 from truechimer.compare.selection import SelectionState, Verdict
-from truechimer.daemon.lab_file import LabFile
+from truechimer.daemon.lab.lab_file import LabFile
 from truechimer.evidence.kinds import KINDS
 from truechimer.formats.toml_fields import fields_of, is_table, item_of, members_of
 from truechimer.scale.state import Membership

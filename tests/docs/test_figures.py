@@ -6,9 +6,9 @@ import pytest
 
 from truechimer.clocks.clock import Clock, ClockKind
 from truechimer.compare.claims import STALE_INTERVALS
-from truechimer.daemon.demo_story import RAMP_S_PER_S, STEP_S
+from truechimer.daemon.demo.demo_story import RAMP_S_PER_S, STEP_S
 from truechimer.daemon.lab_start import REQUALIFY_INTERVALS
-from truechimer.daemon.policy_files import ENVELOPE_DAYS
+from truechimer.daemon.orders.policy_files import ENVELOPE_DAYS
 from truechimer.laboratory.outside import MATURE_VALUES, START_PATIENCE_VALUES
 from truechimer.laboratory.run_start import default_limits
 from truechimer.scale.at1 import DETECTION_SIGMAS, TAU_WEIGHT_S, WEIGHT_CAP_N

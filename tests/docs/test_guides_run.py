@@ -209,8 +209,10 @@ class Reader:
             lacking = missing(shown.text, said)
             if not lacking:
                 return
-            waits = (window or again) and time.monotonic() < end
-            assert waits, f"{place}: not said: {lacking}\n{said}\n{self.everything()}"
+            status = self.windows[window].poll() if window in self.windows else None
+            waits = (window or again) and time.monotonic() < end and status is None
+            ended = "" if status is None else f" (it ended with {status})"
+            assert waits, f"{place}: not said{ended}: {lacking}\n{said}\n{self.everything()}"
             time.sleep(0.5)
             if not window:
                 _, self.last = self.run(before)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from truechimer.daemon.listener_settings import RULE_KEYS
+from truechimer.daemon.lab.listener_settings import RULE_KEYS
 from truechimer.serve.ntp import IgnoreReason, ReplyKind
 from truechimer.serve.ntp.mac import KeyKind
 from truechimer.serve.ntp.packet import MOST_FIELDS

@@ -18,7 +18,7 @@ from tests.laboratory import rig
 from tests.laboratory.test_verdict import SECONDS, after, rechained, recorded
 
 from truechimer.cli.__main__ import main
-from truechimer.daemon import log_mirror
+from truechimer.daemon.log import log_mirror
 from truechimer.evidence.bundle import bundled
 from truechimer.evidence.checkpoint import Checkpoint
 from truechimer.evidence.cosignature import Cosigner, public_key, signer_of

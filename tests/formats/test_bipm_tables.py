@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from truechimer.cli import utc_record_files
-from truechimer.formats import bipm_api, circular_t, published, utcr
+from truechimer.formats import bipm_api, circular_t, published, utc_gnss, utcr
 from truechimer.formats.bipm_api import ApiSeries
 from truechimer.formats.circular_t import CircularT
 from truechimer.formats.finding import Finding, Severity
@@ -65,6 +66,33 @@ def test_section_one_is_read_and_section_two_is_not() -> None:
     assert not rows["CCCC"].calibrated
     assert rows["DDD"].u_ns is None
     assert [line for _, line in value.remarks if "remark" in line] == ["(2) A remark about 53399 and 1.5 ns."]
+
+
+def test_rows_below_no_good_line_of_days_are_named_and_never_dated_by_another() -> None:
+    second = TABLE.replace("53399", "53414").replace("53404", "53419").replace("53409", "53424")
+    second = second.replace("AAA  (Here) ", "EEE  (Here) ").partition("\n")[2]
+    text = HEAD + TABLE + "1 - Computed values (Cont.)\n" + second
+    assert {row.code: row.utc_minus_utck_ns for row in good(text).table.rows}["EEE"][3:] == (-17.9, -23.3, -17.7)
+    for damaged in ("MJD", "  MJE", "mjd", "", "MJD 53429"):
+        value, findings = circular_t.read(
+            text.replace("       MJD                   53414", f"{damaged:29}53414").encode()
+        )
+        assert value is not None
+        rows = {row.code: row.utc_minus_utck_ns for row in value.table.rows}
+        assert rows["AAA"][:3] == (-17.9, -23.3, -17.7)
+        if damaged == "MJD 53429":
+            assert "EEE" not in rows
+            assert rules(findings) == {"mjd": 1, "row": 4}
+        else:
+            assert rows["EEE"] == (None, None, None, -17.9, -23.3, -17.7)
+
+
+def test_a_row_whose_code_was_damaged_is_named() -> None:
+    for code in ("aAA ", "4AA ", ".AAA", "    "):
+        value, findings = circular_t.read((HEAD + TABLE + AFTER).replace("\nAAA ", f"\n{code}", 1).encode())
+        assert value is not None
+        assert len(value.table.rows) == 3
+        assert rules(findings) == {"row": 1}
 
 
 def test_what_is_written_is_read_again() -> None:
@@ -271,3 +299,98 @@ def test_published_excerpts_read_as_an_independent_reader_has_them() -> None:
     row = circular.table.of("AUS")
     assert row is not None
     assert row.utc_minus_utck_ns == answer[0].value_ns
+
+
+GNSS = """
+4 - Relations of UTC and TAI with predictions of UTC(k) disseminated by GNSS and their System Times.
+
+    [UTC-GPS time] = -17 s + C0, [TAI-GPS time] = 19 s + C0, global uncertainty is of order 10 ns.
+    [UTC-UTC(USNO)_GPS] = C0', [TAI-UTC(USNO)_GPS] = 36 s + C0'
+    For this edition of Circular T, S0 = 0.6 ns, S1 = 5.1 ns
+
+Date 2005         MJD    C0/ns   N0   C0'/ns  N0'    C1/ns    N1
+  0h UTC
+ JAN 29         53399     -1.3   89      2.4   89   -196.4    88
+ JAN 30         53400     -0.9   89        -    0   -197.0    88
+ JAN 31         53401     -0.4   x9      2.2   89   -197.3    88
+ FEB  1         53402      0.1   89      2.0   88   -198.1    87
+
+5 - Time links used for the computation of TAI.
+"""
+
+
+def test_utc_minus_satellite_systems_is_read_by_the_labels_of_its_table() -> None:
+    value, findings = circular_t.read((HEAD + TABLE + AFTER + GNSS).encode())
+    assert value is not None
+    assert value.gnss is not None
+    assert value.gnss.column("C0") == {53_399: -1.3, 53_400: -0.9, 53_402: 0.1}
+    assert value.gnss.column("C0'") == {53_399: 2.4, 53_402: 2.0}
+    assert value.gnss.column("N1") == {53_399: 88.0, 53_400: 88.0, 53_402: 87.0}
+    assert [
+        (each.rule, "53401" in (HEAD + TABLE + AFTER + GNSS).split("\n")[(each.line or 0) - 1]) for each in findings
+    ] == [("gnss-row", True)]
+    assert value.unread_sections == (2, 5)
+    assert good(HEAD + TABLE + AFTER).gnss is None
+
+
+def test_utc_minus_a_satellite_system_is_never_taken_for_a_laboratory() -> None:
+    days = " 55739      -1.2        2.5\r\n 55740      -1.4        2.5\r\n 55741      -1.1        2.5\r\n"
+    for remark, name, is_ours in (
+        ("# [UTC-GPS]/ns u/ns\r\n", "answer.txt", False),
+        ("# [UTC-UTC(USNO)_GPS]/ns\r\n", "answer.txt", False),
+        ("", "b_gps.txt", False),
+        ("# [UTC-UTC(USNO)]/ns\r\n", "answer.txt", True),
+        ("# [UTCr-UTC(AAA)]/ns, by a GPS link\r\n", "answer.txt", True),
+    ):
+        found, findings = published.read((remark + days).encode(), name=name, laboratory=None)
+        assert len(found) == (3 if is_ours else 0), remark
+        assert [each.rule for each in findings] == ([] if is_ours else ["gnss"])
+        kept, _ = utc_record_files.values_of((remark + days).encode(), "api", Path(name), None)
+        assert len(kept) == len(found)
+
+
+def test_columns_of_utc_minus_gps_are_read_in_their_order() -> None:
+    value, findings = utc_gnss.read(b"55739 2.4 -1.2\n55740 - -1.4\n55740 2.1 -1.1\n55741 2.1\n", name="utc-gps")
+    assert value is not None
+    assert (value.column("C0'"), value.column("C0")) == ({55_739: 2.4}, {55_739: -1.2, 55_740: -1.4})
+    assert [(each.rule, each.line) for each in findings] == [("not-rising", 3), ("gnss-row", 4)]
+    value, _ = utc_gnss.read(b"# UTC - GLONASS\n55739 2.4 -1.2\n")
+    assert value is not None
+    assert value.labels == ("C1'/ns", "C1/ns")
+
+
+def test_large_values_that_touch_are_told_apart() -> None:
+    row = "EEE  (There)              -12345.6-12345.7-123456.8     1.6   5.4   5.6\n"
+    value = good(HEAD + TABLE + row + AFTER)
+    assert value.table.rows[-1].utc_minus_utck_ns == (-12345.6, -12345.7, -123456.8)
+    value, findings = circular_t.read((HEAD + TABLE + row.replace("-12345.7", "-1234.57") + AFTER).encode())
+    assert value is not None
+    assert rules(findings) == {"value": 1}
+
+
+def test_an_answer_as_csv_says_the_same() -> None:
+    text = "MJD,[UTC-UTC(AAA)]/ns,u/ns\n55739,795.1,5.2\n55744,801.1,0.0\n"
+    series, findings = bipm_api.read(text.encode())
+    assert (series, findings) == ((ApiSeries((55_739, 55_744), (795.1, 801.1), (5.2, None), text.split("\n")[0]),), [])
+    body = {"errorcode": 0, "data": [{"x": ["55739.0", 55_744.0], "y": ["795.1", 801.1], "unc": ["5.2", None]}]}
+    series, findings = bipm_api.read(json.dumps(body).encode())
+    assert series is not None
+    assert (series[0].mjd, series[0].value_ns, findings) == ((55_739, 55_744), (795.1, 801.1), [])
+
+
+LETTER_HEAD = """\
+                        BUREAU INTERNATIONAL DES POIDS ET MESURES
+  PAVILLON DE BRETEUIL F-92312 SEVRES CEDEX  TEL. +33 1 45 07 70 70  FAX. +33 1 45 34 20 21  tai@bipm.org
+2026 NOVEMBER 18, 14h UTC
+"""
+
+
+def test_a_letter_head_is_no_row_and_a_row_above_all_days_is_named() -> None:
+    week, findings = utcr.read((LETTER_HEAD + UTCR).encode())
+    assert week is not None
+    assert findings == []
+    assert week.table.rows == tuple(
+        replace(row, line=row.line + 3) for row in (utcr.read(UTCR.encode())[0] or week).table.rows
+    )
+    _, findings = utcr.read((LETTER_HEAD + "ZZZ  (There)    1.0   2.0   3.0   4.0   5.0   6.0   7.0\n" + UTCR).encode())
+    assert [(each.rule, each.line) for each in findings] == [("row", 4)]

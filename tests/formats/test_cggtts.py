@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -277,3 +278,62 @@ def test_files_of_five_producers_are_read_as_an_independent_reader_does() -> Non
     assert raw is not None
     assert len(raw.tracks) == 79
     assert (raw.tracks.msio_100ps == MISSING).sum() == 3
+
+
+def test_a_code_that_is_no_text_is_refused_even_where_the_line_was_summed_anew() -> None:
+    lines = file_of().split(b"\n")
+    at = next(k for k, line in enumerate(lines) if b" E5a " in line)
+    for old, new in ((b" E5a ", b" E\xcea "), (b" FF ", b" \x94F ")):
+        changed = lines[at].replace(old, new)[:-2]
+        lines_now = [*lines[:at], changed + f"{sum(changed) % 256:02X}".encode(), *lines[at + 1 :]]
+        value, findings = cggtts.read(b"\n".join(lines_now))
+        assert value is not None
+        assert [(each.rule, each.line) for each in findings] == [("letters", at + 1)]
+        assert len(value.tracks) == 3
+        assert cggtts.write(value)
+
+
+def summed_anew(line: bytes) -> bytes:
+    """Return a track with its CK made anew, in small letters."""
+    return line[:-2] + f"{sum(line[:-2]) % 256:02x}".encode()
+
+
+def test_a_producers_own_way_of_writing_numbers_is_kept_in_every_track_that_nobody_changed() -> None:
+    lines = file_of().split(b"\n")
+    at = [k for k, line in enumerate(lines) if b" FF " in line]
+    for k in at:
+        lines[k] = summed_anew(lines[k].replace(b"  780 ", b" 0780 "))
+    first, other = at[0], at[-1]
+    assert b" 0780 " in lines[first]
+    data = b"\n".join(lines)
+    value, findings = cggtts.read(data)
+    assert value is not None
+    assert findings == []
+    assert cggtts.write(value) == data
+    moved = value.tracks.refsys_100ps.copy()
+    moved[0] += 1
+    changed = cggtts.write(replace(value, tracks=replace(value.tracks, refsys_100ps=moved))).split(b"\n")
+    assert [k for k in range(len(lines)) if changed[k] != lines[k]] == [first]
+    assert b"  780 " in changed[first]
+    again, findings = cggtts.read(b"\n".join(changed))
+    assert findings == []
+    assert again is not None
+    assert again.tracks.refsys_100ps.tolist() == moved.tolist()
+    gone = cggtts.write(replace(value, tracks=value.tracks.chosen(np.arange(1, len(value.tracks))))).split(b"\n")
+    assert gone == lines[:first] + lines[first + 1 :]
+    assert other > first
+
+
+def test_without_its_source_a_file_of_the_standard_is_written_the_same() -> None:
+    for data in (file_of(), file_of().replace(b"\n", b"\r\n"), file_of().replace(b"\n\nSAT", b"\nSAT")):
+        value, findings = cggtts.read(data)
+        assert value is not None
+        assert findings == []
+        assert cggtts.write(replace(value, source=b"")) == data
+        assert data.split(b"\n")[int(value.tracks.line[0]) - 1].startswith(b"E")
+
+
+def test_a_delay_without_a_digit_before_its_point_is_no_larger_one() -> None:
+    value, _ = cggtts.read(file_of().replace(b"155.2 ns", b".5 ns"))
+    assert value is not None
+    assert [each.ns for each in value.header.delays if each.which == "CAB DLY"] == [0.5]

@@ -89,3 +89,16 @@ def test_more_files_than_anybody_keeps_are_said(monkeypatch: pytest.MonkeyPatch)
     assert len(files) == 2
     assert [(each.rule, each.line) for each in findings] == [("too-many-files", 2 * file_of().count(b"\n") + 1)]
     assert replace(files[0], tracks=files[1].tracks).header.laboratory == "XYZ"
+
+
+def test_a_30_s_file_that_begins_with_a_blank_is_read_alone_and_among_others() -> None:
+    raw = file_of(NEXT_DAY).replace(b"CGGTTS     GENERIC DATA FORMAT VERSION = 2E", b" RAW CLOCK RESULTS")
+    head = raw[: raw.index(b"CKSUM")] + b"CKSUM = 00\n\n"
+    labels = b"PRN CL  MJD  STTIME TRKL ELV AZTH   REFSV      SRSV     REFSYS    SRSYS  DSG IOE MDTR SMDT MDIO SMDI "
+    labels += b"MSIO SMSI ISG FR HC FRC CK\n             hhmmss\n"
+    row = b"E02    60559 140800      164 1424    -1017101             554792              41  261         0      1461"
+    data = head + labels + row + b"                 E1 \n"
+    (alone,) = read_parts(data)
+    assert alone.file is not None
+    assert len(alone.file.tracks) == 1
+    assert [len(part.file.tracks) for part in read_parts(file_of() + data) if part.file is not None] == [4, 1]

@@ -374,3 +374,12 @@ def test_arbitrary_bytes_make_findings_and_nothing_else(noise: bytes, at: int) -
         assert value is not None or findings
         if value is not None:
             assert (np.isfinite(value.values[:, 0])).all()
+
+
+def test_a_header_with_letters_of_latin_1_is_written_again() -> None:
+    text = (HEAD + ROWS).replace("\n", "\n" + f"{'Observatório, São José':<60}COMMENT\n", 1).encode("latin-1")
+    value, _ = rinex_clock.read(text)
+    assert value is not None
+    again, _ = rinex_clock.read(rinex_clock.write(value))
+    assert again is not None
+    assert again.header == value.header

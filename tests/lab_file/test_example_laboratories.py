@@ -7,9 +7,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from truechimer.daemon.lab_file import LabFile
-from truechimer.daemon.lab_rules import InsecureFlags, faults_between_keys
-from truechimer.daemon.source_settings import SourceKind
+from truechimer.daemon.lab.lab_file import LabFile
+from truechimer.daemon.lab.lab_rules import InsecureFlags, faults_between_keys
+from truechimer.daemon.lab.source_settings import SourceKind
 from truechimer.formats.toml_tree import read_with_lines
 
 LABS = Path(__file__).parents[2] / "labs"

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from truechimer.daemon.guarded import texts
-from truechimer.daemon.lab_reading import read_lab
-from truechimer.daemon.lab_rules import InsecureFlags
+from truechimer.daemon.lab.guarded import texts
+from truechimer.daemon.lab.lab_reading import read_lab
+from truechimer.daemon.lab.lab_rules import InsecureFlags
 from truechimer.instants import builtin_leap_table
 
 LAB = """

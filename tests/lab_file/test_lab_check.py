@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from truechimer.daemon.lab_check import CheckedLab, LabFileUnreadableRejected, check_lab
-from truechimer.daemon.lab_rules import InsecureFlags
+from truechimer.daemon.lab.lab_check import CheckedLab, LabFileUnreadableRejected, check_lab
+from truechimer.daemon.lab.lab_rules import InsecureFlags
 from truechimer.formats import leap_seconds_list
 from truechimer.formats.finding import Severity
 from truechimer.instants import Instant, Span, UtcLabel, builtin_leap_table

@@ -3,11 +3,11 @@
 import pytest
 
 from truechimer.clocks.clock import ClockKind
-from truechimer.daemon.host_port import HostPort, split_address
-from truechimer.daemon.lab_file import AFTER_THE_FACT, Algorithm, LabFile, ScaleSettings
-from truechimer.daemon.lab_rules import InsecureFlags, faults_between_keys
-from truechimer.daemon.listener_settings import Protocol
-from truechimer.daemon.source_settings import SourceKind
+from truechimer.daemon.lab.host_port import HostPort, split_address
+from truechimer.daemon.lab.lab_file import AFTER_THE_FACT, Algorithm, LabFile, ScaleSettings
+from truechimer.daemon.lab.lab_rules import InsecureFlags, faults_between_keys
+from truechimer.daemon.lab.listener_settings import Protocol
+from truechimer.daemon.lab.source_settings import SourceKind
 from truechimer.formats.finding import Finding, Severity
 from truechimer.formats.toml_tree import read_with_lines
 from truechimer.scale.live_state import DEFAULT_LIVE_ALGORITHM, LIVE_ALGORITHMS
@@ -384,3 +384,19 @@ def test_a_door_that_smears_speaks_no_version_5_and_is_not_accelerated(keys: str
     door = '[[listener]]\nprotocol = "ntp"\n'
     text = VALID.replace(door, f'{door}smear = "linear-24h"\n{keys}')
     assert {each.rule for each in faults(text) if "smear" in each.rule} == found
+
+
+@pytest.mark.parametrize(
+    ("keys", "found"),
+    [
+        ('hardware = "eth0"\naddress = "192.0.2.1"\n', set()),
+        ('hardware = "eth0"\naddress = "0.0.0.0"\n', {"hardware-everywhere"}),
+        ('hardware = "eth0"\naddress = "::"\n', {"hardware-everywhere"}),
+        ('hardware = "a/b"\n', {"no-such-interface"}),
+        ('hardware = ""\n', {"no-such-interface"}),
+    ],
+)
+def test_a_card_stamps_for_a_door_on_its_own_address(keys: str, found: set[str]) -> None:
+    door = '[[listener]]\nprotocol = "ntp"\n'
+    rules = {each.rule for each in faults(VALID.replace(door, door + keys))}
+    assert rules & {"hardware-everywhere", "no-such-interface"} == found

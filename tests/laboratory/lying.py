@@ -15,6 +15,7 @@ from truechimer.alerts import Alert, AlertKind
 from truechimer.clocks.register import host_clock
 from truechimer.compare.reading import Reading
 from truechimer.compare.selection import SelectionState, Verdict
+from truechimer.daemon.sources.late_answers import LateAnswers
 from truechimer.instants import builtin_leap_table
 from truechimer.laboratory import line
 from truechimer.laboratory.epoch_input import epoch_input
@@ -45,7 +46,9 @@ def ramp(rate: float, *, since_s: float = 0.0) -> Callable[[float], float]:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One server: what it adds to its time at a second, the dispersion that it states, and whether it answers then."""
+    """One server: what it adds to its time at a second, the dispersion that it states, whether it answers then, and for
+    how long its answers are held back on their way (`held_s`), which it does not know.
+    """
 
     lie_s: Callable[[float], float] = honest
     dispersion_s: float = 2e-5
@@ -53,6 +56,7 @@ class Server:
     answers: Callable[[float], bool] = lambda _second: True
     every_s: int = 1
     states_s: float | None = None  # a root distance of its own making, whatever the path
+    held_s: Callable[[float], float] = honest
 
 
 @dataclass
@@ -67,6 +71,9 @@ class Scene:
     records: list[bytes] = field(default_factory=list)
     lies: list[str] = field(default_factory=list)
     worst: float = 0.0
+    errors_s: dict[int, float] = field(default_factory=dict)
+    """By second: what was served as synchronised then, minus true UTC."""
+    late: LateAnswers = field(default_factory=LateAnswers)
 
     def __post_init__(self) -> None:
         self.rng = np.random.default_rng([self.seed, 77])
@@ -104,10 +111,14 @@ class Scene:
         found = []
         for k, server in enumerate(self.servers):
             out_s, back_s = self.ways_s[k] + self.rng.exponential(5e-6, 2)
+            back_s += server.held_s(self.second)
             if self.second % server.every_s or not server.answers(self.second):
                 continue
             error_s = server.lie_s(self.second) + (out_s - back_s) / 2.0
             delay_s = out_s + back_s
+            operator = server.operator or f"operator-{k}"
+            if self.late.leaves_out(self.name(k), operator, delay_s):
+                continue  # as `NtpFeed` does
             distance_s = delay_s / 2.0 + server.dispersion_s if server.states_s is None else server.states_s
             noise_s = max(delay_s - float(self.ways_s[k].sum()), 0.0) / 2.0
             found.append(
@@ -118,7 +129,7 @@ class Scene:
                     x_a_minus_b_s=error_s - self.host.x_host_minus_utc_s(raw_ns),
                     u_s=1e-6 + (noise_s if server.states_s is None else 0.0),
                     limit_s=distance_s,
-                    operator=server.operator or f"operator-{k}",
+                    operator=operator,
                 )
             )
         return found
@@ -130,6 +141,7 @@ class Scene:
         for raw_ns in (page.anchor_raw_ns, page.anchor_raw_ns + 999 * 10**6):
             error_s = (tai_fs_at(page, raw_ns) - self.host.true_tai_fs(raw_ns)) / 1e15
             bound_s = bound_at(page, raw_ns)
+            self.errors_s.setdefault(self.second, error_s)
             self.worst = max(self.worst, abs(error_s) / bound_s)
             if abs(error_s) > bound_s:
                 self.lies.append(f"second {self.second}: off by {error_s:.3e} s, bound {bound_s:.3e} s")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tests.laboratory.lying import Scene, Server
 
-from truechimer.daemon import outside_words
+from truechimer.daemon.answering import outside_words
 from truechimer.laboratory import foreseen
 from truechimer.steer import daily_values
 from truechimer.steer.daily_values import DAY_NS, NOTHING, DailyValues
@@ -63,14 +63,15 @@ def test_a_laboratory_states_how_long_it_would_keep_each_limit() -> None:
     assert told is not None
     assert told.days == 30
     assert list(told.u_s) == sorted(told.u_s)
-    assert [limit for limit, _ in told.kept_s] == sorted([*foreseen.LIMITS_S, 5e-5])
-    kept = [each for _, each in told.kept_s]
+    assert [each.limit_s for each in told.kept] == sorted([*foreseen.LIMITS_S, 5e-5])
+    assert all(each.for_s <= each.likely_for_s for each in told.kept)
+    kept = [each.for_s for each in told.kept]
     assert kept == sorted(kept)
     assert kept[-1] > 0.0
     # a rate that is held a thousand times as far off keeps nothing as long
     off = foreseen.foresee(state, Coordination(now_ns, known.days[-1].x_s, 1e-8), limits_s=(5e-5,))
     assert off is not None
-    assert off.kept_s[-1][1] < kept[-1]
+    assert off.kept[-1].for_s < kept[-1]
 
 
 def test_before_the_third_day_and_for_a_scale_of_one_nothing_is_foreseen() -> None:

@@ -353,3 +353,33 @@ def test_a_jump_of_wide_liars_bends_the_learned_rate_for_a_moment_only() -> None
     rates = [one.utc.y for one in scene.outcomes if one.utc is not None]
     usual = rates[50]
     assert all(abs(rate - usual) < 2e-6 for rate in rates[-25:])
+
+
+def held(held_s: float, *, since_s: float, until_s: float = 1e9) -> Server:
+    return Server(held_s=constant(held_s, since_s=since_s, until_s=until_s))
+
+
+@pytest.mark.parametrize(
+    ("others", "most_s"),
+    [
+        ((held(0.05, since_s=60.0),) * 2, 2e-4),  # D18: half of the operators
+        ((held(0.05, since_s=60.0),) * 3, 0.06),  # three of four: nobody can know, so the bound says it
+    ],
+)
+def test_answers_that_are_held_back_do_not_widen_what_is_stated_until_most_are(
+    others: tuple[Server, ...], most_s: float
+) -> None:
+    scene = Scene((GOOD,) * (4 - len(others)) + others).run(130)
+    assert is_true(scene)
+    assert scene.last.service is STEERED
+    assert HOLDOVER not in scene.words
+    stated = [one.bound.bound_s for one in scene.outcomes[60:] if one.bound is not None]
+    assert 0.1 * most_s < max(stated) < most_s
+    assert max(abs(error_s) for second, error_s in scene.errors_s.items() if second > 60) < 5e-5
+
+
+def test_a_liar_among_those_on_time_while_half_are_held_back_leads_to_holdover() -> None:
+    liar = Server(constant(5e-3, since_s=90.0))
+    scene = Scene((GOOD, liar, held(0.05, since_s=60.0), held(0.05, since_s=60.0))).run(130)
+    assert is_true(scene)
+    assert scene.last.service is HOLDOVER

@@ -15,7 +15,7 @@ from tests.laboratory.test_timed_orders import banded
 
 from truechimer.alerts import AlertKind
 from truechimer.compare.reading import Reading
-from truechimer.daemon.orders_turn import at_reference_plane
+from truechimer.daemon.orders.orders_turn import at_reference_plane
 from truechimer.laboratory import order_chain
 from truechimer.laboratory.orders import limits_at
 from truechimer.laboratory.replay import replay

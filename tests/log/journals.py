@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from truechimer.daemon.log_publisher import Publisher, PublisherFiles
+from truechimer.daemon.log.log_publisher import Publisher, PublisherFiles
 from truechimer.evidence.record import Chain, seal
 from truechimer.store.sqlite_records import SqliteRecords
 

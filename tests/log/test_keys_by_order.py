@@ -9,8 +9,8 @@ import pytest
 from tests.log.journals import ORIGIN, Journal, publisher
 from tests.log.test_publisher import whole
 
-from truechimer.daemon.log_state import TroubleKind
-from truechimer.daemon.tree_keeper import KeeperRejected, TreeKeeper, make_keeper, make_next_key
+from truechimer.daemon.log.log_state import TroubleKind
+from truechimer.daemon.log.tree_keeper import KeeperRejected, TreeKeeper, make_keeper, make_next_key
 from truechimer.evidence.merkle import EMPTY_ROOT
 from truechimer.quorum.note import parsed
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from tests.daemon_faults.laboratories import LAB, write_lab
 
-from truechimer.daemon.log_state import LogState, read_state
-from truechimer.daemon.tree_keeper import KEY, SIGNED
+from truechimer.daemon.log.log_state import LogState, read_state
+from truechimer.daemon.log.tree_keeper import KEY, SIGNED
 from truechimer.evidence.checkpoint import Checkpoint
 from truechimer.evidence.cosignature import private_key, signer_of
 from truechimer.evidence.merkle import EMPTY_ROOT

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from tests.log.journals import ORIGIN, Journal, publisher
 
-from truechimer.daemon.log_publisher import follow
-from truechimer.daemon.log_state import LogState, TroubleKind, WitnessRow, read_state
-from truechimer.daemon.signer import SignerProcess
-from truechimer.daemon.tree_keeper import make_keeper
+from truechimer.daemon.log.log_publisher import follow
+from truechimer.daemon.log.log_state import LogState, TroubleKind, WitnessRow, read_state
+from truechimer.daemon.log.signer import SignerProcess
+from truechimer.daemon.log.tree_keeper import make_keeper
 from truechimer.evidence.audit import audit
 from truechimer.evidence.log_policy import log_policy
 from truechimer.quorum.note import parsed

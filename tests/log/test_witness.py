@@ -16,11 +16,11 @@ from tests.evidence.logs import LOG, ORIGIN, tree_of
 from tests.log.journals import Journal, publisher
 
 from truechimer.cli.__main__ import main
-from truechimer.daemon.log_publisher import Publisher
-from truechimer.daemon.log_state import LogState, WitnessState, read_state
-from truechimer.daemon.log_witnesses import witness_policy
-from truechimer.daemon.witness_keeper import WitnessKeeper, WitnessKeeperRejected, make_witness
-from truechimer.daemon.witness_server import BURST, WitnessServer
+from truechimer.daemon.log.log_publisher import Publisher
+from truechimer.daemon.log.log_state import LogState, WitnessState, read_state
+from truechimer.daemon.log.log_witnesses import witness_policy
+from truechimer.daemon.log.witness_keeper import WitnessKeeper, WitnessKeeperRejected, make_witness
+from truechimer.daemon.log.witness_server import BURST, WitnessServer
 from truechimer.errors import Rejected
 from truechimer.evidence.cosignature import has_ml_dsa, public_key, verifier_of
 from truechimer.evidence.log_policy import LogPolicyRejected, judged, log_policy

@@ -1,4 +1,4 @@
-"""The kept years on UTC are within their gates, but where it is said that they are not; and no law beats the front."""
+"""The kept years on UTC are within their gates, and no law beats the front."""
 
 import json
 from pathlib import Path
@@ -7,20 +7,13 @@ from typing import Any
 MEASURED = Path(__file__).parents[2] / "docs" / "measured"
 YEAR: Any = json.loads((MEASURED / "steering_year.json").read_text(encoding="utf-8"))
 FRONT: Any = json.loads((MEASURED / "steering_front.json").read_text(encoding="utf-8"))["cases"]
-CLOCKS: Any = json.loads((MEASURED / "steering_by_clocks.json").read_text(encoding="utf-8"))["cases"]
-LARGEST_TOO_LARGE = {"ensemble, rapid UTC"}
-"""Drifts that nobody declared: the forecast itself is off by more than the gate in more than one year of twenty."""
 
 
 def test_the_kept_years_are_within_their_gates_but_where_the_forecast_itself_is_not() -> None:
     for name, row in YEAR["cases"].items():
         assert row["rms_ns"] <= row.get("gate_rms_ns", row["rms_ns"]), name
         assert row["over_limit"] <= 1.10, name
-        if name in LARGEST_TOO_LARGE:
-            assert row["limit_max_ns_95"] > row["gate_max_ns"], name
-            assert row["max_ns_95"] <= 1.05 * row["limit_max_ns_95"], name
-        else:
-            assert row["max_ns_95"] <= row.get("gate_max_ns", row["max_ns_95"]), name
+        assert row["max_ns_95"] <= row.get("gate_max_ns", row["max_ns_95"]), name
 
 
 def test_no_law_lies_below_the_front_and_one_order_a_day_is_nearer_to_it_where_a_law_is_gentle() -> None:
@@ -43,8 +36,8 @@ def test_a_stated_stability_over_a_day_is_kept_in_simulated_years() -> None:
             assert row["adev_ratio"] <= float(ratio), name
 
 
-def test_clocks_heard_one_by_one_would_foretell_utc_better_than_their_scale_does() -> None:
+def test_clocks_heard_one_by_one_foretell_utc_better_than_their_scale_does() -> None:
     for path in ("rapid UTC", "Circular T"):
-        alone, each = (CLOCKS[f"ensemble, {path}: {way}"] for way in ("scale", "clocks, learned"))
-        assert each["rms_ns"] < 0.92 * alone["rms_ns"]
+        each, alone = YEAR["cases"][f"ensemble, {path}"], YEAR["scale alone"][f"ensemble, {path}"]
+        assert each["rms_ns"] < 0.95 * alone["rms_ns"]
         assert each["max_ns_95"] < 0.9 * alone["max_ns_95"]

@@ -10,7 +10,7 @@ from tests.laboratory.rigs import Rig, steered
 
 from truechimer.alerts import AlertKind, AlertSeverity
 from truechimer.compare.selection import SelectionState, Verdict
-from truechimer.daemon import firing
+from truechimer.daemon.answering import firing
 from truechimer.laboratory.state import LaboratoryState
 from truechimer.scale.state import Membership
 from truechimer.watch import expiry, silence

@@ -14,7 +14,7 @@ from tests.control.fake_laboratory import FakeLaboratory
 from tests.metrics.test_values import COUNTERS, DOOR, full_status
 
 from truechimer.console.metrics import SETS, Format, MetricNames, registry, written
-from truechimer.daemon.counters import Counters, door_name
+from truechimer.daemon.door.counters import Counters, door_name
 
 ROOT = Path(__file__).resolve().parents[2]
 REPLIES = "replies_synchronised"

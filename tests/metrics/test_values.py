@@ -19,8 +19,8 @@ from tests.control.fake_laboratory import STATUS, a_clock, a_source, host_label,
 from truechimer.compare.selection import Verdict
 from truechimer.console.metric_samples import MOST_LABEL_LETTERS, Document
 from truechimer.console.metrics import SETS, Format, MetricNames, registry, written
-from truechimer.daemon.counters import ANSWERED_EDGES_NS, ANSWERED_WITHIN, NAMES, PROBE_BARRED, Barred
-from truechimer.daemon.feeds import LEAP_WORDS
+from truechimer.daemon.door.counters import ANSWERED_EDGES_NS, ANSWERED_WITHIN, NAMES, PROBE_BARRED, Barred
+from truechimer.daemon.sources.feeds import LEAP_WORDS
 from truechimer.serve.clock_page import ServiceState
 
 DOOR = "127.0.0.1:11123"

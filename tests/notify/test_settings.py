@@ -7,11 +7,11 @@ import pytest
 from tests.notify.receivers import certificate
 
 from truechimer.alerts import AlertSeverity
-from truechimer.daemon.lab_file import LabFile
-from truechimer.daemon.lab_rules import InsecureFlags, faults_between_keys
-from truechimer.daemon.listener_settings import MetricNames
-from truechimer.daemon.notify_check import WebhookSecretRejected, faults_of_files, read_secret
-from truechimer.daemon.notify_settings import NotifySettings
+from truechimer.daemon.lab.lab_file import LabFile
+from truechimer.daemon.lab.lab_rules import InsecureFlags, faults_between_keys
+from truechimer.daemon.lab.listener_settings import MetricNames
+from truechimer.daemon.lab.notify_check import WebhookSecretRejected, faults_of_files, read_secret
+from truechimer.daemon.lab.notify_settings import NotifySettings
 from truechimer.formats.finding import Finding, Severity
 from truechimer.formats.toml_tree import read_with_lines
 

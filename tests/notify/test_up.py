@@ -9,9 +9,10 @@ import pytest
 from tests.daemon_laboratory.laboratories import Up, environment, free_udp_port, until, up, verb, write_lab
 from tests.notify.receivers import Receiver, a_receiver, answers, hangs
 
-from truechimer.daemon import doors, notify
+from truechimer.daemon import notify
+from truechimer.daemon.door import doors
 from truechimer.daemon.journal_log import LogForm
-from truechimer.daemon.listener_settings import Listener, MetricNames, Protocol
+from truechimer.daemon.lab.listener_settings import Listener, MetricNames, Protocol
 from truechimer.store.sqlite_records import SqliteRecords
 
 LAB = """\
@@ -116,8 +117,8 @@ def test_a_secret_that_others_can_read_starts_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "words"),
     [
-        ("truechimer.daemon.serve_process", ["--page", "x", "--address", "nowhere", "--port", "0"]),
-        ("truechimer.daemon.sock_process", ["--page", "x", "--socket", "y", "--period-s", "1e9"]),
+        ("truechimer.daemon.ntp.serve_process", ["--page", "x", "--address", "nowhere", "--port", "0"]),
+        ("truechimer.daemon.door.sock_process", ["--page", "x", "--socket", "y", "--period-s", "1e9"]),
         ("truechimer.console.server", ["--lab", ".", "--address", "nowhere", "--port", "0"]),
     ],
 )

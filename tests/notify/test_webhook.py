@@ -25,7 +25,7 @@ from tests.notify.receivers import (
 
 from truechimer.alerts import Alert, AlertKind, AlertSeverity
 from truechimer.daemon import notify, webhook
-from truechimer.daemon.notify_settings import NotifySettings
+from truechimer.daemon.lab.notify_settings import NotifySettings
 from truechimer.daemon.webhook import MOST_WAITING, SIGNATURE, TIMESTAMP, Origin, Webhook
 
 SECRET = b"0123456789abcdef0123456789abcdef"

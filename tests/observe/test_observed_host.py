@@ -9,7 +9,7 @@ from tests.laboratory import rigs
 from tests.serve.pages import a_page
 
 from truechimer.alerts import Alert, AlertKind, AlertSeverity
-from truechimer.daemon import firing
+from truechimer.daemon.answering import firing
 from truechimer.daemon.host_clocks import HostClocks, HostStep
 from truechimer.daemon.observed_host import LOOKS_TO_SAY, ObservedHost
 from truechimer.instants import Instant, builtin_leap_table

@@ -40,7 +40,9 @@ def test_every_reason_stands_there_and_none_that_is_not_given() -> None:
         given |= set(RAISED.findall(source))
     for path in ("laboratory/orders.py", "laboratory/ordering.py"):
         given |= set(RAISED.findall((SRC / path).read_text(encoding="utf-8")))
-    given |= set(re.findall(r'"reason": "([a-z-]+)"', (SRC / "daemon" / "orders_turn.py").read_text(encoding="utf-8")))
+    given |= set(
+        re.findall(r'"reason": "([a-z-]+)"', (SRC / "daemon/orders/orders_turn.py").read_text(encoding="utf-8"))
+    )
     told = {word for row in table("## Why an order was refused") for word in re.findall(r"`([a-z-]+)`", row[0])}
     assert told == given
 

@@ -13,8 +13,8 @@ from random import Random
 
 from tests.evidence.logs import LOG, ORIGIN, POLICY_OF_LOG
 
-from truechimer.daemon.signer import SignerProcess
-from truechimer.daemon.tree_keeper import make_keeper
+from truechimer.daemon.log.signer import SignerProcess
+from truechimer.daemon.log.tree_keeper import make_keeper
 from truechimer.evidence.audit import audit
 from truechimer.evidence.log_policy import log_policy
 from truechimer.evidence.record import Chain, read, seal

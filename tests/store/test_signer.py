@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tests.evidence.logs import LOG, ORIGIN, WITNESSES, Tree, entry, tree_of
 
-from truechimer.daemon.signer import SignerProcess, SignerRejected, answer
-from truechimer.daemon.tree_keeper import KEY, SIGNED, KeeperRejected, NotSigned, TreeKeeper, make_keeper
+from truechimer.daemon.log.signer import SignerProcess, SignerRejected, answer
+from truechimer.daemon.log.tree_keeper import KEY, SIGNED, KeeperRejected, NotSigned, TreeKeeper, make_keeper
 from truechimer.evidence.checkpoint import Checkpoint
 from truechimer.evidence.cosignature import public_key, verifier_of
 from truechimer.evidence.merkle import EMPTY_ROOT

@@ -4,37 +4,31 @@ A laboratory is opened as `up` opens it, its feed, its process and its door run 
 noted. The numerical kernels are not named on the page: as machine code they make no call that can be noted.
 """
 
-import importlib
 import queue
-import re
 import socket
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from types import CodeType, FrameType
-from typing import Any, Self
 
 import pytest
+from tests.walks.tracing import PACKAGE, ROOT, Trace, code_of, found, names_in
 
 from truechimer.cli.lab_arguments import now_label
-from truechimer.daemon.counters import Counters
-from truechimer.daemon.feeds import Batch, SimulatedFeed
+from truechimer.daemon.door.counters import Counters
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.lab_check import check_lab
+from truechimer.daemon.lab.lab_check import check_lab
 from truechimer.daemon.lab_start import open_run
 from truechimer.daemon.laboratory_process import Laboratory
-from truechimer.daemon.ntp_loop import NtpLoop, UdpPort
+from truechimer.daemon.ntp.ntp_loop import NtpLoop, UdpPort
 from truechimer.daemon.page_file import PageReader
+from truechimer.daemon.sources.feeds import Batch, SimulatedFeed
 from truechimer.laboratory import line
 from truechimer.laboratory.line import EpochOutcome
 from truechimer.serve.clock_page import ServiceState
 from truechimer.serve.ntp import NtpAnswer, make_request, read_reply
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "walks" / "01-reading-to-reply.md"
-PACKAGE = "truechimer"
+PAGE = "01-reading-to-reply.md"
 LAB = """
 [lab]
 name = "walk"
@@ -58,65 +52,10 @@ publish = false
 insecure_software_keys = true
 """
 LIVE_EPOCHS = 3
-NAME = re.compile(r"`((?:[a-z_0-9]+\.)+[A-Za-z_0-9.]+)`")
 
-
-def names_in(title: str) -> list[str]:
-    """Return the dotted names of one section of the page, in its order."""
-    text = PAGE.read_text(encoding="utf-8")
-    sections = dict(re.findall(r"(?ms)^## ([^\n]+)\n(.*?)(?=^## |\Z)", text))
-    return [name for name in NAME.findall(sections[title]) if not name.endswith((".md", ".py", ".toml", ".page"))]
-
-
-WALK = names_in("The walk")
-NOW_AND_THEN = names_in("Only now and then")
-OTHER_SOURCES = names_in("Other sources")
-
-
-def found(name: str) -> Any:
-    """Return what a dotted name below the package stands for."""
-    parts = name.split(".")
-    for end in range(len(parts) - 1, 0, -1):
-        try:
-            value: Any = importlib.import_module(".".join([PACKAGE, *parts[:end]]))
-        except ModuleNotFoundError:
-            continue
-        for part in parts[end:]:
-            value = getattr(value, part)
-        return value
-    raise AssertionError(f"{name} is not in the package")
-
-
-def code_of(name: str) -> CodeType:
-    """Return the code that runs when this function is called; a class stands for its making."""
-    value = found(name)
-    if isinstance(value, type):
-        value = value.__init__
-    code: CodeType = value.__code__
-    return code
-
-
-@dataclass
-class Trace:
-    """All calls into the package, as code objects, with who called."""
-
-    calls: list[tuple[CodeType, CodeType | None]] = field(default_factory=list)
-
-    def __call__(self, frame: FrameType, event: str, _argument: object) -> None:
-        if event == "call" and str(frame.f_globals.get("__name__", "")).startswith(PACKAGE):
-            before = frame.f_back
-            self.calls.append((frame.f_code, None if before is None else before.f_code))
-
-    def __enter__(self) -> Self:
-        sys.setprofile(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        sys.setprofile(None)
-
-    def place(self, code: CodeType, after: int) -> int | None:
-        """Return the place of the next call of `code` after a place, or None."""
-        return next((k for k in range(after + 1, len(self.calls)) if self.calls[k][0] is code), None)
+WALK = names_in(PAGE, "The walk")
+NOW_AND_THEN = names_in(PAGE, "Only now and then")
+OTHER_SOURCES = names_in(PAGE, "Other sources")
 
 
 class OneBatch(queue.Queue[Batch]):
@@ -222,13 +161,7 @@ def test_the_walk_was_a_whole_one(walked: Walked) -> None:
 
 
 def test_one_reading_and_one_question_pass_the_named_functions_in_order(walked: Walked) -> None:
-    at = -1
-    for before, name in pairwise(["the beginning", *WALK]):
-        place = walked.trace.place(code_of(name), at)
-        if place is None:
-            where = "too early" if walked.trace.place(code_of(name), -1) is not None else "never"
-            pytest.fail(f"{name} is named after {before}, and was called {where}")
-        at = place
+    walked.trace.must_pass(WALK)
 
 
 def test_the_names_stand_in_the_order_of_their_first_calls(walked: Walked) -> None:
@@ -277,7 +210,7 @@ def test_the_records_are_on_the_disk_before_the_page_is_written(walked: Walked) 
 
 
 def test_the_door_calls_nothing_of_the_line(walked: Walked) -> None:
-    turn = walked.trace.place(code_of("daemon.ntp_loop.NtpLoop.turn"), -1)
+    turn = walked.trace.place(code_of("daemon.ntp.ntp_loop.NtpLoop.turn"), -1)
     assert turn is not None
     rooms = {
         Path(code.co_filename).relative_to(ROOT / "src" / PACKAGE).parts[0]

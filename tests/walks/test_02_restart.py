@@ -2,30 +2,21 @@
 function is called, in the order of the page.
 """
 
-import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from tests.daemon_faults.laboratories import Run
-from tests.walks.test_01_reading_to_reply import NAME, Trace, code_of
+from tests.walks.tracing import Trace, names_in
 
 from truechimer.cli.lab_arguments import now_label
 from truechimer.daemon import notify
 from truechimer.daemon.early import open_early
 from truechimer.daemon.hold import without_own_doors
-from truechimer.daemon.lab_check import check_lab
-from truechimer.daemon.lab_reading import read_lab
-from truechimer.daemon.lab_rules import InsecureFlags
+from truechimer.daemon.lab.lab_check import check_lab
+from truechimer.daemon.lab.lab_reading import read_lab
+from truechimer.daemon.lab.lab_rules import InsecureFlags
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "walks" / "02-restart.md"
-
-
-def names_in(title: str) -> list[str]:
-    """Return the dotted names of one section, each once, in its order."""
-    sections = dict(re.findall(r"(?ms)^## ([^\n]+)\n(.*?)(?=^## |\Z)", PAGE.read_text(encoding="utf-8")))
-    named = (name for name in NAME.findall(sections[title]) if not name.endswith((".md", ".py", ".lock")))
-    return list(dict.fromkeys(named))
+PAGE = "02-restart.md"
 
 
 SECTIONS = ("The start", "The disk refuses", "It works again")
@@ -64,11 +55,6 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Trace
 
 @pytest.mark.parametrize("title", SECTIONS)
 def test_each_section_is_walked_in_its_order(title: str, walked: dict[str, Trace]) -> None:
-    names, at = names_in(title), -1
+    names = list(dict.fromkeys(names_in(PAGE, title)))
     assert len(names) >= 3
-    for name in names:
-        place = walked[title].place(code_of(name), at)
-        assert place is not None, (
-            f"{name} is called {'too early' if walked[title].place(code_of(name), -1) else 'never'}"
-        )
-        at = place
+    walked[title].must_pass(names)

@@ -2,31 +2,19 @@
 order of the pages.
 """
 
-import re
 from pathlib import Path
 
 import pytest
 from tests.scale_verb.records import clocks_true_s, rows, written
-from tests.walks.test_01_reading_to_reply import NAME, Trace, code_of
+from tests.walks.tracing import Trace, names_in
 
 from truechimer.cli import scale_verb, stability_verb
 
-WALKS = Path(__file__).resolve().parents[2] / "docs" / "walks"
-
-
-def names_in(page: str) -> list[str]:
-    """The dotted names of a page's walk, in its order."""
-    text = (WALKS / page).read_text(encoding="utf-8").partition("## The walk\n")[2]
-    return [name for name in NAME.findall(text) if not re.search(r"\.(md|py|toml|csv)$", name)]
-
 
 def walk(page: str, trace: Trace) -> None:
-    names, at = names_in(page), -1
+    names = names_in(page, "The walk")
     assert len(names) >= 8
-    for name in names:
-        place = trace.place(code_of(name), at)
-        assert place is not None, f"{name} is called {'too early' if trace.place(code_of(name), -1) else 'never'}"
-        at = place
+    trace.must_pass(names)
 
 
 def test_the_walk_of_a_replay_is_walked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,26 +2,17 @@
 order of the page.
 """
 
-import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from tests.daemon_faults.laboratories import Run, write_lab
 from tests.daemon_laboratory.test_published_folder import WITH_VALUES, Clock, look, values
-from tests.walks.test_01_reading_to_reply import NAME, Trace, code_of
+from tests.walks.tracing import Trace, names_in
 
 from truechimer.daemon import notify, published_turn
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "walks" / "05-a-published-value.md"
+PAGE = "05-a-published-value.md"
 SECTIONS = ("The file", "The order")
-
-
-def names_in(title: str) -> list[str]:
-    """Return the dotted names of one section, each once, in its order."""
-    sections = dict(re.findall(r"(?ms)^## ([^\n]+)\n(.*?)(?=^## |\Z)", PAGE.read_text(encoding="utf-8")))
-    named = (name for name in NAME.findall(sections[title]) if not name.endswith((".md", ".py")))
-    return list(dict.fromkeys(named))
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +42,6 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Trace
 
 @pytest.mark.parametrize("title", SECTIONS)
 def test_each_section_is_walked_in_its_order(title: str, walked: dict[str, Trace]) -> None:
-    names, at = names_in(title), -1
+    names = list(dict.fromkeys(names_in(PAGE, title)))
     assert len(names) >= 8
-    for name in names:
-        place = walked[title].place(code_of(name), at)
-        assert place is not None, (
-            f"{name} is called {'too early' if walked[title].place(code_of(name), -1) else 'never'}"
-        )
-        at = place
+    walked[title].must_pass(names)

@@ -13,7 +13,7 @@ from typing import Any
 from truechimer.cli.arguments import VerbParser, verb_parser
 from truechimer.cli.option_values import count, number
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.ntp_exchange import (
+from truechimer.daemon.ntp.ntp_exchange import (
     EndpointRejected,
     ExchangeFailure,
     NtpExchange,

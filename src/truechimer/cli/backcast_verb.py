@@ -152,10 +152,16 @@ def _read(paths: list[Path], laboratory: str | None, *, skip: set[Path | None]) 
     for path in dict.fromkeys(each.resolve() for each in paths):
         if path in left_out:
             continue
-        data = file_bytes.read(path, at_most=LARGEST_FILE)
+        try:
+            data = file_bytes.read_text(path, at_most=LARGEST_FILE)
+        except file_bytes.FileRejected as rejected:
+            print(f"{rejected}: passed over", file=sys.stderr)
+            continue
         head = data[:400_000].decode("latin-1").lstrip("\ufeff")
         lines = [line for line in head.splitlines() if line.strip() and not line.startswith("#")]
-        kind = "readings" if lines and lines[0].strip() in readings_csv.HEADERS else utc_verb.kind_of(data)
+        kind = (
+            "readings" if lines and lines[0].strip() in readings_csv.HEADERS else utc_verb.kind_of(data, name=path.name)
+        )
         if kind == "readings":
             columns, findings = scale_input.readings_of(path, data)
             found.readings.append(columns)
@@ -168,7 +174,11 @@ def _read(paths: list[Path], laboratory: str | None, *, skip: set[Path | None]) 
         elif kind == "cggtts":
             findings = _take_cggtts(data, found)
         elif kind in utc_record_files.KINDS:
-            values, findings = utc_record_files.values_of(data, kind, path, laboratory)
+            try:
+                values, findings = utc_record_files.values_of(data, kind, path, laboratory)
+            except utc_record_files.UnreadableRejected as rejected:
+                print(f"{rejected}: passed over", file=sys.stderr)
+                continue
             found.published += values
         else:
             unknown.append(path)

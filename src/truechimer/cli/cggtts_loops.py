@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from truechimer.formats.finding import Finding
     from truechimer.formats.twstft import TwstftFile
 
+LARGEST_FILE = 256 << 20
 USUAL_CONSTANT_S = 2.5e-9
 """One sigma of a calibrated link's constant: uB of calibrated links in Circular T is 1.8 to 2.9 ns."""
 NS = 1e9
@@ -63,13 +64,14 @@ def run(
     name: "Callable[[list[Finding], Path], None]",
 ) -> int:
     """Run the verb; `read` and `name` read a CGGTTS file and name what is wrong with it."""
+    from truechimer.cli import cggtts_two_way, file_bytes
     from truechimer.compare import loops as closure
     from truechimer.compare.common_view import Choices, Method
 
     satellites: list[tuple[Path, CggttsFile]] = []
     two_way: list[tuple[Path, TwstftFile]] = []
     for path in options.files:
-        session = _two_way(path)
+        session = cggtts_two_way.read(path, file_bytes.read_text(path, at_most=LARGEST_FILE))
         if session is not None:
             value, findings = session
             two_way.append((path, value))
@@ -89,20 +91,6 @@ def run(
     body = _document(links, found)
     print(json.dumps(body) if options.json else "\n".join(_table(body)))
     return 1 if options.strict and any(not loop.closes for loop in found) else 0
-
-
-def _two_way(path: Path) -> "tuple[TwstftFile, list[Finding]] | None":
-    """Return a file of two-way sessions, None if it is something else."""
-    from truechimer.cli import file_bytes
-    from truechimer.formats import twstft
-
-    data = file_bytes.read(path, at_most=twstft.MAX_BYTES)
-    if not data.lstrip().startswith(b"*"):
-        return None
-    value, findings = twstft.read(data)
-    if value is None or not value.laboratory:
-        raise LoopUseRejected(findings[-1].at(str(path)) if findings else f"{path}: no line '* LAB' names a laboratory")
-    return value, findings
 
 
 def _by_satellites(
@@ -193,7 +181,10 @@ def _document(links: "list[TimeLink]", found: "tuple[Loop, ...]") -> dict[str, A
                 body[key] = value
         around.append(body)
     suspects = [{"links": list(each.links), "station": each.station} for each in closure.suspects(links, found)]
-    return {"suspects": suspects, "links": rows, "loops": around, "sigmas": closure.LOOP_SIGMAS}
+    return {"suspects": suspects, "links": rows, "loops": around} | {
+        "sigmas": closure.LOOP_SIGMAS,
+        "sigmas_of_change": closure.CHANGE_SIGMAS,
+    }
 
 
 def _table(body: dict[str, Any]) -> list[str]:
@@ -215,7 +206,8 @@ def _table(body: dict[str, Any]) -> list[str]:
             f"{name:<14} {loop['epochs']:>6} {loop['mean_s'] * NS:>11.3f} {loop['u_mean_s'] * NS:>8.3f} {cells[0]:>9} "
             f"{cells[1]:>8} {loop['change_s'] * NS:>9.3f}  {verdict}{odd}"
         )
-    out.append(f"constant, change: in sigmas beyond what is explained; open above {body['sigmas']:g}")
+    above = f"{body['sigmas']:g} (constant), {body['sigmas_of_change']:g} (change)"
+    out.append(f"constant, change: in sigmas beyond what calibration and noise explain; open above {above}")
     which = [each["station"] or f"link {each['links'][0] + 1}" for each in body["suspects"]]
     if which:
         out.append("one fault explains which loops are open, of " + " or ".join(which))

@@ -1,7 +1,8 @@
 """`truechimer cggtts read|compare|write|loops`: time transfer by satellites from CGGTTS files.
 
 The format is `truechimer.formats.cggtts`, the comparison `truechimer.compare.common_view`; here are arguments, files
-and what is printed (pictures: `cggtts_plot`; loops of links: `cggtts_loops`). A line that cannot be used is named with
+and what is printed (pictures: `cggtts_plot`; the JSON of a link: `cggtts_document`; loops of links: `cggtts_loops`;
+two-way sessions: `cggtts_two_way`). A line that cannot be used is named with
 file, line, column and rule, and costs no other line.
 
 Exit status: 0 done; 1 (`read --strict`) something was found; 2 wrong use, a file that cannot be read, or files that
@@ -22,6 +23,9 @@ from truechimer.cli.option_values import number
 from truechimer.errors import Rejected
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from truechimer.cli.cggtts_plot import Drawn
     from truechimer.compare.common_view import SatelliteLink
     from truechimer.compare.link_smoothing import Smoothed
     from truechimer.formats.cggtts import CggttsFile
@@ -48,14 +52,15 @@ def main(argv: list[str]) -> int:
     read.add_argument("--json", action="store_true", help="print one JSON document")
     compare = verbs.add_parser(
         "compare",
-        help="clock of A minus clock of B, by common view or all in view",
+        help="clock of A minus clock of B: common view, all in view, or two-way sessions",
         description="Clock of A minus clock of B (ns): each code by itself, epoch by epoch, with the uncertainty that "
-        "the satellites' scatter gives, then smoothed. Outliers are named.",
+        "the satellites' scatter gives, then smoothed. Outliers are named. Two files of two-way sessions (ITU-R "
+        "TF.1153) are compared station by station.",
         allow_abbrev=False,
     )
     compare.add_argument("a", metavar="A", type=Path)
     compare.add_argument("b", metavar="B", type=Path)
-    compare.add_argument("--method", choices=("cv", "aiv"), default="cv", help="common view (default) or all in view")
+    compare.add_argument("--method", choices=("cv", "aiv"), help="common view (default) or all in view")
     compare.add_argument("--min-elevation", metavar="DEG", type=_degrees, help="default 20 (cv), 10 (aiv)")
     compare.add_argument("--code", metavar="CODE", help="one code only: L3P, C1, 'E L3E' (system before it)")
     compare.add_argument("--measured-ionosphere", action="store_true", help="use MSIO in place of the model (MDIO)")
@@ -97,22 +102,27 @@ def _delay(text: str) -> tuple[str, str, float]:
     return " ".join(words[:2]), " ".join(words[2:]), _ns(value)
 
 
-def _files(path: Path) -> "tuple[tuple[CggttsFile, ...], list[Finding]]":
-    from truechimer.cli import file_bytes
+def _files(path: Path, data: bytes) -> "tuple[tuple[CggttsFile, ...], list[Finding]]":
     from truechimer.formats import cggtts_archive
 
-    files, findings = cggtts_archive.read_all(file_bytes.read(path, at_most=LARGEST_FILE))
+    files, findings = cggtts_archive.read_all(data)
     if not files:
         raise CggttsUseRejected(findings[-1].at(str(path)))
     return files, findings
 
 
 def _file(path: Path) -> "tuple[CggttsFile, list[Finding]]":
+    from truechimer.cli import file_bytes
+
+    return _joined(path, file_bytes.read_text(path, at_most=LARGEST_FILE))
+
+
+def _joined(path: Path, data: bytes) -> "tuple[CggttsFile, list[Finding]]":
     """Return a file, or an archive of one receiver and clock as one file."""
     from truechimer.formats import cggtts_archive
     from truechimer.formats.cggtts_archive import ArchiveRejected
 
-    files, findings = _files(path)
+    files, findings = _files(path, data)
     try:
         return cggtts_archive.joined(files, findings), findings
     except ArchiveRejected as rejected:
@@ -133,7 +143,7 @@ def _read(options: argparse.Namespace) -> int:
     from truechimer.cli import file_bytes
     from truechimer.formats import cggtts_archive
 
-    parts = cggtts_archive.read_parts(file_bytes.read(options.file, at_most=LARGEST_FILE))
+    parts = cggtts_archive.read_parts(file_bytes.read_text(options.file, at_most=LARGEST_FILE))
     findings = [each for part in parts for each in part.findings]
     if all(part.file is None for part in parts):
         raise CggttsUseRejected(findings[-1].at(str(options.file)))
@@ -219,21 +229,56 @@ def _lines(body: dict[str, Any]) -> list[str]:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from truechimer.cli import cggtts_plot, scale_input
-    from truechimer.compare import common_view, link_smoothing
-    from truechimer.instants import builtin_leap_table
+    from truechimer.cli import cggtts_document, cggtts_plot, cggtts_two_way, file_bytes, scale_input
 
     targets = [path for path in (options.out, options.plot) if path is not None]
     scale_input.check_targets(targets, [options.a, options.b])
     if options.plot is not None:
         cggtts_plot.check_target(options.plot)
+    paths = (options.a, options.b)
+    contents = [file_bytes.read_text(path, at_most=LARGEST_FILE) for path in paths]
+    sessions = [cggtts_two_way.read(path, data) for path, data in zip(paths, contents, strict=True)]
+    if any(each is None for each in sessions) and any(each is not None for each in sessions):
+        raise CggttsUseRejected("one file holds two-way sessions, the other does not: name two of one kind")
+    refused: list[dict[str, Any]] = []
+    if sessions[0] is not None and sessions[1] is not None:
+        for path, (_, findings) in zip(paths, (sessions[0], sessions[1]), strict=True):
+            _name(findings, path)
+            refused += cggtts_document.rejected(path, findings)
+        two_way = cggtts_two_way.links(options, sessions[0][0], sessions[1][0])
+        rows = [cggtts_document.link(link, smooth, cggtts_two_way.named(name, link)) for name, link, smooth in two_way]
+        drawn: list[Drawn] = [(name, "two-way", link, smooth) for name, link, smooth in two_way]
+        how: dict[str, Any] = {"method": "two-way"}
+    else:
+        links, how = _by_satellites(options, contents, refused)
+        rows = [cggtts_document.link(link, smooth, _named(link)) for link, smooth in links]
+        drawn = [(f"{link.system} {link.code}".strip(), how["method"], link, smooth) for link, smooth in links]
+    document = cggtts_document.document(options.a, options.b, how, rows, refused)
+    if options.out is not None:
+        scale_input.write_whole(options.out, _rows(drawn))
+    print(json.dumps(document) if options.json else "\n".join(_table(document)))
+    if options.plot is not None:
+        cggtts_plot.write(options.plot, drawn)
+        print(f"wrote {options.plot}", file=sys.stderr)
+    return 0
+
+
+def _by_satellites(
+    options: argparse.Namespace, contents: list[bytes], refused: list[dict[str, Any]]
+) -> "tuple[list[tuple[SatelliteLink, Smoothed | None]], dict[str, Any]]":
+    """Return the links by satellites, each smoothed, and how they were made."""
+    from truechimer.cli import cggtts_document
+    from truechimer.compare import common_view, link_smoothing
+    from truechimer.instants import builtin_leap_table
+
     files = []
-    for path in (options.a, options.b):
-        value, findings = _file(path)
+    for path, data in zip((options.a, options.b), contents, strict=True):
+        value, findings = _joined(path, data)
         _name(findings, path)
+        refused += cggtts_document.rejected(path, findings)
         files.append(value)
     choices = common_view.Choices(
-        method=common_view.Method(options.method),
+        method=common_view.Method("cv" if options.method is None else options.method),
         min_elevation_deg=options.min_elevation,
         full_tracks_only=not options.short_tracks,
         measured_ionosphere=options.measured_ionosphere,
@@ -246,8 +291,6 @@ def _compare(options: argparse.Namespace) -> int:
         links = tuple(link for link in links if wanted in ([link.code], [link.system, link.code], [link.system]))
         if not links:
             raise CggttsUseRejected(f"no code {options.code!r} in common; leave --code out to see which there are")
-    smoothed = [link_smoothing.smooth(link.middle_tai_ns, link.x_a_minus_b_s, link.u_s) for link in links]
-    shown = list(zip(links, smoothed, strict=True))
     for link in links:
         for each in link.left_out[:MOST_NAMED]:
             clock = f"{each.start_s // 3600:02d}:{each.start_s // 60 % 60:02d}"
@@ -256,56 +299,32 @@ def _compare(options: argparse.Namespace) -> int:
                 f"{each.satellite}{side} on MJD {each.mjd} at {clock} is {each.departure_s * NS:+.1f} ns off: left out"
             )
             print(f"{link.system} {link.code}: {says} [outlier]", file=sys.stderr)
-    if options.out is not None:
-        scale_input.write_whole(options.out, _rows(shown))
-    document = {
-        "a": str(options.a),
-        "b": str(options.b),
-        "method": options.method,
-        "min_elevation_deg": choices.elevation_deg,
-        "links": [_link(link, smooth) for link, smooth in shown],
-    }
-    if options.json:
-        print(json.dumps(document))
-    else:
-        print("\n".join(_table(document)))
-    if options.plot is not None:
-        cggtts_plot.write(options.plot, shown)
-        print(f"wrote {options.plot}", file=sys.stderr)
-    return 0
+    smoothed = [link_smoothing.smooth(link.middle_tai_ns, link.x_a_minus_b_s, link.u_s) for link in links]
+    how = {"method": choices.method.value, "min_elevation_deg": choices.elevation_deg}
+    return list(zip(links, smoothed, strict=True)), how
 
 
-def _link(link: "SatelliteLink", smoothed: "Smoothed | None") -> dict[str, Any]:
-    import numpy as np
-
-    from truechimer.compare import link_stability
-
-    body: dict[str, Any] = {
-        "system": link.system,
-        "code": link.code,
-        "epochs": len(link),
-        "counts": link.counts,
-        "outliers": len(link.left_out),
-        "mean_s": link.mean_s,
-        "track_std_s": link.track_std_s,
-        "u_epoch_median_s": float(np.median(link.u_s)),
-    }
-    if len(link) > 1:
-        body["std_s"] = link.std_s
-    tdev = link_stability.tdev_of(link)
-    if tdev is not None:
-        body["tdev_s"] = {f"{tau:g}": value for tau, value in tdev}
-    if smoothed is not None:
-        body["smoothed_std_s"] = float(np.std(smoothed.x_s, ddof=1))
-        body["u_smoothed_median_s"] = float(np.median(smoothed.u_s))
-    return {key: value for key, value in body.items() if not (isinstance(value, float) and math.isnan(value))}
+def _named(link: "SatelliteLink") -> dict[str, Any]:
+    """Return what the document says of a link by satellites beside its figures."""
+    body: dict[str, Any] = {"system": link.system, "code": link.code}
+    body |= {"tracks_common": link.counts.get("common tracks", 0), "counts": link.counts}
+    body |= {"outliers": len(link.left_out)}
+    if math.isfinite(link.track_std_s):
+        body["track_std_s"] = link.track_std_s
+    body["left_out"] = [
+        {"satellite": each.satellite, "mjd": each.mjd, "start_s": each.start_s, "departure_s": each.departure_s}
+        | ({"side": each.side} if each.side else {})
+        for each in link.left_out
+    ]
+    return body
 
 
 def _table(body: dict[str, Any]) -> list[str]:
-    mask = f"elevation from {body['min_elevation_deg']:g} degrees"
+    mask = f"elevation from {body['min_elevation_deg']:g} degrees" if "min_elevation_deg" in body else "by sessions"
     columns = f"{'mean / ns':>14} {'std / ns':>10} {'u epoch':>9} {'TDEV':>9} {'smoothed u':>11}"
     out = [f"clock of {body['a']} minus clock of {body['b']}, {body['method']}, {mask}", ""]
-    out.append(f"{'code':<8} {'epochs':>7} {'out':>5} {columns}")
+    wide = max(8, *(len(link.get("link", "")) for link in body["links"]))
+    out.append(f"{'link' if wide > 8 else 'code':<{wide}} {'epochs':>7} {'out':>5} {columns}")
     for link in body["links"]:
         tdev = next(iter(link["tdev_s"].values())) if "tdev_s" in link else None
         cells = [link.get("std_s"), link.get("u_epoch_median_s"), tdev, link.get("u_smoothed_median_s")]
@@ -314,25 +333,27 @@ def _table(body: dict[str, Any]) -> list[str]:
             f"{'-' if value is None else format(value * NS, '.3f'):>{width}}"
             for value, width in zip(cells, widths, strict=True)
         )
-        name = f"{link['system']} {link['code']}"
-        out.append(f"{name:<8} {link['epochs']:>7} {link['outliers']:>5} {link['mean_s'] * NS:>14.3f} {shown}")
+        name = link.get("link") or f"{link['system']} {link['code']}"
+        left = link["outliers"] if "outliers" in link else len(link["unpaired"])
+        note = "" if link.get("calibrated", True) else "  not calibrated"
+        out.append(f"{name:<{wide}} {link['epochs']:>7} {left:>5} {link['mean_s'] * NS:>14.3f} {shown}{note}")
     return out
 
 
-def _rows(shown: "list[tuple[SatelliteLink, Smoothed | None]]") -> list[str]:
+def _rows(drawn: "Sequence[Drawn]") -> list[str]:
     from truechimer.instants.instant import Instant
     from truechimer.instants.mjd import to_mjd_text
 
-    out = ["# epoch_mjd: middle of the tracks, MJD on the TAI axis"]
+    out = ["# epoch_mjd: middle of the tracks or sessions, MJD on the TAI axis"]
     out.append("epoch_mjd,system,code,x_a_minus_b_s,u_s,satellites,x_smoothed_s,u_smoothed_s")
-    for link, smoothed in shown:
+    for name, _, link, smoothed in drawn:
+        system, code = (getattr(link, "system", "two-way"), getattr(link, "code", name))
         for k in range(len(link)):
             epoch = to_mjd_text(Instant(int(link.middle_tai_ns[k]) * 1_000_000), digits=10)
             sigma = f"{link.u_s[k]:.3e}" if math.isfinite(link.u_s[k]) else ""
             after = "," if smoothed is None else f"{smoothed.x_s[k]:.15e},{smoothed.u_s[k]:.3e}"
-            out.append(
-                f"{epoch},{link.system},{link.code},{link.x_a_minus_b_s[k]:.15e},{sigma},{link.satellites[k]},{after}"
-            )
+            seen = link.satellites[k] if hasattr(link, "satellites") else ""
+            out.append(f"{epoch},{system},{code},{link.x_a_minus_b_s[k]:.15e},{sigma},{seen},{after}")
     return [line + "\n" for line in out]
 
 
@@ -340,18 +361,22 @@ def _rows(shown: "list[tuple[SatelliteLink, Smoothed | None]]") -> list[str]:
 
 
 def _write(options: argparse.Namespace) -> int:
-    from truechimer.cli import scale_input
+    from truechimer.cli import file_bytes, scale_input
     from truechimer.formats import cggtts_archive, cggtts_delays
 
     scale_input.check_targets([options.out], [options.file])
-    found, findings = _files(options.file)
+    found, findings = _files(options.file, file_bytes.read_text(options.file, at_most=LARGEST_FILE))
     _name(findings, options.file)
     files = list(found)
     for which, code, ns in options.delay:
         files = [cggtts_delays.recalibrated(each, which=which, code=code, ns=ns) for each in files]
     part = options.out.with_name(f".{options.out.name}.{os.getpid()}.part")
     try:
-        part.write_bytes(cggtts_archive.write_all(files))
+        written = cggtts_archive.write_all(files)
+    except ValueError as error:
+        raise CggttsUseRejected(f"{options.file}: {error}; leave its line out") from None
+    try:
+        part.write_bytes(written)
         part.replace(options.out)
     except OSError as error:
         raise CggttsUseRejected(f"{options.out}: {error.strerror}; name a file that can be written") from None

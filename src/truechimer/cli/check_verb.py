@@ -1,6 +1,6 @@
 """`truechimer check LAB.toml`: everything that is wrong with a laboratory's file, at once, before anything starts.
 
-It judges nothing itself (`daemon.lab_check` does) and starts nothing. Exit status: 0 the file is good (warnings are
+It judges nothing itself (`daemon.lab.lab_check` does) and starts nothing. Exit status: 0 the file is good (warnings are
 printed); 1 it has faults; 2 it cannot be opened, or wrong use.
 """
 
@@ -15,8 +15,8 @@ from truechimer.cli.arguments import verb_parser
 from truechimer.cli.lab_arguments import OF_THE_USER, add_insecure_options, fault_lines, insecure_flags, now_label
 from truechimer.client import ask
 from truechimer.daemon.hold import without_own_doors
-from truechimer.daemon.lab_check import CheckedLab, check_lab
-from truechimer.daemon.lab_file import LabFile
+from truechimer.daemon.lab.lab_check import CheckedLab, check_lab
+from truechimer.daemon.lab.lab_file import LabFile
 from truechimer.errors import Rejected
 from truechimer.formats.finding import Severity, has_errors
 from truechimer.formats.toml_tree import json_schema, read_with_lines

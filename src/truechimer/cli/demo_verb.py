@@ -1,7 +1,7 @@
 """`truechimer demo`: a whole time laboratory on this machine, with a story, measured.
 
 It is the product with simulated clocks: the same file, the same processes, the same fold. Everything it makes lies in
-one folder and goes with it, unless `--keep` names one. It measures nothing itself (`daemon.demo_story` does).
+one folder and goes with it, unless `--keep` names one. It measures nothing itself (`daemon.demo.demo_story` does).
 
 When it ends: `--for S` counts from the first NTP answer. With S of 40 or more it ends then, and what is not finished is
 cut and says so; with less it ends when its branches are run, some 10 to 30 s later. Without `--for` it ends after the
@@ -26,15 +26,15 @@ from typing import Any, TextIO
 
 from truechimer.cli.arguments import verb_parser
 from truechimer.cli.lab_arguments import fault_lines, now_label
-from truechimer.daemon import registry
-from truechimer.daemon.demo_story import STORY_S, Story
-from truechimer.daemon.demo_table import document, is_fine, table
+from truechimer.daemon.answering import registry
+from truechimer.daemon.demo.demo_story import STORY_S, Story
+from truechimer.daemon.demo.demo_table import document, is_fine, table
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.lab_check import check_lab
+from truechimer.daemon.lab.lab_check import check_lab
+from truechimer.daemon.lab.listener_settings import Protocol
 from truechimer.daemon.lab_start import Started, open_run
 from truechimer.daemon.laboratory_process import Laboratory, end_on_signals
-from truechimer.daemon.listener_settings import Protocol
-from truechimer.daemon.ntp_exchange import warm_up
+from truechimer.daemon.ntp.ntp_exchange import warm_up
 from truechimer.sim.demo_scenario import DEMO_SCENARIO_TOML
 
 PORT_BASE = 11_123

@@ -18,7 +18,7 @@ from typing import Any
 from truechimer.cli.lab_words import bound, long_span, number, plain, rows_of, seconds
 from truechimer.client import ask, find_service
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.ntp_exchange import ExchangeFailure, NtpMeasurement, ask_once, warm_up
+from truechimer.daemon.ntp.ntp_exchange import ExchangeFailure, NtpMeasurement, ask_once, warm_up
 from truechimer.errors import Rejected
 from truechimer.instants import FS_PER_NS, Instant, UtcLabel, builtin_leap_table
 

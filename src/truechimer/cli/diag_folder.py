@@ -18,8 +18,8 @@ from truechimer.cli.diag_checks import Check, Outcome
 from truechimer.cli.lab_arguments import now_label
 from truechimer.cli.lab_words import age, long_span, plain
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.lab_check import CheckedLab, check_lab
-from truechimer.daemon.lab_rules import InsecureFlags
+from truechimer.daemon.lab.lab_check import CheckedLab, check_lab
+from truechimer.daemon.lab.lab_rules import InsecureFlags
 from truechimer.daemon.page_file import PageReader
 from truechimer.errors import Rejected
 from truechimer.formats.finding import Severity

@@ -7,18 +7,20 @@ They change nothing. What another program does is read from /proc; where that is
 import http.client
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from truechimer.cli.diag_checks import ANY_ADDRESS, Check, Outcome, clocksource, python
 from truechimer.cli.lab_words import number, plain, rows_of, seconds
-from truechimer.daemon.accelerator import why_not
 from truechimer.daemon.host_clocks import WIDEST_PAIR_NS, HostClocks
+from truechimer.daemon.ntp.accelerator import why_not
+from truechimer.drivers.stamping import Ask, StampingRejected, abilities, ask_kernel
 
 PROC = Path("/proc")
 CLOCKSOURCE = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+INTERFACES = Path("/sys/class/net")
 PAIRS = 50
 SETTERS = {
     "chronyd": frozenset({"-x", "-Q", "-q", "-t"}),
@@ -47,6 +49,7 @@ def machine_checks() -> Iterator[Check]:
     yield python()
     yield kernels()
     yield accelerator(why_not())
+    yield cards(sorted(path.name for path in INTERFACES.iterdir()))
 
 
 def process_checks(status: dict[str, Any]) -> Iterator[Check]:
@@ -68,6 +71,24 @@ def accelerator(why: str | None) -> Check:
     if why is None:
         return Check(Outcome.OK, what, "this kernel takes it; `accelerator = true` in a [[listener]] turns it on")
     return Check(Outcome.OK, what, f"not possible here: {why}; the sockets serve")
+
+
+def cards(interfaces: Iterable[str], *, ask: Ask = ask_kernel) -> Check:
+    """See which network cards could stamp for NTP doors; none needs it."""
+    can: list[tuple[str, str | None]] = []
+    cannot: list[tuple[str, str | None]] = []
+    for interface in interfaces:
+        try:
+            why = abilities(interface, ask=ask).why_no_hardware
+        except StampingRejected:
+            why = "it says nothing"
+        (can if why is None else cannot).append((interface, why))
+    what = "network cards that stamp"
+    if can:
+        names = ", ".join(plain(name) for name, _ in can)
+        return Check(Outcome.OK, what, f'{names}; `hardware = "{plain(can[0][0])}"` in a [[listener]] turns it on')
+    because = ", ".join(f"{plain(name)}: {why}" for name, why in cannot[:8])
+    return Check(Outcome.OK, what, f"none here ({because}); the kernel stamps")
 
 
 def accelerated_door(row: dict[str, Any]) -> Check:

@@ -82,8 +82,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _publish(directory: Path, origin: str | None, *, as_json: bool) -> int:
     from truechimer.cli.evidence_source import records_file
-    from truechimer.daemon.signer import SignerProcess
-    from truechimer.daemon.tree_keeper import KEY, make_keeper
+    from truechimer.daemon.log.signer import SignerProcess
+    from truechimer.daemon.log.tree_keeper import KEY, make_keeper
     from truechimer.evidence.cosignature import private_key, public_key
     from truechimer.quorum.keys import is_key_name
     from truechimer.store.log_files import LogFiles
@@ -118,7 +118,7 @@ def _publish(directory: Path, origin: str | None, *, as_json: bool) -> int:
 
 def _next_key(directory: Path, *, as_json: bool) -> int:
     """Make the key that shall follow the log's own, and say what has to be signed for it."""
-    from truechimer.daemon.tree_keeper import make_next_key
+    from truechimer.daemon.log.tree_keeper import make_next_key
     from truechimer.store.evidence_files import log_folder
 
     folder = log_folder(directory).parent / SIGNER
@@ -169,7 +169,7 @@ def _head(directory: Path, *, as_json: bool) -> int:
 
 def _policy_line(directory: Path) -> str:
     """Return the line `log KEY` of a laboratory's own log; empty where its key is not here."""
-    from truechimer.daemon.tree_keeper import KEY
+    from truechimer.daemon.log.tree_keeper import KEY
     from truechimer.evidence.cosignature import private_key, public_key
 
     try:
@@ -259,7 +259,7 @@ def _write(out: Path, files: Iterable[tuple[str, bytes]]) -> None:
 
 def _verify(options: argparse.Namespace) -> int:
     from truechimer.cli.evidence_source import as_distrusted, copied, read_policy
-    from truechimer.daemon.log_mirror import LogUrlRejected, is_url
+    from truechimer.daemon.log.log_mirror import LogUrlRejected, is_url
     from truechimer.evidence.dating import DatingFault
     from truechimer.evidence.log_policy import CheckpointDistrusted
     from truechimer.store.evidence_files import misdated_entries, verify_evidence

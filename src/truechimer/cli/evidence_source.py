@@ -86,7 +86,7 @@ def records_of(named: str, policy: "LogPolicy | None", *, keep: Path | None = No
     as it stands, its signature unjudged. `keep`: where the copy of a log behind an address stays.
     Raises `EvidenceInputRejected`, `CheckpointDistrusted`, `LogUrlRejected`, `StoreRejected`.
     """
-    from truechimer.daemon.log_mirror import is_url
+    from truechimer.daemon.log.log_mirror import is_url
     from truechimer.store.sqlite_records import SqliteRecords
 
     if is_url(named):
@@ -111,7 +111,7 @@ def records_of(named: str, policy: "LogPolicy | None", *, keep: Path | None = No
 @contextmanager
 def copied(url: str, policy: "LogPolicy", keep: Path | None) -> Iterator[Path]:
     """Copy the log behind an address into `keep`, or into a folder that goes away; raises as `mirror`."""
-    from truechimer.daemon.log_mirror import mirror
+    from truechimer.daemon.log.log_mirror import mirror
     from truechimer.store.log_files import LogFiles
 
     with tempfile.TemporaryDirectory() if keep is None else nullcontext(str(keep)) as folder:

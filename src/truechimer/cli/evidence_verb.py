@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from truechimer.cli import check_capture, evidence_log
+from truechimer.cli import check_capture, evidence_listeners, evidence_log
 from truechimer.cli.arguments import verb_parser
 from truechimer.cli.evidence_source import (
     EvidenceInputRejected,
@@ -66,10 +66,13 @@ def main(argv: list[str]) -> int:
     again.add_argument("--to", dest="end", metavar="T", help="only epochs before this moment")
     again.add_argument("--json", action="store_true", help="print one JSON document")
     evidence_log.add(verbs)
+    evidence_listeners.add(verbs)
     check_capture.add(verbs)
     options = parser.parse_args(argv)
     if options.verb == "check-capture":
         return check_capture.run(options)
+    if options.verb == "listeners":
+        return evidence_listeners.run(options)
     if options.verb != "replay":
         return evidence_log.run(options)
     return _replay(options)
@@ -146,8 +149,8 @@ def _part(source: Source, start: str | None, end: str | None) -> _Part:
     if start is None and end is None:
         return _Part(None, 0, records.count(), is_part=False)
     from truechimer.cli.verdict_verb import moment
-    from truechimer.daemon import past_snapshots
-    from truechimer.daemon.snapshots import FILE, STATE_KEY
+    from truechimer.daemon.records import past_snapshots
+    from truechimer.daemon.records.snapshots import FILE, STATE_KEY
 
     leaps = _leaps(records)
     first, last = 0, records.count()

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from truechimer.cli.lab_arguments import OF_THE_USER, fault_lines, now_label
-from truechimer.daemon.lab_check import check_lab
-from truechimer.daemon.lab_file import LabFile
-from truechimer.daemon.lab_rules import InsecureFlags
-from truechimer.daemon.listener_settings import Protocol
-from truechimer.daemon.source_settings import SourceKind
+from truechimer.daemon.lab.lab_check import check_lab
+from truechimer.daemon.lab.lab_file import LabFile
+from truechimer.daemon.lab.lab_rules import InsecureFlags
+from truechimer.daemon.lab.listener_settings import Protocol
+from truechimer.daemon.lab.source_settings import SourceKind
 from truechimer.errors import Rejected
 from truechimer.formats.finding import has_errors
 
@@ -198,6 +198,8 @@ def unit(needs: Needs) -> str:
         *(["CacheDirectory=truechimer", "Environment=XDG_CACHE_HOME=%C"] if needs.machine_code else []),
         "# The main process alone is ended: doors outlive a laboratory that was killed, and the next takes them over.",
         "KillMode=process",
+        "# A restart leaves NTP doors open, for the next start to go on with their sockets: no client is refused.",
+        "RestartKillSignal=SIGUSR2",
         "Restart=on-failure",
         "# 1: another program has a port, or records wait; 2: the file, policy or records refuse, and will again",
         "RestartPreventExitStatus=2",

@@ -53,6 +53,21 @@ def read(path: Path, *, at_most: int) -> bytes:
         os.close(descriptor)
 
 
+def read_text(path: Path, *, at_most: int) -> bytes:
+    """Return the bytes of a text file, unpacked, without a byte-order mark (`packed_text.plain_bytes`)."""
+    return plain(read(path, at_most=at_most), path, at_most=at_most)
+
+
+def plain(data: bytes, path: Path, *, at_most: int) -> bytes:
+    """Return a text file's bytes as its reader takes them; raise `FileRejected` where they are no text."""
+    from truechimer.formats import packed_text
+
+    try:
+        return packed_text.plain_bytes(data, at_most=at_most)
+    except packed_text.TextRejected as rejected:
+        raise FileRejected(f"{path}: {rejected}") from None
+
+
 def _first_of_pipe(descriptor: int, path: Path) -> bytes:
     """Return what stands in a pipe once somebody has opened its other end; an end that nobody opens reads as empty."""
     until = time.monotonic() + FIRST_WRITER_S

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from truechimer.daemon.host_port import HostPort, split_address
-from truechimer.daemon.lab_template import TemplateSource
-from truechimer.daemon.source_settings import DEFAULT_CHRONY_SOCKET
+from truechimer.daemon.lab.host_port import HostPort, split_address
+from truechimer.daemon.lab.lab_template import TemplateSource
+from truechimer.daemon.lab.source_settings import DEFAULT_CHRONY_SOCKET
 from truechimer.errors import Rejected
 from truechimer.formats import chrony_conf
 from truechimer.formats.chrony_conf import ChronyConf, ChronyDirective, ChronyFolder, ChronySource

@@ -13,7 +13,7 @@ from truechimer.cli.arguments import verb_parser
 from truechimer.cli.check_verb import schema_text
 from truechimer.cli.init_from_chrony import DEFAULT_CONFS, NETWORK_BOUND_LIMIT_S, FromChrony
 from truechimer.clocks.clock import RESERVED_NAMES
-from truechimer.daemon.lab_template import SCHEMA_FILE, Template, TemplateSource, lab_toml
+from truechimer.daemon.lab.lab_template import SCHEMA_FILE, Template, TemplateSource, lab_toml
 from truechimer.errors import Rejected
 from truechimer.formats import readings_csv
 from truechimer.formats.finding import Finding
@@ -96,10 +96,10 @@ def main(argv: list[str]) -> int:
 def _renew_envelope(folder: Path, *, as_json: bool) -> int:
     """Sign a new envelope, by the will of whoever holds the keys: a restart never does it by itself."""
     from truechimer.cli.lab_arguments import fault_lines, now_label
-    from truechimer.daemon import orders_standing, policy_files
-    from truechimer.daemon.lab_check import check_lab
+    from truechimer.daemon.answering.now_document import scale_name
+    from truechimer.daemon.lab.lab_check import check_lab
     from truechimer.daemon.lab_start import clocks_of
-    from truechimer.daemon.now_document import scale_name
+    from truechimer.daemon.orders import orders_standing, policy_files
     from truechimer.quorum.proposal import Place, place_after
 
     checked = check_lab(folder / "LAB.toml", now=now_label())

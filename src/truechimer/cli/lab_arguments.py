@@ -7,12 +7,12 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
-from truechimer.daemon.lab_rules import InsecureFlags
+from truechimer.daemon.lab.lab_rules import InsecureFlags
 from truechimer.formats.finding import Severity
 from truechimer.instants import Instant
 
 if TYPE_CHECKING:
-    from truechimer.daemon.lab_check import CheckedLab
+    from truechimer.daemon.lab.lab_check import CheckedLab
 
 _ABOUT_TAI_MINUS_UTC_NS = 37 * 10**9
 

@@ -1,10 +1,10 @@
 """An applier on a host of its own: judges each order again by its own policy, chain, clock and account, and keeps them
 in one file that only grows.
 
-An actuator is driven through `daemon.actuating` alone, after the outcome is on the disk; whoever drives another one (a
-counter's delay table) runs this first and acts on status 0 alone. It trusts neither the laboratory nor who brings the
-order; what it holds is folded again from its file at each call, and each line names the hash of the line before.
-Steering envelopes are judged, not carried out, here.
+An actuator is driven through `daemon.orders.actuating` alone, after the outcome is on the disk; whoever drives another
+one (a counter's delay table) runs this first and acts on status 0 alone. It trusts neither the laboratory nor who
+brings the order; what it holds is folded again from its file at each call, and each line names the hash of the line
+before. Steering envelopes are judged, not carried out, here.
 """
 
 import fcntl
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from truechimer.cli.order_place import OrderInputRejected
-from truechimer.daemon.actuating import Actuator, carry_out
-from truechimer.daemon.proposals import Proposal
+from truechimer.daemon.orders.actuating import Actuator, carry_out
+from truechimer.daemon.orders.proposals import Proposal
 from truechimer.evidence.record import Chain, RecordRejected, read, seal
 from truechimer.laboratory import ordering
 from truechimer.quorum import applier

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from truechimer.client import ServiceNotFoundRejected, ask, find_service
-from truechimer.daemon import policy_files, proposals
-from truechimer.daemon.orders_standing import standing
-from truechimer.daemon.snapshots import FILE, STATE_KEY
+from truechimer.daemon.orders import policy_files, proposals
+from truechimer.daemon.orders.orders_standing import standing
+from truechimer.daemon.records.snapshots import FILE, STATE_KEY
 from truechimer.errors import Rejected
 from truechimer.instants import FS_PER_NS, Instant, LeapTable, builtin_leap_table
 from truechimer.laboratory import orders as orders_in_force
@@ -90,7 +90,7 @@ def read_policy(path: Path) -> OrderPolicy:
 
 def utc(ns: int, leaps: LeapTable) -> str:
     """Return an instant (ns TAI) as UTC to the second; what a calendar does not reach is said."""
-    from truechimer.daemon.now_document import utc_text
+    from truechimer.daemon.answering.now_document import utc_text
 
     try:
         return utc_text(Instant.from_tai_ns(ns), leaps)[:19]

@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from truechimer.cli.order_place import OrderInputRejected, OrderPlace
-from truechimer.daemon import guarded
+from truechimer.daemon.lab import guarded
 from truechimer.quorum.applier import settled
 from truechimer.quorum.envelope import SteeringLimits
 from truechimer.quorum.listener_policy import ListenerPolicy, ListenerPolicyRejected, listener_policy_from

@@ -9,7 +9,7 @@ from typing import Any
 
 from truechimer.cli.lab_words import long_span, plain, seconds
 from truechimer.cli.order_place import OrderPlace, utc
-from truechimer.daemon.proposals import Proposal, verdict
+from truechimer.daemon.orders.proposals import Proposal, verdict
 from truechimer.quorum.applier import settled
 from truechimer.quorum.operations import Moves
 from truechimer.quorum.order import Order

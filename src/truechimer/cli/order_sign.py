@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 
 from truechimer.cli.order_place import OrderInputRejected
-from truechimer.daemon import policy_files
-from truechimer.daemon.proposals import Proposal
+from truechimer.daemon.orders import policy_files
+from truechimer.daemon.orders.proposals import Proposal
 from truechimer.quorum.ssh_keys import SshRejected
 from truechimer.quorum.sshsig import SigningKeyRejected, signature_from
 

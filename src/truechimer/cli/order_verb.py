@@ -77,7 +77,7 @@ def main(argv: list[str]) -> int:
 def _propose(options: argparse.Namespace) -> int:
     from truechimer.cli import order_propose, order_screen
     from truechimer.cli.order_place import place
-    from truechimer.daemon import proposals
+    from truechimer.daemon.orders import proposals
 
     where = place(options.lab, None)
     path = order_propose.veto(options, where) if options.what == "veto" else order_propose.propose(options, where)
@@ -89,7 +89,7 @@ def _propose(options: argparse.Namespace) -> int:
 def _sign(options: argparse.Namespace) -> int:
     from truechimer.cli import order_screen, order_sign
     from truechimer.cli.order_place import OrderInputRejected, place
-    from truechimer.daemon import proposals
+    from truechimer.daemon.orders import proposals
 
     where = place(options.lab, options.policy)
     proposal = proposals.read(options.order)
@@ -113,7 +113,7 @@ def _sign(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace) -> int:
     from truechimer.cli import order_screen
     from truechimer.cli.order_place import place
-    from truechimer.daemon import proposals
+    from truechimer.daemon.orders import proposals
 
     where = place(options.lab, options.policy)
     if options.order is not None:
@@ -132,7 +132,7 @@ def _submit(options: argparse.Namespace) -> int:
     from truechimer.cli import order_screen
     from truechimer.cli.order_place import OrderInputRejected
     from truechimer.client import find_service, send
-    from truechimer.daemon import proposals
+    from truechimer.daemon.orders import proposals
 
     proposal = proposals.read(options.order)
     place = find_service(options.lab)
@@ -156,7 +156,7 @@ def _submit(options: argparse.Namespace) -> int:
 def _apply(options: argparse.Namespace) -> int:
     from truechimer.cli import order_apply, order_screen
     from truechimer.cli.order_place import present, read_policy
-    from truechimer.daemon import proposals
+    from truechimer.daemon.orders import proposals
     from truechimer.sim.stepper import SimulatedStepper
 
     policy = None if options.policy is None else read_policy(options.policy)
@@ -172,7 +172,7 @@ def _apply(options: argparse.Namespace) -> int:
 
 def _document(proposal: Any, where: Any) -> dict[str, Any]:
     """Return a proposal as a document."""
-    from truechimer.daemon import proposals
+    from truechimer.daemon.orders import proposals
 
     document = proposals.document(proposal, where.orders, where.now, where.leaps)
     if where.folder is None:  # only a policy is known: nobody can say what the laboratory would do

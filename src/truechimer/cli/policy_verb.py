@@ -61,7 +61,7 @@ def main(argv: list[str]) -> int:
 def _show(options: argparse.Namespace) -> int:
     from truechimer.cli import order_screen
     from truechimer.cli.order_place import place
-    from truechimer.daemon.orders_words import policy_body
+    from truechimer.daemon.orders.orders_words import policy_body
     from truechimer.quorum.applier import settled
 
     where = place(options.lab, options.policy)
@@ -76,7 +76,7 @@ def _show(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from truechimer.cli import order_screen
     from truechimer.cli.order_place import OrderInputRejected, place
-    from truechimer.daemon.orders_words import policy_body
+    from truechimer.daemon.orders.orders_words import policy_body
     from truechimer.errors import Rejected
     from truechimer.quorum.order_policy import OrderPolicyRejected, order_policy_from
 
@@ -142,7 +142,7 @@ def differences(before: "OrderPolicy", after: "OrderPolicy") -> list[str]:
 def _make(options: argparse.Namespace) -> int:
     from truechimer.cli import order_screen
     from truechimer.cli.order_place import OrderInputRejected, place
-    from truechimer.daemon.orders_words import policy_body
+    from truechimer.daemon.orders.orders_words import policy_body
     from truechimer.errors import Rejected
     from truechimer.quorum.applier import settled
     from truechimer.quorum.operations import OperationRejected, quantity

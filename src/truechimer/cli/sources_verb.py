@@ -36,7 +36,7 @@ HEADER = ("MS", "Name", "Operator", "Stratum", "Poll", "Reach", "LastRx", "Ours-
 LEGEND = """\
   .-- Source mode  '^' = server, or source of a chronyd, '#' = link or record of this laboratory.
  / .- Source state '*' = selected, first, '+' = selected and combined, '-' = good, no majority,
-| /                'x' = outvoted, in quarantine or refused, '~' = too variable, '?' = stale, or never heard.
+| /                'x' = outvoted, in quarantine or refused, '~' = late, left out, '?' = stale, or never heard.
 ||                 Poll: log2 of seconds. Reach: the last 8 polls, octal. LastRx: age of the last value.
 ||                 Ours-source: UTC(k) minus the source's UTC, positive where we are ahead (chrony's sign).
 ||                 +/-: 6 sigma and the limit of what the source cannot exclude, added, rounded up.

@@ -328,11 +328,22 @@ def _doors(rows: list[dict[str, Any]]) -> list[str]:
         if isinstance(counters, dict) and "received" in counters:
             words += f", {plain(counters['received'])} requests"
         words += _accelerated(row.get("accelerator"))
-        probe = row.get("self_probe")
-        if isinstance(probe, dict) and probe.get("asks") is False:
-            words += f", its own client does not ask: {plain(probe.get('because', '-'))}"
+        words += _probed(row.get("self_probe"))
         lines += _labelled("door", words)
     return lines
+
+
+def _probed(said: object) -> str:
+    """Return what a door's own client finds, in words."""
+    if not isinstance(said, dict):
+        return ""
+    if said.get("asks") is False:
+        return f", its own client does not ask: {plain(said.get('because', '-'))}"
+    error_s, explained_s = number(said, "error_s"), number(said, "explained_s")
+    if error_s is None or explained_s is None:
+        return ", no time for its own client yet"
+    words = f", by its own client {seconds(error_s, signed=True)} +/- {seconds(explained_s)} off what it should serve"
+    return words + (": WRONG" if said.get("is_off") else "")
 
 
 def _accelerated(said: object) -> str:

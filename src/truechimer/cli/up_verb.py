@@ -1,8 +1,9 @@
 """`truechimer up LAB.toml`: run a laboratory.
 
 It checks everything first and starts nothing where there is a fault. Exit status: 0 after an orderly end (SIGTERM,
-Ctrl-C, `--for`); 1 where another program has a port, or where at the end records had not been written: the next start
-may do better; 2 for wrong use, or where the file has faults, or policy, records or a door refuse: it will not.
+Ctrl-C, `--for`, and SIGUSR2, which leaves the NTP doors to the next laboratory); 1 where another program has a port, or
+where at the end records had not been written: the next start may do better; 2 for wrong use, or where the file has
+faults, or policy, records or a door refuse: it will not.
 """
 
 import argparse
@@ -17,15 +18,16 @@ from typing import TYPE_CHECKING
 from truechimer.cli.arguments import VerbParser, verb_parser
 from truechimer.cli.lab_arguments import add_insecure_options, fault_lines, insecure_flags, now_label
 from truechimer.cli.option_values import seconds_above_0
-from truechimer.daemon import notify, registry
+from truechimer.daemon import notify
+from truechimer.daemon.answering import registry
 from truechimer.daemon.early import Early, open_early
 from truechimer.daemon.hold import Hold, without_own_doors
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.lab_file import LabFile
-from truechimer.daemon.lab_reading import read_lab
+from truechimer.daemon.lab.lab_file import LabFile
+from truechimer.daemon.lab.lab_reading import read_lab
 
 if TYPE_CHECKING:
-    from truechimer.daemon.lab_check import CheckedLab
+    from truechimer.daemon.lab.lab_check import CheckedLab
     from truechimer.daemon.laboratory_process import Laboratory
     from truechimer.daemon.service_manager import ServiceManager
 
@@ -35,7 +37,8 @@ def main(argv: list[str]) -> int:
     options = _parser().parse_args(argv)
     clocks = HostClocks()
     with ExitStack() as ends:
-        signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))  # until the laboratory ends in its own order
+        for number in (signal.SIGTERM, signal.SIGUSR2):  # until the laboratory ends in its own order
+            signal.signal(number, lambda _number, _frame: sys.exit(0))
         ends.callback(notify.close)
         early = _early(options, clocks)
         ends.callback(early.close)
@@ -77,7 +80,7 @@ def _laboratory(checked: "CheckedLab", clocks: HostClocks, hold: Hold, early: Ea
     from truechimer.daemon import webhook
     from truechimer.daemon.lab_start import open_run
     from truechimer.daemon.laboratory_process import Laboratory, end_on_signals
-    from truechimer.daemon.ntp_exchange import warm_up
+    from truechimer.daemon.ntp.ntp_exchange import warm_up
 
     warm_up(clocks)
     started = open_run(checked, clocks, hold=hold, progress=_say)
@@ -109,7 +112,7 @@ def _check(options: argparse.Namespace, early: Early) -> "CheckedLab":
     """Check the file against this machine, and say its faults. Ports that doors of this very laboratory have are ours
     to have.
     """
-    from truechimer.daemon.lab_check import check_lab
+    from truechimer.daemon.lab.lab_check import check_lab
 
     os.environ.setdefault("TRUECHIMER_KERNELS", "later")  # before any kernel is read into memory
     checked = check_lab(options.lab, now=now_label(), flags=insecure_flags(options), observe=options.observe)
@@ -151,7 +154,7 @@ def _register(folder: Path, name: str, ends: ExitStack) -> None:
 
 def _closed_doors(lab: LabFile) -> str:
     """Say which doors of the file stay closed while observing."""
-    from truechimer.daemon.lab_check import doors_of
+    from truechimer.daemon.lab.lab_check import doors_of
 
     opened = doors_of(lab, observe=True)
     closed = [f"{door.protocol.value} {door.where}" for door in lab.listeners if door not in opened]

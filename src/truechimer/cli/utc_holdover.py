@@ -41,9 +41,10 @@ def add(verbs: Any) -> None:
         "holdover",
         help="how sure UTC would be without the outside, and how long limits are kept",
         description="Without files: what the laboratory that runs foresees of a holdover that begins now: one sigma of "
-        "UTC after 1, 10 and 30 d, how long UTC(k) stays within each limit with a chance of 99 in 100, and how long "
-        "its bound does. With files of UTC - UTC(k) (Circular T, rapid UTC, the BIPM's server, series): the same of a "
-        "UTC(k) that goes on as it went and is steered no more; the noise is learned from the values.",
+        "UTC after 1, 10 and 30 d, how long UTC(k) stays within each limit with a chance of 99 in 100 and with one of "
+        "1 in 2, and how long its bound does. With files of UTC - UTC(k) (Circular T, rapid UTC, the BIPM's server, "
+        "series): the same of a UTC(k) that goes on as it went and is steered no more; the noise is learned from the "
+        "values.",
         epilog="Exit status: 0 told; 1 nothing to tell yet, or a limit is passed already; 2 wrong use.",
         allow_abbrev=False,
     )
@@ -120,7 +121,7 @@ def of_laboratory(folder: str | None, limits_s: list[float]) -> dict[str, Any]:
 def of_files(options: argparse.Namespace) -> dict[str, Any]:
     """Learn from the values of all files; what follows for a UTC(k) that nobody steers any more."""
     from truechimer.clocks.clock import Clock, ClockKind
-    from truechimer.steer import foresight, free_noise
+    from truechimer.steer import first_passage, foresight, free_noise
     from truechimer.steer.foresight import Value
 
     values = _values(options.files, options.laboratory)
@@ -140,6 +141,7 @@ def of_files(options: argparse.Namespace) -> dict[str, Any]:
     horizons = (1, 10, 30)
     ahead = [foresight.ahead(known, at_ns + days * _DAY_S * 10**9) for days in horizons]
     noise = foresight.learned(known)
+    passages = first_passage.passages(known, from_ns=at_ns, x_utck_minus_scale_s=0.0)
     return {
         "values": known.n,
         "first_mjd": values[-MOST_VALUES:][0].mjd,
@@ -159,7 +161,8 @@ def of_files(options: argparse.Namespace) -> dict[str, Any]:
             "kept": [
                 {
                     "limit_s": limit_s,
-                    "for_s": foresight.kept_s(known, limit_s, from_ns=at_ns, x_utck_minus_scale_s=0.0),
+                    "for_s": first_passage.stated_s(passages, limit_s),
+                    "likely_for_s": first_passage.kept_s(passages, limit_s, chance=first_passage.LIKELY_CHANCE),
                 }
                 for limit_s in sorted(set(options.limit or USUAL_LIMITS_S))
             ],
@@ -174,7 +177,7 @@ def _values(paths: list[Path], laboratory: str | None) -> "list[PublishedValue]"
 
     by_day: dict[int, PublishedValue] = {}
     for path in paths:
-        data = file_bytes.read(path, at_most=LARGEST_FILE)
+        data = file_bytes.read_text(path, at_most=LARGEST_FILE)
         kind = kind_of(data)
         if kind not in utc_record_files.KINDS:
             raise HoldoverUseRejected(f"{path}: holds no UTC - UTC(k); see `truechimer utc read {path.name}`")
@@ -206,10 +209,9 @@ def lines(body: dict[str, Any]) -> list[str]:
         x_s = number(row, "x_utc_minus_utck_s")
         where = "" if x_s is None else f", UTC - UTC(k) {seconds(x_s, signed=True)}"
         out.append(f"after {long_span(row['horizon_s']):>6}: one sigma {bound(row['u_s'])}{where}")
-    out += [
-        f"UTC(k) within {bound(row['limit_s'])} for {long_span(row['for_s'])} (99 in 100)"
-        for row in told.get("kept", [])
-    ]
+    for row in told.get("kept", []):
+        likely = f", likely {long_span(row['likely_for_s'])} (1 in 2)" if "likely_for_s" in row else ""
+        out.append(f"UTC(k) within {bound(row['limit_s'])} for {long_span(row['for_s'])} (99 in 100){likely}")
     out += [
         f"the bound within {bound(row['limit_s'])} for {long_span(row['for_s'])} {without(body)}"
         for row in body.get("bound", [])

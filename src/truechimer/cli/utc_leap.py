@@ -90,7 +90,7 @@ def table_in_force(path: Path | None) -> "LeapTable":
 
     if path is None:
         return builtin_leap_table()
-    data = file_bytes.read(path, at_most=LARGEST_FILE)
+    data = file_bytes.read_text(path, at_most=LARGEST_FILE)
     table, findings = leap_second_dat.read(data) if _is_dat(data) else leap_seconds_list.read(data, source=path.name)
     if table is None:
         raise LeapUseRejected(findings[-1].at(str(path)) if findings else f"{path}: no leap table")
@@ -108,7 +108,7 @@ def _voices(word: str, today_mjd: int, days: list[int]) -> "tuple[list[Voice], l
 
     provenance, name = leap_files.named(word)
     path = Path(name)
-    data = file_bytes.read(path, at_most=LARGEST_FILE)
+    data = file_bytes.read_text(path, at_most=LARGEST_FILE)
     if leap_files.kind_of(data) is None:
         raise LeapUseRejected(f"{path}: no leap-seconds.list, Leap_Second.dat or Bulletin C; see `utc read`")
     found, faults = leap_files.read(data, name=path.name)

@@ -79,9 +79,9 @@ def _row(listener: dict[str, Any], rules: dict[str, Any]) -> dict[str, Any]:
 
 def _of_file(path: Path) -> RehearsedLab:
     from truechimer.cli.lab_arguments import now_label
-    from truechimer.daemon.lab_check import load_leap_table
-    from truechimer.daemon.lab_reading import read_lab
-    from truechimer.daemon.lab_rules import InsecureFlags
+    from truechimer.daemon.lab.lab_check import load_leap_table
+    from truechimer.daemon.lab.lab_reading import read_lab
+    from truechimer.daemon.lab.lab_rules import InsecureFlags
 
     told = read_lab(path, InsecureFlags())
     if told.lab is None:

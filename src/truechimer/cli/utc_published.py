@@ -35,7 +35,7 @@ def read(paths: list[Path], laboratory: str | None) -> Read:
     values: list[Published] = []
     findings: list[tuple[Path, Finding]] = []
     for path in paths:
-        data = file_bytes.read(path, at_most=LARGEST_FILE)
+        data = file_bytes.read_text(path, at_most=LARGEST_FILE)
         found, said = published.read(data, name=path.name, laboratory=laboratory)
         findings += [(path, each) for each in said]
         if not found:

@@ -15,10 +15,15 @@ if TYPE_CHECKING:
 
 KINDS = ("circular-t", "utcr", "api", "clock-file", "series")
 """Kinds of files that hold UTC - UTC(k), as `utc_verb.kind_of` names them."""
+GNSS_SAYS = "UTC minus a satellite system's time, not UTC - UTC(k): it is not used"
 
 
 class PublishedRejected(Rejected):
     """A file that holds no value of the laboratory asked for."""
+
+
+class UnreadableRejected(PublishedRejected):
+    """A file of which nothing can be read."""
 
 
 def values_of(
@@ -28,32 +33,39 @@ def values_of(
     file is none.
     """
     from truechimer.compare.utc_record import PublishedValue
-    from truechimer.formats import bipm_api, circular_t, utck_series, utcr
+    from truechimer.formats import bipm_api, circular_t, utc_gnss, utck_series, utcr
+    from truechimer.formats.finding import Finding
 
     if kind == "circular-t":
         issue, findings = circular_t.read(data)
         if issue is None:
-            raise PublishedRejected(findings[-1].at(str(path)))
+            raise UnreadableRejected(findings[-1].at(str(path)))
         return _of_table(issue.table, "UTC", path, laboratory, issue.issue, issue.published_mjd), findings
     if kind == "utcr":
         week, findings = utcr.read(data, name=path.name)
         if week is None:
-            raise PublishedRejected(findings[-1].at(str(path)))
+            raise UnreadableRejected(findings[-1].at(str(path)))
         return _of_table(week.table, "UTCr", path, laboratory, int(week.week or 0), None), findings
     if kind == "api":
         several, findings = bipm_api.read(data)
         if several is None:
-            raise PublishedRejected(findings[-1].at(str(path)))
+            raise UnreadableRejected(findings[-1].at(str(path)))
         found = []
         for each in several:
+            if utc_gnss.names_a_system(each.comment, path.name):
+                findings.append(Finding("gnss", GNSS_SAYS))
+                continue
             scale = "UTCr" if bipm_api.is_rapid(each, name=path.name) else "UTC"
             for mjd, ns, u in zip(each.mjd, each.value_ns, each.u_ns, strict=True):
                 u_s = None if u is None else u * 1e-9
                 found.append(PublishedValue(scale=scale, mjd=mjd, x_utc_minus_utck_s=ns * 1e-9, u_s=u_s))
         return found, findings
+    if path.name.lower().startswith(utc_gnss.FILE_NAMES):
+        # one column or four of them look like a series of UTC - UTC(k)
+        return [], [Finding("gnss", GNSS_SAYS)]
     series, findings = utck_series.read(data, seconds=kind == "clock-file")
     if series is None:
-        raise PublishedRejected(findings[-1].at(str(path)))
+        raise UnreadableRejected(findings[-1].at(str(path)))
     scale = "UTCr" if path.name.lower().startswith("utcr") else "UTC"
     rows = zip(series.mjd, series.x_s, series.u_s, strict=True)
     return [PublishedValue(scale=scale, mjd=mjd, x_utc_minus_utck_s=x, u_s=u) for mjd, x, u in rows], findings

@@ -159,12 +159,13 @@ def _read(paths: "Sequence[Path]", laboratory: str) -> _Held:
         if digest in seen:
             raise ReportRejected(f"{path}: the same bytes as {seen[digest]}; name it once")
         seen[digest] = str(path)
+        size, data = len(data), file_bytes.plain(data, path, at_most=LARGEST_FILE)
         kind = utc_verb.kind_of(data)
         if kind is None:
             raise ReportRejected(f"{path}: of no kind that is known; see what `truechimer utc read` takes")
         values, findings = _take(held, kind, data, path, laboratory)
         # a page for strangers bears the names of files, not where they lie
-        held.files.append({"file": path.name, "kind": kind, "bytes": len(data), "sha256": digest, "values": values})
+        held.files.append({"file": path.name, "kind": kind, "bytes": size, "sha256": digest, "values": values})
         held.findings += [f"{finding.at(path.name)} [{finding.rule}]" for finding in findings]
     return held
 
@@ -172,7 +173,7 @@ def _read(paths: "Sequence[Path]", laboratory: str) -> _Held:
 def _take(held: _Held, kind: str, data: bytes, path: Path, laboratory: str) -> "tuple[int, list[Finding]]":
     """Take what a file holds; return how many values of it are used, and what was found."""
     from truechimer.cli import utc_record_files
-    from truechimer.formats import bulletin_c, clock_data, leap_seconds_list
+    from truechimer.formats import bulletin_c, clock_data, leap_second_dat, leap_seconds_list
 
     findings: list[Finding]
     if kind in utc_record_files.KINDS:
@@ -191,8 +192,9 @@ def _take(held: _Held, kind: str, data: bytes, path: Path, laboratory: str) -> "
             for each in steps
         ]
         return len(steps), findings
-    if kind == "leap-list":
-        table, findings = leap_seconds_list.read(data, source=path.name)
+    if kind in {"leap-list", "leap-dat"}:
+        listed = kind == "leap-list"
+        table, findings = leap_seconds_list.read(data, source=path.name) if listed else leap_second_dat.read(data)
         if table is not None and (held.table is None or held.table.expires.mjd < table.expires.mjd):
             held.table = table
         return 0 if table is None else len(table.entries), findings

@@ -74,7 +74,7 @@ def add(verbs: Any) -> None:
         "--accuracy",
         metavar="R",
         type=_above_1,
-        help="error over that of the forecast, rms (1.06)",
+        help="error over that of the forecast, rms (1.05)",
     )
     steer.add_argument(
         "--day-stability",
@@ -189,7 +189,7 @@ def _rates(path: Path) -> "tuple[Rate, ...]":
     from truechimer.cli import file_bytes, utc_published
     from truechimer.cli.utc_steer_run import Rate
 
-    data = file_bytes.read(path, at_most=utc_published.LARGEST_FILE)
+    data = file_bytes.read_text(path, at_most=utc_published.LARGEST_FILE)
     rows, findings = utc_published.rows_of(path, data, ("epoch_mjd", "y_utc_minus_scale", "u", "span_s"))
     _named(path, findings)
     rates = [Rate(row["epoch_mjd"], row["y_utc_minus_scale"], row["u"], row["span_s"]) for row in rows]
@@ -204,7 +204,7 @@ def _rates(path: Path) -> "tuple[Rate, ...]":
 def _course(path: Path) -> tuple[tuple[int, float], ...]:
     from truechimer.cli import file_bytes, utc_published
 
-    data = file_bytes.read(path, at_most=utc_published.LARGEST_FILE)
+    data = file_bytes.read_text(path, at_most=utc_published.LARGEST_FILE)
     rows, findings = utc_published.rows_of(path, data, ("epoch_mjd", "x_utck_minus_scale_s"))
     _named(path, findings)
     if not rows:

@@ -22,6 +22,7 @@ from truechimer.errors import Rejected
 if TYPE_CHECKING:
     from truechimer.compare.utc_record import PublishedValue
     from truechimer.formats.finding import Finding
+    from truechimer.formats.utc_gnss import GnssTable
     from truechimer.formats.utc_table import UtcTable
 
 LARGEST_FILE = 64 << 20
@@ -36,9 +37,11 @@ KINDS = (
     "bulletin-c",
     "finals2000a",
     "leap-list",
+    "leap-dat",
     "cggtts",
     "clock-file",
     "series",
+    "utc-gnss",
 )
 
 
@@ -85,8 +88,8 @@ def _read(options: argparse.Namespace) -> int:
         scale_input.check_targets([options.plot], options.files)
         stability_plot.check_target(options.plot)
     for path in options.files:
-        data = file_bytes.read(path, at_most=LARGEST_FILE)
-        kind = options.kind or kind_of(data)
+        data = file_bytes.read_text(path, at_most=LARGEST_FILE)
+        kind = options.kind or kind_of(data, name=path.name)
         if kind is None:
             raise UtcUseRejected(f"{path}: of no kind that is known; say which with --kind ({', '.join(KINDS)})")
         body, findings = _READERS[kind](data, path)
@@ -102,8 +105,11 @@ def _read(options: argparse.Namespace) -> int:
             if not body["laboratories"] and len(options.files) == 1:
                 raise UtcUseRejected(f"{path}: no laboratory {options.laboratory}; leave --laboratory out to see all")
         documents.append({"file": str(path), "kind": kind, **body, "findings": [_finding(each) for each in findings]})
-        if kind in utc_record_files.KINDS and (
-            options.laboratory is not None or len(body.get("laboratories", [0])) == 1
+        is_of_utc = body.get("quantity", "UTC").startswith("UTC")
+        if (
+            is_of_utc
+            and kind in utc_record_files.KINDS
+            and (options.laboratory is not None or len(body.get("laboratories", [0])) == 1)
         ):
             published += utc_record_files.values_of(data, kind, path, options.laboratory)[0]
     record = utc_audit.document(published)
@@ -126,8 +132,12 @@ def _laboratory(documents: list[dict[str, Any]]) -> str:
     return str(said.pop()) if len(said) == 1 else ""
 
 
-def kind_of(data: bytes) -> str | None:
-    """Return what a file is by its text, or None."""
+def kind_of(data: bytes, *, name: str = "") -> str | None:
+    """Return what a file is by its text, or None. Columns of UTC - GPS look like the server's answers: a `name` that
+    begins as the BIPM's own (`utc-gps`) tells them apart.
+    """
+    from truechimer.formats import utc_gnss
+
     head = data[:20_000].decode("latin-1")
     begin = head.lstrip("\ufeff \r\n\t")
     lines = [line for line in head.splitlines() if line.strip()]
@@ -138,14 +148,16 @@ def kind_of(data: bytes) -> str | None:
         ("circular-t", "CIRCULAR T " in head),
         ("bulletin-c", "leap second will be introduced" in " ".join(head.split())),
         ("leap-list", "#@" in head and "#$" in head),
+        ("leap-dat", "ile expires on" in head and "#@" not in head),
         ("two-way", begin.startswith("*") and "* FORMAT" in head),
         ("api", begin.startswith("{")),
         ("clock-file", _is_clock_file(head)),
         ("finals2000a", any(len(line) > 60 and line[57:58] in "IP" and line[12:13] == "." for line in lines[:3])),
+        ("utc-gnss", name.lower().startswith(utc_gnss.FILE_NAMES)),
         ("steps", bool(lines) and _is_steps(lines[0])),
         ("clocks", bool(lines) and lines[0][:5].isdigit() and lines[0][6:11].isdigit() and lines[0][12:19].isdigit()),
         ("series", len(rows) > 0 and rows[0][0].isdigit() and len(rows[0][0]) == 5 and len(rows[0]) in (2, 4, 5)),
-        ("api", bool(lines) and (begin.startswith("# ") or len(lines[0].split()) == 3)),
+        ("api", bool(lines) and (begin.startswith("# ") or len(lines[0].replace(",", " ").split()) == 3)),
     ):
         if holds:
             return kind
@@ -208,6 +220,7 @@ def _circular_t(data: bytes, _path: Path) -> _Told:
         "published_mjd": value.published_mjd,
     }
     body["sections_not_read"] = list(value.unread_sections) or None
+    body |= {} if value.gnss is None else _gnss(value.gnss)
     return {key: each for key, each in body.items() if each is not None} | _table(value.table, "UTC"), findings
 
 
@@ -235,11 +248,28 @@ def _api(data: bytes, _path: Path) -> _Told:
 def _utck(data: bytes, _path: Path, *, seconds: bool) -> _Told:
     from truechimer.formats import utck_series
 
-    value, findings = utck_series.read(data, seconds=seconds)
+    value, findings = utck_series.read(data, seconds=seconds, any_scales=True)
     if value is None:
         return None, findings
     body = {"quantity": value.quantity, "laboratory": value.laboratory, "values": len(value.mjd)}
     return body | {"mjd_first": value.mjd[0], "mjd_last": value.mjd[-1]}, findings
+
+
+def _utc_gnss(data: bytes, path: Path) -> _Told:
+    from truechimer.formats import utc_gnss
+
+    value, findings = utc_gnss.read(data, name=path.name)
+    return (None if value is None else _gnss(value)), findings
+
+
+def _gnss(table: "GnssTable") -> dict[str, Any]:
+    """Return the days of UTC minus satellite systems: columns in s by day (counts of measurements as they are)."""
+    columns = {}
+    for label in table.labels:
+        name, slash, _ = label.partition("/ns")
+        unit = 1e-9 if slash else 1.0
+        columns[f"{name}_s" if slash else name] = {str(mjd): value * unit for mjd, value in table.column(label).items()}
+    return {"gnss_days": len(table.mjd), "gnss_mjd": [table.mjd[0], table.mjd[-1]], "gnss": columns}
 
 
 def _two_way(data: bytes, _path: Path) -> _Told:
@@ -311,10 +341,10 @@ def _finals2000a(data: bytes, _path: Path) -> _Told:
     return body, findings
 
 
-def _leap_list(data: bytes, path: Path) -> _Told:
-    from truechimer.formats import leap_seconds_list
+def _leap_table(data: bytes, path: Path, *, dat: bool) -> _Told:
+    from truechimer.formats import leap_second_dat, leap_seconds_list
 
-    table, findings = leap_seconds_list.read(data, source=path.name)
+    table, findings = leap_second_dat.read(data) if dat else leap_seconds_list.read(data, source=path.name)
     if table is None:
         return None, findings
     last = table.entries[-1]
@@ -323,6 +353,7 @@ def _leap_list(data: bytes, path: Path) -> _Told:
         "tai_minus_utc_s": last.tai_minus_utc_s,
         "since_mjd": last.mjd,
         "expires": table.expires.isoformat(0),
+        "source": table.source,
     }, findings
 
 
@@ -339,10 +370,12 @@ _READERS: dict[str, Callable[[bytes, Path], _Told]] = {
     "steps": _steps,
     "bulletin-c": _bulletin_c,
     "finals2000a": _finals2000a,
-    "leap-list": _leap_list,
+    "leap-list": lambda data, path: _leap_table(data, path, dat=False),
+    "leap-dat": lambda data, path: _leap_table(data, path, dat=True),
     "cggtts": _cggtts,
     "clock-file": lambda data, path: _utck(data, path, seconds=True),
     "series": lambda data, path: _utck(data, path, seconds=False),
+    "utc-gnss": _utc_gnss,
 }
 
 
@@ -350,13 +383,14 @@ _READERS: dict[str, Callable[[bytes, Path], _Told]] = {
 
 
 def _lines(body: dict[str, Any]) -> list[str]:
-    wanted = [key for key in body if key not in ("file", "kind", "findings", "laboratories", "mjd", "series", "steps")]
+    told = ("file", "kind", "findings", "laboratories", "mjd", "series", "steps", "gnss")
+    wanted = [key for key in body if key not in told]
     said = ", ".join(f"{key} {_plain(body[key])}" for key in wanted)
     out = [f"{body['file']}: {body['kind']}" + (f", {said}" if said else "")]
     if "laboratories" in body:
         days = body["mjd"]
         heads = "".join(f"{mjd:>10}" for mjd in days)
-        out.append(f"{'UTC - UTC(k) / ns':<18}{heads}{'u':>8}")
+        out.append(f"{body['scale'] + ' - UTC(k) / ns':<18}{heads}{'u':>8}")
         for row in body["laboratories"]:
             values = row["x_utc_minus_utck_s"]
             cells = "".join(
@@ -364,6 +398,12 @@ def _lines(body: dict[str, Any]) -> list[str]:
             )
             sigma = f"{row['u_s'] * 1e9:8.1f}" if "u_s" in row else f"{'-':>8}"
             out.append(f"{row['code']:<18}{cells}{sigma}")
+    elif "gnss" in body:
+        for name, values in body["gnss"].items():
+            last = max(values, default=None)
+            if name.endswith("_s") and last is not None:
+                shown = f"{values[last] * 1e9:.1f} ns at MJD {last}"
+                out.append(f"{name.removesuffix('_s')}: {len(values)} days, last {shown}")
     elif "series" in body:
         for each in body["series"]:
             ends = f"MJD {each['mjd'][0]} to {each['mjd'][-1]}"

@@ -1,7 +1,7 @@
 """`truechimer witness run | sign | key DIR`: cosign the logs of others, over HTTP or on a box without a network.
 
-Rules stand in `evidence.witnessing`, key and memory in `daemon.witness_keeper`, HTTP in `daemon.witness_server`; here
-are arguments and what is said. A folder is made by `--name`, once.
+Rules stand in `evidence.witnessing`, key and memory in `daemon.log.witness_keeper`, HTTP in
+`daemon.log.witness_server`; here are arguments and what is said. A folder is made by `--name`, once.
 
 Exit status: 0 done; 1 `sign`: not cosigned, and why; 2 wrong use, or a folder, key or port that cannot be used.
 """
@@ -22,7 +22,7 @@ from truechimer.errors import Rejected
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from truechimer.daemon.witness_keeper import WitnessKeeper
+    from truechimer.daemon.log.witness_keeper import WitnessKeeper
 
 DEFAULT_PORT = 11127
 SILENT_AFTER_S = 180.0
@@ -41,7 +41,7 @@ class WitnessVerbRejected(Rejected):
 def main(argv: list[str]) -> int:
     """Run the verb."""
     options = _parser().parse_args(argv)
-    from truechimer.daemon.witness_keeper import WitnessKeeper
+    from truechimer.daemon.log.witness_keeper import WitnessKeeper
 
     _make(options)
     keeper = WitnessKeeper(options.directory, now_s=_clock(options.lab))
@@ -91,7 +91,7 @@ def _verb(verbs: "argparse._SubParsersAction[Any]", name: str, does: str) -> arg
 
 def _make(options: argparse.Namespace) -> None:
     """Make the folder where `--name` asks for it."""
-    from truechimer.daemon.witness_keeper import KEYS, WitnessKeeperRejected, can_ml_dsa, make_witness
+    from truechimer.daemon.log.witness_keeper import KEYS, WitnessKeeperRejected, can_ml_dsa, make_witness
     from truechimer.quorum.keys import COSIGNATURE_ED25519, COSIGNATURE_ML_DSA_44, is_key_name
 
     if options.name is None:
@@ -182,8 +182,8 @@ def _sign(keeper: "WitnessKeeper", options: argparse.Namespace) -> int:
 
 def _run(keeper: "WitnessKeeper", options: argparse.Namespace) -> int:
     """Answer until somebody asks to end."""
-    from truechimer.daemon.host_port import is_loopback
-    from truechimer.daemon.witness_server import WitnessServer
+    from truechimer.daemon.lab.host_port import is_loopback
+    from truechimer.daemon.log.witness_server import WitnessServer
 
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,4 +1,4 @@
-"""The time deviation of a satellite link, its epochs laid on the grid of the tracking schedule.
+"""The time deviation of a link, its epochs laid on the grid of the tracking schedule, or of a station's sessions.
 
 It compares nothing and judges nothing. The schedule's one gap of 28 minutes a day, and missing epochs, stay empty.
 """
@@ -7,10 +7,12 @@ import numpy as np
 
 from truechimer import stability
 from truechimer.compare.common_view import SatelliteLink
+from truechimer.compare.two_way import TwoWayLink
 
 
-def tdev_of(link: SatelliteLink) -> list[tuple[float, float]] | None:
-    """Return (tau in s, TDEV in s) of a link, its epochs laid on the schedule's grid of 16 min; None: too few.
+def tdev_of(link: SatelliteLink | TwoWayLink) -> list[tuple[float, float]] | None:
+    """Return (tau in s, TDEV in s) of a link, its epochs laid on the grid of their usual distance (of the schedule,
+    16 min); None: too few.
 
     Missing epochs and the gap of 28 min at the schedule's wrap are left empty.
     """

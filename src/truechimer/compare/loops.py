@@ -5,15 +5,14 @@ links between laboratories come: at different epochs, with a constant that a cal
 that does not close is flagged and names its links; nothing is averaged over it, and nothing here chooses a side. Where
 several loops share links, the one fault that would open just these loops is named.
 
-Three questions, three statistics, each compared with `LOOP_SIGMAS`:
+Three questions, three statistics:
 
-- the constant: |mean of the sum| beyond `CONSTANT_K` sigma of the links' constants, over the sigma of the mean;
-- a change: the largest difference of the means before and after any moment, over its sigma;
+- the constant: |mean of the sum| beyond `CONSTANT_K` sigma of the links' constants, over the sigma of the mean, which
+  counts the wander that the sum shows (above `LOOP_SIGMAS`);
+- a change: how much likelier a step makes the sum than white noise and wander alone (`loop_change`; above
+  `CHANGE_SIGMAS`);
 - single epochs: sums further from the median of their neighbours than `LOOP_SIGMAS` of their own sigmas; they are left
   out of the other two.
-
-Sigmas of means are taken from means of `BATCH` epochs with the change taken out and with their correlation, so that a
-change does not hide itself and noise that is not white is not taken for one.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,20 +22,20 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from truechimer.compare import loop_change
 from truechimer.compare.time_link import CONSTANT_K, TimeLink
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 LOOP_SIGMAS = 5.0
-BATCH = 8
-FEWEST_BATCHES = 6
+CHANGE_SIGMAS = 4.5
+"""Of sound loops whose noise is white, wanders, flickers or goes with the day, at most one in 300 comes above it."""
 FEWEST_EPOCHS = 8
 FAR_INTERVALS = 2.0
 """A link is carried between its own epochs over so many of its usual intervals, not further."""
 NEIGHBOURS = 4
 """A single epoch is held against so many on each side."""
-MOST_COMMON = 0.8
 _MAD_TO_SIGMA = 1.4826
 
 
@@ -72,7 +71,7 @@ class Loop:
     @property
     def opens_by_change(self) -> bool:
         """Whether the sum changed."""
-        return self.change_sigmas is not None and self.change_sigmas > LOOP_SIGMAS
+        return self.change_sigmas is not None and self.change_sigmas > CHANGE_SIGMAS
 
     @property
     def closes(self) -> bool:
@@ -170,26 +169,26 @@ def _loop(links: Sequence[TimeLink], members: tuple[int, ...], signs: tuple[int,
     epoch, total, sigma = epoch[good], total[good], np.sqrt(variance[good])
     odd = _odd(total, sigma)
     even = np.flatnonzero(~odd)
-    change_sigmas, change_s, at, u_mean_s = _change(total[even], sigma[even])
+    found = loop_change.change(epoch[even], total[even], sigma[even])
     mean_s = float(np.mean(total[even]))
     constants = [link.u_constant_s for link in chosen]
     known = [each for each in constants if each is not None]
     u_constant_s = float(np.sqrt(sum(each * each for each in known))) if len(known) == len(constants) else None
     constant_sigmas = None
     if u_constant_s is not None:
-        constant_sigmas = max(0.0, abs(mean_s) - CONSTANT_K * u_constant_s) / u_mean_s
+        constant_sigmas = max(0.0, abs(mean_s) - CONSTANT_K * u_constant_s) / found.u_mean_s
     return Loop(
         members,
         signs,
         epoch,
         total,
         mean_s,
-        u_mean_s,
+        found.u_mean_s,
         u_constant_s,
         constant_sigmas,
-        change_sigmas,
-        change_s,
-        None if at is None else int(epoch[even[at]]),
+        found.sigmas,
+        found.step_s,
+        None if found.at is None else int(epoch[even[found.at]]),
         tuple(np.flatnonzero(odd).tolist()),
     )
 
@@ -217,30 +216,3 @@ def _odd(total: Floats, sigma: Floats) -> NDArray[np.bool_]:
     usual = float(_MAD_TO_SIGMA * np.median(off))
     odd: NDArray[np.bool_] = off > LOOP_SIGMAS * np.maximum(sigma, usual)
     return odd
-
-
-def _change(total: Floats, sigma: Floats) -> tuple[float | None, float, int | None, float]:
-    """Return the largest change of the mean in sigmas, its size (s), the sum with which the later part begins, and one
-    sigma of the mean of all.
-
-    The sigma of a batch's mean is the larger of what is stated and what the batches show when the change is taken out,
-    widened by what neighbouring batches have in common (an autoregression of the first order).
-    """
-    n = len(total) // BATCH
-    stated = float(np.sqrt(np.mean(sigma * sigma) / BATCH))
-    if n < FEWEST_BATCHES:
-        single = max(stated, float(np.std(total)) / float(np.sqrt(BATCH)))
-        return None, 0.0, None, single / float(np.sqrt(len(total) / BATCH))
-    means = total[: n * BATCH].reshape(n, BATCH).mean(axis=1)
-    k = np.arange(2, n - 1)
-    before = np.cumsum(means)[k - 1] / k
-    after = (np.sum(means) - np.cumsum(means)[k - 1]) / (n - k)
-    scores = np.abs(after - before) / np.sqrt(1.0 / k + 1.0 / (n - k))
-    best = int(np.argmax(scores))
-    rest = means - np.where(np.arange(n) < k[best], before[best], after[best])
-    shown = float(np.sqrt(np.sum(rest * rest) / (n - 2)))
-    common = float(np.sum(rest[1:] * rest[:-1]) / np.sum(rest * rest)) if shown > 0.0 else 0.0
-    common = min(max(common + (1.0 + 4.0 * max(common, 0.0)) / n, 0.0), MOST_COMMON)  # of so few it comes out too low
-    u_batch = max(stated, shown) * float(np.sqrt((1.0 + common) / (1.0 - common)))
-    u_mean_s = u_batch / float(np.sqrt(len(total) / BATCH))
-    return float(scores[best]) / u_batch, float((after - before)[best]), int(k[best]) * BATCH, u_mean_s

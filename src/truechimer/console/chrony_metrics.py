@@ -22,7 +22,7 @@ from truechimer.console.metric_samples import (
     rows,
     source_bound_s,
 )
-from truechimer.daemon import counters as names
+from truechimer.daemon.door import counters as names
 
 PPM = 1e6
 

@@ -18,7 +18,7 @@ from truechimer.console.metric_samples import (
     number,
     rows,
 )
-from truechimer.daemon import counters as names
+from truechimer.daemon.door import counters as names
 from truechimer.serve.ntp.accelerator import COUNTS as ACCELERATOR_COUNTS
 
 RESULTS: dict[str, str] = {
@@ -33,7 +33,8 @@ RESULTS: dict[str, str] = {
 
 _UNSYNCHRONISED = {name: why.value for why, name in names.UNSYNCHRONISED_COUNTERS.items()}
 _REFUSED_STAMPS = {name: why.value for why, name in names.REFUSAL_COUNTERS.items()}
-_STAMPS = {names.STAMPS_KERNEL: "kernel", names.STAMPS_USER: "user"}
+_STAMPS = {names.STAMPS_KERNEL: "kernel", names.STAMPS_USER: "user", names.STAMPS_CARD: "card"}
+_DEPARTURES = {names.DEPARTURES_ASKED: "asked", names.DEPARTURES_STAMPED: "stamped"}
 _BARRED = {int(each): "none" if each is names.Barred.NO else each.name.lower() for each in names.Barred}
 _PROTO = "ntp"
 """Only the NTP door counts so far."""
@@ -178,7 +179,8 @@ DOORS: tuple[Family, ...] = (
     ),
     Family(
         "truechimer_serve_stamps_total",
-        "Receive stamps by who took them, the kernel or the process itself, since the listener's process started.",
+        "Receive stamps by who took them, the network card, the kernel or the process itself, since the listener's "
+        "process started.",
         _counted(_STAMPS, proto=False),
         ("by", "listener"),
     ),
@@ -187,6 +189,13 @@ DOORS: tuple[Family, ...] = (
         "Kernel stamps that were not used, by reason, since the listener's process started.",
         _counted(_REFUSED_STAMPS, proto=False),
         ("reason", "listener"),
+    ),
+    Family(
+        "truechimer_serve_departures_total",
+        "Interleaved answers whose departure the kernel was asked for, and those of them that it stamped in time for "
+        "the next answer, since the listener's process started; for the others the clock read before the send counts.",
+        _counted(_DEPARTURES, proto=False),
+        ("result", "listener"),
     ),
     Family(
         "truechimer_serve_error_seconds",

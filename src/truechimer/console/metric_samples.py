@@ -21,7 +21,7 @@ Labels = tuple[str, ...]
 Sample = tuple[Labels, float]
 Document = Mapping[str, Any]
 Counters = Mapping[str, Mapping[str, int]]
-"""The counters of each door by its place (`address:port`), as `daemon.counters` reads them."""
+"""The counters of each door by its place (`address:port`), as `daemon.door.counters` reads them."""
 
 MORE, SUM = "+Inf", "sum"
 

@@ -30,8 +30,8 @@ from truechimer.console.door_metrics import DOORS, place
 from truechimer.console.laboratory_feed import LaboratoryFeed, Snapshot
 from truechimer.console.laboratory_metrics import LABORATORY
 from truechimer.console.metric_samples import MORE, SUM, Counters, Document, Family, Labels, rows
-from truechimer.daemon.counters import CountersRejected, door_name, read_counters
-from truechimer.daemon.listener_settings import MetricNames
+from truechimer.daemon.door.counters import CountersRejected, door_name, read_counters
+from truechimer.daemon.lab.listener_settings import MetricNames
 
 UP = Family("truechimer_up", "1 where the laboratory answered the last question of the console, else 0.", lambda *_: ())
 CHRONY_UP = Family("chrony_up", "Compatibility: as truechimer_up.", lambda *_: ())

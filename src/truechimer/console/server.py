@@ -30,11 +30,12 @@ from truechimer.console.laboratory_feed import LaboratoryFeed
 from truechimer.console.metrics import MetricsPage
 from truechimer.console.orders_page import OrdersPage
 from truechimer.daemon import notify
-from truechimer.daemon.door_program import WRONG_USE, OneLineParser, add_door_options, complain, say_ready
+from truechimer.daemon.door.door_program import WRONG_USE, OneLineParser, add_door_options, complain, say_ready
+from truechimer.daemon.door.parenthood import Parenthood, take_away
+from truechimer.daemon.door.socket_address import socket_address
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.journal_log import Priority
-from truechimer.daemon.listener_settings import MetricNames
-from truechimer.daemon.parenthood import Parenthood, take_away
+from truechimer.daemon.lab.listener_settings import MetricNames
 
 LOOK_EVERY_S = 0.25
 BACKLOG = 512
@@ -217,7 +218,7 @@ def _bind(address: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if version == 6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listener.bind((address, port))
+        listener.bind(socket_address(address, port))
         listener.listen(BACKLOG)
     except OSError:
         listener.close()

@@ -3,7 +3,7 @@
 They measure nothing and keep no number of their own (`laboratory_metrics` says where the values stand).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from truechimer.compare.receiver_quality import LinkLevel, Reason
 from truechimer.compare.selection import Verdict
@@ -23,7 +23,7 @@ from truechimer.console.metric_samples import (
     source_bound_s,
     when,
 )
-from truechimer.daemon.feeds import LEAP_WORDS
+from truechimer.daemon.sources.feeds import LEAP_WORDS
 
 
 def _verdict(document: Document, _: Counters) -> Iterator[Sample]:
@@ -60,7 +60,9 @@ def _receiver_reasons(document: Document, _: Counters) -> Iterator[Sample]:
             yield from (((label(row["name"]), reason.value), float(reason.value in stands)) for reason in Reason)
 
 
-_SOURCE = ("source",)
+def _of_each(name: str, what: str, value: Callable[[Document], float | None]) -> Family:
+    """Return the family of one number of each source."""
+    return Family(name, what, each("sources", "name", value), ("source",))
 
 
 SOURCES: tuple[Family, ...] = (
@@ -70,65 +72,55 @@ SOURCES: tuple[Family, ...] = (
         _source_info,
         ("source", "operator", "kind"),
     ),
-    Family(
+    _of_each(
         "truechimer_source_offset_seconds",
         "Source minus UTC(k) at its last value, positive where the source is ahead of us (chrony's sign is the other).",
-        each("sources", "name", lambda row: number(row, "offset_s")),
-        _SOURCE,
+        lambda row: number(row, "offset_s"),
     ),
-    Family(
+    _of_each(
         "truechimer_source_error_bound_seconds",
         "How far the source's claim may be wrong: six sigma plus the limit of what it cannot exclude.",
-        each("sources", "name", source_bound_s),
-        _SOURCE,
+        source_bound_s,
     ),
-    Family(
+    _of_each(
         "truechimer_source_uncertainty_seconds",
         "One sigma of the source's claim.",
-        each("sources", "name", lambda row: number(row, "u_s")),
-        _SOURCE,
+        lambda row: number(row, "u_s"),
     ),
-    Family(
+    _of_each(
         "truechimer_source_delay_seconds",
         "Round trip of the last exchange with the source.",
-        each("sources", "name", lambda row: number(row, "delay_s")),
-        _SOURCE,
+        lambda row: number(row, "delay_s"),
     ),
-    Family(
+    _of_each(
         "truechimer_source_age_seconds",
         "Age of the source's last value, on the raw counter.",
-        each("sources", "name", lambda row: number(row, "age_s")),
-        _SOURCE,
+        lambda row: number(row, "age_s"),
     ),
-    Family(
+    _of_each(
         "truechimer_source_reach_ratio",
         "Share of the last eight questions to the source that were answered.",
-        each("sources", "name", reach_ratio),
-        _SOURCE,
+        reach_ratio,
     ),
-    Family(
+    _of_each(
         "truechimer_source_stratum",
         "Stratum that the source states.",
-        each("sources", "name", lambda row: number(row, "stratum")),
-        _SOURCE,
+        lambda row: number(row, "stratum"),
     ),
-    Family(
+    _of_each(
         "truechimer_source_poll_seconds",
         "Time between two questions to the source.",
-        each("sources", "name", lambda row: number(row, "poll_s")),
-        _SOURCE,
+        lambda row: number(row, "poll_s"),
     ),
-    Family(
+    _of_each(
         "truechimer_source_answers_total",
         "Answers of the source that could be used, since the laboratory started.",
-        each("sources", "name", lambda row: number(row, "answers")),
-        _SOURCE,
+        lambda row: number(row, "answers"),
     ),
-    Family(
+    _of_each(
         "truechimer_source_failures_total",
         "Questions to the source without an answer that could be used, since the laboratory started.",
-        each("sources", "name", lambda row: number(row, "failures")),
-        _SOURCE,
+        lambda row: number(row, "failures"),
     ),
     Family(
         "truechimer_source_verdict",
@@ -155,7 +147,7 @@ SOURCES: tuple[Family, ...] = (
     ),
     Family(
         "truechimer_leap_notices_refused",
-        "Notices of leap seconds that contradict what the vote holds, at present.",
+        "Notices of leap seconds that contradict what the vote holds, or are malformed (each once), at present.",
         one("leap", "notices_refused"),
     ),
     Family(

@@ -13,16 +13,16 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from truechimer.daemon import doors
-from truechimer.daemon.doors import Door, DoorRejected
-from truechimer.daemon.gate import Gate
+from truechimer.daemon.door import doors
+from truechimer.daemon.door.doors import Door, DoorRejected
+from truechimer.daemon.door.gate import Gate
 from truechimer.daemon.hold import Hold, LabHeldRejected
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.lab_file import LabFile
-from truechimer.daemon.listener_settings import Listener, Protocol
+from truechimer.daemon.lab.lab_file import LabFile
+from truechimer.daemon.lab.listener_settings import Listener, Protocol
 
 if TYPE_CHECKING:
-    from truechimer.daemon.control_socket import Answer, ControlSocket
+    from truechimer.daemon.answering.control_socket import Answer, ControlSocket
     from truechimer.instants import LeapTable
     from truechimer.serve.clock_page import ClockPage
 
@@ -81,7 +81,7 @@ def open_early(lab: LabFile, folder: Path, clocks: HostClocks, *, observe: bool,
 
 def _page(lab: LabFile, folder: Path, clocks: HostClocks) -> "ClockPage | None":
     """Return the last page, where it is of this boot, not too old, and a record states it."""
-    from truechimer.daemon import last_page
+    from truechimer.daemon.records import last_page
     from truechimer.store.fabric import StoreRejected
     from truechimer.store.sqlite_records import SqliteRecords
 
@@ -115,7 +115,7 @@ def _begin_doors(lab: LabFile, folder: Path, gate: Gate, *, allow_simulated: boo
 
 def _control(lab: LabFile, folder: Path, page: "ClockPage", clocks: HostClocks) -> "ControlSocket | None":
     """Open the control socket; None where it does not open (said by whoever opens it again)."""
-    from truechimer.daemon.control_socket import ControlSocket, ControlSocketRejected
+    from truechimer.daemon.answering.control_socket import ControlSocket, ControlSocketRejected
 
     try:
         return ControlSocket(folder / "run", _answer(lab, folder, page, clocks)).start()
@@ -125,7 +125,7 @@ def _control(lab: LabFile, folder: Path, page: "ClockPage", clocks: HostClocks) 
 
 def _answer(lab: LabFile, folder: Path, page: "ClockPage", clocks: HostClocks) -> "Answer":
     """Return what answers the control socket meanwhile: `now` from the page that doors serve, and nothing else."""
-    from truechimer.daemon import now_document
+    from truechimer.daemon.answering import now_document
 
     @cache
     def leaps() -> "LeapTable":

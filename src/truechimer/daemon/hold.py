@@ -11,14 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from truechimer.daemon.doors import orphans
-from truechimer.daemon.lab_file import LabFile
+from truechimer.daemon.door.doors import orphans
+from truechimer.daemon.lab.lab_file import LabFile
 from truechimer.errors import Rejected
 from truechimer.formats.finding import has_errors
 from truechimer.formats.toml_tree import read_with_lines
 
 if TYPE_CHECKING:
-    from truechimer.daemon.lab_check import CheckedLab
+    from truechimer.daemon.lab.lab_check import CheckedLab
 
 _NOBODY = b" " * 31 + b"\n"
 

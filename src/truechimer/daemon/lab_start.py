@@ -14,29 +14,24 @@ from pathlib import Path
 from truechimer._version import __version__
 from truechimer.clocks.clock import Clock, ClockKind
 from truechimer.clocks.register import host_clock, is_reference
-from truechimer.daemon import (
-    door_policy,
-    guarded,
-    last_page,
-    lost_records,
-    orders_standing,
-    other_version,
-    policy_files,
-)
-from truechimer.daemon.counters import door_name
-from truechimer.daemon.feeds import HostLabel
+from truechimer.daemon.answering.now_document import scale_name
+from truechimer.daemon.door import door_policy
+from truechimer.daemon.door.counters import door_name
 from truechimer.daemon.hold import Hold
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.journal import Journal
-from truechimer.daemon.lab_check import CheckedLab
-from truechimer.daemon.lab_file import LabFile
-from truechimer.daemon.listener_settings import Protocol
-from truechimer.daemon.now_document import scale_name
-from truechimer.daemon.policy_files import PolicyFiles
-from truechimer.daemon.receiver_feed import receiver_of
-from truechimer.daemon.snapshots import Snapshots, resume, world_again
-from truechimer.daemon.source_settings import Source, SourceKind
-from truechimer.daemon.utc_settings import SteerBy
+from truechimer.daemon.lab import guarded
+from truechimer.daemon.lab.lab_check import CheckedLab
+from truechimer.daemon.lab.lab_file import LabFile
+from truechimer.daemon.lab.listener_settings import Protocol
+from truechimer.daemon.lab.source_settings import Source, SourceKind
+from truechimer.daemon.lab.utc_settings import SteerBy
+from truechimer.daemon.orders import orders_standing, policy_files
+from truechimer.daemon.orders.policy_files import PolicyFiles
+from truechimer.daemon.records import last_page, lost_records, other_version
+from truechimer.daemon.records.journal import Journal
+from truechimer.daemon.records.snapshots import Snapshots, resume, world_again
+from truechimer.daemon.sources.feeds import HostLabel
+from truechimer.daemon.sources.receiver_feed import receiver_of
 from truechimer.errors import Misuse, Rejected
 from truechimer.instants import FS_PER_NS, FS_PER_S, Instant, LeapTable
 from truechimer.laboratory import orders as orders_in_force
@@ -448,17 +443,20 @@ def _ntp_doors(lab: LabFile) -> tuple[tuple[str, int], ...]:
 
 
 def _refid(source: Source) -> bytes:
-    """Return the reference identifier for a server we follow: its IPv4 address, or for anything else the first octets
-    of a hash (RFC 5905 7.3).
+    """Return the reference identifier for a server we follow: its IPv4 address, or of its IPv6 address the first octets
+    of a hash (RFC 5905 7.3), so that it knows when it is asked to follow us. A server by name has a hash of its name:
+    what that resolves to may change, and the run's own words do not.
     """
     import hashlib
-    import socket
+    import ipaddress
+
+    from truechimer.serve.ntp.client import refid_of
 
     place = source.place
     host = "" if place is None else place.host
     try:
-        return socket.inet_aton(host)
-    except OSError:
+        return refid_of(ipaddress.ip_address(host.partition("%")[0]).packed)
+    except ValueError:
         return hashlib.md5(host.encode(), usedforsecurity=False).digest()[:4]
 
 

@@ -20,40 +20,35 @@ from typing import Any
 
 from truechimer.alerts import Alert
 from truechimer.clocks.register import UnknownLinkRejected, is_reference
-from truechimer.daemon import doors as door_processes
-from truechimer.daemon import (
-    lost_records,
-    notify,
-    orders_turn,
-    past,
-    published_turn,
-    source_feeds,
-    store_trouble,
-    surroundings_turn,
-)
-from truechimer.daemon.answers import Answers, View
-from truechimer.daemon.control_socket import ControlSocket
-from truechimer.daemon.door_watch import DoorNews, DoorWatch
-from truechimer.daemon.doors import Door, DoorRejected
+from truechimer.daemon import notify, published_turn, surroundings_turn
+from truechimer.daemon.answering.answers import Answers, View
+from truechimer.daemon.answering.control_socket import ControlSocket
+from truechimer.daemon.door import doors as door_processes
+from truechimer.daemon.door.door_watch import DoorNews, DoorWatch
+from truechimer.daemon.door.doors import Door, DoorRejected
+from truechimer.daemon.door.manifest import Manifest
 from truechimer.daemon.early import Early
-from truechimer.daemon.feeds import Batch, Feed, SimulatedFeed
-from truechimer.daemon.gathering import Gathering, has_clocks
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.journal import Journal
-from truechimer.daemon.lab_check import doors_of
+from truechimer.daemon.lab.lab_check import doors_of
 from truechimer.daemon.lab_start import Started
 from truechimer.daemon.leap_turn import LeapTurn
-from truechimer.daemon.log_keeping import LogKeeping, Outlets
+from truechimer.daemon.log.log_keeping import LogKeeping, Outlets
 from truechimer.daemon.machine_code import MachineCode
 from truechimer.daemon.observed_host import ObservedHost, observed_host
-from truechimer.daemon.orders_desk import OrdersDesk
-from truechimer.daemon.recent import Recent
-from truechimer.daemon.refused_rows import RefusedRows
+from truechimer.daemon.orders import orders_turn
+from truechimer.daemon.orders.orders_desk import OrdersDesk
+from truechimer.daemon.recent.recent import Recent
+from truechimer.daemon.records import lost_records, store_trouble
+from truechimer.daemon.records.journal import Journal
 from truechimer.daemon.service_manager import ServiceManager
-from truechimer.daemon.smear_watch import SmearWatch
-from truechimer.daemon.source_feeds import FeedSurroundings
+from truechimer.daemon.sources import past, source_feeds
+from truechimer.daemon.sources.feeds import Batch, Feed, SimulatedFeed
+from truechimer.daemon.sources.gathering import Gathering, has_clocks
+from truechimer.daemon.sources.refused_rows import RefusedRows
+from truechimer.daemon.sources.smear_watch import SmearWatch
+from truechimer.daemon.sources.source_feeds import FeedSurroundings
+from truechimer.daemon.sources.wall_watch import WallWatch
 from truechimer.daemon.standing import Standing
-from truechimer.daemon.wall_watch import WallWatch
 from truechimer.evidence.record import Record
 from truechimer.formats.finding import Finding
 from truechimer.laboratory import line, replay
@@ -89,6 +84,8 @@ class Laboratory:
     refused: RefusedRows = field(default_factory=RefusedRows)
     smears: SmearWatch = field(default_factory=SmearWatch)
     early: Early = field(default_factory=Early)
+    hands_over: bool = False
+    """Whether the NTP doors outlive this laboratory, for the next one."""
     alerts: deque[Alert] = field(default_factory=lambda: deque(maxlen=ALERTS_KEPT))
     ending: threading.Event = field(default_factory=threading.Event)
     desk: OrdersDesk = field(default_factory=OrdersDesk)
@@ -97,6 +94,7 @@ class Laboratory:
     _queue: "queue.Queue[Batch]" = field(default_factory=queue.Queue)
     _standing: Standing = field(init=False)
     log: LogKeeping = field(init=False)
+    manifest: Manifest = field(init=False)
     _control: ControlSocket | None = None
     _unsaid: list[tuple[Alert, int | None]] = field(default_factory=list)
     _told_trouble: bool = False
@@ -109,6 +107,7 @@ class Laboratory:
     def __post_init__(self) -> None:
         self._standing = Standing(self.started, self.clocks)
         self.log = LogKeeping(self.started, self.clocks)
+        self.manifest = Manifest(self.started.folder)
 
     @property
     def page(self) -> ClockPage | None:
@@ -416,8 +415,10 @@ class Laboratory:
             ends.callback(self._machine_code.end)  # may wait for one kernel: everybody else is gone by then
             ends.callback(self.started.release)
             # last of all: until then they answer from the last page, and the next start is near
-            for door in self.doors:
+            for door in door_processes.to_be_ended(self.doors, hands_over=self.hands_over):
                 ends.callback(door_processes.end_door, door)
+            if self.hands_over:
+                self.early.doors.clear()
             ends.callback(self.started.store.close)
             ends.callback(self.log.close)
             ends.callback(self._end_records)
@@ -460,6 +461,7 @@ class Laboratory:
             log=self.log.document,
             desk=self.desk,
             moment=lambda: orders_turn.moment(self),
+            notices_malformed=self.leap.malformed,
         )
 
     def now_document(self) -> dict[str, Any]:
@@ -476,10 +478,14 @@ class Laboratory:
 
 
 def end_on_signals(laboratory: Laboratory) -> None:
-    """Let SIGTERM and Ctrl-C end the laboratory in order."""
+    """Let SIGTERM and Ctrl-C end the laboratory in order, and SIGUSR2 too, but for its NTP doors: they go on from the
+    last page until the next laboratory takes them over, or their sockets (ADR 85).
+    """
 
-    def ask(_number: int, _frame: FrameType | None) -> None:
+    def ask(number: int, _frame: FrameType | None) -> None:
+        laboratory.hands_over = number == signal.SIGUSR2
         laboratory.ending.set()
 
+    signal.signal(signal.SIGUSR2, ask)
     signal.signal(signal.SIGTERM, ask)
     signal.signal(signal.SIGINT, ask)

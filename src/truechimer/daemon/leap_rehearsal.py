@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from truechimer.daemon.now_document import time_document
-from truechimer.daemon.sock_process import leap_of
+from truechimer.daemon.answering.now_document import time_document
+from truechimer.daemon.door.sock_process import leap_of
 from truechimer.errors import Rejected
 from truechimer.instants import FS_PER_S, Instant, LeapEntry, LeapTable, UtcLabel, to_utc
 from truechimer.laboratory.service import clock_page

@@ -8,6 +8,7 @@ month they have no voice (an announcement may be last month's), and "no leap sec
 day on.
 """
 
+import hashlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 from truechimer.alerts import Alert, AlertKind, AlertSeverity
 from truechimer.compare.link_quality import SILENT_S
 from truechimer.compare.receiver_quality import LinkLevel, Reason
-from truechimer.daemon.feeds import Batch
+from truechimer.daemon.sources.feeds import Batch
 from truechimer.formats.finding import Finding
 from truechimer.instants import FS_PER_NS, Instant, to_utc
 from truechimer.instants.errors import BeforeUtcRejected, OutOfRangeMisuse
@@ -47,6 +48,7 @@ class LeapTurn:
         self._next_s = 0.0
         self._seen: dict[str, Seen | None] = {}
         self._files: dict[str, LeapFile] = {}
+        self._malformed: dict[str, bytes] = {}
         self._of_receivers: dict[int, Evidence] = {}
 
     # ---- files ------------------------------------------------------------------------------------------------------
@@ -65,15 +67,23 @@ class LeapTurn:
                 continue
             self._seen[word] = found
             self._files.pop(word, None)
+            self._malformed.pop(word, None)
             data = _bytes_of(path, found)
             if isinstance(data, Finding):
                 _tell(laboratory, path.name, [data])
                 continue
             file, faults = leap_files.read(data, name=path.name)
             if file is None:
+                self._malformed[word] = hashlib.sha256(data).digest()
                 _tell(laboratory, path.name, faults)
             else:
                 self._files[word] = file
+
+    def malformed(self) -> int:
+        """Return how many contents of files are refused at present: one that lies in two files counts once, and a file
+        that is not there is none. Any thread may ask.
+        """
+        return len(frozenset(self._malformed.values()))
 
     # ---- voices -----------------------------------------------------------------------------------------------------
 

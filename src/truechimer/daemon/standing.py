@@ -9,12 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from truechimer.alerts import Alert
-from truechimer.daemon import notify, source_feeds
-from truechimer.daemon.answers import View
+from truechimer.daemon import notify
+from truechimer.daemon.answering.answers import View
 from truechimer.daemon.holding import held
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.lab_start import Started
 from truechimer.daemon.page_file import PageWriter
+from truechimer.daemon.sources import source_feeds
 from truechimer.laboratory.line import EpochOutcome
 from truechimer.serve.clock_page import ClockPage
 

@@ -1,12 +1,14 @@
 """The laboratory's look at what the fold does not see: this host's clock, news of the feeds, refused rows, the doors.
 
-It makes alerts and opens doors that ended; it moves no time, and nothing in the fold follows from it.
+It makes alerts, opens doors that ended, and notes what the doors promise; it moves no time, and nothing in the fold
+follows from it.
 """
 
 from typing import TYPE_CHECKING
 
 from truechimer.alerts import Alert, AlertKind, AlertSeverity
-from truechimer.daemon.smear_watch import DO_NEXT, SmearNews
+from truechimer.daemon.door import manifest
+from truechimer.daemon.sources.smear_watch import DO_NEXT, SmearNews
 from truechimer.laboratory import replay
 
 if TYPE_CHECKING:
@@ -32,6 +34,10 @@ def look(laboratory: "Laboratory", now_s: float) -> None:
         _tell(laboratory, AlertKind.READING_REJECTED, name, AlertSeverity.NOTICE, says=says, do_next=do_next)
     for told in laboratory.look_at_doors():
         _tell(laboratory, told.kind, told.subject, told.severity, says=told.says, do_next=told.do_next)
+    rows = laboratory.manifest.look(((door.name, door.listener) for door in laboratory.doors), now_s)
+    if rows is not None:
+        epoch_ns = laboratory.started.label.at(laboratory.clocks.raw_ns())
+        laboratory.note_record(manifest.KIND, {"epoch_tai_ns": str(epoch_ns), "listeners": rows})
 
 
 def _smears(laboratory: "Laboratory") -> list[SmearNews]:

@@ -27,9 +27,9 @@ from truechimer._version import __version__
 from truechimer.alerts import Alert
 from truechimer.daemon import notify
 from truechimer.daemon.journal_log import Priority
+from truechimer.daemon.lab.notify_check import read_secret, split_url
+from truechimer.daemon.lab.notify_settings import NotifySettings
 from truechimer.daemon.lab_start import Started
-from truechimer.daemon.notify_check import read_secret, split_url
-from truechimer.daemon.notify_settings import NotifySettings
 from truechimer.errors import Misuse
 from truechimer.instants import FS_PER_NS
 

@@ -1,7 +1,7 @@
 """chronyd's SOCK reference clock: one sample as a datagram of 40 octets, and the sender that survives chronyd's
 restarts.
 
-It measures nothing and decides nothing: `daemon.sock_process` does. The same datagram is read by ntpd-rs (a `sock`
+It measures nothing and decides nothing: `daemon.door.sock_process` does. The same datagram is read by ntpd-rs (a `sock`
 source) and written by gpsd. Source: refclock_sock.c of chrony 4.3 to 4.8: the C struct {struct timeval tv; double
 offset; int pulse; int leap; int _pad; int magic;} in the machine's own order; a datagram of another length or magic is
 ignored without a word. chronyd creates the socket, and creates it anew at each start.

@@ -1,7 +1,8 @@
 """The kinds of record that may stand in the log: what each says, and who makes it.
 
-It makes no record. A writer refuses a kind that is not here (`daemon.journal`): a log whose readers must guess what an
-entry means is no evidence. A kind that was registered once keeps its meaning for ever; a new meaning is a new name.
+It makes no record. A writer refuses a kind that is not here (`daemon.records.journal`): a log whose readers must guess
+what an entry means is no evidence. A kind that was registered once keeps its meaning for ever; a new meaning is a new
+name.
 """
 
 from collections.abc import Mapping
@@ -48,6 +49,7 @@ _ALL = (
     KindOfRecord("keys", "keys", Maker.NOTED, "the keys of the log and of its witnesses, as they are in force"),
     KindOfRecord("leap-table", "leap tables", Maker.NOTED, "the leap table in force, by its hash"),
     KindOfRecord("configuration", "configuration", Maker.NOTED, "the laboratory's file in force, by its hash"),
+    KindOfRecord("listeners", "configuration", Maker.NOTED, "what each door promises whom, as it is in force"),
     KindOfRecord(
         "published",
         "readings",

@@ -16,7 +16,10 @@ from truechimer.formats.finding import Finding
 MAX_BYTES = 16_000_000
 LARGEST_NS = 1e9
 DENSE_DAYS = 3
-_ROW = re.compile(r"\s*([0-9]{5})\s+([+-]?[0-9]+(?:\.[0-9]*)?)(?:\s+([0-9]+(?:\.[0-9]*)?))?\s*")
+_ROW = re.compile(
+    r"\s*([0-9]{5})(?:\.0*)?(?:\s+|\s*[,;]\s*)([+-]?[0-9]+(?:\.[0-9]*)?)(?:(?:\s+|\s*[,;]\s*)([0-9]+(?:\.[0-9]*)?))?\s*"
+)
+"""A row of the text; commas or semicolons stand where the answer was asked for as CSV."""
 _FEW_FINDINGS = 1_000
 
 
@@ -66,8 +69,8 @@ def _text(text: str) -> tuple[tuple[ApiSeries, ...] | None, list[Finding]]:
     comments: list[str] = []
     for number, line in enumerate(text.split("\n"), start=1):
         bare = line.rstrip("\r")
-        if bare.startswith("#"):
-            comments.append(bare[1:].strip())
+        if bare.startswith("#") or (not rows and bare.lstrip(' "').upper().startswith("MJD")):
+            comments.append(bare.removeprefix("#").strip())
             continue
         if not bare.strip():
             continue
@@ -90,9 +93,11 @@ def _json(text: str) -> tuple[tuple[ApiSeries, ...] | None, list[Finding]]:
         body = json.loads(text, parse_constant=lambda _: None)
     except (ValueError, RecursionError):
         return None, [Finding("json", "the answer is no JSON: ask again", 1, 1)]
-    if not isinstance(body, dict) or body.get("errorcode") not in (0, "0"):
-        code = body.get("errorcode") if isinstance(body, dict) else None
-        return None, [Finding("refused", f"the server answered with error {str(code)[:40]!r}: ask otherwise")]
+    if not isinstance(body, dict) or "errorcode" not in body:
+        return None, [Finding("json", "this JSON is no answer of the BIPM's server: name another file", 1, 1)]
+    if body.get("errorcode") not in (0, "0"):
+        says = f"the server answered with error {str(body['errorcode'])[:40]!r}: ask otherwise"
+        return None, [Finding("refused", says)]
     found: list[ApiSeries] = []
     sets = body.get("data")
     for at, each in enumerate(sets if isinstance(sets, list) else [sets]):
@@ -123,7 +128,7 @@ def _take(
 ) -> None:
     """Take one value, or say what is wrong with it."""
     try:
-        day, ns = int(str(mjd)), float(str(value))
+        day, ns = int(str(mjd).removesuffix(".0")), float(str(value))
         sigma = float(str(u)) if u is not None else 0.0
     except ValueError:
         day, ns, sigma = 0, float("nan"), 0.0

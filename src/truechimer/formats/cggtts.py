@@ -118,7 +118,9 @@ class CggttsFile:
     """A file: its header, its tracks, and how its lines are written (for `write`).
 
     `labels`: the two lines between header and tracks; `line_end`: `\\n` or `\\r\\n`; `ended`: whether the last line has
-    one; `minus_zero` (n, 20): where -0 is written.
+    one; `minus_zero` (n, 20): where -0 is written; `gap`: whether a blank line stands above the labels; `source`: the
+    bytes that were read, in whose own words `write` puts down again each track that nobody changed (producers fill
+    with zeros or blanks, and leave plus signs out, as they like); `lines_before`: them in an archive.
     """
 
     header: CggttsHeader
@@ -128,6 +130,9 @@ class CggttsFile:
     line_end: str
     ended: bool
     minus_zero: NDArray[np.bool_]
+    gap: bool = True
+    source: bytes = b""
+    lines_before: int = 0
 
 
 def read(data: bytes) -> tuple[CggttsFile | None, list[Finding]]:
@@ -144,7 +149,7 @@ def read(data: bytes) -> tuple[CggttsFile | None, list[Finding]]:
         line = data.count(b"\n", 0, another.start()) + 1
         findings.append(Finding("another-file", says, line, 1))
         data = data[: another.start()]
-    lines, labels, at, line_end = _parted(data)
+    lines, labels, at, line_end, gap = _parted(data)
     header = cggtts_header.read(lines, findings)
     if header is None:
         return None, findings
@@ -155,7 +160,8 @@ def read(data: bytes) -> tuple[CggttsFile | None, list[Finding]]:
         return None, findings
     layout = cggtts_columns.layout_of(labels[0], raw=raw)
     moved = not raw and labels[0].find("STTIME") != 13 and labels[0].find("STTIME") != 14
-    rows = cggtts_columns.read(data[at:], layout, first_line=len(lines) + 4, by_tokens=moved, findings=findings)
+    first_line = data.count(b"\n", 0, at) + 1
+    rows = cggtts_columns.read(data[at:], layout, first_line=first_line, by_tokens=moved, findings=findings)
     rows = _judged(rows, layout, findings, moved=moved)
     findings.sort(key=lambda finding: finding.line or 0)
     if len(findings) > MAX_FINDINGS:
@@ -163,7 +169,8 @@ def read(data: bytes) -> tuple[CggttsFile | None, list[Finding]]:
         del findings[MAX_FINDINGS:]
         findings.append(Finding("more", f"{beyond} more findings are not listed: is the file damaged?"))
     ended = data.endswith(b"\n")
-    return CggttsFile(header, _tracks(rows), layout, labels, line_end, ended, rows.minus_zero), findings
+    tracks = _tracks(rows)
+    return CggttsFile(header, tracks, layout, labels, line_end, ended, rows.minus_zero, gap, data), findings
 
 
 def write(value: CggttsFile) -> bytes:
@@ -172,18 +179,20 @@ def write(value: CggttsFile) -> bytes:
     A number that has no room in its columns is refused: ValueError.
     """
     lines = [*value.header.lines[:-1], "CKSUM = "]
-    lines[-1] += f"{cggtts_header.sum_by(ChecksumRule.STANDARD, lines):02X}"
-    lines += ["", *value.labels]
+    total = cggtts_header.sum_by(ChecksumRule.STANDARD, lines)
+    said = value.header.lines[-1].strip()
+    lines[-1] = said if said.upper() == f"CKSUM = {total:02X}" else f"CKSUM = {total:02X}"
+    lines += [*[""] * value.gap, *value.labels]
     body = [*lines, *_written(value)]
     return (value.line_end.join(body) + value.line_end * value.ended).encode("latin-1")
 
 
-def _parted(data: bytes) -> tuple[list[str], tuple[str, str] | None, int, str]:
-    """Return the header's lines, the two lines of labels (None: there are none), where the tracks begin, and the line
-    end.
+def _parted(data: bytes) -> tuple[list[str], tuple[str, str] | None, int, str, bool]:
+    """Return the header's lines, the two lines of labels (None: there are none), where the tracks begin, the line end,
+    and whether a blank line stands above the labels.
     """
     lines: list[str] = []
-    at = 0
+    at, gap = 0, True
     line_end = "\r\n" if data[:200].partition(b"\n")[0].endswith(b"\r") else "\n"
 
     def next_line() -> str:
@@ -206,12 +215,12 @@ def _parted(data: bytes) -> tuple[list[str], tuple[str, str] | None, int, str]:
         if cggtts_header.is_last(line):
             before = at
             if next_line().strip():
-                at = before
+                at, gap = before, False
             break
     first = next_line()
     if first.split()[:2] not in (["SAT", "CL"], ["PRN", "CL"]):
-        return lines, None, at, line_end
-    return lines, (first, next_line()), at, line_end
+        return lines, None, at, line_end, gap
+    return lines, (first, next_line()), at, line_end, gap
 
 
 def _judged(rows: Rows, layout: Layout, findings: list[Finding], *, moved: bool) -> Rows:
@@ -235,7 +244,11 @@ def _judged(rows: Rows, layout: Layout, findings: list[Finding], *, moved: bool)
             text = f"{name} {says}: the track is not used"
             findings.append(Finding(rule, text, int(rows.line[k]), FIELDS[names[name]][1]))
         keep &= ~bad
-    rows = _some(rows, keep)
+    no_text = _no_text(rows) & keep
+    for k in np.flatnonzero(no_text).tolist():
+        says = "CL or FRC holds a character that is none of ASCII: the track is not used"
+        findings.append(Finding("letters", says, int(rows.line[k]), 5))
+    rows = _some(rows, keep & ~no_text)
     rows = _without_repeats(rows, findings)
     integers = rows.integers
     start_s = _seconds(integers[:, names["STTIME"]])
@@ -244,6 +257,15 @@ def _judged(rows: Rows, layout: Layout, findings: list[Finding], *, moved: bool)
         says = "this track does not begin with the BIPM's schedule: nobody else has one to compare it with"
         findings.append(Finding("off-schedule", says, int(rows.line[k]), 14, Severity.WARNING))
     return rows
+
+
+def _no_text(rows: Rows) -> NDArray[np.bool_]:
+    """Return where CL or FRC hold a byte that is no letter, digit or sign of ASCII."""
+    bad = np.zeros(len(rows.line), np.bool_)
+    for texts in (rows.tracking_class, rows.code):
+        letters = np.ascontiguousarray(texts).view(np.uint8).reshape(len(texts), texts.dtype.itemsize)
+        bad |= ((letters != 0) & ((letters < 32) | (letters > 126))).any(axis=1)
+    return bad
 
 
 def _without_repeats(rows: Rows, findings: list[Finding]) -> Rows:
@@ -287,6 +309,24 @@ def _tracks(rows: Rows) -> Tracks:
     )
 
 
+def _kept(value: CggttsFile) -> dict[int, str]:
+    """Return by track the line that was read, for those that say what they said, under a sum that holds."""
+    before = read(value.source)[0] if value.source else None
+    if before is None or before.layout != value.layout:
+        return {}
+    old, new = before.tracks, value.tracks
+    if not len(old) or not len(new):
+        return {}
+    line = new.line - value.lines_before
+    at = np.minimum(np.searchsorted(old.line, line), len(old) - 1)
+    same = (old.line[at] == line) & new.checked
+    for name in Tracks.__slots__:
+        if name != "line":
+            same &= getattr(old, name)[at] == getattr(new, name)
+    lines = value.source.split(b"\n")
+    return {k: lines[line[k] - 1].decode("latin-1").removesuffix("\r") for k in np.flatnonzero(same).tolist()}
+
+
 def _written(value: CggttsFile) -> list[str]:
     """Return the lines of the tracks."""
     tracks, layout = value.tracks, value.layout
@@ -299,7 +339,11 @@ def _written(value: CggttsFile) -> list[str]:
         ]
     ).tolist()
     out = []
+    kept = _kept(value)
     for k, row in enumerate(integers):
+        if k in kept:
+            out.append(kept[k])
+            continue
         number = int(tracks.number[k])
         satellite = f"{number:3d}" if layout.prn_only else f"{tracks.system[k].decode()}{number:02d}"
         line = f"{satellite} {tracks.tracking_class[k].decode():>2}"

@@ -36,7 +36,8 @@ def read_parts(data: bytes) -> tuple[Part, ...]:
     data = data.removeprefix(b"\xef\xbb\xbf")
     begins = [match.start() for match in BEGINS.finditer(data)]
     if not begins:
-        return (Part(None, tuple(cggtts.read(data)[1])),)
+        value, found = cggtts.read(data)
+        return (Part(value, tuple(found)),)
     parts = []
     if data[: begins[0]].strip():
         says = "this stands before the first file: it is not used"
@@ -49,7 +50,8 @@ def read_parts(data: bytes) -> tuple[Part, ...]:
             break
         value, found = cggtts.read(data[begin:end])
         if value is not None:
-            value = replace(value, tracks=replace(value.tracks, line=value.tracks.line + before))
+            tracks = replace(value.tracks, line=value.tracks.line + before)
+            value = replace(value, tracks=tracks, lines_before=before)
         lines = [None if each.line is None else each.line + before for each in found]
         findings = tuple(replace(each, line=line) for each, line in zip(found, lines, strict=True))
         parts.append(Part(value, findings))
@@ -111,4 +113,4 @@ def joined(files: Sequence[CggttsFile], findings: list[Finding]) -> CggttsFile:
         findings.append(Finding("repeated", says, int(tracks.line[k]), 1))
     keep = order[~again]
     minus_zero = np.concatenate([file.minus_zero for file in files])[keep]
-    return replace(first, header=header, tracks=tracks.chosen(keep), minus_zero=minus_zero)
+    return replace(first, header=header, tracks=tracks.chosen(keep), minus_zero=minus_zero, source=b"")

@@ -282,6 +282,11 @@ def _nines(name: str, width: int) -> int:
     return int(10 ** (width - (name in SIGNED)) - 1)
 
 
+def _widest(name: str, value: int) -> int:
+    """Return how many columns a number needs as the standard's producers write it."""
+    return len(str(value)) + (name in SIGNED and value > 0)
+
+
 def _at(rows: Rows, chosen: NDArray[np.bool_], line: Ints) -> Rows:
     return Rows(line, *(getattr(rows, name)[chosen] for name in Rows.__slots__[1:]))
 
@@ -320,6 +325,9 @@ def _by_tokens(text: bytes, line: int, layout: Layout, findings: list[Finding], 
         if _INTEGER.fullmatch(word) is None:
             return refuse("field", f"{name} is no integer: {word[:14].decode('latin-1')!r}", words[2 + k].start() + 1)
         value = int(word)
+        if unchecked and _widest(name, value) > end - first + 1:
+            says = f"{name} has no room in its {end - first + 1} columns: {word[:14].decode('latin-1')!r}"
+            return refuse("field", says, words[2 + k].start() + 1)
         integers[0, column] = MISSING if value == _nines(name, end - first + 1) else value
         minus_zero[0, column] = value == 0 and word[:1] == b"-"
     said = parts[-1]

@@ -73,7 +73,7 @@ def _line_of(lines: list[str], which: str, code: str) -> tuple[int, tuple[int, i
     for number, line in enumerate(lines):
         if not line.startswith(which):
             continue
-        for match in re.finditer(r"([-+]?[0-9]+(?:\.[0-9]*)?)\s*ns(?:\s*\(([^)]{0,40})\))?", line):
+        for match in re.finditer(r"([-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))\s*ns(?:\s*\(([^)]{0,40})\))?", line):
             if (match.group(2) or "").split() == code.split():
                 return number, match.span(1)
     raise DelayRejected(f"the header has no line of {which} {code}")

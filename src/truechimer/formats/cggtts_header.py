@@ -22,13 +22,14 @@ VERSION_01 = "01"
 VERSION_2E = "2E"
 RAW = "RAW"
 
-_FIRST = re.compile(r"C?GGTTS\s+(?:GPS|GENERIC)\s+DATA\s+FORMAT\s+VERSION\s*=\s*(\S+)\s*")
+_FIRST = re.compile(r"C?GGTTS\s+[A-Z/+]+\s+DATA\s+FORMAT\s+VERSION\s*=\s*(\S+)\s*")
 BEGINS = re.compile(
-    rb"^RAW CLOCK RESULTS\s*$|(?:^|(?<=[0-9A-Fa-f][0-9A-Fa-f]))C?GGTTS\s+(?:GPS|GENERIC)\s+DATA\s+FORMAT\s+VERSION",
+    rb"^[ \t]*RAW CLOCK RESULTS[ \t\r]*$|"
+    rb"(?:^|(?<=[0-9A-Fa-f][0-9A-Fa-f]))C?GGTTS\s+[A-Z/+]+\s+DATA\s+FORMAT\s+VERSION",
     re.MULTILINE,
 )
 """Where a file begins in an archive: also behind the CK of a last line that was not ended."""
-_VALUE_OF_DELAY = re.compile(r"([-+]?[0-9]+(?:\.[0-9]*)?)\s*ns(?:\s*\(([^)]{0,40})\))?", re.IGNORECASE)
+_VALUE_OF_DELAY = re.compile(r"([-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))\s*ns(?:\s*\(([^)]{0,40})\))?", re.IGNORECASE)
 _CALIBRATION = re.compile(r"CAL_ID\s*=\s*(\S*)")
 _NUMBER = re.compile(r"[-+]?[0-9]+(?:\.[0-9]*)?")
 _DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")

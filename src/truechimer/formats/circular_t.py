@@ -11,9 +11,10 @@ banner whose number is not 1.
 import re
 from dataclasses import dataclass
 
-from truechimer.formats import utc_table
+from truechimer.formats import utc_gnss, utc_table
 from truechimer.formats.finding import Finding, Severity
 from truechimer.formats.leap_rows import MONTHS
+from truechimer.formats.utc_gnss import GnssTable
 from truechimer.formats.utc_table import LaboratoryRow, UtcTable
 from truechimer.instants.errors import NotADateRejected
 from truechimer.instants.mjd import from_calendar, to_calendar
@@ -24,6 +25,7 @@ MAX_BYTES = 4_000_000
 MAX_LINES = 20_000
 _ISSUE = re.compile(r"CIRCULAR\s+T\s+([0-9]{1,4})\b")
 _BANNER = re.compile(r"([1-9])\s*-\s+\S")
+_GNSS = re.compile(r"GNSS|GPS|GLONASS|Galileo|BeiDou", re.IGNORECASE)
 _PUBLISHED = re.compile(r"([0-9]{4})\s+([A-Z]+)\s+([0-9]{1,2})\b")
 _TAI_MINUS_UTC = re.compile(r"TAI\s*-\s*UTC\s*=\s*([0-9]{1,3})\s*s")
 
@@ -32,7 +34,8 @@ _TAI_MINUS_UTC = re.compile(r"TAI\s*-\s*UTC\s*=\s*([0-9]{1,3})\s*s")
 class CircularT:
     """Section 1 of an issue. `published_mjd`: the day it bears; `tai_minus_utc_s`: as its prose says (the last of two);
     `remarks`: the lines of section 1 that are no row, with their numbers; `others`: the lines above and below section
-    1 that are not blank, which are not read.
+    1 that are not blank, of which the table of UTC minus satellite systems (section 4, before issue 326 section 5) is
+    read by its labels (`gnss`; None: there is none), and nothing else.
     """
 
     issue: int
@@ -41,12 +44,14 @@ class CircularT:
     table: UtcTable
     remarks: tuple[tuple[int, str], ...] = ()
     others: tuple[tuple[int, str], ...] = ()
+    gnss: GnssTable | None = None
 
     @property
     def unread_sections(self) -> tuple[int, ...]:
         """Numbers of the sections whose lines are held and not read."""
-        found = (_BANNER.match(line.strip()) for _, line in self.others)
-        return tuple(dict.fromkeys(int(match.group(1)) for match in found if match is not None))
+        found = [match for _, line in self.others if (match := _BANNER.match(line.strip())) is not None]
+        read = {match.group(1) for match in found if self.gnss is not None and _GNSS.search(match.string)}
+        return tuple(dict.fromkeys(int(match.group(1)) for match in found if match.group(1) not in read))
 
 
 def read(data: bytes) -> tuple[CircularT | None, list[Finding]]:
@@ -75,8 +80,9 @@ def read(data: bytes) -> tuple[CircularT | None, list[Finding]]:
     published = next((day for number, line in lines[:60] if number >= head[0] and (day := _day(line))), None)
     inside = {number for number, _ in section}
     others = tuple((number, line) for number, line in lines if number not in inside and line.strip())
+    gnss = utc_gnss.of_section(_section_of_gnss(others), findings)
     issue = int(head[1].group(1))
-    return CircularT(issue, published, offsets[-1] if offsets else None, table, tuple(remarks), others), findings
+    return CircularT(issue, published, offsets[-1] if offsets else None, table, tuple(remarks), others, gnss), findings
 
 
 def write(value: CircularT) -> bytes:
@@ -141,6 +147,18 @@ def _section_one(lines: list[tuple[int, str]]) -> list[tuple[int, str]]:
         if inside:
             section.append((number, line))
     return section or lines
+
+
+def _section_of_gnss(lines: tuple[tuple[int, str], ...]) -> list[tuple[int, str]]:
+    """Return the lines of the section whose banner names satellite systems."""
+    section: list[tuple[int, str]] = []
+    inside = False
+    for number, line in lines:
+        if _BANNER.match(line.strip()) is not None:
+            inside = _GNSS.search(line) is not None
+        elif inside:
+            section.append((number, line))
+    return section
 
 
 def _check_days(table: UtcTable, findings: list[Finding]) -> None:

@@ -89,9 +89,10 @@ def read(data: bytes) -> tuple[tuple[ClockReading, ...], list[Finding]]:
 def write(readings: Sequence[ClockReading]) -> bytes:
     """Return readings in the columns, five clocks to a line, in their order by day and laboratory."""
     out: list[str] = []
-    keys = list(dict.fromkeys((each.mjd, each.laboratory) for each in readings))
-    for mjd, laboratory in keys:
-        here = [each for each in readings if (each.mjd, each.laboratory) == (mjd, laboratory)]
+    together: dict[tuple[int, str], list[ClockReading]] = {}
+    for reading in readings:
+        together.setdefault((reading.mjd, reading.laboratory), []).append(reading)
+    for (mjd, laboratory), here in together.items():
         for k in range(0, len(here), BLOCKS):
             blocks = []
             for each in here[k : k + BLOCKS]:

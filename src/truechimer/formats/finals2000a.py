@@ -13,6 +13,8 @@ from truechimer.instants.mjd import to_calendar
 
 _DAY = re.compile(r" *[0-9]{5}\.[0-9]{2} *")
 MAX_BYTES = 32_000_000
+LONGEST_LINE = 200
+"""A day has 185 columns, and some files bear blanks behind them."""
 LARGEST_S = 0.9
 """UTC is kept within this of UT1 (ITU-R TF.460-6)."""
 
@@ -52,13 +54,16 @@ def read(data: bytes) -> tuple[EarthOrientation | None, list[Finding]]:
     findings: list[Finding] = []
     rows: list[tuple[int, float, float | None, bool]] = []
     unpredicted: list[tuple[int, int]] = []
-    for number, line in enumerate(data.decode("latin-1").split("\n"), start=1):
+    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").decode("latin-1").split("\n"), start=1):
         text = line.rstrip("\r")
         if not text.strip():
             continue
         if not text[57:78].strip() and _DAY.fullmatch(text[7:15]) is not None:
             unpredicted.append((int(float(text[7:15])), number))
             continue
+        if len(text) > LONGEST_LINE:
+            says = "more than a day's columns: line ends were lost, and what stands behind the first day is not used"
+            findings.append(Finding("too-long-line", says, number, LONGEST_LINE + 1))
         flag, sigma = text[57:58], text[68:78].strip()
         try:
             day, value = float(text[7:15]), float(text[58:68])

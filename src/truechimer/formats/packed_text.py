@@ -21,6 +21,8 @@ LONGEST_LINE = 1 << 16
 MOST_MEMORY = 1 << 28
 """What an xz file may ask for to be unpacked."""
 PIECE = 1 << 20
+FEWEST_OF_NULS = 10
+"""Where more than one byte of so many at the beginning is zero, a file is no text; a single one costs its line."""
 _HEAD = 4096
 
 _PACKED: tuple[tuple[bytes, str, Callable[[], Any]], ...] = (
@@ -52,7 +54,7 @@ def text_of(data: bytes) -> tuple[str, str]:
     packed = ""
     for magic, name, unpacker in _PACKED:
         if data.startswith(magic):
-            data, packed = _unpacked(data, name, unpacker), name
+            data, packed = _unpacked(data, name, unpacker, at_most=MOST_BYTES), name
             break
     for magic, name in _OTHERS:
         if data.startswith(magic):
@@ -71,8 +73,33 @@ def text_of(data: bytes) -> tuple[str, str]:
     return text, packed
 
 
-def _unpacked(data: bytes, name: str, unpacker: Callable[[], Any]) -> bytes:
-    """Unpack piece by piece, and stop as soon as the result can be no record."""
+def plain_bytes(data: bytes, *, at_most: int) -> bytes:
+    """Return the bytes of a text file as its reader takes them: unpacked, without a byte-order mark, UTF-16 as UTF-8,
+    CR alone as LF. Everything else, CR LF too, stays as it is, so that sums over bytes still hold.
+
+    Raises `TextRejected` for what is empty, packed in a way that is not unpacked here, no text, or above `at_most`.
+    """
+    for magic, name, unpacker in _PACKED:
+        if data.startswith(magic):
+            data = _unpacked(data, name, unpacker, at_most=at_most, lines=False)
+            break
+    for magic, name in _OTHERS:
+        if data.startswith(magic):
+            raise TextRejected(f"this is {name}; unpack it first (gzip, bzip2 and xz are unpacked here)")
+    if not data.strip():
+        raise TextRejected("the file is empty")
+    if data[:2] in {b"\xff\xfe", b"\xfe\xff"}:
+        data = data.decode("utf-16", errors="replace").encode()
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    if data.count(b"\0", 0, _HEAD) * FEWEST_OF_NULS > len(data[:_HEAD]):
+        raise TextRejected("this is not text; name the file itself, or export it as text")
+    return data.replace(b"\r", b"\n") if b"\n" not in data else data
+
+
+def _unpacked(data: bytes, name: str, unpacker: Callable[[], Any], *, at_most: int, lines: bool = True) -> bytes:
+    """Unpack piece by piece, and stop as soon as the result can be no record; `lines`: of a length that a record's
+    lines have.
+    """
     out: list[bytes] = []
     size, rest = 0, data
     while rest:
@@ -84,12 +111,13 @@ def _unpacked(data: bytes, name: str, unpacker: Callable[[], Any]) -> bytes:
                 raise TextRejected(f"the {name} data are damaged ({error}); fetch the file again") from None
             fed = getattr(member, "unconsumed_tail", b"")
             size += len(piece)
-            if size > MOST_BYTES:
-                raise TextRejected(f"it unpacks to more than {MOST_BYTES >> 20} MiB; cut it into parts")
+            if size > at_most:
+                raise TextRejected(f"it unpacks to more than {at_most >> 20} MiB; cut it into parts")
             if not piece and not member.eof and not fed and getattr(member, "needs_input", True):
                 raise TextRejected(f"the {name} data end too early; fetch the file again")
-            if piece:
+            if piece and lines:
                 _check(piece, sum(part.count(b"\n") for part in out) if _has_long_line(piece) else 0)
+            if piece:
                 out.append(piece)
         rest = member.unused_data.lstrip(b"\0")  # tapes and block devices pad with zeros
     return b"".join(out)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite
 
-from truechimer.formats import bipm_api, circular_t, utck_series, utcr
+from truechimer.formats import bipm_api, circular_t, utc_gnss, utck_series, utcr
 from truechimer.formats.finding import Finding, Severity
 from truechimer.formats.utc_table import UtcTable
 from truechimer.instants.mjd import MJD_OF_1970, from_calendar, to_calendar, weekday
@@ -81,6 +81,9 @@ def read(data: bytes, *, name: str, laboratory: str | None) -> tuple[tuple[Publi
     series, findings = bipm_api.read(data)
     found = []
     for each in series or ():
+        if utc_gnss.names_a_system(each.comment, name):
+            findings.append(Finding("gnss", "UTC minus a satellite system's time, not UTC - UTC(k): it is not used"))
+            continue
         path = RAPID if bipm_api.is_rapid(each, name=name) else CIRCULAR
         for mjd, value, u in zip(each.mjd, each.value_ns, each.u_ns, strict=True):
             at = rapid_day(mjd) if path == RAPID else circular_t_day(mjd)

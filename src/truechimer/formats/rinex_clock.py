@@ -197,4 +197,4 @@ def write(value: RinexClock, *, leaps: LeapTable = TABLE) -> bytes:
         if n > 2:
             lines.append(" ".join(fields[2:]).rjust(len(fields[2:]) * 20 - 1 + (1 if header.is_wide else 0)))
     lines.append("")
-    return "\n".join(lines).encode("ascii")
+    return "\n".join(lines).encode("latin-1")

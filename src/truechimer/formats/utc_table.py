@@ -20,10 +20,13 @@ from truechimer.instants.mjd import to_calendar
 MOST_DATES = 40
 _CODE = re.compile(r"([A-Z][A-Z0-9]{0,5})\s*(?:\(([^)]*)\)|\s)")
 _VALUE = re.compile(r"[+-]?[0-9]{1,9}(?:\.[0-9]{0,3})?")
+_TOUCHING = re.compile(r"[+-]?[0-9]{1,9}\.[0-9]")
 _NOTE = re.compile(r"\(([0-9]{1,2})\)")
 _MJD = re.compile(r"[45678][0-9]{4}")
 _DATE = re.compile(r"([A-Za-z]{3})\s+([0-9]{1,2})(?![0-9])")
 _FAR_COLUMNS = 5
+_FEWEST_DAYS = 3
+"""Fewer numbers in a line of words are no values."""
 NOT_CALIBRATED = "NC"
 
 
@@ -71,14 +74,16 @@ class _Block:
 def read(lines: Sequence[tuple[int, str]], findings: list[Finding]) -> tuple[UtcTable, list[tuple[int, str]]]:
     """Return the table in numbered lines (one header of MJDs or several), and the lines that are none of it."""
     blocks: list[_Block] = []
+    block: _Block | None = None
+    begun = False
     others: list[tuple[int, str]] = []
     dates: tuple[int, str] | None = None
     for number, line in lines:
         words = line.split()
         if not words:
             continue
-        if words[0] == "MJD":
-            block = _header(number, line, findings)
+        if words[0] == "MJD" or _is_days(words):
+            block, begun = _header(number, line, findings), True
             if block is not None:
                 blocks.append(block)
                 _check_dates(block, dates, findings)
@@ -87,13 +92,32 @@ def read(lines: Sequence[tuple[int, str]], findings: list[Finding]) -> tuple[Utc
             dates = (number, line)
         elif words[0] == "Laboratory":
             continue
-        elif blocks and _is_row(line):
-            row = _row(number, line, blocks[-1], findings)
+        elif block is not None and _is_row(line):
+            row = _row(number, line, block, findings)
             if row is not None:
-                blocks[-1].rows.append(row)
+                block.rows.append(row)
         else:
             others.append((number, line))
+            if begun or _is_row(line):  # above the first line of MJDs a letter head has telephone numbers
+                _check_other(number, words, block, findings)
     return _joined(blocks, findings), others
+
+
+def _is_days(words: list[str]) -> bool:
+    """Whether a line is one of MJDs whose first word was damaged: to take the rows below it for those of the days
+    before would date them wrongly.
+    """
+    days = [int(word) for word in words if _MJD.fullmatch(word) is not None]
+    return len(days) >= _FEWEST_DAYS and all(later > earlier for earlier, later in pairwise(days))
+
+
+def _check_other(number: int, words: list[str], block: _Block | None, findings: list[Finding]) -> None:
+    """Name a line that holds values and is no row: it lost its laboratory or stands below no line of MJDs."""
+    values = sum(word in {"-", NOT_CALIBRATED} or _VALUE.fullmatch(word) is not None for word in words)
+    if values < max(_FEWEST_DAYS, (len(block.mjds) + 1) // 2 if block is not None else 0):
+        return
+    says = "no line of MJDs that can be read stands above" if block is None else "no code of a laboratory begins"
+    findings.append(Finding("row", f"{says} this line of values: it is not used", number, 1))
 
 
 def _header(number: int, line: str, findings: list[Finding]) -> _Block | None:
@@ -134,7 +158,9 @@ def _row(number: int, line: str, block: _Block, findings: list[Finding]) -> Labo
     begins = line.index(code.group(1)) + len(code.group().rstrip())
     rest = line[begins:]
     notes = tuple(int(match.group(1)) for match in _NOTE.finditer(rest))
-    words = [(match.group(), begins + match.end()) for match in re.finditer(r"\S+", _NOTE.sub(" ", rest))]
+    words = [
+        (value, end) for match in re.finditer(r"\S+", _NOTE.sub(_blank, rest)) for value, end in _parted(match, begins)
+    ]
     wrong = [word for word, _ in words if word not in ("-", NOT_CALIBRATED) and _VALUE.fullmatch(word) is None]
     n = len(block.mjds)
     if wrong:
@@ -165,6 +191,20 @@ def _row(number: int, line: str, block: _Block, findings: list[Finding]) -> Labo
     )
     _check_uncertainty(row, findings)
     return row
+
+
+def _blank(note: "re.Match[str]") -> str:
+    return " " * len(note.group())
+
+
+def _parted(word: "re.Match[str]", begins: int) -> list[tuple[str, int]]:
+    """Return the values of a word and the columns in which they end: large ones fill their columns and touch, and each
+    has one decimal.
+    """
+    values = list(_TOUCHING.finditer(word.group()))
+    if len(values) > 1 and "".join(each.group() for each in values) == word.group():
+        return [(each.group(), begins + word.start() + each.end()) for each in values]
+    return [(word.group(), begins + word.end())]
 
 
 def _by_columns(words: list[tuple[str, int]], block: _Block) -> tuple[list[str], list[str]] | None:

@@ -37,13 +37,13 @@ class UtckSeries:
 
 def is_clock_file(head: str) -> bool:
     """Whether a text begins as a clock file in seconds: `# FROM TO`, two names of scales, whatever remarks follow."""
-    first = next((line for line in head.splitlines() if line.strip()), "")
+    first = next((line for line in head.lstrip("\ufeff\xef\xbb\xbf").splitlines() if line.strip()), "")
     return _SCALES.fullmatch(first.strip()) is not None
 
 
-def read(data: bytes, *, seconds: bool) -> tuple[UtckSeries | None, list[Finding]]:
+def read(data: bytes, *, seconds: bool, any_scales: bool = False) -> tuple[UtckSeries | None, list[Finding]]:
     """Return a series and a finding for each line that is none of it; None: it holds no value. `seconds`: a clock file;
-    else ns.
+    else ns. `any_scales`: a clock file may lead from any scale to any other (TAI - TA(k)), as its `quantity` then says.
     """
     findings: list[Finding] = []
     if len(data) > MAX_BYTES:
@@ -66,7 +66,8 @@ def read(data: bytes, *, seconds: bool) -> tuple[UtckSeries | None, list[Finding
         del findings[MAX_FINDINGS:]
         findings.append(Finding("more", f"{beyond} more findings are not listed: is the file damaged?"))
     head = next((found for _, line in remarks[:1] if (found := _HEAD.fullmatch(line.strip()))), None)
-    if seconds and (head is None or head.group(2).upper() != "UTC"):
+    is_ours = head is not None and head.group(2).upper() == "UTC" and _OF_UTC.fullmatch(head.group(1)) is not None
+    if seconds and not is_ours and not (any_scales and head is not None):
         said = "nothing" if head is None else f"{head.group(1)} to {head.group(2)}"
         says = f"its head says {said}: of clock files those that lead to UTC are read (# UTC(k) UTC)"
         findings.append(Finding("not-to-utc", says, 1, 1))
@@ -77,7 +78,8 @@ def read(data: bytes, *, seconds: bool) -> tuple[UtckSeries | None, list[Finding
     laboratory = _OF_UTC.fullmatch(head.group(1)) if head is not None else None
     name = laboratory.group(1).upper() if laboratory is not None else ""
     mjd, x_s, u_s = zip(*rows, strict=True)
-    return UtckSeries(f"UTC - UTC({name or 'k'})", name, mjd, x_s, u_s, tuple(remarks)), findings
+    quantity = f"UTC - UTC({name or 'k'})" if is_ours or not seconds or head is None else f"{head[2]} - {head[1]}"
+    return UtckSeries(quantity, name, mjd, x_s, u_s, tuple(remarks)), findings
 
 
 def write(value: UtckSeries, *, seconds: bool) -> bytes:

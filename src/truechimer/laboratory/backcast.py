@@ -17,7 +17,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from truechimer.clocks.clock import Clock
+from truechimer.clocks.clock import Clock, ClockKind
 from truechimer.clocks.register import is_reference
 from truechimer.compare.utc_record import PublishedValue
 from truechimer.errors import Rejected
@@ -29,10 +29,13 @@ from truechimer.instants.mjd import MJD_OF_1970, from_calendar, to_calendar, wee
 from truechimer.quorum.envelope import Applied, SteeringLimits
 from truechimer.scale.engines import DEFAULT_ALGORITHM
 from truechimer.scale.replay import ScaleSeries, replay
-from truechimer.steer import free_noise, late_steering, scale_noise
+from truechimer.scale.state import Membership
+from truechimer.steer import clock_by_clock, clock_noise, free_noise, late_steering, scale_noise
+from truechimer.steer.clock_by_clock import ClockSample
+from truechimer.steer.clock_states import ClockNoise
 from truechimer.steer.delayed_data import LateValue
 from truechimer.steer.delayed_filter import FreeNoise, Path
-from truechimer.steer.late_steering import LateParameters
+from truechimer.steer.late_steering import LateParameters, LateSteering
 from truechimer.steer.steering_order import Coordination
 
 Floats = NDArray[np.float64]
@@ -53,8 +56,15 @@ PUBLISHED_AFTER_D = {"UTC": 12, "UTCr": 3}
 Y_SPREAD = 1e-11
 """One sigma of the scale's rate against UTC before anything is known: clocks of a file may be of any kind."""
 LEAST_DRIFT = 1e-17 / 86_400.0
+UNKNOWN_DRIFT = free_noise.DRIFT_PER_DAY[ClockKind.MASER] / 86_400.0
+"""One sigma of the drift (1/s) of a clock of which the kind is not known."""
 ON_TIME_S = 0.6 * 86_400.0
 """A day's UTC(k) is taken from the clock's value at the nearest epochs, no further away than this."""
+SAMPLED_NS = 6 * 3_600 * 10**9
+HEARD = (Membership.IN, Membership.DIVIDED, Membership.DOUBTED, Membership.ALIKE)
+"""Clocks whose readings are heard one by one, as what the ensemble has them."""
+OUT = (Membership.OUT_STEP, Membership.OUT_RATE, Membership.DISPUTED, Membership.REPLAYED)
+"""Clocks that come back as others."""
 LIMITS = SteeringLimits(
     per_change=2.3e-14,
     per_day_s=1e-8,
@@ -168,10 +178,15 @@ def backcast(
     late.sort(key=lambda each: (each[0], each[1].epoch_ns, each[1].path))
     first_ns = int(series.epoch_tai_ns[0])
     learned_ns = first_ns + round(min(LEARNING_S, span_s / 3.0) * 1e9)
-    noise = _noise(between, clocks, algorithm, learned_ns)
+    noise, of_clocks = _noise(between, clocks, algorithm, learned_ns, series.clocks)
     paths = tuple(Path(name=scale, u_common=COMMON_U_S) for scale in scales)
     ours, began_ns, orders, constant_s = _steer(
-        noise, paths, [(when, item) for when, item, _ in late], [each[1] for each in judged], parameters, learned_ns
+        late_steering.begin(noise, paths, parameters, clocks=of_clocks),
+        _samples(series),
+        [(when, item) for when, item, _ in late],
+        [each[1] for each in judged],
+        parameters,
+        learned_ns,
     )
     mjd, _, x_own, x_scale = (np.array(column) for column in zip(*judged, strict=True))
     began = None if began_ns is None else MJD_OF_1970 + began_ns / NS_PER_DAY
@@ -253,8 +268,26 @@ def _published_mjd(value: PublishedValue) -> int:
     return from_calendar(year + month // 12, month % 12 + 1, PUBLISHED_AFTER_D["UTC"])
 
 
-def _noise(rows: ReadingColumns, clocks: Sequence[Clock] | None, algorithm: str, until_ns: int) -> FreeNoise:
-    """Return the noise that the ensemble has learned of itself until an epoch."""
+def _samples(series: ScaleSeries) -> list[ClockSample]:
+    """Return the clocks minus the scale as the steering hears them: each six hours, or as often as they were read."""
+    epochs: Ints = series.epoch_tai_ns
+    grid = epochs // SAMPLED_NS
+    first = np.flatnonzero(np.diff(grid, prepend=-1) > 0)
+    found = []
+    for k in first.tolist():
+        state = series.state[k]
+        standing = np.full(len(state), clock_by_clock.AWAY)
+        heard = np.isin(state, HEARD) & (series.unused[k] == 0) & np.isfinite(series.x_clock_minus_scale_s[k])
+        standing[heard] = clock_by_clock.HEARD
+        standing[np.isin(state, OUT)] = clock_by_clock.OUT
+        found.append(ClockSample(int(epochs[k]), series.x_clock_minus_scale_s[k], standing))
+    return found
+
+
+def _noise(
+    rows: ReadingColumns, clocks: Sequence[Clock] | None, algorithm: str, until_ns: int, members: Sequence[Clock]
+) -> tuple[FreeNoise, tuple[ClockNoise, ...]]:
+    """Return the noise that the ensemble has learned of itself until an epoch, and of each of its `members`."""
     early = rows.epoch_tai_ns <= until_ns
     part = replace(
         rows,
@@ -267,18 +300,33 @@ def _noise(rows: ReadingColumns, clocks: Sequence[Clock] | None, algorithm: str,
     series = replay(part, clocks, algorithm)
     learned = series.learned
     if learned is None:
-        return replace(free_noise.of_kinds(series.clocks), y_spread=Y_SPREAD)
+        of_kinds = tuple(clock_noise.of_clock(clock) for clock in members)
+        return replace(free_noise.of_kinds(series.clocks), y_spread=Y_SPREAD), of_kinds
     voted = learned.weight_month > 0.0
     noise = learned.noise[voted] if voted.any() else learned.noise
     u_drift = learned.u_drift[voted] if voted.any() else learned.u_drift
     levels = tuple((float(row[1]), float(row[2]), float(row[3])) for row in noise)
     drift = max(float(np.min(u_drift[np.isfinite(u_drift)], initial=1e-16 / 86_400.0)), LEAST_DRIFT)
-    return scale_noise.free_noise(levels, y_spread=Y_SPREAD, drift_spread=drift)
+    of_name = {clock.name: row.tolist() for clock, row in zip(series.clocks, learned.noise, strict=True)}
+    of_members = tuple(_of_clock(clock, of_name.get(clock.name), is_known=clocks is not None) for clock in members)
+    return scale_noise.free_noise(levels, y_spread=Y_SPREAD, drift_spread=drift), of_members
+
+
+def _of_clock(clock: Clock, learned: Sequence[float] | None, *, is_known: bool) -> ClockNoise:
+    """Return what is expected of a clock. Where nobody has said of which kind it is, what was learned is all there is,
+    and it may drift as masers do.
+    """
+    if is_known or learned is None:
+        return clock_noise.of_clock(clock, learned)
+    reading, white, floor, walk = learned
+    return ClockNoise(
+        q1=white, floor2=floor, q2=walk, reading_s2=reading, y_spread=Y_SPREAD, drift_spread=UNKNOWN_DRIFT
+    )
 
 
 def _steer(  # noqa: PLR0917
-    noise: FreeNoise,
-    paths: tuple[Path, ...],
+    known: LateSteering,
+    samples: list[ClockSample],
     late: list[tuple[int, LateValue]],
     wanted_ns: Sequence[int],
     parameters: LateParameters,
@@ -290,18 +338,20 @@ def _steer(  # noqa: PLR0917
     interval_ns = round(parameters.interval_s * 1e9)
     first = min([learned_ns, *(when for when, _ in late)])
     last = max(wanted_ns)
-    known = late_steering.begin(noise, paths, parameters)
     coordination: Coordination | None = None
     applied: Applied | None = None
     ours: list[float] = []
     began: int | None = None
-    orders = heard = at = 0
+    orders = heard = at = read = 0
     wanted = sorted(wanted_ns)
     for now in range(first - first % interval_ns + interval_ns, last + 2 * interval_ns, interval_ns):
         while at < len(wanted) and wanted[at] < now:
             # the order in force until now; a value of its own day has not been heard then
             ours.append(float("nan") if coordination is None else coordination.at(wanted[at]))
             at += 1
+        while read < len(samples) and samples[read].epoch_ns <= now:
+            known = late_steering.sampled(known, samples[read])
+            read += 1
         batch = []
         while heard < len(late) and late[heard][0] <= now:
             batch.append(late[heard][1])

@@ -12,7 +12,7 @@ from truechimer.laboratory import publications
 from truechimer.laboratory.state import LaboratoryState
 from truechimer.scale.bands_state import DRIFT_U2, START_NS
 from truechimer.scale.state import ScaleState
-from truechimer.steer import daily_values, foresight, free_noise
+from truechimer.steer import daily_values, first_passage, foresight, free_noise
 from truechimer.steer.delayed_filter import FreeNoise
 from truechimer.steer.foresight import Foresight, Value
 from truechimer.steer.steering_order import Coordination
@@ -24,14 +24,25 @@ LEAST_DAYS = 3
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """How long a limit is kept before it is passed for the first time: `for_s` with 99 in 100 (none is longer than
+    `first_passage.LONGEST_S`), `likely_for_s` as likely as not.
+    """
+
+    limit_s: float
+    for_s: float
+    likely_for_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Foreseen:
     """A holdover from the last epoch on. `days` learned from; `u_s`: one sigma of UTC minus the scale after each of
-    `HORIZONS_S`; `kept_s`: (limit s, how long |UTC(k) - UTC| stays within it at the rate that is held, s).
+    `HORIZONS_S`; `kept`: of each limit how long |UTC(k) - UTC| stays within it at the rate that is held.
     """
 
     days: int
     u_s: tuple[float, ...]
-    kept_s: tuple[tuple[float, float], ...]
+    kept: tuple[Kept, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +78,21 @@ def worked_out(question: Asked) -> Foreseen | None:
     if known is None:
         return None
     now_ns, coordination = question.now_ns, question.coordination
+    passages = first_passage.passages(
+        known,
+        from_ns=now_ns,
+        x_utck_minus_scale_s=coordination.at(now_ns),
+        y_utck_minus_scale=coordination.y_steer,
+    )
     return Foreseen(
         len(question.values),
         tuple([foresight.ahead(known, now_ns + round(span_s * 1e9)).u_s for span_s in HORIZONS_S]),
         tuple(
             [
-                (
+                Kept(
                     limit_s,
-                    foresight.kept_s(
-                        known,
-                        limit_s,
-                        from_ns=now_ns,
-                        x_utck_minus_scale_s=coordination.at(now_ns),
-                        y_utck_minus_scale=coordination.y_steer,
-                    ),
+                    first_passage.stated_s(passages, limit_s),
+                    first_passage.kept_s(passages, limit_s, chance=first_passage.LIKELY_CHANCE),
                 )
                 for limit_s in sorted({*LIMITS_S, *question.limits_s})
             ]

@@ -8,6 +8,9 @@ there are any.
 from dataclasses import dataclass, replace
 from math import sqrt
 
+import numpy as np
+from numpy.typing import NDArray
+
 from truechimer.compare.selection import Combined
 from truechimer.laboratory import steering
 from truechimer.laboratory.publications import (
@@ -28,8 +31,8 @@ from truechimer.laboratory.publications import (
 from truechimer.laboratory.steering import Steered
 from truechimer.quorum.envelope import Applied, SteeringLimits
 from truechimer.quorum.verified import Refused, Verified
-from truechimer.scale.state import ScaleStep
-from truechimer.steer import delayed_data, late_steering
+from truechimer.scale.state import Membership, ScaleStep
+from truechimer.steer import clock_by_clock, late_steering
 from truechimer.steer.delayed_data import Forecast, LateValue
 from truechimer.steer.delayed_filter import PathKind
 from truechimer.steer.late_steering import LateParameters
@@ -81,12 +84,14 @@ def turned(
     *,
     epoch_ns: int,
     step: ScaleStep,
+    x_read_minus_scale_s: NDArray[np.float64],
     combined: Combined | None,
     links: UtcPrediction | None,
 ) -> Publications:
     """Return it after an epoch's readings: the links' mean of a day, samples of the clocks, the forecast each hour.
 
-    `combined`: what the links agree on at this epoch; `links`: their own prediction, kept beside.
+    `x_read_minus_scale_s (n_clocks,)`: each clock minus the scale as it was read (NaN: it was not); `combined`: what
+    the links agree on at this epoch; `links`: their own prediction, kept beside.
     """
     if combined is not None:
         known = replace(known, mean=_with(known.mean, combined, epoch_ns))
@@ -95,7 +100,7 @@ def turned(
     grid = (epoch_ns - UTC_OF_TAI_NS) // GRID_NS
     if grid > known.grid:
         is_new_day = grid // GRIDS_A_DAY > known.grid // GRIDS_A_DAY
-        known = _sampled(replace(known, grid=grid), step, epoch_ns)
+        known = _sampled(replace(known, grid=grid), step, x_read_minus_scale_s, epoch_ns)
         if is_new_day:
             known = _links_heard(known, parameters, epoch_ns)
     hour = epoch_ns // HOUR_NS
@@ -139,10 +144,22 @@ def _with(mean: LinkMean, combined: Combined, epoch_ns: int) -> LinkMean:
     )
 
 
-def _sampled(known: Publications, step: ScaleStep, epoch_ns: int) -> Publications:
-    sample = Sample(epoch_ns, step.x_clock_minus_scale_s)
+_HEARD = (Membership.IN, Membership.DIVIDED, Membership.DOUBTED, Membership.ALIKE)
+_OUT = (Membership.OUT_STEP, Membership.OUT_RATE, Membership.DISPUTED, Membership.REPLAYED)
+
+
+def _sampled(
+    known: Publications, step: ScaleStep, x_read_minus_scale_s: NDArray[np.float64], epoch_ns: int
+) -> Publications:
+    """Keep a sample of the clocks. Who is no member by rule, is being learned or is suspected, is not heard one by
+    one; who is out comes back as another clock.
+    """
+    standing = np.full(len(step.membership), clock_by_clock.AWAY)
+    standing[np.isin(step.membership, _HEARD) & np.isfinite(x_read_minus_scale_s)] = clock_by_clock.HEARD
+    standing[np.isin(step.membership, _OUT)] = clock_by_clock.OUT
+    sample = Sample(epoch_ns, step.x_clock_minus_scale_s, x_read_minus_scale_s, standing)
     kept = [one for one in known.samples if one.epoch_ns > epoch_ns - KEPT_NS]
-    return replace(known, samples=(*kept, sample))
+    return replace(known, samples=(*kept, sample), steering=late_steering.sampled(known.steering, sample.of_readings))
 
 
 def _links_heard(known: Publications, parameters: LateParameters, epoch_ns: int) -> Publications:
@@ -164,7 +181,7 @@ def _prediction(known: Publications, epoch_ns: int) -> UtcPrediction | None:
     newest value. What the laboratory's link may be off by for ever (u_B, as published) is in it.
     """
     history = known.history
-    ahead = delayed_data.ahead(history, epoch_ns)
+    ahead = late_steering.ahead(known.steering, epoch_ns)
     if ahead is None:
         return None
     phases = [

@@ -118,6 +118,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
         due=index > state.scale_index,
         ceilings=timed.ceilings(held, register, epoch_ns),
     )
+    x_read_minus_scale_s = x_clock_minus_pivot_s + scale_step.x_pivot_minus_scale_s
     if frames is not None:
         scale_step = replace(
             scale_step,
@@ -199,6 +200,7 @@ def step(state: LaboratoryState, given: EpochInput, config: LaboratoryConfig) ->
             config.published.parameters(config.steering.interval_s),
             epoch_ns=epoch_ns,
             step=scale_step,
+            x_read_minus_scale_s=x_read_minus_scale_s,
             combined=heard.combined,
             links=heard.utc,
         )

@@ -24,7 +24,9 @@ from truechimer.instants import FS_PER_NS, LeapTable, UtcLabel, from_utc
 from truechimer.scale.bands_state import DRIFT_U2, WEIGHT_DC
 from truechimer.scale.live_state import LiveState
 from truechimer.scale.state import ScaleState
-from truechimer.steer import delayed_data, late_steering, scale_noise
+from truechimer.steer import clock_by_clock, clock_noise, delayed_data, late_steering, scale_noise
+from truechimer.steer.clock_by_clock import ClockHistory, ClockSample
+from truechimer.steer.clock_states import ClockNoise, ClocksState
 from truechimer.steer.delayed_data import DelayedData, LateValue, Mark, Opened
 from truechimer.steer.delayed_filter import Estimate, FreeNoise, Path, PathKind
 from truechimer.steer.foresight import Value
@@ -65,15 +67,16 @@ NEAR = 0.1
 class PublishedSettings:
     """How a run takes published values. `laboratory`: its code in the tables; `steers`: they decide, not the links
     alone; `before`: the clock that was UTC(k) until steering began here (empty: there was none); `u_fountain`: what all
-    rates of the frequency standard may be off by; `accuracy`, `day_stability`, `time_constant_s`: see `lqg.Aim` and
-    `LateParameters`.
+    rates of the frequency standard may be off by; `by_clocks`: the clocks are heard one by one (a journal of an earlier
+    version has no word of it: there, the scale alone); the rest: see `lqg.Aim` and `LateParameters`.
     """
 
     laboratory: str
     steers: bool
     before: str = ""
     u_fountain: float = 2e-16
-    accuracy: float = 1.06
+    by_clocks: bool = True
+    accuracy: float = 1.05
     day_stability: float | None = None
     time_constant_s: float | None = None
 
@@ -107,6 +110,8 @@ def settings_body(settings: PublishedSettings) -> dict[str, Any]:
     }
     if settings.before:
         body["before"] = settings.before
+    if settings.by_clocks:
+        body["by_clocks"] = True
     if settings.day_stability is not None:
         body["day_stability"] = quantity(settings.day_stability, "1")
     if settings.time_constant_s is not None:
@@ -121,6 +126,7 @@ def settings_from(body: dict[str, Any]) -> PublishedSettings:
         steers=body["steers"] is True,
         before=str(body.get("before", "")),
         u_fountain=number_of(body["u_fountain"], "1"),
+        by_clocks=body.get("by_clocks") is True,
         accuracy=number_of(body["accuracy"], "1"),
         day_stability=number_of(body["day_stability"], "1") if "day_stability" in body else None,
         time_constant_s=number_of(body["time_constant_s"], "s") if "time_constant_s" in body else None,
@@ -129,10 +135,19 @@ def settings_from(body: dict[str, Any]) -> PublishedSettings:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """All clocks minus the scale `x_s (n,)` at `epoch_ns` (TAI), NaN where not known. The array is never written to."""
+    """All clocks minus the scale `x_s (n,)` at `epoch_ns` (TAI), NaN where not known; as they were read, `read_s (n,)`,
+    NaN where they were not; and what each was (`clock_by_clock`). No array is ever written to.
+    """
 
     epoch_ns: int
     x_s: NDArray[np.float64]
+    read_s: NDArray[np.float64]
+    standing: NDArray[np.int64]
+
+    @property
+    def of_readings(self) -> ClockSample:
+        """What the filter of all clocks hears of it."""
+        return ClockSample(self.epoch_ns, self.read_s, self.standing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,15 +220,23 @@ class Publications:
         return self.steering.history
 
 
-def begin(settings: PublishedSettings, interval_s: float, noise: FreeNoise) -> Publications:
+@dataclass(frozen=True, slots=True)
+class Noises:
+    """What is expected of the scale against UTC, and of each clock of the register."""
+
+    of_scale: FreeNoise
+    of_clocks: tuple[ClockNoise, ...]
+
+
+def begin(settings: PublishedSettings, interval_s: float, noise: Noises) -> Publications:
     """Return what is known before the first file."""
-    return Publications(
-        steering=late_steering.begin(noise, settings.paths(), settings.parameters(interval_s)),
-    )
+    clocks = noise.of_clocks if settings.by_clocks else None
+    parameters = settings.parameters(interval_s)
+    return Publications(steering=late_steering.begin(noise.of_scale, settings.paths(), parameters, clocks=clocks))
 
 
 def carried_on(
-    before: Publications | None, settings: PublishedSettings, interval_s: float, noise: FreeNoise
+    before: Publications | None, settings: PublishedSettings, interval_s: float, noise: Noises
 ) -> Publications:
     """Return what a new run begins with: what the last one knew, with this run's paths and law."""
     if before is None:
@@ -222,10 +245,26 @@ def carried_on(
     if paths != steering.history.paths:
         history = delayed_data.with_noise(replace(steering.history, paths=paths), steering.history.noise)
         steering = replace(steering, history=history)
-    fresh = late_steering.begin(noise, paths, settings.parameters(interval_s))
+    fresh = late_steering.begin(noise.of_scale, paths, settings.parameters(interval_s))
+    steering = replace(steering, clocks=_clocks_carried_on(before, steering.history, settings, noise))
     if steering.gain.interval_s != fresh.gain.interval_s or settings.time_constant_s is not None:
         steering = replace(steering, gain=fresh.gain, time_constant_s=fresh.time_constant_s, chosen_ns=0)
     return replace(before, steering=steering)
+
+
+def _clocks_carried_on(
+    before: Publications, history: DelayedData, settings: PublishedSettings, noise: Noises
+) -> ClockHistory | None:
+    """Return each clock's own course for a new run: as it was, or from the samples that are kept."""
+    if not settings.by_clocks:
+        return None
+    known = before.steering.clocks
+    if known is not None:
+        known = clock_by_clock.heard(known, history)
+        return clock_by_clock.with_noise(known, noise.of_clocks) if _differs(known, noise.of_clocks) else known
+    members = clock_by_clock.worth(noise.of_clocks)
+    samples = tuple(sample.of_readings for sample in before.samples)
+    return clock_by_clock.restored(members, tuple(noise.of_clocks[k] for k in members), samples, None, history)
 
 
 def midnight_ns(mjd: float, leaps: LeapTable) -> int:
@@ -290,6 +329,14 @@ def believed(known: Publications) -> tuple[Value, ...]:
     return tuple(by_path[RAPID_PATH] or by_path[CIRCULAR_PATH])
 
 
+def noises_of(scale: LiveState, clocks: tuple[Clock, ...]) -> Noises:
+    """Return the noise of the scale and of each clock against UTC."""
+    learned = None if isinstance(scale, ScaleState) else scale.learner
+    rows = [None] * len(clocks) if learned is None else [row.tolist() for row in learned.noise]
+    of_clocks = tuple(clock_noise.of_clock(clock, row) for clock, row in zip(clocks, rows, strict=True))
+    return Noises(noise_of(scale, clocks), of_clocks)
+
+
 def noise_of(scale: LiveState, clocks: tuple[Clock, ...]) -> FreeNoise:
     """Return the noise of the scale against UTC: of the clocks that carry weight over months what was learned of them,
     before that what their kinds let expect.
@@ -320,17 +367,34 @@ def noise_of(scale: LiveState, clocks: tuple[Clock, ...]) -> FreeNoise:
     return scale_noise.free_noise(tuple(rows), y_spread=spread, drift_spread=drift)
 
 
-def with_noise(known: Publications, noise: FreeNoise) -> Publications:
-    """Return it filtered anew with what was learned of the scale's noise; unchanged where that is much the same."""
+def with_noise(known: Publications, noise: Noises) -> Publications:
+    """Return it filtered anew with what was learned of the scale's noise and of the clocks'; unchanged where that is
+    much the same.
+    """
+    steering, of_scale = known.steering, noise.of_scale
     old = known.history.noise
-    ratios = [noise.allan_variance(tau_s) / old.allan_variance(tau_s) for tau_s in TAUS_S]
-    ratios.append(noise.drift_spread / old.drift_spread)
-    for ratio in ratios:
-        if not 1.0 - NEAR <= ratio <= 1.0 + NEAR:
-            return replace(
-                known, steering=replace(known.steering, history=delayed_data.with_noise(known.history, noise))
-            )
-    return known
+    ratios = [of_scale.allan_variance(tau_s) / old.allan_variance(tau_s) for tau_s in TAUS_S]
+    ratios.append(of_scale.drift_spread / old.drift_spread)
+    if not all(1.0 - NEAR <= ratio <= 1.0 + NEAR for ratio in ratios):
+        steering = replace(steering, history=delayed_data.with_noise(known.history, of_scale))
+    if steering.clocks is not None and _differs(steering.clocks, noise.of_clocks):
+        steering = replace(steering, clocks=clock_by_clock.with_noise(steering.clocks, noise.of_clocks))
+    return known if steering is known.steering else replace(known, steering=steering)
+
+
+def _differs(clocks: ClockHistory, noise: tuple[ClockNoise, ...]) -> bool:
+    """Return True where a clock's noise is not near what is in use, or others are worth being heard."""
+    members = clock_by_clock.worth(noise)
+    if members != clocks.members:
+        return True
+    for member, old in zip(members, clocks.noise, strict=True):
+        new = noise[member]
+        if new.drift != old.drift or new.drift_spread != old.drift_spread:
+            return True
+        for tau_s in TAUS_S:
+            if not 1.0 - NEAR <= new.allan_variance(tau_s) / old.allan_variance(tau_s) <= 1.0 + NEAR:
+                return True
+    return False
 
 
 # ---- in a snapshot ------------------------------------------------------------
@@ -342,6 +406,15 @@ class PackedMark:
 
     at: tuple[int, int, int]
     value: LateValue | None
+
+
+@dataclass(frozen=True, slots=True)
+class PackedClocks:
+    """The filter of all clocks without what follows from samples and values."""
+
+    members: tuple[int, ...]
+    noise: tuple[ClockNoise, ...]
+    base: ClocksState | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -361,6 +434,7 @@ class Packed:
     time_constant_s: float
     chosen_ns: int
     findings: tuple[Finding, ...]
+    clocks: PackedClocks | None
     is_known: bool
     utc: UtcPrediction | None
     links: UtcPrediction | None
@@ -386,6 +460,8 @@ def packed(known: Publications) -> Packed:
     values: dict[str, Any] = {name: getattr(known, name) for name in _OWN}
     values |= {name: getattr(steering, name) for name in _OF_STEERING}
     values |= {name: getattr(history, name) for name in _OF_HISTORY}
+    clocks = steering.clocks
+    values["clocks"] = None if clocks is None else PackedClocks(clocks.members, clocks.noise, clocks.base)
     return Packed(**values, marks=tuple(PackedMark(mark.at, mark.value) for mark in history.marks))
 
 
@@ -396,5 +472,9 @@ def unpacked(kept: Packed) -> Publications:
     marks = tuple(Mark(mark.at, mark.value, None, 0.0) for mark in kept.marks)
     history = DelayedData(marks=marks, **{name: getattr(kept, name) for name in _OF_HISTORY})
     history = delayed_data.with_noise(history, kept.noise)
-    steering = LateSteering(history, **{name: getattr(kept, name) for name in _OF_STEERING})
+    clocks = None
+    if kept.clocks is not None:
+        samples = tuple(sample.of_readings for sample in kept.samples)
+        clocks = clock_by_clock.restored(kept.clocks.members, kept.clocks.noise, samples, kept.clocks.base, history)
+    steering = LateSteering(history, **{name: getattr(kept, name) for name in _OF_STEERING}, clocks=clocks)
     return Publications(steering=steering, **{name: getattr(kept, name) for name in _OWN})

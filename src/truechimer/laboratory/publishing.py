@@ -312,7 +312,7 @@ def _taken(  # noqa: PLR0917
 ) -> tuple[Publications, Outcome, str, str, list[_Row]]:
     """Return what is known with these values in."""
     path = values[0].path
-    known = publications.with_noise(known, publications.noise_of(state.scale, state.register.clocks))
+    known = publications.with_noise(known, publications.noises_of(state.scale, state.register.clocks))
     steering, fates = late_steering.hear(known.steering, values, parameters, epoch_ns=epoch_ns)
     fate_of = {(v.path, v.epoch_ns): fate for v, fate in zip(values, fates, strict=True)}
     came = {key for key, fate in fate_of.items() if fate in {Fate.TAKEN, Fate.REVISED}}

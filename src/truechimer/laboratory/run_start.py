@@ -239,7 +239,7 @@ def _publications(config: LaboratoryConfig, state: LaboratoryState) -> publicati
     """Return what a run begins with of published values."""
     if config.published is None:
         return None
-    noise = publications.noise_of(state.scale, state.register.clocks)
+    noise = publications.noises_of(state.scale, state.register.clocks)
     return publications.carried_on(state.publications, config.published, config.steering.interval_s, noise)
 
 

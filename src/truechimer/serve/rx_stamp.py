@@ -6,8 +6,8 @@ It reads no clock: `daemon.host_clocks` makes these stamps, and its rules decide
 Source: `house.md` 4.7.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 STAMP_HANDLING_LIMIT_S = 5e-6
 """Largest error of a kernel stamp carried over to the raw counter. `daemon.host_clocks` drops a stamp that it cannot
@@ -30,8 +30,7 @@ class StampKind(StrEnum):
     USER = "user"
 
 
-@dataclass(frozen=True, slots=True)
-class RxStamp:
+class RxStamp(NamedTuple):
     """A receive stamp: `raw_ns` on CLOCK_MONOTONIC_RAW (ns), right to `limit_s` (s)."""
 
     raw_ns: int

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from truechimer.kernel import kernel
+from truechimer.kernel import borrowing_kernel
 from truechimer.serve.rx_stamp import STAMP_HANDLING_LIMIT_S
 
 RING = 256
@@ -57,7 +57,7 @@ def new_watch() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return watch, np.zeros((RING, PAIR_WORDS), dtype=np.int64)
 
 
-@kernel
+@borrowing_kernel
 def moved_ns(pairs: Any, earlier: int, later: int, rate: float) -> int:
     """Return by how much REALTIME - RAW moved between two places of the ring beyond what the rate predicts (ns)."""
     elapsed = pairs[later, 0] - pairs[earlier, 0]
@@ -66,7 +66,7 @@ def moved_ns(pairs: Any, earlier: int, later: int, rate: float) -> int:
     return moved
 
 
-@kernel
+@borrowing_kernel
 def note_pair(watch: Any, pairs: Any, rate: float, raw_ns: int, realtime_ns: int, width_ns: int) -> int:
     """Take a pair whose triple was `width_ns` wide into the ring; return BELIEVED, or why it casts doubt on all that
     may have come before it.
@@ -93,7 +93,7 @@ def note_pair(watch: Any, pairs: Any, rate: float, raw_ns: int, realtime_ns: int
     return BELIEVED
 
 
-@kernel
+@borrowing_kernel
 def judge_batch(watch: Any, pairs: Any, rate: float, user_raw_ns: int, not_before_raw_ns: int) -> int:
     """Return BELIEVED where stamps of datagrams that were handed over by `user_raw_ns`, and came after
     `not_before_raw_ns`, can be carried over by the newest pair; else why not.
@@ -113,7 +113,7 @@ def judge_batch(watch: Any, pairs: Any, rate: float, user_raw_ns: int, not_befor
     return MOVED  # nobody watched since before they can have come
 
 
-@kernel
+@borrowing_kernel
 def carried_over(
     watch: Any, pairs: Any, rate: float, stamp_ns: int, user_raw_ns: int, not_before_raw_ns: int
 ) -> tuple[int, int]:

@@ -1,9 +1,9 @@
 """A phase stepper without hardware: what a stepper of a time laboratory is told, kept in one file; for trials of an
 applier on a host of its own, and for its tests.
 
-It judges no order and knows no policy: who drives it has a `Verified` order (`daemon.actuating`). A real stepper's
-driver has the same three methods. Invariant: an order that is done is known by its digest and never done twice, and
-the file is replaced whole, so that a crash leaves it before an order or after it.
+It judges no order and knows no policy: who drives it has a `Verified` order (`daemon.orders.actuating`). A real
+stepper's driver has the same three methods. Invariant: an order that is done is known by its digest and never done
+twice, and the file is replaced whole, so that a crash leaves it before an order or after it.
 """
 
 import json

@@ -149,7 +149,7 @@ def predicted(before: Estimate, noise: FreeNoise, paths: tuple[Path, ...], epoch
     if variance > 0.0:
         for k, tau_s in enumerate(FLICKER_S):
             at, a, h = FLICKER + k, decays[k], dt / tau_s
-            p[X, X] += variance * tau_s * tau_s * _wandered(h, a)
+            p[X, X] += variance * tau_s * tau_s * wandered(h, a)
             cross = variance * tau_s * (1.0 - a) * (1.0 - a)
             p[X, at] += cross
             p[at, X] += cross
@@ -266,7 +266,7 @@ def decay(h: float) -> float:
     return a
 
 
-def _wandered(h: float, a: float) -> float:
+def wandered(h: float, a: float) -> float:
     """Return the variance of the phase that a Gauss-Markov rate of variance 1 has made after h time constants, without
     what its beginning foretells, in time constants squared: 2h - 3 + 4a - a^2.
     """

@@ -146,7 +146,7 @@ class Aim:
     `day_stability`: the Allan deviation over a day against the free scale's (> 1), None where it is not limited.
     """
 
-    accuracy: float = 1.06
+    accuracy: float = 1.05
     day_stability: float | None = None
 
 

@@ -1,8 +1,8 @@
 """Khronos: a watchdog over many servers of strangers, drawn by lot, that says when the time served here has left them.
 
 It steers nothing and has no vote in the selection: it is an alarm beside it, for a laboratory whose own few sources may
-all have been bent at once. The lot and the clock come in: who asks the servers (`daemon.watchdog_feed`) draws them from
-the system's generator, so that nobody can know which of hundreds will be asked next.
+all have been bent at once. The lot and the clock come in: who asks the servers (`daemon.sources.watchdog_feed`) draws
+them from the system's generator, so that nobody can know which of hundreds will be asked next.
 
 Source: RFC 9523, section 3.2 (the algorithm; its names m, w, K, H, ERR stand beside ours). It differs in one thing, as
 a monitor must: an offset is a server's time minus the time served here, which already holds every correction made

@@ -130,7 +130,6 @@ def packets(chance: random.Random, count: int) -> Iterator[bytes]:
     "count",
     [
         pytest.param(3_000, id="core"),
-        pytest.param(20_000, id="ci", marks=pytest.mark.slow),
         pytest.param(1_000_000, id="acceptance", marks=pytest.mark.acceptance),
     ],
 )

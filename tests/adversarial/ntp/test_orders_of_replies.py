@@ -33,7 +33,7 @@ KINDS: dict[str, bytes] = {
 
 
 def believed(datagrams: list[bytes], key: SymmetricKey | None = None) -> NtpAnswer | None:
-    """Return what an exchange takes as its answer: the first datagram that is one, as `daemon.ntp_exchange` does."""
+    """Return what an exchange takes as its answer: the first datagram that is one, as `ntp_exchange` does."""
     for octets in datagrams:
         found = read_reply(octets, NONCE, key=key)
         if isinstance(found, NtpAnswer):

@@ -10,11 +10,11 @@ from tests.daemon_chrony.chronyds import chronyd, liar, server
 from tests.daemon_laboratory.laboratories import TAI_MINUS_UTC_NS, until
 
 from truechimer.compare.reading import Reading
-from truechimer.daemon.chrony_log_feed import ChronyLogFeed
-from truechimer.daemon.feeds import Batch, HostLabel
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.source_settings import Source, SourceKind
-from truechimer.daemon.wall_watch import WallWatch
+from truechimer.daemon.lab.source_settings import Source, SourceKind
+from truechimer.daemon.sources.chrony_log_feed import ChronyLogFeed
+from truechimer.daemon.sources.feeds import Batch, HostLabel
+from truechimer.daemon.sources.wall_watch import WallWatch
 from truechimer.formats.finding import Finding
 from truechimer.instants import builtin_leap_table
 

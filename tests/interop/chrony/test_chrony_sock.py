@@ -26,7 +26,7 @@ REFCLOCK = "refclock SOCK {folder}/t.sock refid TRUE poll 0 dpoll -2 filter 4 pr
 @contextmanager
 def a_door(page: Path, to: Path, *options: str) -> Iterator["subprocess.Popen[str]"]:
     """Run a sock door on a page, four samples a second."""
-    command = [sys.executable, "-m", "truechimer.daemon.sock_process", "--page", str(page), "--socket", str(to)]
+    command = [sys.executable, "-m", "truechimer.daemon.door.sock_process", "--page", str(page), "--socket", str(to)]
     command += ["--period-s", "0.2", "--parent-pid", str(os.getpid()), *options]
     environment = os.environ | {"PYTHONPATH": str(SOURCE)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:

@@ -21,7 +21,7 @@ from tests.daemon_laboratory.laboratories import (
     write_lab,
 )
 
-from truechimer.daemon.chrony_client import ChronyClient
+from truechimer.daemon.sources.chrony_client import ChronyClient
 from truechimer.formats.chrony_reports import Command, Tracking
 
 pytestmark = [pytest.mark.needs_chrony, pytest.mark.slow]

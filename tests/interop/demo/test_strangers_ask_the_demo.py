@@ -19,6 +19,9 @@ from typing import Any
 
 import pytest
 from tests.demo.running import ANSWERS, Demo, a_demo
+from tests.interop.conformance import plain  # noqa: F401 - the sheets enter themselves
+from tests.interop.conformance.sheet import run
+from tests.interop.conformance.wire import Door
 
 pytestmark = pytest.mark.slow
 
@@ -89,6 +92,11 @@ def test_every_answer_in_a_burst_lies_inside_what_it_declares(demo: Demo) -> Non
     for _ in range(50):
         found = sntp.query("127.0.0.1", port=demo.port_base)
         assert abs(found.offset) <= found.delay / 2 + found.root_dispersion
+
+
+def test_the_demos_door_keeps_every_clause_that_a_plain_door_keeps(demo: Demo) -> None:
+    door = Door("127.0.0.1", demo.port_base)
+    assert not run([("plain", door), ("interleaved", door)])
 
 
 def in_namespace_of(pid: int, *words: str) -> "subprocess.CompletedProcess[str]":

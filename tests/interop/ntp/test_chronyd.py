@@ -16,7 +16,7 @@ import pytest
 from tests.daemon_serve.doors import Door, a_door, a_live_page, a_page_in, until
 
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.ntp_exchange import NtpMeasurement, ask_once, warm_up
+from truechimer.daemon.ntp.ntp_exchange import NtpMeasurement, ask_once, warm_up
 from truechimer.instants import Instant, builtin_leap_table
 from truechimer.serve import ServiceState
 from truechimer.serve.ntp import AnswerDoubt

@@ -13,10 +13,10 @@ import pytest
 from tests.daemon_serve.doors import ENVIRONMENT, a_door, a_live_page, a_page_in, until
 from tests.interop.ntp.test_chronyd import a_chronyd, free_udp_port, ntpdata
 
-from truechimer.daemon.counters import read_counters
-from truechimer.daemon.door_rules import DoorRules
+from truechimer.daemon.door.counters import read_counters
+from truechimer.daemon.door.door_rules import DoorRules
 from truechimer.daemon.host_clocks import HostClocks
-from truechimer.daemon.ntp_exchange import ExchangeFailure, NtpMeasurement, ask_once, warm_up
+from truechimer.daemon.ntp.ntp_exchange import ExchangeFailure, NtpMeasurement, ask_once, warm_up
 from truechimer.instants import Instant, builtin_leap_table
 from truechimer.serve.ntp.mac import KeyKind, SymmetricKey, read_keys, symmetric_key
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tests.daemon_serve.doors import a_door, a_live_page, a_page_in
 
-from truechimer.daemon.door_rules import DoorRules
+from truechimer.daemon.door.door_rules import DoorRules
 from truechimer.serve import ServiceState
 
 sntp = pytest.importorskip("ntpstats.sntp")

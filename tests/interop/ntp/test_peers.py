@@ -14,8 +14,8 @@ import pytest
 from tests.daemon_serve.doors import ENVIRONMENT, a_door, a_page_in, until
 from tests.interop.ntp.apart import lay_users_over
 
-from truechimer.daemon.counters import read_counters
-from truechimer.daemon.door_rules import DoorRules
+from truechimer.daemon.door.counters import read_counters
+from truechimer.daemon.door.door_rules import DoorRules
 
 ROOT = Path(__file__).parents[3]
 PEERS = Path(os.environ.get("TRUECHIMER_PEERS", ROOT / "peers"))

@@ -31,8 +31,9 @@ class Server:
         header = decode(reply.with_transmit(stamp))
         assert header is not None
         if reply.remember is not None:
-            self.saved.save(reply.remember, stamp - reply.receive, self.now_ns)
-            self.saved.correct(reply.remember, stamp + (late_ns * 2**32) // 10**9)
+            self.saved.save(reply.remember, stamp - reply.receive, self.now_ns + 20_000)
+            if late_ns:
+                assert self.saved.left(interleaved.key_of(reply.remember), self.now_ns + 20_000 + late_ns)
         return header
 
 
@@ -99,20 +100,46 @@ def test_saved_stamps_are_unique_even_where_two_requests_came_together() -> None
     assert saved.take(77) == 82
 
 
+def test_a_departure_moves_a_saved_answer_on_and_never_back_and_one_that_cannot_be_its_own_moves_nothing() -> None:
+    saved, unit_ns = SavedStamps(sets=1), 2**32 / 1e9
+    saved.save(77, round(20_000 * unit_ns), 1_000_000)
+    for raw_ns in (1_000_000 - 5_001, 1_000_000 + 10**9 + 1):
+        assert not saved.left(77, raw_ns)  # before its clock was read, or a second later: another answer's
+    assert not saved.left(78, 1_000_000)
+    assert not saved.left(0, 1_000_000)  # an empty place is nobody's
+    assert saved.left(77, 1_000_000 - 4_000)  # as far as stamps can be wrong: not moved back
+    assert saved.left(77, 1_000_000 + 3_000)
+    assert saved.left(77, 1_000_000 + 3_000)  # said twice, moved once
+    assert saved.left(77, 1_000_000 + 7_000)  # a device further down: the last one counts
+    taken = saved.take(77)
+    assert taken is not None
+    assert (taken - 77) / unit_ns == pytest.approx(27_000, abs=2)
+    assert not saved.left(77, 1_000_000 + 8_000)  # too late: it has served
+    saved.save(99, interleaved.NOT_KNOWN & (1 << 63) - 1, 5)
+    assert not saved.left(99, 6)  # a number that cannot be a delay overflows nothing
+
+
 @pytest.mark.skipif(not COMPILED, reason="numba is not installed")
 def test_machine_code_remembers_as_python_does() -> None:
     chance = random.Random(5)
     take, save, holds = kernel(interleaved.take), kernel(interleaved.save), kernel(interleaved.holds)
+    correct, left = kernel(interleaved.correct), kernel(interleaved.left)
     table = SavedStamps(sets=2)
     keys, held, saved_ns = (np.zeros(8, np.int64) for _ in range(3))
     for k in range(2000):
         key = chance.randrange(1, 24) << chance.choice([0, 40])
-        match chance.randrange(3):
+        now_ns = chance.randrange(10**10)
+        match chance.randrange(5):
             case 0:
                 assert take(key, keys, held) == interleaved.take(key, table.keys, table.held)
             case 1:
-                save(key, k, k, keys, held, saved_ns)
-                interleaved.save(key, k, k, table.keys, table.held, table.saved_ns)
+                save(key, k, now_ns, keys, held, saved_ns)
+                interleaved.save(key, k, now_ns, table.keys, table.held, table.saved_ns)
+            case 2:
+                found = interleaved.correct(key, k, now_ns, table.keys, table.held, table.saved_ns)
+                assert correct(key, k, now_ns, keys, held, saved_ns) == found
+            case 3:
+                assert left(key, now_ns, keys, held, saved_ns) == table.left(key, now_ns)
             case _:
                 assert holds(key, keys) == interleaved.holds(key, table.keys)
-    assert list(keys) == list(table.keys)
+    assert (list(keys), list(held), list(saved_ns)) == (list(table.keys), list(table.held), list(table.saved_ns))

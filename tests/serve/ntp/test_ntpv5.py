@@ -155,7 +155,9 @@ def test_without_the_switch_version_5_does_not_exist() -> None:
     assert ask(v5(), offers=Offers()) == Ignore(IgnoreReason.VERSION)
     offer = request()[:16] + b"NTP5DRFT" + request()[24:]
     assert said_v4(offer, Offers())[16:24] != b"NTP5DRFT"
-    assert said_v4(offer, OFFERS)[16:24] == b"NTP5DRFT"
+    for version in (1, 2, 3, 4):
+        older = bytes([version << 3 | 3]) + offer[1:]
+        assert said_v4(older, OFFERS)[16:24] == b"NTP5DRFT"
     assert said_v4(request(), OFFERS)[16:24] != b"NTP5DRFT"
 
 

@@ -74,6 +74,7 @@ export function status(document_) {
   bounds(document_);
   clocks(rowsOf(document_.clocks));
   sources(rowsOf(document_.sources));
+  doors(rowsOf(document_.listeners));
   alerts(rowsOf(document_.alerts), rowsOf(document_.firing?.conditions));
   steering(document_);
   service(document_);
@@ -304,15 +305,44 @@ function steering(said) {
   ]);
 }
 
+/** What each NTP door's own client finds: by how much its answers are off the page that it serves. */
+function doors(rows) {
+  const ntp = rows.filter((each) => each.protocol === "ntp");
+  const off = ntp.filter((each) => each.self_probe?.is_off).length;
+  put("door-count", off ? `${off} of ${ntp.length} OFF` : String(ntp.length));
+  element("doors-section").hidden = ntp.length === 0;
+  fill(
+    "doors",
+    ntp.map((each) => {
+      const probe = each.self_probe ?? {};
+      const timed = isNumber(probe.error_s);
+      const silent = probe.asks && !timed ? `${text(probe.unanswered)} of ${text(probe.questions)} questions unanswered` : "no answer with time yet";
+      const words = probe.asks === false ? `not asked: ${text(probe.because)}` : !timed ? (probe.asks ? silent : "not asked yet") : probe.is_off ? "OFF the page it serves" : "as the page";
+      const place = text(each.address).includes(":") ? `[${text(each.address)}]:${text(each.port)}` : `${text(each.address)}:${text(each.port)}`;
+      return row(
+        [
+          cell(place, "", true),
+          cell(text(each.counters?.received), "number wide"),
+          cell(timed ? seconds(probe.error_s, { signed: true }) : "", "number"),
+          cell(timed ? bound(probe.explained_s) : "", "number"),
+          cell(words, "verdict"),
+        ],
+        probe.is_off ? "out" : timed ? "" : "wait",
+        place,
+      );
+    }),
+  );
+}
+
 function service(said) {
-  const doors = rowsOf(said.listeners).map((each) => {
+  const places = rowsOf(said.listeners).map((each) => {
     const requests = isNumber(each.counters?.received) ? `, ${each.counters.received} requests` : "";
     const limit = isNumber(each.bound_limit_s) && each.protocol !== "console" ? `, up to ± ${seconds(each.bound_limit_s)}` : "";
     if (each.protocol === "chrony-sock") return [`Door ${text(each.protocol)}`, `${text(each.path)}, ${text(each.sock?.now)}`];
     return [`Door ${text(each.protocol)}`, `${text(each.address)} port ${text(each.port)}${limit}${requests}`];
   });
   list("service", [
-    ...doors,
+    ...places,
     ["This machine's clock", hostClock(said.host_clock)],
     ["Records", isNumber(said.records) ? `${said.records} in ${text(said.epochs)} epochs` : ""],
     ["Readings rejected", said.rejected_readings ? text(said.rejected_readings) : ""],

@@ -6,8 +6,10 @@ from truechimer.serve.ntp.client import (
     NtpRequestMisuse,
     ReplyRejected,
     WhyRejected,
+    is_loop,
     make_request,
     read_reply,
+    refid_of,
     refid_text,
 )
 from truechimer.serve.ntp.packet import Mode, NtpHeader, NtpLeap, decode, walk_tail
@@ -42,8 +44,10 @@ __all__ = [
     "WhyRejected",
     "decode",
     "glance",
+    "is_loop",
     "make_request",
     "read_reply",
+    "refid_of",
     "refid_text",
     "respond",
     "transmit_stamp",

@@ -12,7 +12,7 @@ All times of the kernel side are CLOCK_MONOTONIC (ns): slewed by whoever sets th
 """
 
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 
@@ -28,7 +28,7 @@ from truechimer.serve.served_time import ServedTime, serve_at, tai_fs_at, tai_mi
 NS_PER_S = 10**9
 
 VALID_NS = 50_000_000
-"""How long a segment is believed: it is renewed every 5 ms, and 100 ms is the most that `house.md` 4.7 allows."""
+"""How long a segment is believed: it is renewed every 10 ms, and 100 ms is the most that `house.md` 4.7 allows."""
 
 SLEW_LIMIT = 5e-4
 """A change of CLOCK_MONOTONIC's rate by this much within a segment is inside the bound: all that a program that sets
@@ -36,7 +36,7 @@ the clock's frequency can ask of Linux. A larger one is seen at the next renewal
 """
 
 READING_LIMIT_S = 5e-6
-"""Reading CLOCK_MONOTONIC_RAW and CLOCK_MONOTONIC together: `daemon.accelerator_anchor` takes nothing wider."""
+"""Reading CLOCK_MONOTONIC_RAW and CLOCK_MONOTONIC together: `daemon.ntp.accelerator_anchor` takes nothing wider."""
 
 ACCELERATOR_LIMIT_S = READING_LIMIT_S + SLEW_LIMIT * VALID_NS / NS_PER_S
 """Largest error of the accelerator's stamps against the page's line; a term of every answer's root dispersion."""
@@ -47,7 +47,7 @@ LISTED = 4  # u32: 1: a source must be on the access list
 CURRENT = 8  # u64: number of the segment in use; it stands in slot number % SLOTS
 SLOTS_AT = 64
 SLOTS = 4
-"""A slot is written again when three others have been used since: 15 ms, where the program takes 0.1 us."""
+"""A slot is written again when three others have been used since: 30 ms, where the program takes 0.1 us."""
 SLOT_OCTETS = 128
 SLOT_NUMBER, ANCHOR, VALID, STAMP, SLOPE, ASLEEP, WORD_0, WORD_8, REFERENCE, KISS_0, KISS_8, SLOT_NUMBER_AGAIN = range(
     0, 96, 8
@@ -56,12 +56,19 @@ CPU_ROWS_AT = 1024
 CPU_ROW_OCTETS = 128
 LAST_STAMP = 0
 COUNTS_AT = 8
+LOOKED_NS = 104  # u64: when this processor last looked how long the machine has slept, CLOCK_MONOTONIC
+SLEPT = 112  # u64: and how long it was, ns
 OWN_BITS = 120  # u64: what the lower bits of this processor's receive stamps are
 MOST_CPUS = 256
 
 SLEPT_NS = 1 << 20
 """The machine has slept where CLOCK_BOOTTIME and CLOCK_MONOTONIC, read one after the other, are further apart than the
 segment says, by more than this (1 ms): the raw counter stood still, and the segment is of before.
+"""
+LOOK_AFTER_NS = 1 << 16
+"""A processor looks how long the machine has slept when it last looked longer ago than this: 66 us, on a clock that
+stands still meanwhile. Between a machine's last packet and its sleep, and between its waking and the first packet, its
+devices are stopped and started, which takes longer.
 """
 
 SLOPE_BITS = 30
@@ -201,12 +208,13 @@ def renewed(held: Segment, page: ClockPage, anchor: Anchor, *, valid_ns: int = V
     """Return a segment from another anchor with the octets of `held`, which was made of the same page and is valid for
     long enough: to its end, and no further, all that those octets say stays as it is.
     """
-    return replace(
-        held,
+    return Segment(
         mono_ns=anchor.mono_ns,
         valid_ns=valid_ns,
         stamp=stamp_at(page, anchor.raw_ns),
         slope=_slope(page, anchor),
+        head=held.head,
+        kiss=held.kiss,
         asleep_ns=anchor.asleep_ns,
     )
 

@@ -163,11 +163,13 @@ def only_undamaged(code: Assembler, layout: Layout) -> None:
     must be made anew.
     """
     name = layout.name
+    _sum(code, R2, _address_words(layout))
     if layout is V4:
-        _sum(code, R2, [14, 18, 22, 26, 30])
-        _fold(code, R2)
-        code.jump_if(R2, When.UNEQUAL, 0xFFFF, Count.PASSED_CHECKSUM)
-    _pseudo_sum(code, R2, layout)
+        code.do(Do.MOVE, R4, R2)
+        _add(code, R4, [14, 18, 22])
+        _fold(code, R4)
+        code.jump_if(R4, When.UNEQUAL, 0xFFFF, Count.PASSED_CHECKSUM)
+    code.do(Do.ADD, R2, _PSEUDO_REST)
     code.do(Do.MOVE, R4, R2)
     _fold(code, R4)
     code.load(2, R5, DATA, layout.udp + 6)
@@ -188,11 +190,12 @@ def turn_round(code: Assembler, layout: Layout) -> None:
     _swap(code, 4, 0, 6)
     _swap(code, 2, 4, 10)
     if layout is V4:
-        code.put(4, DATA, 14, little(b"\x45\0" + (20 + UDP_OCTETS).to_bytes(2, "big")))
-        code.put(4, DATA, 18, little(b"\0\0\x40\0"))  # no identification, "don't fragment": RFC 6864 4.1
-        code.put(4, DATA, 22, little(bytes([HOPS, 17, 0, 0])))
+        for offset, word in zip((14, 18, 22), _ANSWER_V4, strict=True):
+            code.put(4, DATA, offset, word)
         _swap(code, 4, 26, 30)
-        _sum(code, R2, [14, 18, 22, 26, 30])
+        code.do(Do.ADD, R2, R3)
+        code.number(R3, sum(_ANSWER_V4))
+        code.do(Do.ADD, R2, R3)
         _fold(code, R2)
         code.do(Do.XOR, R2, 0xFFFF)
         code.store(2, DATA, 24, R2)
@@ -207,7 +210,8 @@ def turn_round(code: Assembler, layout: Layout) -> None:
     code.do(Do.AND, R2, MAKE_CHECKSUM)
     code.jump_if(R2, When.EQUAL, 0, done)
     code.put(2, DATA, layout.udp + 6, 0)
-    _pseudo_sum(code, R2, layout)
+    _sum(code, R2, _address_words(layout))
+    code.do(Do.ADD, R2, _PSEUDO_REST)
     _add(code, R2, range(layout.udp, layout.end, 4))
     _fold(code, R2)
     code.do(Do.XOR, R2, 0xFFFF)
@@ -219,16 +223,16 @@ def turn_round(code: Assembler, layout: Layout) -> None:
 
 
 def _swap(code: Assembler, size: int, here: int, there: int) -> None:
+    """Exchange two fields; R2 and R3 are left holding them."""
     code.load(size, R2, DATA, here)
     code.load(size, R3, DATA, there)
     code.store(size, DATA, here, R3)
     code.store(size, DATA, there, R2)
 
 
-def _pseudo_sum(code: Assembler, target: Register, layout: Layout) -> None:
-    """Sum the pseudo-header (RFC 768; RFC 8200 8.1). A ones' complement sum does not mind the order of octets."""
-    _sum(code, target, range(layout.source, layout.source + 2 * layout.address_octets, 4))
-    code.do(Do.ADD, target, network16(17) + network16(UDP_OCTETS))
+def _address_words(layout: Layout) -> range:
+    """Return where the words of both addresses begin."""
+    return range(layout.source, layout.source + 2 * layout.address_octets, 4)
 
 
 def _sum(code: Assembler, target: Register, offsets: "list[int] | range") -> None:
@@ -264,3 +268,15 @@ def network16(number: int) -> int:
 def little(octets: bytes) -> int:
     """Return octets as a little-endian load sees them."""
     return int.from_bytes(octets, "little")
+
+
+_PSEUDO_REST = network16(17) + network16(UDP_OCTETS)
+"""What a pseudo-header has besides the addresses: RFC 768, RFC 8200 8.1. A ones' complement sum does not mind the
+order of octets.
+"""
+_ANSWER_V4 = (
+    little(b"\x45\0" + (20 + UDP_OCTETS).to_bytes(2, "big")),
+    little(b"\0\0\x40\0"),  # no identification, "don't fragment": RFC 6864 4.1
+    little(bytes([HOPS, 17, 0, 0])),
+)
+"""The words of an answer's header before its addresses, without a checksum yet."""

@@ -1,7 +1,7 @@
 """The accelerator's program: plain NTP requests answered below the sockets, as a list of BPF instructions.
 
-It is loaded by `daemon.bpf_calls`; what it answers from is made in `serve.ntp.accelerator`, frames and their headers
-are `serve.ntp.accelerator_frame`'s. Source: RFC 5905, RFC 9769; the kernel's XDP.
+It is loaded by `daemon.ntp.bpf_calls`; what it answers from is made in `serve.ntp.accelerator`, frames and their
+headers are `serve.ntp.accelerator_frame`'s. Source: RFC 5905, RFC 9769; the kernel's XDP.
 
 Law of the file: **in doubt it passes**. Only a request that the sockets would answer with the very same octets is
 answered here: a plain datagram to us of 48 octets, mode 3, version 3 or 4, not possibly interleaved. Everything else
@@ -58,9 +58,8 @@ RATE_FULL, RATE_KISSED = 0, 8
 ACCESS_KEY_OCTETS = 20  # u32: length of the prefix; 16 octets of address, IPv4 as ::ffff:a.b.c.d
 
 _NOW, _ROW = R8, R9
-# on the stack: the key of the access list, of the rate table, a new row of it, where the source's row is, how long the
-# machine has slept
-_ACCESS_KEY, _ADDRESS, _RATE_KEY, _RATE_ROW, _SOURCE_ROW, _SLEPT = -20, -16, -40, -56, -64, -72
+# on the stack: the key of the access list, of the rate table, a new row of it, where the source's row is
+_ACCESS_KEY, _ADDRESS, _RATE_KEY, _RATE_ROW, _SOURCE_ROW = -20, -16, -40, -56, -64
 _IS_KISS = 0x200
 """In FIRST: the answer is a RATE."""
 
@@ -143,11 +142,7 @@ def _answer(
     code.jump_if(R2, When.EQUAL, 0, Count.PASSED_CLOSED)
     if maps.access is not None:
         _only_allowed(code, layout, maps.access)
-    code.call(KTIME_GET_NS)
-    code.do(Do.MOVE, _NOW, R0)
-    code.call(KTIME_GET_BOOT_NS)
-    code.do(Do.SUB, R0, _NOW)
-    code.store(8, STACK, _SLEPT, R0)
+    _read_clock(code, layout)
     if maps.rates is not None and rate is not None:
         _only_within_rate(code, layout, place, maps.rates, rate)
     _read_segment(code, layout, maps)
@@ -161,6 +156,22 @@ def _answer(
         code.label(f"{layout.name}-answered")
     _count(code, Count.ANSWERED)
     code.end(XDP_TX)
+
+
+def _read_clock(code: Assembler, layout: Layout) -> None:
+    """Leave CLOCK_MONOTONIC in `_NOW`. A second reading says how long the machine has slept; it costs as much as all
+    the rest of an answer's arithmetic, so a processor with many questions takes one for all of `LOOK_AFTER_NS`.
+    """
+    code.call(KTIME_GET_NS)
+    code.do(Do.MOVE, _NOW, R0)
+    code.load(8, R2, _ROW, shared.LOOKED_NS)
+    code.do(Do.SUB, R0, R2)
+    code.jump_if(R0, When.BELOW, shared.LOOK_AFTER_NS, f"{layout.name}-looked")
+    code.store(8, _ROW, shared.LOOKED_NS, _NOW)
+    code.call(KTIME_GET_BOOT_NS)
+    code.do(Do.SUB, R0, _NOW)
+    code.store(8, _ROW, shared.SLEPT, R0)
+    code.label(f"{layout.name}-looked")
 
 
 def _only_plain_requests(code: Assembler, layout: Layout, offers: Offered) -> None:
@@ -326,7 +337,7 @@ def _read_segment(code: Assembler, layout: Layout, maps: Maps) -> None:
     code.load(8, R2, R5, at + shared.VALID)
     code.jump_if(R0, When.ABOVE, R2, Count.PASSED_EXPIRED)  # a moment before the anchor is a very large number
     code.load(8, R2, R5, at + shared.ASLEEP)
-    code.load(8, R3, STACK, _SLEPT)
+    code.load(8, R3, _ROW, shared.SLEPT)
     code.do(Do.SUB, R3, R2)
     code.do(Do.ADD, R3, shared.SLEPT_NS)
     code.jump_if(R3, When.AT_LEAST, 2 * shared.SLEPT_NS, Count.PASSED_EXPIRED)

@@ -1,7 +1,7 @@
 """A small assembler of eBPF instructions: registers, labels and 8 octets for each instruction.
 
-It loads nothing, and knows nothing of time (`serve.ntp.accelerator` writes the program, `daemon.bpf_calls` hands it to
-the kernel). Source: RFC 9669 (BPF instruction set), clauses beside the lines. Octets are little-endian, as on x86-64
+It loads nothing, and knows nothing of time (`serve.ntp.accelerator` writes the program, `daemon.ntp.bpf_calls` hands it
+to the kernel). Source: RFC 9669 (BPF instruction set), clauses beside the lines. Octets are little-endian, as on x86-64
 and aarch64.
 """
 

@@ -6,6 +6,8 @@ every field zero but the version, the mode and a transmit stamp that is a random
 proves the reply and betrays no clock.
 """
 
+import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -158,6 +160,25 @@ def refid_text(refid: bytes, *, stratum: int) -> str:
     if text or refid == bytes(4):
         return text
     return ".".join(str(octet) for octet in refid)
+
+
+def refid_of(address: bytes) -> bytes:
+    """Return the reference id of a server above stratum 1 that follows the one at an address of 4 or 16 octets: RFC
+    5905 7.3. An IPv4 address mapped into IPv6 is the IPv4 address.
+    """
+    if len(address) == 16 and address[:12] == _MAPPED:
+        address = address[12:]
+    return address if len(address) == 4 else hashlib.md5(address, usedforsecurity=False).digest()[:4]
+
+
+_MAPPED = bytes(10) + b"\xff\xff"
+
+
+def is_loop(refid: bytes, *, stratum: int, own: Collection[bytes]) -> bool:
+    """Return whether a server follows us, by the reference ids of our own addresses: RFC 5905 A.5.5.3 (fit). At stratum
+    1 a reference id is no address.
+    """
+    return stratum > 1 and refid in own
 
 
 def _doubt(header: NtpHeader) -> AnswerDoubt | None:

@@ -27,7 +27,7 @@ Numbers = MutableSequence[int]
 
 class SavedStamps:
     """The arrays of one table. `keys`: 63 bits of the receive stamp (0: empty); `held`: transmit minus receive, 2^-32 s
-    (-1: not known yet); `saved_ns`: when, on the raw counter.
+    (-1: not known yet); `saved_ns`: the raw counter at the moment that `held` says the answer left.
     """
 
     __slots__ = ("held", "keys", "saved_ns")
@@ -54,9 +54,11 @@ class SavedStamps:
         """Remember an answer: its receive stamp, and how long after it (2^-32 s) it left, as far as that is known."""
         save(key_of(receive), held_units & (1 << 63) - 1, now_ns, self.keys, self.held, self.saved_ns)
 
-    def correct(self, receive: int, transmit: int) -> None:
-        """Put a better transmit stamp, such as the kernel's, to an answer that is remembered; else do nothing."""
-        correct(key_of(receive), (transmit - receive) & (1 << 63) - 1, self.keys, self.held)
+    def left(self, key: int, raw_ns: int) -> bool:
+        """Note by a better stamp, such as the kernel's, that the answer with this key left at `raw_ns`; return whether
+        it is still remembered and the stamp can be its own.
+        """
+        return left(key, raw_ns, self.keys, self.held, self.saved_ns)
 
 
 def key_of(stamp: int) -> int:
@@ -103,11 +105,33 @@ def save(  # noqa: PLR0917 - a kernel takes its arrays one by one
     return place
 
 
-def correct(key: int, held_units: int, keys: Numbers, held: Numbers) -> bool:
-    """Put a better transmit stamp to a saved answer; return whether it was still there."""
+def correct(  # noqa: PLR0917 - a kernel takes its arrays one by one
+    key: int, held_units: int, now_ns: int, keys: Numbers, held: Numbers, saved_ns: Numbers
+) -> bool:
+    """Say of a saved answer when it left, `now_ns` on the raw counter; return whether it was still there."""
     first = ((key ^ (key >> 20)) & ((len(keys) >> 2) - 1)) << 2
     for place in range(first, first + 4):
         if keys[place] == key and key != 0:
             held[place] = held_units
+            saved_ns[place] = now_ns
+            return True
+    return False
+
+
+def left(key: int, raw_ns: int, keys: Numbers, held: Numbers, saved_ns: Numbers) -> bool:
+    """Move the departure of a saved answer on to `raw_ns`, where a stamp further down says that it left: nothing leaves
+    before the clock was read for it, so a stamp before that by more than stamps can be wrong (5 us), or a second after
+    it, is another answer's. Of several stamps of one answer the last counts. The line's rate does not matter here: a
+    delay of 1 ms at 10^-4 is 100 ns. Return whether it was still there, and the stamp can be its own.
+    """
+    first = ((key ^ (key >> 20)) & ((len(keys) >> 2) - 1)) << 2
+    for place in range(first, first + 4):
+        if keys[place] == key and key != 0:
+            late_ns = raw_ns - saved_ns[place]
+            if late_ns < -5_000 or late_ns > 1_000_000_000 or held[place] < 0 or held[place] >= 1 << 62:
+                return False
+            if late_ns > 0:
+                held[place] += (late_ns << 32) // 1_000_000_000
+                saved_ns[place] = raw_ns
             return True
     return False

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from truechimer.instants import FS_PER_S
 from truechimer.instants.ntp64 import S_1900_TO_1970
-from truechimer.kernel import kernel
+from truechimer.kernel import borrowing_kernel
 from truechimer.serve.clock_page import ClockPage
 
 ANCHOR_RAW = 0
@@ -61,7 +61,7 @@ def line_of(page: ClockPage) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     return np.array(numbers, dtype=np.int64), np.array([page.rate], dtype=np.float64)
 
 
-@kernel
+@borrowing_kernel
 def stamp_of_line(line: Any, rate: Any, raw_ns: int) -> tuple[int, int]:
     """Return the NTP stamp that the line gives at `raw_ns`: seconds of its era, and fraction in 2^-32 s, rounded
     towards the past.
@@ -80,7 +80,7 @@ def stamp_of_line(line: Any, rate: Any, raw_ns: int) -> tuple[int, int]:
     return (tai_s + S_1900_TO_1970 - offset_s) & LOW_32, (high << 4) + (rest << 4) // FIFTH_15
 
 
-@kernel
+@borrowing_kernel
 def units_apart(later_s: int, later_fraction: int, earlier_s: int, earlier_fraction: int) -> int:
     """Return a difference of stamps (2^-32 s) as a signed number, across an era's end too: RFC 5905 6."""
     seconds = (later_s - earlier_s) & LOW_32
@@ -89,7 +89,7 @@ def units_apart(later_s: int, later_fraction: int, earlier_s: int, earlier_fract
     return seconds * ERA_S + (later_fraction - earlier_fraction)
 
 
-@kernel
+@borrowing_kernel
 def next_unit(seconds: int, fraction: int) -> tuple[int, int]:
     """Return the stamp 2^-32 s after one."""
     if fraction == LOW_32:

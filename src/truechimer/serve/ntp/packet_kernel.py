@@ -6,7 +6,7 @@ answers with the same 48; whatever is more than a plain request (a code that a k
 it leaves to `respond` itself. Source: RFC 5905 figure 8 and A.5.3, RFC 7822 7.5, RFC 9769; `server` is the reference,
 and a test holds the two against each other, packet by packet.
 
-`is_allowed`, `admit`, `take`, `holds`, `save` and `correct` are those of the reference, compiled.
+`is_allowed`, `admit`, `take`, `holds`, `save`, `correct`, `left` and `answer_in` are those of the reference, compiled.
 
 Memory: `octets` is uint8 `(batch, room)`; `words` are the same octets as uint32 of a little-endian machine `(batch,
 room // 4)`. The law of the file: no octet is read at or beyond a datagram's length, and none is written at or beyond
@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from truechimer.kernel import kernel
-from truechimer.serve.ntp import access_list, interleaved, rate_table
+from truechimer.kernel import borrowing_kernel
+from truechimer.serve.ntp import access_list, departed, interleaved, rate_table
 from truechimer.serve.ntp.interleaved import NOT_KNOWN
 from truechimer.serve.ntp.line_kernel import (
     ANCHOR_RAW,
@@ -31,12 +31,14 @@ from truechimer.serve.ntp.packet import MOST_FIELDS
 from truechimer.serve.ntp.reply import UNIQUE_WITHIN_UNITS, IgnoreReason
 from truechimer.serve.ntp.server import POLL_RANGE
 
-is_allowed = kernel(access_list.is_allowed)
-admit = kernel(rate_table.admit)
-take = kernel(interleaved.take)
-holds = kernel(interleaved.holds)
-save = kernel(interleaved.save)
-correct = kernel(interleaved.correct)
+is_allowed = borrowing_kernel(access_list.is_allowed)
+admit = borrowing_kernel(rate_table.admit)
+take = borrowing_kernel(interleaved.take)
+holds = borrowing_kernel(interleaved.holds)
+save = borrowing_kernel(interleaved.save)
+correct = borrowing_kernel(interleaved.correct)
+left = borrowing_kernel(interleaved.left)
+answer_in = borrowing_kernel(departed.answer_in)
 
 ANSWER = -1
 TO_PYTHON = -2
@@ -84,13 +86,13 @@ INTERLEAVES = 15  # 1: such answers are remembered for the interleaved mode
 TEMPLATE_LENGTH = 16
 
 
-@kernel
+@borrowing_kernel
 def turned(word: Any) -> Any:
     """Return four octets in the other order."""
     return (word & 0xFF) << 24 | (word & 0xFF00) << 8 | (word >> 8) & 0xFF00 | (word >> 24) & 0xFF
 
 
-@kernel
+@borrowing_kernel
 def tail_of(octets: Any, i: int, length: int, version: Any) -> int:
     """Return what follows the header of a longer request, by lengths alone: `packet.tail_of`."""
     if version < NEWEST_VERSION:
@@ -113,7 +115,7 @@ def tail_of(octets: Any, i: int, length: int, version: Any) -> int:
     return MAC if rest == 4 or rest == 20 or rest == 24 else MALFORMED
 
 
-@kernel
+@borrowing_kernel
 def glance_at(octets: Any, i: int, length: int, port: Any, newest_version: int) -> int:
     """Return ANSWER, TO_PYTHON (another version that is offered), or the place of the reason in REASONS: what
     `server.glance` says.
@@ -131,7 +133,7 @@ def glance_at(octets: Any, i: int, length: int, port: Any, newest_version: int) 
     return ANSWER if version <= NEWEST_VERSION else TO_PYTHON
 
 
-@kernel
+@borrowing_kernel
 def write_answer(
     words: Any,
     i: int,
@@ -188,7 +190,7 @@ def write_answer(
     receive[i, 0], receive[i, 1] = seconds, fraction
 
 
-@kernel
+@borrowing_kernel
 def write_transmit(words: Any, i: int, line: Any, rate: Any, raw_ns: int, receive: Any, last: Any) -> None:
     """Put the transmit stamp of `raw_ns` into an answer, after its own receive stamp and apart from `last`, the one
     before it on this door (seconds and fraction, both 0 for none): `server.transmit_stamp`.
@@ -208,7 +210,7 @@ def write_transmit(words: Any, i: int, line: Any, rate: Any, raw_ns: int, receiv
     words[i, 10], words[i, 11] = turned(seconds), turned(fraction)
 
 
-@kernel
+@borrowing_kernel
 def write_unknown_transmit(words: Any, i: int) -> None:
     """Put zero, which is "not known", where the transmit stamp stands."""
     words[i, 10], words[i, 11] = 0, 0

@@ -6,6 +6,7 @@ It decides nothing (`server` and `ntpv5` do). Shape (1) of `house.md` section 3.
 import struct
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from truechimer.instants import ntp64
 from truechimer.serve.clock_page import ClockPage
@@ -64,8 +65,7 @@ class Kiss(StrEnum):
 KISS_KINDS = {Kiss.RATE: ReplyKind.KISS_RATE, Kiss.DENY: ReplyKind.KISS_DENY}
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(NamedTuple):
     """Where a datagram came from."""
 
     host: str
@@ -98,8 +98,7 @@ class Ignore:
     reason: IgnoreReason
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """An answer that lacks only its transmit stamp.
 
     `head` holds octets 0 to 39, `receive` the receive stamp in it. `page` is the line that `transmit_stamp` reads

@@ -189,11 +189,11 @@ def _verified(datagram: bytes, mac_octets: int, offers: Offers) -> tuple[Symmetr
 
 
 def _v5_offer(datagram: bytes, offers: Offers) -> bytes:
-    """Return the reference stamp that offers version 5 to a client that asked for it in its own (draft-09), or no
-    stamp.
+    """Return the reference stamp that offers version 5 to a client of any version before it that asked for it in its
+    own (draft-09, NTPv5 Negotiation in Previous NTP Versions), or no stamp.
     """
     asked = datagram[16:24]
-    return asked if offers.ntpv5 and asked == ntpv5.OFFER and (datagram[0] >> 3) & 7 == 4 else _ZERO_STAMP
+    return asked if offers.ntpv5 and asked == ntpv5.OFFER else _ZERO_STAMP
 
 
 def _synchronised(

@@ -1,0 +1,1 @@
+"""Answers to whoever asks the laboratory: `now`, `status`, standing alerts, and the words they are told in."""

@@ -1,0 +1,1 @@
+"""The laboratory's own near and far past in bounded memory, for plots and curves."""
