@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 from tests.daemon_faults.laboratories import LAB as SIMULATED_LAB
 from tests.daemon_faults.laboratories import write_lab
-from tests.daemon_laboratory.laboratories import ask_door, door_pids, end_doors, environment, free_udp_port, until
+from tests.daemon_laboratory.laboratories import ask_door, door_pids, end_doors, environment, until
+from tests.ports import free_port
 
 from truechimer.cli import export_systemd
 from truechimer.cli.__main__ import main
@@ -291,7 +292,7 @@ def test_the_filter_refuses_what_the_unit_does_not_name(tmp_path: Path) -> None:
 def test_the_service_runs_in_its_sandbox_and_a_killed_one_is_taken_over_by_the_next(
     tmp_path: Path, ear: socket.socket
 ) -> None:
-    folder, port = tmp_path / "lab", free_udp_port()
+    folder, port = tmp_path / "lab", free_port()
     folder.mkdir()
     door = f'[[listener]]\nprotocol = "ntp"\naddress = "127.0.0.1"\nport = {port}\n'
     write_lab(folder, days=1.0, text=SIMULATED_LAB + door)

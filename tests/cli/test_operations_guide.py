@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from tests.daemon_faults.laboratories import LAB, write_lab
-from tests.daemon_laboratory.laboratories import ask_door, free_udp_port, until, up, verb
+from tests.daemon_laboratory.laboratories import ask_door, until, up, verb
+from tests.ports import free_port
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "operations.md"
 SOCKET_TABLES = ("unix", "udp", "udp6", "tcp", "tcp6")
@@ -64,7 +65,7 @@ def test_every_process_has_open_what_the_guide_says_and_nothing_else(tmp_path: P
         console_port = held.getsockname()[1]
     doors = "".join(
         f'[[listener]]\nprotocol = "{protocol}"\naddress = "127.0.0.1"\nport = {port}\n'
-        for protocol, port in (("ntp", free_udp_port()), ("console", console_port))
+        for protocol, port in (("ntp", free_port()), ("console", console_port))
     )
     write_lab(tmp_path, days=0.5, text=LAB + doors)
     allowed = promised()

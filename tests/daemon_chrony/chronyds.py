@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.daemon_laboratory.laboratories import free_udp_port, until
+from tests.daemon_laboratory.laboratories import until
+from tests.ports import free_port
 
 SBIN = "/usr/sbin:/usr/local/sbin:/usr/bin"
 CHRONYD = shutil.which("chronyd", path=SBIN) or "chronyd"
@@ -93,7 +94,7 @@ def chronyd(*lines: str, user: str = "root") -> Iterator[Chronyd]:
 @contextmanager
 def server(address: str, *, stratum: int = 1) -> Iterator[int]:
     """Run a server of this machine's own time on a loopback address; give its port."""
-    port = free_udp_port()
+    port = free_port()
     lines = (f"local stratum {stratum}", "allow 127.0.0.0/8", f"bindaddress {address}", f"port {port}")
     with chronyd(*lines):
         yield port

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from tests.daemon_faults.laboratories import LAB, write_lab
-from tests.daemon_laboratory.laboratories import ask_door, free_udp_port, replayed, until, up, verb
+from tests.daemon_laboratory.laboratories import ask_door, replayed, until, up, verb
+from tests.ports import free_port
 
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.page_file import PageReader
@@ -55,7 +56,7 @@ def fill(path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.needs_netns
 def test_a_volume_that_fills_stops_nothing_and_the_truth_stays_inside_the_bound(volume: Path) -> None:
-    port = free_udp_port()
+    port = free_port()
     write_lab(volume, text=LAB + f'[[listener]]\nprotocol = "ntp"\nport = {port}\n')
     assert verb(volume, "up", "LAB.toml", "--for", "1").returncode == 0
     world, clocks, reader = world_of(volume), HostClocks(), PageReader(volume / "run" / "clock.page")

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from tests.daemon_faults.laboratories import ask_door
-from tests.daemon_laboratory.laboratories import free_udp_port, is_running, until
+from tests.daemon_laboratory.laboratories import is_running, until
 from tests.daemon_serve.doors import a_live_page
+from tests.ports import free_port
 
 from truechimer.daemon.door import doors
 from truechimer.daemon.door.doors import Adopted, Door
@@ -30,7 +31,7 @@ def left(tmp_path: Path) -> Iterator[tuple[Path, int, Door]]:
     (tmp_path / "run").mkdir()
     with PageWriter(tmp_path / "run" / "clock.page", boot_id=HostClocks().boot_id()) as writer:
         writer.publish(a_live_page())
-    door = doors.open_door(listener(free_udp_port()), tmp_path, allow_simulated=False)
+    door = doors.open_door(listener(free_port()), tmp_path, allow_simulated=False)
     yield tmp_path, door.port, door
     doors.end_door(door)
 
@@ -60,7 +61,7 @@ def test_a_door_that_serves_anything_else_is_ended_and_another_begun(
     folder, port, before = left
     wanted = listener(port, bound_limit_s=0.002) if change == "bound_limit_s" else listener(port)
     if change == "port":
-        wanted = listener(free_udp_port())
+        wanted = listener(free_port())
     if change == "version":
         monkeypatch.setattr(doors, "__version__", "0.0.0")
     (found,) = doors.begin_all((wanted,), folder, allow_simulated=change == "simulated", early={})

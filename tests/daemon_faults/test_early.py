@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 from tests.daemon_faults.laboratories import LAB, Machine, Run, ask_door
-from tests.daemon_laboratory.laboratories import door_pids, free_udp_port, is_running, until
+from tests.daemon_laboratory.laboratories import door_pids, is_running, until
+from tests.ports import free_port
 
 from truechimer import client
 from truechimer.cli.lab_arguments import now_label
@@ -58,7 +59,7 @@ def early_in(folder: Path, machine: Machine, *, observe: bool = False) -> Iterat
 
 def with_a_door(folder: Path) -> int:
     """Give the laboratory an NTP door."""
-    port = free_udp_port()
+    port = free_port()
     (folder / "LAB.toml").write_text(f'{LAB}[[listener]]\nprotocol = "ntp"\nport = {port}\n')
     return port
 
@@ -158,7 +159,7 @@ def test_doors_open_early_on_a_page_that_a_record_states_and_stay_shut_on_anothe
 
 def test_a_door_behind_a_gate_does_nothing_that_others_see_until_it_is_opened(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    listener = Listener(protocol=Protocol.NTP, port=free_udp_port())
+    listener = Listener(protocol=Protocol.NTP, port=free_port())
     with Gate() as gate:
         shut = doors.begin_door(listener, tmp_path, allow_simulated=False, gate=gate)
     assert shut.process.wait(10) == 0
@@ -309,7 +310,7 @@ def test_doors_of_every_kind_are_taken_over_by_their_whole_command_line(tmp_path
     (tmp_path / "run").mkdir()
     listeners = (
         Listener(protocol=Protocol.CHRONY_SOCK, path="chrony.sock"),
-        Listener(protocol=Protocol.CONSOLE, port=free_udp_port()),
+        Listener(protocol=Protocol.CONSOLE, port=free_port()),
     )
     before = [doors.open_door(each, tmp_path, allow_simulated=False) for each in listeners]
     try:
@@ -334,7 +335,7 @@ def test_a_door_that_was_still_starting_and_had_the_port_first_is_taken_over_in_
     tmp_path: Path,
 ) -> None:
     (tmp_path / "run").mkdir()
-    listener = Listener(protocol=Protocol.NTP, port=free_udp_port())
+    listener = Listener(protocol=Protocol.NTP, port=free_port())
     new = doors.begin_door(listener, tmp_path, allow_simulated=False, gate=(gate := Gate()))
     first = doors.open_door(listener, tmp_path, allow_simulated=False)
     with gate:

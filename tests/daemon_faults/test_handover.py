@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 from tests.daemon_faults.laboratories import Run
-from tests.daemon_laboratory.laboratories import ask_door, end_doors, environment, free_udp_port, is_running, until
+from tests.daemon_laboratory.laboratories import ask_door, end_doors, environment, is_running, until
 from tests.daemon_serve.doors import ENVIRONMENT, SOURCE, a_live_page, ready_of
+from tests.ports import free_port
 
 from truechimer._version import __version__
 from truechimer.daemon.door import doors, handover
@@ -138,7 +139,7 @@ def test_sockets_go_from_version_to_version_and_no_question_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRUECHIMER_NO_WORKERS", "1")
-    port = free_udp_port()
+    port = free_port()
     with a_folder(tmp_path):
         door = doors.open_door(listener(port), tmp_path, allow_simulated=False)
         asking = Asking(port)
@@ -166,7 +167,7 @@ def test_a_door_whose_sockets_do_not_fit_is_ended_and_the_port_opened_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRUECHIMER_NO_WORKERS", "1")
-    port = free_udp_port()
+    port = free_port()
     with a_folder(tmp_path):
         before = doors.open_door(listener(port), tmp_path, allow_simulated=False)
         door = upgraded(listener(port, workers=2), tmp_path)
@@ -412,7 +413,7 @@ def served_by(folder: Path, port: int) -> tuple[int, str]:
 
 def upgraded_while_served(folder: Path, handovers: int) -> Asking:
     """Let a laboratory go from version to version and back, while a client asks a thousand times a second."""
-    port = free_udp_port()
+    port = free_port()
     (folder / "lab").mkdir()
     lab, page = folder / "lab", folder / "lab" / "run" / "clock.page"
     (lab / "LAB.toml").write_text(LAB.format(port=port))
@@ -459,7 +460,7 @@ def test_a_laboratory_that_hands_over_leaves_its_door_open_and_any_other_end_doe
     before = {one: signal.getsignal(one) for one in (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)}
     run = Run.copied(tmp_path)
     run.close()
-    port = free_udp_port()
+    port = free_port()
     with (tmp_path / "LAB.toml").open("a") as file:
         file.write(f'[[listener]]\nprotocol = "ntp"\nport = {port}\n')
     run = Run.begin(tmp_path, run.machine, early=Early(tmp_path, "faults", Hold(tmp_path)))

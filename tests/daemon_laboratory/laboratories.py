@@ -7,7 +7,6 @@ Everything stays on loopback, in a folder of pytest's, and is ended by its own p
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -28,14 +27,6 @@ SOURCE = Path(__file__).parents[2] / "src"
 PATIENCE_S = 30.0
 LEAPS = builtin_leap_table()
 TAI_MINUS_UTC_NS = 37 * 10**9
-
-
-def free_udp_port() -> int:
-    """Return a port of the kernel's choice; nobody else here takes it before we do."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as held:
-        held.bind(("127.0.0.1", 0))
-        port: int = held.getsockname()[1]
-        return port
 
 
 def until(condition: Callable[[], Any], *, patience_s: float = PATIENCE_S, what: Callable[[], str] = str) -> Any:

@@ -16,7 +16,6 @@ import pytest
 from tests.daemon_laboratory.laboratories import (
     ask_door,
     door_error_s,
-    free_udp_port,
     replayed,
     until,
     up,
@@ -24,6 +23,7 @@ from tests.daemon_laboratory.laboratories import (
     wall_tai_ns,
     write_lab,
 )
+from tests.ports import free_port
 
 HEADER = "epoch_tai_ns,clock_a,clock_b,x_a_minus_b_s,u_s\n"
 RECORD = Path(__file__).parents[3] / "shared" / "data" / "stability" / "cs5071a" / "5071A_phase.txt.gz"
@@ -35,7 +35,7 @@ OSCILLATORS = CLOCKS.replace('kind = "caesium"', 'kind = "oscillator"').replace(
 
 def a_lab(folder: Path, *, interval_s: float = 1.0, clocks: str = CLOCKS, more: str = "", max_age: str = "") -> int:
     """Write a laboratory on readings.csv; return the port of its door."""
-    door = free_udp_port()
+    door = free_port()
     head = f'[lab]\nname = "filelab"\nsilence_s = 5.0\n[scale]\ninterval_s = {interval_s}\n{clocks}'
     source = f'[[source]]\nname = "counter"\nkind = "readings"\npath = "readings.csv"\n{max_age}{more}'
     write_lab(folder, f'{head}{source}[[listener]]\nprotocol = "ntp"\nport = {door}\nbound_limit_s = 0.01\n')

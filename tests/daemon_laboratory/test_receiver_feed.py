@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.daemon_laboratory.laboratories import free_udp_port, until, up, wall_tai_ns, write_lab
+from tests.daemon_laboratory.laboratories import until, up, wall_tai_ns, write_lab
+from tests.ports import free_port
 
 from truechimer.compare.receiver_epoch import ReceiverEpoch, epochs
 from truechimer.compare.receiver_stream import LONGEST_UNFINISHED, ReceiverStream
@@ -190,7 +191,7 @@ def test_a_laboratory_in_service_refuses_a_receiver_whose_utc_parameters_are_wro
     clocks = "".join(f'[[clock]]\nname = "{name}"\nkind = "oscillator"\n' for name in ("a", "b"))
     link = '[[source]]\nname = "counter"\nkind = "readings"\npath = "readings.csv"\n'
     receiver = '[[receiver]]\nname = "rx1"\nlink = "UTC.gnss"\npath = "rx1.ubx"\nevery_s = 1.0\n'
-    door = f'[[listener]]\nprotocol = "ntp"\nport = {free_udp_port()}\n'
+    door = f'[[listener]]\nprotocol = "ntp"\nport = {free_port()}\n'
     write_lab(tmp_path, f'[lab]\nname = "rx"\n[scale]\ninterval_s = 1.0\n{clocks}{link}{receiver}{door}')
     readings = tmp_path / "readings.csv"
     readings.write_text("epoch_tai_ns,clock_a,clock_b,x_a_minus_b_s,u_s\n", encoding="ascii")

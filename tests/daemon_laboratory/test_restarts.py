@@ -21,13 +21,13 @@ from tests.daemon_laboratory.laboratories import (
     door_pids,
     end_doors,
     environment,
-    free_udp_port,
     is_running,
     replayed,
     until,
     up,
     write_lab,
 )
+from tests.ports import free_port
 
 from truechimer import client
 from truechimer.daemon.host_clocks import HostClocks
@@ -55,10 +55,10 @@ insecure_software_keys = true
 
 def a_simulated_lab(folder: Path, *, silence_s: float = 60.0) -> int:
     """Write a simulated laboratory with a door and a console; return the door's port."""
-    port = free_udp_port()
+    port = free_port()
     scenario = (SOURCE.parent / "labs" / "scenarios" / "small.toml").read_text(encoding="utf-8")
     (folder / "small.toml").write_text(scenario.replace("days = 30.0", "days = 3.0"), encoding="utf-8")
-    write_lab(folder, LAB.format(port=port, console=free_udp_port(), silence_s=silence_s))
+    write_lab(folder, LAB.format(port=port, console=free_port(), silence_s=silence_s))
     return port
 
 

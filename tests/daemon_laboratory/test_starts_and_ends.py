@@ -14,7 +14,6 @@ import pytest
 from tests.daemon_laboratory.laboratories import (
     ask_door,
     door_pids,
-    free_udp_port,
     is_running,
     replayed,
     until,
@@ -23,13 +22,14 @@ from tests.daemon_laboratory.laboratories import (
     write_lab,
 )
 from tests.daemon_laboratory.test_readings_files import HEADER, writing
+from tests.ports import free_port
 
 HOST_LAB = '[lab]\nname = "small"\nsilence_s = 4.0\n[scale]\ninterval_s = 1.0\n'
 
 
 def a_host_lab(folder: Path, *, bound_limit_s: float = 0.01) -> int:
     """Write a laboratory whose only clock is the host, against UTC from a growing file; return the port of its door."""
-    door = free_udp_port()
+    door = free_port()
     (folder / "readings.csv").write_text(HEADER)
     source = '[[source]]\nname = "gnss"\nkind = "readings"\npath = "readings.csv"\nmax_age_s = 4.0\n'
     listener = f'[[listener]]\nprotocol = "ntp"\nport = {door}\nbound_limit_s = {bound_limit_s}\n'

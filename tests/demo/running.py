@@ -18,34 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).parents[2]
 PORTS = 4
-FIRST_PORT = 20_000
-SLICES = 8
-PORTS_IN_SLICE = 1_500
+"""Of a demo, in a row."""
 ANSWERS = "NTP answers on"
-
-
-def free_port_base() -> int:
-    """Return a port P such that P to P+3 are free on loopback, for UDP and TCP.
-
-    Each worker of a parallel run looks in a slice of its own, so that no demo of one worker takes a port that a test
-    of another has just seen freed. The slices end below the ports that the kernel gives away itself (32,768 and up).
-    """
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    first = FIRST_PORT + worker % SLICES * PORTS_IN_SLICE
-    groups = PORTS_IN_SLICE // PORTS
-    for turn in range(groups):
-        base = first + (os.getpid() + turn) % groups * PORTS
-        try:
-            for port in range(base, base + PORTS):
-                for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-                    with socket.socket(socket.AF_INET, kind) as held:
-                        held.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return base
-    raise AssertionError("no four free ports in a row")
 
 
 @dataclass
@@ -159,7 +137,7 @@ def a_demo(
     """
     temporary = folder / "tmp"
     temporary.mkdir()
-    base = free_port_base() if port_base is None else port_base
+    base = free_port(PORTS) if port_base is None else port_base
     given = environment_in(temporary, **environment)
     command = [*launcher, sys.executable, "-P", "-m", "truechimer", "demo", "--port-base", str(base), *words]
     process = subprocess.Popen(

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.demo.running import a_demo, environment_in, free_port_base
+from tests.demo.running import PORTS, a_demo, environment_in
+from tests.ports import free_port
 
 SOON_S = 20.0
 AS_FROM_A_TERMINAL = ("env", "--default-signal=HUP")
@@ -74,7 +75,7 @@ def test_termination_and_a_closed_terminal_end_it_like_ctrl_c(tmp_path: Path, nu
 
 @pytest.mark.slow
 def test_a_reader_that_closes_the_pipe_ends_it_without_a_word(tmp_path: Path) -> None:
-    words = f"{sys.executable} -P -m truechimer demo --seed 7 --for 8 --port-base {free_port_base()}"
+    words = f"{sys.executable} -P -m truechimer demo --seed 7 --for 8 --port-base {free_port(PORTS)}"
     done = subprocess.run(
         ["bash", "-c", f"{words} | head -n 3; echo ${{PIPESTATUS[0]}}"],
         env=environment_in(tmp_path),
@@ -92,7 +93,7 @@ def test_a_reader_that_closes_the_pipe_ends_it_without_a_word(tmp_path: Path) ->
 
 @pytest.mark.acceptance
 def test_on_a_terminal_it_serves_on_after_its_table_until_ctrl_c(tmp_path: Path) -> None:
-    base = free_port_base()
+    base = free_port(PORTS)
     leader, follower = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "truechimer", "demo", "--seed", "7", "--port-base", str(base)],

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.demo.running import free_port_base
+from tests.demo.running import PORTS
+from tests.ports import free_port
 
 from truechimer.cli import demo_verb
 from truechimer.daemon.demo.demo_table import is_fine
@@ -50,7 +51,7 @@ def test_a_port_in_use_is_named_and_nothing_is_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    base = free_port_base()
+    base = free_port(PORTS)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as held:
         held.bind(("127.0.0.1", base))
         assert demo_verb.main(["--port-base", str(base), "--for", "3"]) == 1

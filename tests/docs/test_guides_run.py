@@ -25,9 +25,9 @@ from pathlib import Path
 import pytest
 from tests.daemon_laboratory.laboratories import end_doors
 from tests.interop.up.test_three_chronyd import CHRONYD, a_chronyd
+from tests.ports import free_port
 
 from .test_documents import DOCS, ROOT
-from .test_the_readme_runs import free_base
 
 LABORATORY, DATA_CENTRE = DOCS / "guide" / "laboratory.md", DOCS / "guide" / "data-centre.md"
 PATIENCE_S = 60.0
@@ -232,7 +232,7 @@ class Reader:
 @contextmanager
 def a_reader(folder: Path, stand_ins: dict[str, str]) -> Iterator[Reader]:
     """Let somebody read in a folder, with free ports in the place of ours."""
-    base = free_base()
+    base = free_port(4)
     ports = {"127.0.0.1:11123": f"127.0.0.1:{base}", "127.0.0.1 port 11123": f"127.0.0.1 port {base}"}
     ports |= {"127.0.0.1:11126": f"127.0.0.1:{base + 3}", "127.0.0.1 port 11126": f"127.0.0.1 port {base + 3}"}
     reader = Reader(folder, stand_ins | ports)
@@ -406,7 +406,7 @@ def chrony_of_a_data_centre(folder: Path, port: int) -> None:
 def test_the_guide_to_a_data_centre_leads_beside_chronyd_into_service_and_back(tmp_path: Path) -> None:
     with ExitStack() as ends:
         reader = ends.enter_context(a_reader(tmp_path, {}))
-        port = free_base() + 40
+        port = free_port(2)
         for name in SERVERS.values():
             ends.enter_context(a_chronyd(tmp_path / name, port, address=name))
         chrony_of_a_data_centre(tmp_path, port)

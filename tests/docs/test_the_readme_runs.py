@@ -9,7 +9,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
+from tests.ports import free_port
 
 from .test_documents import BUILDER, ROOT
 
@@ -44,25 +44,11 @@ def verb_of(command: str) -> str:
     return words[1] if words[0] == "./truechimer" else Path(words[0]).name
 
 
-def free_base() -> int:
-    """Return a port that is free, with the three above it."""
-    for base in range(23_100, 60_000, 97):
-        try:
-            for port in range(base, base + 4):
-                for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-                    with socket.socket(socket.AF_INET, kind) as probe:
-                        probe.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return base
-    raise AssertionError("no four free ports")
-
-
 class Place:
     """A folder to run in: nothing of this user's other laboratories is seen from there."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.base = folder, free_base()
+        self.folder, self.base = folder, free_port(4)
         (folder / "labs").symlink_to(ROOT / "labs")
         (folder / "run-time").mkdir(mode=0o700)
         kept = {name: value for name, value in os.environ.items() if name != "TRUECHIMER_LAB"}

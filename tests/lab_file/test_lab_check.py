@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from tests import ports
 
 from truechimer.daemon.lab.lab_check import CheckedLab, LabFileUnreadableRejected, check_lab
 from truechimer.daemon.lab.lab_rules import InsecureFlags
@@ -39,10 +40,8 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def free_port() -> int:
-    """A port that was free for UDP and TCP a moment ago, asked of the kernel."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody else here has."""
+    return ports.free_port()
 
 
 def check(folder: Path, text: str, *, now: Instant = LONG_BEFORE, flags: InsecureFlags | None = None) -> CheckedLab:

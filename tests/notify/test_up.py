@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.daemon_laboratory.laboratories import Up, environment, free_udp_port, until, up, verb, write_lab
+from tests.daemon_laboratory.laboratories import Up, environment, until, up, verb, write_lab
 from tests.notify.receivers import Receiver, a_receiver, answers, hangs
+from tests.ports import free_port
 
 from truechimer.daemon import notify
 from truechimer.daemon.door import doors
@@ -45,7 +46,7 @@ def a_laboratory(folder: Path, receiver: Receiver) -> None:
     secret = folder / "webhook.secret"
     secret.write_text("a secret of the test's own\n", encoding="utf-8")
     secret.chmod(0o600)
-    write_lab(folder, LAB.format(port=free_udp_port(), url=receiver.url))
+    write_lab(folder, LAB.format(port=free_port(), url=receiver.url))
 
 
 def alerts_of(folder: Path) -> dict[int, dict[str, object]]:

@@ -11,8 +11,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.daemon_laboratory.laboratories import free_udp_port, until
+from tests.daemon_laboratory.laboratories import until
 from tests.interop.up.test_three_chronyd import CHRONYD, Path50, a_chronyd
+from tests.ports import free_port
 
 LISTENING = "0A"
 
@@ -57,7 +58,7 @@ def beside_chronyd(folder: Path, *, servers: int = 5) -> Iterator[Beside]:
         # one address a server: chronyd takes two ports of one address for the same server
         addresses = [f"127.0.1.{number + 1}" for number in range(servers)]
         for number, address in enumerate(addresses):
-            port = free_udp_port()
+            port = free_port()
             ends.enter_context(a_chronyd(folder / f"server-{number}", port))
             path = Path50(port, address=address)
             path.start()

@@ -12,7 +12,6 @@ import pytest
 from tests.daemon_laboratory.laboratories import (
     Up,
     door_pids,
-    free_udp_port,
     is_running,
     replayed,
     until,
@@ -21,6 +20,7 @@ from tests.daemon_laboratory.laboratories import (
     write_lab,
 )
 from tests.observe.beside_chronyd import Beside, beside_chronyd, files_of, listening_ports
+from tests.ports import free_port
 
 LABS = Path(__file__).parents[2] / "labs"
 PATIENCE_S = 90.0
@@ -68,7 +68,7 @@ def test_the_first_observation_touches_no_file_of_the_laboratory_and_takes_no_po
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as held:
         held.bind(("127.0.0.1", 0))
         port = held.getsockname()[1]
-        sources = ntp_sources([free_udp_port()])
+        sources = ntp_sources([free_port()])
         lab = write_lab(tmp_path, HEAD + sources + f'[[listener]]\nprotocol = "ntp"\nport = {port}\n')
         before = lab.read_bytes()
         assert verb(tmp_path, "up", "LAB.toml", "--for", "0.5").returncode == 1, "in service the port is a fault"
@@ -95,7 +95,7 @@ def test_the_first_observation_touches_no_file_of_the_laboratory_and_takes_no_po
 
 @pytest.mark.slow
 def test_it_ends_by_itself_and_by_sigterm_and_keys_of_others_are_no_concern(tmp_path: Path) -> None:
-    write_lab(tmp_path, HEAD + ntp_sources([free_udp_port()]))
+    write_lab(tmp_path, HEAD + ntp_sources([free_port()]))
     (tmp_path / "policy").mkdir()
     key = tmp_path / "policy" / "operator.key"
     key.write_text("not a key\n")
@@ -114,7 +114,7 @@ def test_observation_and_service_follow_each_other_in_one_folder_after_kills_too
     scenario = (LABS / "scenarios" / "demo.toml").read_text(encoding="utf-8")
     assert scenario.count("\ndays = 30.0\n") == 1
     (tmp_path / "scenario.toml").write_text(scenario.replace("\ndays = 30.0\n", "\ndays = 3.0\n"), encoding="utf-8")
-    door = free_udp_port()
+    door = free_port()
     lab = '[lab]\nname = "watch"\nseed = 3\n[policy]\ninsecure_software_keys = true\n'
     lab += '[[source]]\nname = "world"\nkind = "simulated"\nscenario = "scenario.toml"\n'
     write_lab(tmp_path, lab + f'[[listener]]\nprotocol = "ntp"\nport = {door}\n')
@@ -155,7 +155,7 @@ def test_beside_a_running_chronyd_it_sees_and_disturbs_nothing(tmp_path: Path) -
             path.shift_s = OFF_S
         folder = tmp_path / "lab"
         folder.mkdir()
-        console = free_udp_port()
+        console = free_port()
         source = f'[[source]]\nname = "local"\nkind = "chrony"\nsocket = "{beside.socket}"\npoll_s = 0.5\n'
         doors = f'[[listener]]\nprotocol = "ntp"\nport = {beside.ports[0]}\n'
         doors += f'[[listener]]\nprotocol = "console"\nport = {console}\n'

@@ -14,12 +14,12 @@ from tests.daemon_laboratory.laboratories import (
     Up,
     ask_door,
     door_error_s,
-    free_udp_port,
     replayed,
     until,
     up,
     write_lab,
 )
+from tests.ports import free_port
 
 from truechimer.daemon.sources.chrony_client import ChronyClient
 from truechimer.formats.chrony_reports import Command, Tracking
@@ -31,7 +31,7 @@ PATIENCE_S = 120.0
 
 def a_lab(folder: Path, source: str, *, more: str = "") -> int:
     """Write the laboratory's file; return the port of its door."""
-    door = free_udp_port()
+    door = free_port()
     head = '[lab]\nname = "hostlab"\nsilence_s = 4.0\n[scale]\ninterval_s = 1.0\n'
     policy = "[policy]\ninsecure_software_keys = true\n"
     listener = f'[[listener]]\nprotocol = "ntp"\nport = {door}\nbound_limit_s = 0.02\n'

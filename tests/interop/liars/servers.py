@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from tests.daemon_laboratory.laboratories import ask_door, door_error_s, free_udp_port, write_lab
+from tests.daemon_laboratory.laboratories import ask_door, door_error_s, write_lab
+from tests.ports import free_port
 
 CHRONYD = shutil.which("chronyd", path="/usr/sbin:/usr/local/sbin:/usr/bin") or "chronyd"
 UNITS_PER_S = 1 << 32
@@ -111,7 +112,7 @@ def ways_to_chronyd(folder: Path, count: int) -> Iterator[list[Way]]:
     with ExitStack() as ends:
         ways = []
         for number in range(count):
-            port = free_udp_port()
+            port = free_port()
             ends.enter_context(a_chronyd(folder / f"chronyd-{number}", port))
             way = Way(port)
             way.start()
@@ -122,7 +123,7 @@ def ways_to_chronyd(folder: Path, count: int) -> Iterator[list[Way]]:
 
 def a_lab(folder: Path, ways: list[Way], *, bound_limit_s: float = 0.02, operator: str | None = None) -> int:
     """Write the laboratory's file with a source for each way (s0, s1 ..); return the port of its NTP door."""
-    door = free_udp_port()
+    door = free_port()
     hand = "" if operator is None else f'operator = "{operator}"\n'
     sources = "".join(
         f'[[source]]\nname = "s{k}"\nkind = "ntp"\naddress = "127.0.0.1:{way.port}"\npoll_s = 0.5\n{hand}'

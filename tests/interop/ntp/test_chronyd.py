@@ -4,7 +4,6 @@
 
 import re
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 from tests.daemon_serve.doors import Door, a_door, a_live_page, a_page_in, until
+from tests.ports import free_port
 
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.ntp.ntp_exchange import NtpMeasurement, ask_once, warm_up
@@ -143,19 +143,12 @@ def test_chronyd_decodes_every_field_as_we_meant_it(tmp_path: Path) -> None:
     assert abs(float(seen["Offset"].split()[0])) < 2e-3
 
 
-def free_udp_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as held:
-        held.bind(("127.0.0.1", 0))
-        port: int = held.getsockname()[1]
-        return port
-
-
 def test_our_client_measures_chronyd_and_knows_whether_it_is_synchronised(tmp_path: Path) -> None:
     clocks = HostClocks()
     warm_up(clocks)
     near, leaps = Instant(a_live_page().anchor_tai_fs), builtin_leap_table()
     for local, doubt in (("local stratum 1", None), ("", AnswerDoubt.UNSYNCHRONISED)):
-        port = free_udp_port()
+        port = free_port()
         folder = tmp_path / ("local" if local else "none")
         folder.mkdir()
         with a_chronyd(folder, local, f"port {port}", "bindaddress 127.0.0.1", "allow 127.0.0.0/8"):

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from tests.daemon_serve.doors import ENVIRONMENT, a_door, a_live_page, a_page_in, until
-from tests.interop.ntp.test_chronyd import a_chronyd, free_udp_port, ntpdata
+from tests.interop.ntp.test_chronyd import a_chronyd, ntpdata
+from tests.ports import free_port
 
 from truechimer.daemon.door.counters import read_counters
 from truechimer.daemon.door.door_rules import DoorRules
@@ -75,7 +76,7 @@ def test_chronyd_with_another_key_of_the_same_number_gets_no_time(tmp_path: Path
 @pytest.mark.needs_chrony
 @pytest.mark.slow
 def test_our_client_believes_a_chronyd_that_holds_its_key_and_no_other(tmp_path: Path) -> None:
-    path, port = keys_in(tmp_path), free_udp_port()
+    path, port = keys_in(tmp_path), free_port()
     ring, near, leaps = read_keys(path.read_bytes()), Instant(a_live_page().anchor_tai_fs), builtin_leap_table()
     clocks = HostClocks()
     warm_up(clocks)

@@ -20,13 +20,13 @@ from tests.daemon_laboratory.laboratories import (
     Up,
     ask_door,
     door_error_s,
-    free_udp_port,
     replayed,
     until,
     up,
     verb,
     write_lab,
 )
+from tests.ports import free_port
 
 pytestmark = pytest.mark.needs_chrony
 
@@ -97,7 +97,7 @@ class Path50(threading.Thread):
 def three_chronyd(folder: Path) -> Iterator[list[int]]:
     """Run three chronyd; give their ports."""
     with ExitStack() as ends:
-        ports = [free_udp_port() for _ in "abc"]
+        ports = [free_port() for _ in "abc"]
         for name, port in zip("abc", ports, strict=True):
             ends.enter_context(a_chronyd(folder / f"chronyd-{name}", port))
         yield ports
@@ -109,7 +109,7 @@ def three_paths(folder: Path) -> Iterator[list[Path50]]:
     with ExitStack() as ends:
         paths = []
         for name in "abc":
-            port = free_udp_port()
+            port = free_port()
             ends.enter_context(a_chronyd(folder / f"chronyd-{name}", port))
             path = Path50(port)
             path.start()
@@ -120,7 +120,7 @@ def three_paths(folder: Path) -> Iterator[list[Path50]]:
 
 def a_lab(folder: Path, ports: list[int], *, bound_limit_s: float = 0.01) -> int:
     """Write the laboratory's file; return the port of its door."""
-    door = free_udp_port()
+    door = free_port()
     sources = "".join(
         f'[[source]]\nname = "{name}"\nkind = "ntp"\naddress = "127.0.0.1:{port}"\npoll_s = 0.5\n'
         for name, port in zip("abc", ports, strict=True)
