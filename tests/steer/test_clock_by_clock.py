@@ -220,6 +220,50 @@ def test_a_step_of_a_clock_leaves_the_others_where_they_were(by_s: float, by_y: 
         assert np.isnan(history.states[-1].off_s).all()
 
 
+@pytest.mark.parametrize("clock", [0, 1])
+def test_of_two_clocks_that_contradict_one_another_neither_is_off_for_its_place_in_the_register(clock: int) -> None:
+    lab = Laboratory(80, (MASER, MASER), seed=3)
+    lab.x_s[70 * SAMPLES_A_DAY :, clock] += 40 * NS
+    told_before = heard(lab.values[:65])
+    two = known(lab, lab.samples()[: 70 * SAMPLES_A_DAY + 1], told_before)
+    assert np.isfinite(two.states[-1].off_s).all()  # neither is read: the filter of the scale answers
+    assert clock_by_clock.at(two, 70 * DAY_NS, told_before) is None
+    state = known(lab, lab.samples(), told_before).states[-1]
+    assert np.isnan(state.off_s).all()
+    for k in (0, 1):  # half of the step is each one's, and its doubt as large
+        assert float(state.mean[k] + lab.x_s[-1, k]) == pytest.approx(20 * NS, abs=2 * NS)
+        assert np.sqrt(state.p[k, k]) == pytest.approx(20 * NS, rel=0.1)
+    told = heard(lab.values)
+    assert abs(off_ns(lab, known(lab, lab.samples(), told), told, 80)) < 1.0
+
+
+@pytest.mark.parametrize("clock", [0, 1])
+def test_a_rate_step_of_one_of_two_clocks_is_told_by_values_from_outside(clock: int) -> None:
+    lab = Laboratory(120, (MASER, MASER), seed=5)
+    since = 70 * SAMPLES_A_DAY
+    lab.x_s[since:, clock] += 2e-13 * SIX_HOURS_S * np.arange(len(lab.x_s) - since)
+    told = heard(lab.values)
+    assert abs(off_ns(lab, known(lab, lab.samples(), told), told, 120)) < 1.5
+
+
+def test_a_third_clock_that_sides_with_neither_is_read_and_decides_nothing() -> None:
+    lab = Laboratory(80, (MASER, MASER, CAESIUM), seed=3)
+    lab.x_s[70 * SAMPLES_A_DAY :, 1] += 3 * NS
+    state = known(lab, lab.samples()[: 70 * SAMPLES_A_DAY + 1], heard(lab.values[:65])).states[-1]
+    assert np.isfinite(state.off_s[:2]).all()
+    assert np.isnan(state.off_s[2])
+
+
+def test_of_four_clocks_two_against_two_are_a_tie_and_three_against_one_are_not() -> None:
+    lab = Laboratory(80, (MASER,) * 4, seed=3)
+    last = 70 * SAMPLES_A_DAY
+    for stepped, off in (((0, 1), [True] * 4), ((3,), [False, False, False, True])):
+        one = Laboratory(80, (MASER,) * 4, seed=3)
+        one.x_s[last:, stepped] += 40 * NS
+        state = known(one, one.samples()[: last + 1], heard(lab.values[:65])).states[-1]
+        assert np.isfinite(state.off_s).tolist() == off
+
+
 def test_a_clock_that_is_put_out_comes_back_as_another() -> None:
     lab = Laboratory(90, FOUR, seed=4)
     data = heard(lab.values[:85])

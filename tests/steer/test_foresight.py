@@ -133,7 +133,6 @@ def test_the_half_width_of_one_normal_distribution_is_the_table_s(z: float, shar
     one = np.array([1.0])
     width = mixture.half_width(one, np.zeros(1), 3.0 * one, share)
     assert math.erf(width / 3.0 / math.sqrt(2.0)) == pytest.approx(share, abs=1e-6)
-    assert mixture.beyond(one, np.zeros(1), 3.0 * one, width) == pytest.approx(1.0 - share, abs=1e-6)
 
 
 def of_learned(

@@ -29,7 +29,6 @@ from truechimer.instants.mjd import MJD_OF_1970, from_calendar, to_calendar, wee
 from truechimer.quorum.envelope import Applied, SteeringLimits
 from truechimer.scale.engines import DEFAULT_ALGORITHM
 from truechimer.scale.replay import ScaleSeries, replay
-from truechimer.scale.state import Membership
 from truechimer.steer import clock_by_clock, clock_noise, free_noise, late_steering, scale_noise
 from truechimer.steer.clock_by_clock import ClockSample
 from truechimer.steer.clock_states import ClockNoise
@@ -61,10 +60,6 @@ UNKNOWN_DRIFT = free_noise.DRIFT_PER_DAY[ClockKind.MASER] / 86_400.0
 ON_TIME_S = 0.6 * 86_400.0
 """A day's UTC(k) is taken from the clock's value at the nearest epochs, no further away than this."""
 SAMPLED_NS = 6 * 3_600 * 10**9
-HEARD = (Membership.IN, Membership.DIVIDED, Membership.DOUBTED, Membership.ALIKE)
-"""Clocks whose readings are heard one by one, as what the ensemble has them."""
-OUT = (Membership.OUT_STEP, Membership.OUT_RATE, Membership.DISPUTED, Membership.REPLAYED)
-"""Clocks that come back as others."""
 LIMITS = SteeringLimits(
     per_change=2.3e-14,
     per_day_s=1e-8,
@@ -276,10 +271,8 @@ def _samples(series: ScaleSeries) -> list[ClockSample]:
     found = []
     for k in first.tolist():
         state = series.state[k]
-        standing = np.full(len(state), clock_by_clock.AWAY)
-        heard = np.isin(state, HEARD) & (series.unused[k] == 0) & np.isfinite(series.x_clock_minus_scale_s[k])
-        standing[heard] = clock_by_clock.HEARD
-        standing[np.isin(state, OUT)] = clock_by_clock.OUT
+        is_read = (series.unused[k] == 0) & np.isfinite(series.x_clock_minus_scale_s[k])
+        standing = clock_by_clock.standing_of(state, is_read)
         found.append(ClockSample(int(epochs[k]), series.x_clock_minus_scale_s[k], standing))
     return found
 

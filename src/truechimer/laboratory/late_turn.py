@@ -31,7 +31,7 @@ from truechimer.laboratory.publications import (
 from truechimer.laboratory.steering import Steered
 from truechimer.quorum.envelope import Applied, SteeringLimits
 from truechimer.quorum.verified import Refused, Verified
-from truechimer.scale.state import Membership, ScaleStep
+from truechimer.scale.state import ScaleStep
 from truechimer.steer import clock_by_clock, late_steering
 from truechimer.steer.delayed_data import Forecast, LateValue
 from truechimer.steer.delayed_filter import PathKind
@@ -144,19 +144,11 @@ def _with(mean: LinkMean, combined: Combined, epoch_ns: int) -> LinkMean:
     )
 
 
-_HEARD = (Membership.IN, Membership.DIVIDED, Membership.DOUBTED, Membership.ALIKE)
-_OUT = (Membership.OUT_STEP, Membership.OUT_RATE, Membership.DISPUTED, Membership.REPLAYED)
-
-
 def _sampled(
     known: Publications, step: ScaleStep, x_read_minus_scale_s: NDArray[np.float64], epoch_ns: int
 ) -> Publications:
-    """Keep a sample of the clocks. Who is no member by rule, is being learned or is suspected, is not heard one by
-    one; who is out comes back as another clock.
-    """
-    standing = np.full(len(step.membership), clock_by_clock.AWAY)
-    standing[np.isin(step.membership, _HEARD) & np.isfinite(x_read_minus_scale_s)] = clock_by_clock.HEARD
-    standing[np.isin(step.membership, _OUT)] = clock_by_clock.OUT
+    """Keep a sample of the clocks."""
+    standing = clock_by_clock.standing_of(step.membership, np.isfinite(x_read_minus_scale_s))
     sample = Sample(epoch_ns, step.x_clock_minus_scale_s, x_read_minus_scale_s, standing)
     kept = [one for one in known.samples if one.epoch_ns > epoch_ns - KEPT_NS]
     return replace(known, samples=(*kept, sample), steering=late_steering.sampled(known.steering, sample.of_readings))

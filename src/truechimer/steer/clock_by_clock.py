@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from truechimer.errors import Misuse
+from truechimer.scale.state import Membership
 from truechimer.steer import clock_states, delayed_data, delayed_filter
 from truechimer.steer.clock_states import Bools, ClockNoise, ClocksState, Levels
 from truechimer.steer.delayed_data import MEMORY_S, DelayedData, LateValue, Opened
@@ -45,6 +46,8 @@ BETWEEN_NS = DAY_NS
 """Between samples further apart than this nobody knows where a clock was."""
 AWAY, HEARD, OUT = 0, 1, 2
 """What a clock is in a sample: without a reading; read, and a clock of the ensemble's; put out by it."""
+_HEARD_AS = (Membership.IN, Membership.DIVIDED, Membership.DOUBTED, Membership.ALIKE)
+_OUT_AS = (Membership.OUT_STEP, Membership.OUT_RATE, Membership.DISPUTED, Membership.REPLAYED)
 WORTH_TAU_S, WORTH_RATIO = 10.0 * DAY_S, 1000.0
 """A clock whose Allan variance over ten days is so many times the best one's says nothing of UTC, and is not heard."""
 MOST_CLOCKS = 40
@@ -80,6 +83,16 @@ class ClockHistory:
     opened: tuple[Opened, ...] = ()
     base: ClocksState | None = None
     states: tuple[ClocksState, ...] = ()
+
+
+def standing_of(membership: Ints, is_read: Bools) -> Ints:
+    """Return what the clocks are, `(n,)`, from what the ensemble has them as and who has a reading. Who is no member by
+    rule, is being learned or is suspected, is not heard one by one; who is out comes back as another clock.
+    """
+    standing = np.full(len(membership), AWAY)
+    standing[np.isin(membership, _HEARD_AS) & is_read] = HEARD
+    standing[np.isin(membership, _OUT_AS)] = OUT
+    return standing
 
 
 def worth(noise: tuple[ClockNoise, ...]) -> tuple[int, ...]:

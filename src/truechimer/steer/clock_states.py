@@ -13,6 +13,8 @@ the scale is x + z of any clock. So what the ensemble has wrong in its rates and
 A clock that was never compared *joins*: its phase is another clock's, and what was read between them, and its rate is
 anything that its kind may have. That is the limit of an infinite variance, without its digits. One that is off once is
 not read. One that is off again stepped: it joins anew, and keeps its rate where it is off by the same, a step of phase.
+Of two that contradict one another, where nobody else can tell, neither is read; again apart, half of the step is of
+each and the other half is doubt, until values from outside tell.
 
 Source: as `delayed_filter`; Jones and Tryon 1987 for a Kalman filter of all clocks through their differences. Law of
 the file: + - * / and sqrt on elements in a written order: no sums of NumPy, no products of matrices, no functions.
@@ -23,7 +25,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from truechimer.steer import delayed_filter
+from truechimer.steer import clock_dispute, delayed_filter
+from truechimer.steer.clock_dispute import Verdict
 from truechimer.steer.delayed_filter import (
     DAY_S,
     FASTER_S,
@@ -31,6 +34,7 @@ from truechimer.steer.delayed_filter import (
     FLICKER_WEIGHT2,
     Estimate,
     Floats,
+    FrequencyNoise,
     Path,
     PathKind,
 )
@@ -39,9 +43,6 @@ Bools = NDArray[np.bool_]
 
 BLOCKS = delayed_filter.FIRST
 X, Y, D, FLICKER = 0, 1, 2, 3
-OFF_SIGMAS = 6.0
-"""A comparison this far off what the noise of both clocks lets expect is not read; two of a clock in a row: it stepped.
-"""
 PHASE_SIGMAS = 4.0
 """Where the second is off by the same as the first but for this, the clock's rate is what it was."""
 LEAST_READING_S2 = 1e-23
@@ -51,23 +52,16 @@ DRIFT_LASTS_S = 1000.0 * DAY_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClockNoise:
-    """Of one clock: `q1` (white FM, s^2/s), `floor2` (flicker FM, ADEV floor squared), `q2` (random-walk FM, 1/s),
-    `reading_s2` (white PM of its readings, s^2); `y_spread`: one sigma of its rate against UTC before it is known; of
-    its drift (1/s) what is stated, `drift`, and one sigma of what is not, `drift_spread`.
+class ClockNoise(FrequencyNoise):
+    """Of one clock, with the noise of its frequency: `reading_s2` (white PM of its readings, s^2); `y_spread`: one
+    sigma of its rate against UTC before it is known; of its drift (1/s) what is stated, `drift`, and one sigma of what
+    is not, `drift_spread`.
     """
 
-    q1: float
-    q2: float
-    floor2: float = 0.0
     reading_s2: float = 0.0
     y_spread: float = 1e-11
     drift: float = 0.0
     drift_spread: float = 0.0
-
-    def allan_variance(self, tau_s: float) -> float:
-        """Return the clock's own Allan variance at `tau_s`, without drift."""
-        return self.q1 / tau_s + self.floor2 + self.q2 * tau_s / 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,9 +231,16 @@ def compared(before: ClocksState, levels: Levels, z_s: Floats, out: Bools) -> Cl
         # nobody was there before: what the others are against UTC cannot be had from a comparison
         return ClocksState(before.epoch_ns, before.epoch_ns, before.mean, before.p, joined, before.off_s, still_out)
     mean, p = before.mean.copy(), before.p.copy()
-    first, off_s = _referee(mean, p, levels, z_s, ready)
-    stepped = np.isfinite(off_s) & np.isfinite(before.off_s)
     since_s = (before.epoch_ns - before.compared_ns) / 1e9
+    found = _verdict(mean, p, levels, z_s, ready)
+    if found.sides is not None and np.isfinite(before.off_s[found.undecided]).all():
+        _halved(p, levels, found, before.off_s, since_s)
+        found = _verdict(mean, p, levels, z_s, ready)
+    first, off_s = found.first, found.off_s
+    if first < 0:
+        return ClocksState(before.epoch_ns, before.epoch_ns, before.mean, before.p, joined, off_s, still_out)
+    stepped = np.isfinite(off_s) & np.isfinite(before.off_s)
+    stepped[found.undecided] = False
     for i in range(n):
         if ready[i] and i != first and np.isnan(off_s[i]):
             column = p[:, i] - p[:, first]
@@ -267,38 +268,34 @@ def _is_phase(levels: Levels, i: int, first: int, by_s: float, since_s: float) -
     return bool(by_s * by_s <= PHASE_SIGMAS * PHASE_SIGMAS * variance)
 
 
-def _referee(mean: Floats, p: Floats, levels: Levels, z_s: Floats, ready: Bools) -> tuple[int, Floats]:
-    """Return the clock that the others are read against, the quietest that is not off; and by how much who is off is
-    off (s), NaN for the others.
-
-    Off is who contradicts most others; where two contradict one another only, who agrees less with all.
-    """
-    n = len(z_s)
-    places = [int(i) for i in np.flatnonzero(ready)]
-    z, x, own = z_s[places], mean[places], np.array(places)
+def _verdict(mean: Floats, p: Floats, levels: Levels, z_s: Floats, ready: Bools) -> Verdict:
+    own = np.flatnonzero(ready)
+    z, x = z_s[own], mean[own]
     variance = p[own, own][:, None] + p[own, own][None, :] - 2.0 * p[own[:, None], own[None, :]]
     variance = variance + levels.reading_s2[own][:, None] + levels.reading_s2[own][None, :]
     by = (z[:, None] - z[None, :]) + (x[:, None] - x[None, :])
-    misfit = by * by / variance
-    left = list(range(len(places)))
-    contradicts = misfit > OFF_SIGMAS * OFF_SIGMAS
-    while contradicts.any():
-        worst, most, worst_misfit = -1, 0, 0.0
-        for i in left:
-            count, whole = int(np.count_nonzero(contradicts[i])), 0.0
-            for k in left:
-                whole += float(misfit[i, k]) if k != i else 0.0
-            if count > most or (count == most > 0 and whole > worst_misfit):
-                worst, most, worst_misfit = i, count, whole
-        left.remove(worst)
-        contradicts[worst, :] = False
-        contradicts[:, worst] = False
-    first = min(left, key=lambda i: (levels.day_variance[places[i]], i))
-    off_s = np.full(n, np.nan)
-    for i, place in enumerate(places):
-        if i not in left:
-            off_s[place] = by[first, i]
-    return places[first], off_s
+    return clock_dispute.verdict(by, variance, own, levels.day_variance, n=len(z_s))
+
+
+def _halved(p: Floats, levels: Levels, found: Verdict, before_off_s: Floats, since_s: float) -> None:
+    """Open the state for what two sides say who were apart twice, in place: one of them moved, each as likely.
+
+    The mean of that is half of the step for each, and its deviation as much: which is what the comparison, read next,
+    makes of a variance of half the step squared for either side. So with the rate, where they are not apart by the
+    same.
+    """
+    assert found.sides is not None
+    n = len(found.off_s)
+    one, other = (min(side, key=lambda i: (levels.day_variance[i], i)) for side in found.sides)
+    step_s = float(found.off_s[one])
+    grown_s = step_s - float(before_off_s[one])
+    is_phase = _is_phase(levels, one, other, grown_s, since_s)
+    for side in found.sides:
+        for i in side:
+            for k in side:
+                p[i, k] += 0.5 * step_s * step_s
+                if not is_phase:
+                    p[Y * n + i, Y * n + k] += 0.5 * (grown_s / since_s) * (grown_s / since_s)
 
 
 def _fresh(mean: Floats, p: Floats, levels: Levels, i: int, n: int) -> None:

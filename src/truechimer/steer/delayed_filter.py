@@ -57,22 +57,27 @@ class Path:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FreeNoise:
-    """Noise of the scale against UTC: `q1` (white FM, s^2/s), `floor2` (flicker FM, ADEV floor squared), `q2`
-    (random-walk FM, 1/s), `q3` (random walk of the drift, 1/s^3); one sigma of rate and drift (1/s) before anything is
-    known.
-    """
+class FrequencyNoise:
+    """`q1`: white FM (s^2/s); `floor2`: flicker FM (ADEV floor squared); `q2`: random-walk FM (1/s)."""
 
     q1: float
     q2: float
     floor2: float = 0.0
+
+    def allan_variance(self, tau_s: float) -> float:
+        """Return the Allan variance at `tau_s`, without drift."""
+        return self.q1 / tau_s + self.floor2 + self.q2 * tau_s / 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreeNoise(FrequencyNoise):
+    """Noise of the scale against UTC: with that of its frequency `q3` (random walk of the drift, 1/s^3); one sigma of
+    rate and drift (1/s) before anything is known.
+    """
+
     q3: float = 0.0
     y_spread: float = 1e-12
     drift_spread: float = 0.0
-
-    def allan_variance(self, tau_s: float) -> float:
-        """Return the scale's own Allan variance at `tau_s`, without drift."""
-        return self.q1 / tau_s + self.floor2 + self.q2 * tau_s / 3.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,12 +30,6 @@ def half_width(weight: Floats, off: Floats, sigma: Floats, share: float) -> floa
     return 0.5 * (low + high)
 
 
-def beyond(weight: Floats, off: Floats, sigma: Floats, limit: float) -> float:
-    """Return the part of a mixture that lies further than `limit` from zero."""
-    inside = total(weight * (normal((limit - off) / sigma) - normal((-limit - off) / sigma)))
-    return max(1.0 - inside / total(weight), 0.0)
-
-
 def normal(z: Floats) -> Floats:
     """Return the normal distribution function."""
     size = np.abs(z)
