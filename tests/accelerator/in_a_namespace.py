@@ -31,18 +31,22 @@ PATIENCE_S = 15.0
 LINK_CREATE, ATTACH_XDP, NATIVE = 28, 37, 1 << 2
 """Of bpf(2): a driver's own mode, which the product leaves alone (ADR 74), and its program is right in."""
 FOLDER = Path(sys.argv[1])
+SYS_NICE, SYS_RESOURCE = 23, 24
 FIELDS = 30
 """Questions with a field: more than the door's own client, which asks the sockets once a second, sends meanwhile."""
 REQUEST = bytes([0x23]) + bytes(39)
 
 
-def door(name: str, *more: str, address: str = "127.0.0.1", port: int = 123) -> "subprocess.Popen[str]":
+def door(
+    name: str, *more: str, address: str = "127.0.0.1", port: int = 123, with_workers: bool = False
+) -> "subprocess.Popen[str]":
     """Start a door and wait until it is open and has said how its accelerator fares."""
+    environment = os.environ | {"TRUECHIMER_NO_WORKERS": "" if with_workers else "1"}
     command = [sys.executable, "-m", "truechimer.daemon.ntp.serve_process", "--page", str(FOLDER / "page")]
     command += ["--address", address, "--port", str(port), "--counters", str(FOLDER / f"{name}.counters")]
     command += ["--accelerator", str(FOLDER / f"{name}.accelerator"), *more]
     with (FOLDER / f"{name}.log").open("a") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
     assert process.stdout is not None
     assert process.stdout.readline()
     return process
@@ -100,6 +104,34 @@ def offsets_ns(times: int) -> list[float]:
     return sorted(found)
 
 
+def rights(pid: int, names: tuple[str, ...] = ("CapPrm", "CapEff", "CapBnd")) -> list[int]:
+    """Return the capabilities that the threads of a process have, or may get, each different set once."""
+    found: set[int] = set()
+    for status in Path(f"/proc/{pid}/task").glob("*/status"):
+        try:
+            text = status.read_text()
+        except OSError:
+            continue  # a thread that has ended meanwhile
+        lines = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+        assert int(lines["CapInh"], 16) == int(lines["CapAmb"], 16) == 0
+        found |= {int(lines[name], 16) for name in names}
+    return sorted(found)
+
+
+def workers_without_rights(pid: int) -> bool:
+    """Return whether the door has workers, and none of them has a right: the bound of what they may get stays, and no
+    program that they start gives it.
+    """
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return bool(children) and all(rights(int(child), ("CapPrm", "CapEff")) == [0] for child in children)
+
+
+def is_urgent(pid: int) -> bool:
+    """Return whether a thread of the process goes before those of others."""
+    threads = [int(one.name) for one in Path(f"/proc/{pid}/task").iterdir()]
+    return any(os.sched_getscheduler(one) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO for one in threads)
+
+
 def natively() -> dict[str, Any]:
     """Let a driver of its own run the program, as a card's does: one end of a pair of virtual cards asks the other."""
     subprocess.run(["ip", "link", "add", "ours", "type", "veth", "peer", "name", "theirs"], check=True)
@@ -148,6 +180,10 @@ def main() -> None:
     try:
         says["open"] = until(lambda: state("first").get("answering") is True)
         says["attached"] = attached()
+        says["rights"] = rights(first.pid)
+        held = rights(os.getpid())[0]
+        says["may_be_urgent"] = bool(held >> SYS_NICE & 1 and held >> SYS_RESOURCE & 1)
+        says["is_urgent"] = is_urgent(first.pid)
         socket_had = received("first")
         offsets = offsets_ns(100)
         says["offset_ns"] = offsets[50]
@@ -164,7 +200,8 @@ def main() -> None:
         says["shut_because"] = until(lambda: "no synchronised time" in str(state("first").get("because")))
         writer.publish(a_live_page())
         says["open_again"] = until(lambda: state("first").get("answering") is True)
-        second = door("second", port=124)
+        second = door("second", port=124, with_workers=True)
+        says["workers_without_rights"] = until(lambda: workers_without_rights(second.pid))
         says["second"] = state("second")
         says["second_answers"] = until(lambda: ask(to=("127.0.0.1", 124)).startswith(b"\x24"))
         first.send_signal(signal.SIGKILL)

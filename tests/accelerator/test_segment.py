@@ -66,6 +66,27 @@ def test_a_segment_drawn_from_a_longer_one_is_the_pages_line_too() -> None:
         assert abs(again.stamp_at(later.mono_ns + after_ns) - truth) * UNIT_NS < 1.0
 
 
+def test_a_segment_over_which_the_programs_products_would_overflow_is_never_made() -> None:
+    page = a_page()
+    held = made_from(page, ANCHOR_RAW_NS + NS)
+    assert isinstance(held, Segment)
+    longest_ns = ((1 << 64) - 1) // held.slope
+    assert 3.9 < longest_ns / NS < 4.1
+    later = Anchor(MONO_NS, ANCHOR_RAW_NS + NS, 1.0)
+    longest = renewed(held, page, later, valid_ns=longest_ns)
+    truth = stamp_at(page, later.raw_ns + longest_ns)
+    assert abs(longest.stamp_at(MONO_NS + longest_ns) - truth) * UNIT_NS < 2.0
+    for valid_ns in (longest_ns + 1, 5 * NS, -1):
+        with pytest.raises(Misuse, match="shorter than 4 s"):
+            renewed(held, page, later, valid_ns=valid_ns)
+    with pytest.raises(Misuse):
+        segment(
+            page, later, bound_limit_s=1e-3, boot_id=page.boot_id, simulated_allowed=False, precision_log2=-23,
+            valid_ns=5 * NS,
+        )  # fmt: skip
+    assert shared.slot_octets(longest, 1)
+
+
 def test_there_is_no_segment_where_the_sockets_would_say_unsynchronised() -> None:
     raw_ns = ANCHOR_RAW_NS + NS
     assert isinstance(made_from(a_page(), raw_ns), Segment)

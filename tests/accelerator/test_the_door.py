@@ -5,11 +5,13 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from truechimer.daemon.door.door_rules import DoorRules
+from truechimer.daemon.door.privileges import BELOW_THE_SOCKETS
 from truechimer.daemon.ntp import accelerator_state, bpf_calls
 from truechimer.daemon.ntp.accelerator import Accelerator, Settings, place_of, why_not
 from truechimer.daemon.ntp.bpf_calls import BpfRejected
@@ -42,6 +44,9 @@ def test_a_door_answers_below_its_sockets_and_leaves_nothing_behind(tmp_path: Pa
     assert says["sockets_had"] <= 10, "of 100 none, but the door's own client asks the sockets once a second"
     assert abs(says["offset_ns"]) < 50_000  # a loaded machine; what is served otherwise is whole seconds off
     assert bytes.fromhex(says["answers"][0])[:2] == b"\x24\x01"
+    assert says["rights"] == [sum(1 << number for number in BELOW_THE_SOCKETS)], "of every thread"
+    assert says["workers_without_rights"] or find_spec("numba") is None
+    assert says["is_urgent"] or not says["may_be_urgent"]
     assert says["denied"] == ""
     assert len(bytes.fromhex(says["with_a_field"])) == 48
     assert says["sockets_had_the_field"]

@@ -74,6 +74,26 @@ def test_a_door_that_serves_anything_else_is_ended_and_another_begun(
         doors.end_door(found)
 
 
+def opened_here() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_no_descriptor_is_kept_of_a_process_that_is_not_taken_over(
+    left: tuple[Path, int, Door], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, port, before = left
+    opened = opened_here()
+    assert doors.adopt(listener(port, bound_limit_s=0.002), folder, allow_simulated=False) is None
+    found, words_of = doors.orphans(folder), doors._words_of
+    monkeypatch.setattr(doors, "orphans", lambda _folder: found)
+    monkeypatch.setattr(doors, "_words_of", lambda _orphan: [])  # another process has its number by now
+    assert doors._giver(listener(port), folder) is None
+    assert doors.end_orphans(folder) == 1
+    assert opened_here() == opened
+    monkeypatch.setattr(doors, "_words_of", words_of)
+    assert before.process.poll() is None
+
+
 def test_a_number_that_belongs_to_another_process_now_is_left_alone(left: tuple[Path, int, Door]) -> None:
     folder, port, before = left
     pidfile = next((folder / "run").glob("*.pid"))

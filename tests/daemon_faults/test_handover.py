@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from tests.ports import free_port
 
 from truechimer._version import __version__
 from truechimer.daemon.door import doors, handover
+from truechimer.daemon.door.counters import WORKERS, CountersRejected, read_counters
 from truechimer.daemon.door.door_rules import DoorRules
 from truechimer.daemon.door.doors import Door
 from truechimer.daemon.door.handover import Giver, HandoverRejected, take
@@ -49,9 +50,10 @@ class Asking(threading.Thread):
     one moment; and how often it was refused (no door at the port), never answered, or told that nobody is synchronised.
     """
 
-    def __init__(self, port: int, *, every_s: float = 0.001, page: Path | None = None) -> None:
+    def __init__(self, port: int, *, every_s: float = 0.001, page: Path | None = None, clients: int = 1) -> None:
+        """`clients`: ports to ask from, one after the other: the kernel gives each to one socket of a door."""
         super().__init__(daemon=True)
-        self.port, self.every_s = port, every_s
+        self.port, self.every_s, self.clients = port, every_s, clients
         self.pages = None if page is None else PageReader(page)
         self.served: list[tuple[int, float, float]] = []
         self.steps_s: list[float] = [0.0]
@@ -61,10 +63,13 @@ class Asking(threading.Thread):
     def run(self) -> None:
         raw_ns, due = HostClocks().raw_ns, time.monotonic()
         before = None
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as connection:
-            connection.settimeout(1.0)
-            connection.connect(("127.0.0.1", self.port))
+        with ExitStack() as stack:
+            connections = [stack.enter_context(a_socket()) for _ in range(self.clients)]
+            for one in connections:
+                one.settimeout(1.0)
+                one.connect(("127.0.0.1", self.port))
             while not self._ending.is_set():
+                connection = connections[self.asked % self.clients]
                 self.asked += 1
                 nonce = time.monotonic_ns()
                 try:
@@ -345,11 +350,43 @@ def test_the_pid_file_names_the_door_before_until_the_one_that_took_its_sockets_
     monkeypatch.setattr(serve_process, "_serve", fails)
     monkeypatch.setattr(serve_process, "_give_up_rights", lambda _options: None)
     monkeypatch.setenv(handover.TAKES, "1")
+    counted, gives = tmp_path / "counters", handover.path_of(pidfile)
+    counted.write_bytes(b"what the door before counts")
     with a_socket() as held, giving(Giver(pidfile, [held])):
+        before = gives.stat().st_ino
         words = ["--page", str(tmp_path / "page"), "--address", "127.0.0.1", "--port", str(held.getsockname()[1])]
         with pytest.raises(RuntimeError):
-            serve_process.main([*words, "--pidfile", str(pidfile)])
+            serve_process.main([*words, "--pidfile", str(pidfile), "--counters", str(counted)])
+        assert gives.stat().st_ino == before, "it gives still"
     assert pidfile.read_text() == "4711\n"
+    assert counted.read_bytes() == b"what the door before counts"
+
+
+def test_a_door_that_cannot_write_its_pid_file_says_so_in_a_line_and_leaves_all_to_the_one_before(
+    tmp_path: Path,
+) -> None:
+    pidfile, counted = tmp_path / "run" / "ntp-1.pid", tmp_path / "run" / "counters"
+    with a_folder(tmp_path), a_socket() as held, giving(Giver(pidfile, [held])):
+        pidfile.write_text("4711\n")
+        counted.write_bytes(b"what the door before counts")
+        pidfile.with_name("ntp-1.pid.new").mkdir()  # nothing can be written there
+        words = ["--page", str(tmp_path / "run" / "clock.page"), "--address", "127.0.0.1", "--pidfile", str(pidfile)]
+        words += ["--port", str(held.getsockname()[1]), "--counters", str(counted)]
+        ended = subprocess.run(
+            [sys.executable, "-m", doors.SERVE_MODULE, *words],
+            env=ENVIRONMENT | {handover.TAKES: "1"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert handover.path_of(pidfile).is_socket()
+    assert (ended.returncode, ended.stdout) == (serve_process.WRONG_USE, "")
+    assert ended.stderr.startswith("serve_process: cannot write ")
+    assert ended.stderr.count("\n") == 1, ended.stderr
+    assert pidfile.read_text() == "4711\n"
+    assert counted.read_bytes() == b"what the door before counts"
+    assert not counted.with_name("counters.new").exists()
 
 
 def test_a_new_giver_takes_the_place_of_the_one_before_which_leaves_it_there(tmp_path: Path) -> None:
@@ -378,6 +415,7 @@ scenario = "demo.toml"
 [[listener]]
 protocol = "ntp"
 port = {port}
+workers = {workers}
 [evidence]
 publish = false
 [policy]
@@ -393,9 +431,11 @@ def other_version(folder: Path) -> Path:
     return folder
 
 
-def begun(folder: Path, source: Path) -> "subprocess.Popen[bytes]":
-    """Run `up` of a version."""
+def begun(folder: Path, source: Path, *, machine_code: bool) -> "subprocess.Popen[bytes]":
+    """Run `up` of a version; `machine_code`: its door has workers."""
     kept = environment(folder) | {"PYTHONPATH": str(source), "TRUECHIMER_KERNELS": "plain"}
+    if machine_code:
+        del kept["TRUECHIMER_NO_WORKERS"], kept["TRUECHIMER_KERNELS"]
     return subprocess.Popen(
         [sys.executable, "-m", "truechimer", "up", str(folder / "LAB.toml")],
         env=kept,
@@ -411,28 +451,39 @@ def served_by(folder: Path, port: int) -> tuple[int, str]:
     return pid, words[words.index(b"--version-of-laboratory") + 1].decode()
 
 
-def upgraded_while_served(folder: Path, handovers: int) -> Asking:
-    """Let a laboratory go from version to version and back, while a client asks a thousand times a second."""
+def workers_of(folder: Path, port: int) -> int:
+    """How many workers of the door serve."""
+    try:
+        return read_counters(folder / "run" / f"ntp-{port}.counters")[WORKERS]
+    except CountersRejected:
+        return 0
+
+
+def upgraded_while_served(folder: Path, handovers: int, *, workers: int) -> Asking:
+    """Let a laboratory go from version to version and back, while a client asks a thousand times a second. `workers`:
+    of the door, each time before it hands over; 0: it serves by itself.
+    """
     port = free_port()
     (folder / "lab").mkdir()
     lab, page = folder / "lab", folder / "lab" / "run" / "clock.page"
-    (lab / "LAB.toml").write_text(LAB.format(port=port))
+    (lab / "LAB.toml").write_text(LAB.format(port=port, workers=max(1, workers)))
     (lab / "demo.toml").write_text(DEMO_SCENARIO_TOML)
     versions = [(SOURCE, __version__), (other_version(folder / "other"), "9.9.9")]
-    process = begun(lab, SOURCE)
+    process = begun(lab, SOURCE, machine_code=workers > 0)
     asking = None
     try:
         until(lambda: (found := ask_door(port)) is not None and found.synchronised, patience_s=240.0)
-        asking = Asking(port, page=page)
+        asking = Asking(port, page=page, clients=8)
         asking.start()
         for number in range(1, handovers + 1):
+            until(lambda: workers_of(lab, port) == workers, patience_s=240.0)
             until(lambda: len(asking.served) > 500)
             source, version = versions[number % 2]
             before_pid, written = served_by(lab, port)[0], page.stat().st_mtime_ns
             process.send_signal(signal.SIGUSR2)
             assert process.wait(120) == 0
             assert is_running(before_pid), "its door stays"
-            process = begun(lab, source)
+            process = begun(lab, source, machine_code=workers > 0)
             until(
                 lambda v=version, pid=before_pid: served_by(lab, port)[1] == v and not is_running(pid), patience_s=240
             )  # type: ignore[misc]
@@ -483,14 +534,16 @@ def test_a_laboratory_that_hands_over_leaves_its_door_open_and_any_other_end_doe
 
 
 @pytest.mark.acceptance
+@pytest.mark.parametrize("workers", [0, 1, 2])
 def test_ten_handovers_between_versions_refuse_nobody_and_step_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    workers: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asking = upgraded_while_served(tmp_path, 10)
+    asking = upgraded_while_served(tmp_path, 10, workers=workers)
     step_s, half_s = asking.largest_step_s()
     with capsys.disabled():
         print(
-            f"\n  {asking.asked} questions, 10 handovers: {asking.refused} refused, {asking.unanswered} unanswered, "
+            f"\n  {workers} workers, {asking.asked} questions, 10 handovers: {asking.refused} refused, "
+            f"{asking.unanswered} unanswered, "
             f"{asking.doubted} not synchronised; largest step of the page {max(map(abs, asking.steps_s)):.1e} s, of "
             f"what a client saw {step_s:.1e} s, {half_s:.1e} s of which its way may explain",
             end="",

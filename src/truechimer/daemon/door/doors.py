@@ -80,6 +80,12 @@ class Adopted:
         """End it."""
         self._send(signal.SIGKILL)
 
+    def let_go(self) -> None:
+        """Hold it no longer: it runs on, or has ended, and nothing more is done to it."""
+        if self.returncode is None:
+            os.close(self._descriptor)
+            self.returncode = 0
+
     def _send(self, number: signal.Signals) -> None:
         if self.poll() is None:
             try:
@@ -217,8 +223,11 @@ def opened(door: Door, *, instead: Callable[[], Door | None] = lambda: None) -> 
     before, door.before = door.before, None
     if ready is None:
         end_door(door)
-    if before is not None and (ready is not None or door.process.returncode == handover.NOT_GIVEN):
-        _end(before)  # else the new door failed by itself: the one before goes on from the last page
+    if before is not None:
+        if ready is not None or door.process.returncode == handover.NOT_GIVEN:
+            _end(before)
+        else:  # the new door failed by itself: the one before goes on from the last page
+            before.let_go()
     if ready is None:
         found = instead()
         if found is not None:
@@ -248,6 +257,7 @@ def adopt(listener: Listener, folder: Path, *, allow_simulated: bool) -> Door | 
         # looked at again now that the descriptor holds this process and no later one of the same number
         if _words_of(orphan)[:-2] == wanted and process.poll() is None:
             return _door(listener, folder, process)
+        process.let_go()
     return None
 
 
@@ -290,6 +300,7 @@ def _giver(listener: Listener, folder: Path) -> Adopted | None:
                 return None
             if os.fsencode(pidfile) in _words_of(orphan) and process.poll() is None:
                 return process
+            process.let_go()
     return None
 
 
@@ -418,6 +429,8 @@ def end_orphans(folder: Path, *, but: tuple[int, ...] = ()) -> int:
             continue
         if os.fsencode(orphan.pidfile) in _words_of(orphan):
             held.append(process)
+        else:
+            process.let_go()
     for process in held:
         process.terminate()
     end = time.monotonic() + ENDING_WITHIN_S
@@ -426,6 +439,7 @@ def end_orphans(folder: Path, *, but: tuple[int, ...] = ()) -> int:
             process.wait(max(0.0, end - time.monotonic()))
         except subprocess.TimeoutExpired:
             process.kill()
+            process.wait()
     for path in (folder / "run").glob("*.pid"):
         if path not in kept:
             path.unlink(missing_ok=True)

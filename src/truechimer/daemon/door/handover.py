@@ -50,12 +50,18 @@ class Giver:
     without handover serves as well.
     """
 
-    def __init__(self, pidfile: Path | None, sockets: Iterable[socket.socket]) -> None:
+    def __init__(self, pidfile: Path | None, sockets: Iterable[socket.socket], *, listens: bool = True) -> None:
+        """`listens`: from now on; else the door before still gives, and `listen` takes its place."""
         self._sockets = list(sockets)
         self._path = None if pidfile is None else path_of(pidfile)
         self._inode = 0
         self._ear: socket.socket | None = None
         self._held: list[socket.socket] = []
+        if listens:
+            self.listen()
+
+    def listen(self) -> None:
+        """Be the one who gives."""
         if self._path is None:
             return
         ear = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)

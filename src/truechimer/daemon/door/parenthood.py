@@ -6,6 +6,7 @@ pid file. So a door that no pid file names any more can never be taken over, and
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 INIT = 1
@@ -55,8 +56,13 @@ def name_itself(pidfile: Path) -> None:
     place of another finds that one's number there. Raises `OSError`.
     """
     beside = pidfile.with_name(f"{pidfile.name}.new")
-    beside.write_text(f"{os.getpid()}\n", encoding="ascii")
-    beside.replace(pidfile)
+    try:
+        beside.write_text(f"{os.getpid()}\n", encoding="ascii")
+        beside.replace(pidfile)
+    except OSError:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
 
 
 def take_away(pidfile: Path | None) -> None:

@@ -3,7 +3,7 @@
 A door that root starts has every capability, and needs one of them for one call: to bind a port below 1024. After that
 call they are all dropped, from its own sets, from what its workers may get by being root, and from what any program it
 starts could regain. Only where root reads somebody else's folder the right to do that is kept: without it the page
-could not be read again.
+could not be read again. A door with an accelerator keeps what loads and attaches its programs; its workers do not.
 
 It binds nothing and opens nothing. Source: capabilities(7), capset(2), prctl(2), PR_SET_NO_NEW_PRIVS.
 
@@ -13,15 +13,24 @@ structures of version 3.
 
 import ctypes
 import os
+import resource
 import stat
 import struct
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_NET_BIND_SERVICE, CAP_NET_ADMIN = 1, 2, 10, 12
+CAP_PERFMON, CAP_BPF = 38, 39
 OF_OTHERS = frozenset({CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH})
 """Root's right to read, write and enter what belongs to others."""
+BELOW_THE_SOCKETS = frozenset({CAP_NET_ADMIN, CAP_PERFMON, CAP_BPF})
+"""What an accelerator needs as long as it lives: interfaces come and go, and each has a program of its own."""
+URGENT = 40
+"""Real-time priority of an accelerator's thread, so that a processor full of requests does not keep it from its 0.1 ms
+of work; below that of interrupts.
+"""
 LAST_CAP = Path("/proc/sys/kernel/cap_last_cap")
 MOST_CAP = 63
 PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 24, 38
@@ -58,6 +67,14 @@ def drop(keep: Iterable[int] = ()) -> str:
     if libc.capset(header, sets) and held & ~mask != 1 << CAP_NET_BIND_SERVICE:
         wrong = f"its capabilities were not dropped ({os.strerror(ctypes.get_errno())})"
     return wrong
+
+
+def let_threads_be_urgent(priority: int) -> None:
+    """Let threads of this process have a real-time priority up to this after its rights are gone; where that is not
+    granted, they are threads like any other.
+    """
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_RTPRIO, (priority, priority))
 
 
 def needed(files: Iterable[Path | None]) -> frozenset[int]:

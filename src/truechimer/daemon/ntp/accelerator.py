@@ -22,6 +22,7 @@ from typing import Any
 
 from truechimer.daemon import notify
 from truechimer.daemon.door.door_rules import LEAST_POLL_LOG2, Denied, DoorRules
+from truechimer.daemon.door.privileges import URGENT
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.ntp import accelerator_state, bpf_calls
 from truechimer.daemon.ntp.accelerator_anchor import MonotonicAnchor, NoAnchor
@@ -58,8 +59,6 @@ LONELY_S = 0.1
 HELD_NS = 100_000_000
 HELD_SHARE = 0.85
 """However hard CLOCK_MONOTONIC is slewed (a tenth at most), this share of `HELD_NS` on the raw counter is within it."""
-REAL_TIME_PRIORITY = 40
-"""So that a processor full of requests does not keep the thread from its 0.1 ms of work; below that of interrupts."""
 LOOK_EVERY_NS = NS_PER_S
 """Addresses, policy file and the state file are looked at this often."""
 SOURCES = 65_536
@@ -192,7 +191,7 @@ class Accelerator:
     def _run(self) -> None:
         with suppress(OSError):  # not allowed: then it is a thread like any other
             policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
-            os.sched_setscheduler(threading.get_native_id(), policy, os.sched_param(REAL_TIME_PRIORITY))
+            os.sched_setscheduler(threading.get_native_id(), policy, os.sched_param(URGENT))
         while not self._has_ended():
             # cheaper by half than waiting for an event, and nobody is kept waiting
             time.sleep(RENEW_S if self._attached else LONELY_S)

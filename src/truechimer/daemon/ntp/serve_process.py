@@ -126,7 +126,6 @@ def main(argv: list[str] | None = None) -> int:
             taken = handover.take(
                 options.pidfile, address=options.address, port=options.port, count=max(1, options.workers)
             )
-            _begin_own_counters(options.counters)
         ports = _bound(options) if taken is None else _taken(options, taken)
     except handover.HandoverRejected as error:
         notify.say_line(f"serve_process: {error}; that door is ended, and the port opened anew")
@@ -139,21 +138,22 @@ def main(argv: list[str] | None = None) -> int:
         )
         return WRONG_USE
     try:
-        counters = Counters(options.counters)
+        counters = Counters(options.counters if taken is None else _until_open(options.counters))
         if options.pidfile is not None and taken is None:
             name_itself(options.pidfile)
     except OSError as error:
         _close(ports)
-        complain("serve_process", f"cannot write {error.filename}: {error.strerror}; check the folder")
-        return WRONG_USE
+        return _cannot_write(error)
     words = sys.argv[1:] if argv is None else argv
     # machine code has no line for a leap second that is dealt out: such a door serves by itself
     wanted = options.workers > 0 and not options.rules.smears
     workers = Workers(ports, words, counters, path=options.counters, wanted=wanted)
     _give_up_rights(options)
-    giver = handover.Giver(options.pidfile, [port.socket for port in ports])
+    giver = handover.Giver(options.pidfile, [port.socket for port in ports], listens=taken is None)
     try:
         _serve(options, ports, workers, counters, parent, giver=giver, taken=taken)
+    except _NotFound as error:
+        return _cannot_write(error.cause)
     finally:
         workers.end()
         giver.close()  # who took the sockets has workers of its own from now on
@@ -161,6 +161,19 @@ def main(argv: list[str] | None = None) -> int:
         _close(ports)
         take_away(options.pidfile)
     return 0
+
+
+class _NotFound(Exception):
+    """A door that took the sockets of another cannot write where the next laboratory looks for it."""
+
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+def _cannot_write(error: OSError) -> int:
+    complain("serve_process", f"cannot write {error.filename}: {error.strerror}; check the folder")
+    return WRONG_USE
 
 
 def _bound(options: argparse.Namespace) -> list[UdpPort]:
@@ -194,10 +207,16 @@ def _give_up_rights(options: argparse.Namespace) -> None:
     """Drop what was needed for the port alone. A door with an accelerator goes on needing what loads and attaches it,
     whenever its interfaces change.
     """
-    if options.accelerator is not None:
-        return
+    accelerates = options.accelerator is not None
+    if accelerates:
+        privileges.let_threads_be_urgent(privileges.URGENT)
+    drop_rights(options, privileges.BELOW_THE_SOCKETS if accelerates else frozenset())
+
+
+def drop_rights(options: argparse.Namespace, kept: frozenset[int] = frozenset()) -> None:
+    """Drop all but `kept`, what this door's files need, and what its card does."""
     keys = None if options.rules.keys is None else Path(options.rules.keys)
-    kept = privileges.needed([options.page, options.counters, options.policy, options.pidfile, keys])
+    kept |= privileges.needed([options.page, options.counters, options.policy, options.pidfile, keys])
     if options.hardware:
         kept |= {privileges.CAP_NET_ADMIN}  # a card is told to stamp by each process that serves
     wrong = privileges.drop(kept)
@@ -205,10 +224,26 @@ def _give_up_rights(options: argparse.Namespace) -> None:
         complain("serve_process", f"{wrong}; the door serves all the same")
 
 
-def _begin_own_counters(path: Path | None) -> None:
-    """Let go of the file in which the door before still counts: it counts there to its end, where nobody reads."""
-    if path is not None:
-        path.unlink(missing_ok=True)
+def _take_the_place(options: argparse.Namespace, giver: handover.Giver) -> None:
+    """Be the door that is found from now on; up to here the one before can go on alone. It still counts to its end in
+    the file that it has, where nobody reads. Raises `_NotFound`.
+    """
+    beside = _until_open(options.counters)
+    try:
+        if options.pidfile is not None:
+            name_itself(options.pidfile)
+        if beside is not None:
+            beside.replace(options.counters)
+    except OSError as error:
+        if beside is not None:
+            beside.unlink(missing_ok=True)
+        raise _NotFound(error) from error
+    giver.listen()
+
+
+def _until_open(counters: Path | None) -> Path | None:
+    """Return where a door counts while the one before still does in its place."""
+    return None if counters is None else counters.with_name(f"{counters.name}.new")
 
 
 def _close(ports: list[UdpPort]) -> None:
@@ -279,8 +314,8 @@ def _serve(
     accelerator = _accelerator(options, ports[0].port, precision_log2)
     if taken is None:
         accelerator.begin(policy.policy)
-    elif options.pidfile is not None:
-        name_itself(options.pidfile)  # up to here the door before can still go on alone, and be found
+    else:
+        _take_the_place(options, giver)
     say_ready(
         "ntp",
         address=options.address,

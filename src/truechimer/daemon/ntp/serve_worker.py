@@ -47,6 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     notify.configure(options.log)
     if not kernel.COMPILED:
         return CANNOT_WORK
+    door.drop_rights(options)  # what its door keeps for an accelerator is nothing to a worker
     from truechimer.daemon.ntp.ntp_loop_compiled import CompiledNtpLoop
 
     ending = _Ending()

@@ -94,6 +94,10 @@ class Journal:
         """True where the store has taken everything for a while: one that takes every other write is not well."""
         return self.trouble is None and self._monotonic_s() - self._well_since_s >= WELL_AFTER_S
 
+    def failing_s(self) -> float:
+        """Return for how long writing has failed, by the clock that dates its trouble (s); 0 where it works."""
+        return 0.0 if self.trouble is None else self._monotonic_s() - self.trouble.since_s
+
     def keep(self, records: Iterable[Record]) -> None:
         """Queue the records of one epoch, or what else belongs together: on the disk there will be all of them or
         none. Raises `RecordMisuse` for a kind that is not registered.

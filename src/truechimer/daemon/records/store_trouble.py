@@ -3,7 +3,6 @@
 It judges nothing: `journal` knows the state, `standing` what is served meanwhile.
 """
 
-import time
 from contextlib import suppress
 from typing import Any
 
@@ -42,7 +41,7 @@ def document(journal: Journal, started: Started) -> dict[str, Any]:
         "waiting_bytes": journal.waiting_bytes,
     }
     if trouble is not None:
-        failing_s = time.monotonic() - trouble.since_s
+        failing_s = journal.failing_s()
         body |= {"failing_s": failing_s, "says": trouble.says}
         seen_ns = started.state.epoch_ns - round(failing_s * 1e9)
         # before the first epoch a laboratory does not know what time it is

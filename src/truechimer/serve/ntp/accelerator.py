@@ -72,7 +72,9 @@ devices are stopped and started, which takes longer.
 """
 
 SLOPE_BITS = 30
-"""A slope is in 2^-30 units of 2^-32 s a nanosecond: over 50 ms right to 0.02 ns, and no product passes 64 bits."""
+"""A slope is in 2^-30 units of 2^-32 s a nanosecond: over 50 ms right to 0.02 ns, and no product passes 64 bits (that
+would take 4 s).
+"""
 
 _SLOT = struct.Struct("=QQQQQq8s8s8s8s8sQ")
 
@@ -197,7 +199,7 @@ def segment(
         mono_ns=anchor.mono_ns,
         valid_ns=valid_ns,
         stamp=stamp_at(widest.page, anchor.raw_ns),
-        slope=_slope(widest.page, anchor),
+        slope=_slope(widest.page, anchor, valid_ns),
         head=_plain(reply.head)[:24],
         kiss=_plain(kiss.head)[:16],
         asleep_ns=anchor.asleep_ns,
@@ -212,16 +214,22 @@ def renewed(held: Segment, page: ClockPage, anchor: Anchor, *, valid_ns: int = V
         mono_ns=anchor.mono_ns,
         valid_ns=valid_ns,
         stamp=stamp_at(page, anchor.raw_ns),
-        slope=_slope(page, anchor),
+        slope=_slope(page, anchor, valid_ns),
         head=held.head,
         kiss=held.kiss,
         asleep_ns=anchor.asleep_ns,
     )
 
 
-def _slope(page: ClockPage, anchor: Anchor) -> int:
+def _slope(page: ClockPage, anchor: Anchor, valid_ns: int) -> int:
+    """Return the slope of a segment; raises `Misuse` where the program's products, which have no sign, would pass 64
+    bits before its end.
+    """
     stamps_per_ns = ntp64.UNITS_PER_S / NS_PER_S * (1.0 + page.rate) * anchor.raw_per_mono
-    return round(stamps_per_ns * (1 << SLOPE_BITS))
+    slope = round(stamps_per_ns * (1 << SLOPE_BITS))
+    if min(valid_ns, slope) < 0 or valid_ns * slope >= 1 << 64:
+        raise Misuse(f"a segment of {valid_ns} ns at a slope of {slope}; make it shorter than 4 s")
+    return slope
 
 
 def _plain(head: bytes) -> bytes:
