@@ -119,7 +119,16 @@ def test_a_fountain_makes_the_forecast_surer(tmp_path: Path, capsys: pytest.Capt
 
 def test_limits_cut_orders_and_the_cuts_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(_csv(tmp_path / "u.csv", days=60))
-    assert _told([path, "--per-change", "1e-16"], capsys)["cut"] > 0
+    for limit, value, named in (
+        ("--per-change", "1e-16", "per-change"),
+        ("--per-day-ns", "1", "per-day"),
+        ("--total-ns", "20", "total"),
+    ):
+        body = _told([path, limit, value], capsys)
+        assert body["cut"] == sum(body["cut_by"].values()) > 0
+        assert max(body["cut_by"], key=body["cut_by"].get) == named
+        assert main(["utc", "steer", path, "--every-h", "24", limit, value]) in (0, 1)
+        assert f"{limit} " in capsys.readouterr().out.partition("cut by a limit (")[2].partition(")")[0]
     assert _told([path, "--per-change", "1e-16"], capsys)["largest_change"] <= 1e-16
 
 

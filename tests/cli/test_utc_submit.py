@@ -39,7 +39,12 @@ def test_clock_data_are_written_in_columns_and_what_is_left_out_is_named(
     assert sorted({each.clock for each in readings}) == body["clocks"] == sorted(journal()[1].values())
     assert sorted({each.mjd for each in readings} | set(body["missing_days"])) == list(DAYS[1:])
     assert any("no code" in each["why"] for each in body["left_out"])
-    assert main(asked(lab, "--daily")) in (0, 1)
+    (doubt,) = body["doubts"]
+    assert "UTC(test), not UTC(XYZ)" in doubt
+    words = [{"XYZ": "TEST"}.get(word, word) for word in asked(lab, "--daily", "--json")]
+    assert main(words) in (0, 1)
+    assert json.loads(capsys.readouterr().out)["doubts"] == []
+    assert main(asked(lab, "--daily")) == 1
     assert "wrote" in capsys.readouterr().out
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from truechimer.cli import utc_record_files
+from truechimer.cli import utc_record_files, utc_verb
 from truechimer.formats import bipm_api, circular_t, published, utc_gnss, utcr
 from truechimer.formats.bipm_api import ApiSeries
 from truechimer.formats.circular_t import CircularT
@@ -347,6 +347,64 @@ def test_utc_minus_a_satellite_system_is_never_taken_for_a_laboratory() -> None:
         assert [each.rule for each in findings] == ([] if is_ours else ["gnss"])
         kept, _ = utc_record_files.values_of((remark + days).encode(), "api", Path(name), None)
         assert len(kept) == len(found)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "rule"),
+    [
+        (" JAN 31         5x401     -0.4   89      2.2   89   -197.3    88", "gnss-row"),
+        (" JAN 31          3401     -0.4   89      2.2   89   -197.3    88", "gnss-row"),
+        (" JAN 31                   -0.4   89      2.2   89   -197.3    88", "gnss-row"),
+        (" J?N 31         53401     -0.4   89      2.2   89   -197.3    88", "gnss-row"),
+        (" JAN 31         53411     -0.4   89      2.2   89   -197.3    88", "gnss-date"),
+        (" JAN 30         53401     -0.4   89      2.2   89   -197.3    88", "gnss-date"),
+        (" JAN 31         5x401     -0.4", "gnss-row"),
+    ],
+)
+def test_a_day_of_utc_minus_satellite_systems_whose_mjd_is_damaged_is_named_and_costs_no_other(
+    damaged: str, rule: str
+) -> None:
+    whole = " JAN 31         53401     -0.4   x9      2.2   89   -197.3    88"
+    text = HEAD + TABLE + AFTER + GNSS.replace(whole, damaged)
+    value, findings = circular_t.read(text.encode())
+    assert value is not None
+    assert value.gnss is not None
+    assert sorted(value.gnss.column("C0")) == [53_399, 53_400, 53_402]
+    assert [(each.rule, each.line) for each in findings] == [(rule, text.split("\n").index(damaged) + 1)]
+
+
+def test_prose_around_a_table_of_satellite_systems_is_no_damaged_day() -> None:
+    for prose in ("  0h UTC", "For this edition of Circular T, S0 = 0.6 ns, S1 = 5.1 ns", "(1) 2 values", "------"):
+        value, findings = circular_t.read((HEAD + TABLE + AFTER + GNSS.replace("  0h UTC", prose)).encode())
+        assert value is not None
+        assert [each.rule for each in findings] == ["gnss-row"]
+
+
+@pytest.mark.parametrize(
+    ("name", "remark", "is_ours"),
+    [
+        ("gpsdo.txt", "", True),
+        ("galway.txt", "", True),
+        ("global.txt", "", True),
+        ("gps-lab.txt", "# UTC - UTC(AAA) / ns\n", True),
+        ("utc-gps", "# UTC - UTC(AAA) / ns\n", True),
+        ("utc-glasgow", "", True),
+        ("gps_2026.txt", "", False),
+        ("utc-gps", "", False),
+        ("galileo.txt", "", False),
+    ],
+)
+def test_a_file_of_utck_is_known_by_what_it_says_and_not_by_how_its_name_begins(
+    name: str, remark: str, *, is_ours: bool
+) -> None:
+    data = (remark + "55739 -1.2 2.5\n55744 -1.4 2.5\n55749 -1.1 2.5\n").encode()
+    found, findings = published.read(data, name=name, laboratory=None)
+    assert len(found) == (3 if is_ours else 0)
+    assert ["UTC(CODE)" in each.says for each in findings] == ([] if is_ours else [True])
+    kind = utc_verb.kind_of(data, name=name)
+    assert (kind == "utc-gnss") is (name == "utc-gps" and not remark)
+    kept, _ = utc_record_files.values_of(data, "api", Path(name), None)
+    assert len(kept) == len(found)
 
 
 def test_columns_of_utc_minus_gps_are_read_in_their_order() -> None:

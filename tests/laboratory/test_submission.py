@@ -9,6 +9,7 @@ from tests.laboratory import rig
 from truechimer.formats import clock_data
 from truechimer.formats.clock_data import ClockReading
 from truechimer.instants import builtin_leap_table
+from truechimer.laboratory.publications import PublishedSettings
 from truechimer.laboratory.submission import Submission, SubmissionRejected, prepare
 from truechimer.sim import demo_scenario
 
@@ -85,3 +86,13 @@ def test_nothing_is_sent_of_a_simulated_utc_or_of_a_journal_that_does_not_replay
         prepared(tuple(log))
     with pytest.raises(SubmissionRejected, match="nothing to send"):
         prepared(tuple(journal()[0][:1]))
+
+
+def test_nothing_is_sent_under_the_name_of_another_laboratory_than_that_whose_values_the_journal_took() -> None:
+    scenario = rig.of_days(demo_scenario(), 0.1)
+    lab = rig.Lab(rig.start_of(scenario, simulated=False, published=PublishedSettings(laboratory="abc", steers=False)))
+    lab.history(rig.world(scenario))
+    found = prepared(tuple(lab.records))
+    assert (found.named, found.is_known) == ("test", True)
+    with pytest.raises(SubmissionRejected, match="published values of abc"):
+        prepare(lab.records, list(DAYS), laboratory="10099", acronym="XYZ", leaps=LEAPS)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 KINDS = ("circular-t", "utcr", "api", "clock-file", "series")
 """Kinds of files that hold UTC - UTC(k), as `utc_verb.kind_of` names them."""
-GNSS_SAYS = "UTC minus a satellite system's time, not UTC - UTC(k): it is not used"
 
 
 class PublishedRejected(Rejected):
@@ -53,16 +52,16 @@ def values_of(
         found = []
         for each in several:
             if utc_gnss.names_a_system(each.comment, path.name):
-                findings.append(Finding("gnss", GNSS_SAYS))
+                findings.append(Finding("gnss", utc_gnss.SAYS))
                 continue
             scale = "UTCr" if bipm_api.is_rapid(each, name=path.name) else "UTC"
             for mjd, ns, u in zip(each.mjd, each.value_ns, each.u_ns, strict=True):
                 u_s = None if u is None else u * 1e-9
                 found.append(PublishedValue(scale=scale, mjd=mjd, x_utc_minus_utck_s=ns * 1e-9, u_s=u_s))
         return found, findings
-    if path.name.lower().startswith(utc_gnss.FILE_NAMES):
+    if utc_gnss.is_file(data, path.name):
         # one column or four of them look like a series of UTC - UTC(k)
-        return [], [Finding("gnss", GNSS_SAYS)]
+        return [], [Finding("gnss", utc_gnss.SAYS)]
     series, findings = utck_series.read(data, seconds=kind == "clock-file")
     if series is None:
         raise UnreadableRejected(findings[-1].at(str(path)))

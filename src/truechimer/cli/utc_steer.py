@@ -9,6 +9,7 @@ Exit status: 0 done; 1 the rate never became known well enough to begin; 2 wrong
 import argparse
 import json
 import sys
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ DRIFT_PER_DAY = {"maser": 3e-16, "caesium": 1e-17, "fountain": 1e-17, "rubidium"
 KINDS = tuple(DRIFT_PER_DAY)
 MOST_NAMED = 20
 NS = 1e9
+OPTIONS = {"per-change": "per-change", "per-day": "per-day-ns", "total": "total-ns"}
+"""Limits, and the options that state them."""
 TABLE_ROWS = 24
 MOST_ORDERS = 200_000
 _above_0, _above_1 = number("is not above 0", above=0.0), number("is not above 1", above=1.0)
@@ -227,12 +230,12 @@ def _check_targets(options: argparse.Namespace) -> None:
 
 
 def _write(path: Path, replay: "Replay") -> None:
-    lines = ["epoch_mjd,y_steer,x_utck_minus_scale_s,x_utc_minus_utck_s,u_s,time_constant_d,because"]
+    lines = ["epoch_mjd,y_steer,x_utck_minus_scale_s,x_utc_minus_utck_s,u_s,time_constant_d,cut_by,because"]
     for each in replay.orders:
         e = each.forecast.x_s - each.x_utck_minus_scale_s
         lines.append(
             f"{_mjd(each.epoch_ns):.6f},{each.order.y_steer!r},{each.x_utck_minus_scale_s!r},{e!r},"
-            f'{each.forecast.u_x_s!r},{each.time_constant_s / 86_400.0:.3f},"{each.order.because}"'
+            f'{each.forecast.u_x_s!r},{each.time_constant_s / 86_400.0:.3f},{each.order.cut_by},"{each.order.because}"'
         )
     _written(path, lines)
 
@@ -278,7 +281,8 @@ def _document(replay: "Replay") -> dict[str, Any]:
             "began_mjd": _mjd(replay.orders[0].epoch_ns),
             "time_constant_s": last.time_constant_s,
             "largest_change": max(sizes, default=0.0),
-            "cut": sum(", cut" in each.order.because for each in replay.orders),
+            "cut": sum(bool(each.order.cut_by) for each in replay.orders),
+            "cut_by": dict(Counter(each.order.cut_by for each in replay.orders if each.order.cut_by)),
         }
     if replay.last is not None:
         body["until_mjd"] = _mjd(replay.until_ns)
@@ -309,7 +313,8 @@ def _lines(body: dict[str, Any], replay: "Replay") -> list[str]:
     if body["orders"]:
         lines.append(
             f"{body['orders']} orders since MJD {body['began_mjd']:.2f}, largest change {body['largest_change']:.2e}, "
-            f"{body['cut']} cut by a limit; time constant {body['time_constant_s'] / 86_400.0:.2f} d"
+            f"{body['cut']} cut by a limit{_limits(body['cut_by'])}; "
+            f"time constant {body['time_constant_s'] / 86_400.0:.2f} d"
         )
     else:
         lines.append("no order: the rate of UTC minus the scale is not known well enough; give more values")
@@ -327,6 +332,12 @@ def _lines(body: dict[str, Any], replay: "Replay") -> list[str]:
         )
         lines.append(f"{span}: {each['says']}")
     return lines
+
+
+def _limits(cut_by: dict[str, int]) -> str:
+    """Return how many orders each limit cut, in brackets, with the option that states it."""
+    told = [f"--{words} {cut_by[name]}" for name, words in OPTIONS.items() if name in cut_by]
+    return f" ({', '.join(told)})" if told else ""
 
 
 def _row(published: "Published", own_s: float, ours_s: float) -> str:

@@ -91,6 +91,11 @@ def run(options: argparse.Namespace) -> int:
         _write(options.out / f"{name}.stp", clock_data.write_steps(found.steps))
         files[f"{name}.stp"] = len(found.steps)
     tracks, faults = _cggtts(options.cggtts, options.acronym)
+    if not found.is_known and found.named.upper() != options.acronym:
+        says = f"the journal calls its UTC(k) UTC({found.named}), not UTC({options.acronym})"
+        doubts = [f"{says}: is it the right one? ([lab] name; [utc] laboratory states the code)"]
+    else:
+        doubts = []
     without = sorted(set(range(options.first, options.last + 1)) - {mjd for mjds in tracks.values() for mjd in mjds})
     body: dict[str, Any] = {"mjd": [options.first, options.last], "days": len(days), "files": files}
     body |= {"clocks": sorted({each.clock for each in found.readings}), "missing_days": list(found.missing)}
@@ -99,8 +104,9 @@ def run(options: argparse.Namespace) -> int:
         for each in found.left_out
     ]
     body["cggtts"] = {"files": sorted(tracks), "faults": faults, "days_without": without if options.cggtts else []}
+    body["doubts"] = doubts
     print(json.dumps(body) if options.json else "\n".join(_lines(body, options.out)))
-    incomplete = found.missing or any(each.mjd is not None for each in found.left_out) or faults
+    incomplete = found.missing or any(each.mjd is not None for each in found.left_out) or faults or doubts
     return 1 if incomplete or body["cggtts"]["days_without"] else 0
 
 
@@ -160,7 +166,7 @@ def _lines(body: dict[str, Any], out: Path) -> list[str]:
         told.append(f"and {len(body['left_out']) - MOST_NAMED} more left out")
     if body["cggtts"]["files"]:
         told.append("to be sent beside: " + ", ".join(body["cggtts"]["files"]))
-    told += body["cggtts"]["faults"]
+    told += body["doubts"] + body["cggtts"]["faults"]
     if body["cggtts"]["days_without"]:
         told.append("no CGGTTS track on MJD " + ", ".join(map(str, body["cggtts"]["days_without"])))
     return told

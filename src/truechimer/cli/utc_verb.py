@@ -153,7 +153,7 @@ def kind_of(data: bytes, *, name: str = "") -> str | None:
         ("api", begin.startswith("{")),
         ("clock-file", _is_clock_file(head)),
         ("finals2000a", any(len(line) > 60 and line[57:58] in "IP" and line[12:13] == "." for line in lines[:3])),
-        ("utc-gnss", name.lower().startswith(utc_gnss.FILE_NAMES)),
+        ("utc-gnss", utc_gnss.is_file(data, name)),
         ("steps", bool(lines) and _is_steps(lines[0])),
         ("clocks", bool(lines) and lines[0][:5].isdigit() and lines[0][6:11].isdigit() and lines[0][12:19].isdigit()),
         ("series", len(rows) > 0 and rows[0][0].isdigit() and len(rows[0][0]) == 5 and len(rows[0]) in (2, 4, 5)),

@@ -82,7 +82,7 @@ def read(data: bytes, *, name: str, laboratory: str | None) -> tuple[tuple[Publi
     found = []
     for each in series or ():
         if utc_gnss.names_a_system(each.comment, name):
-            findings.append(Finding("gnss", "UTC minus a satellite system's time, not UTC - UTC(k): it is not used"))
+            findings.append(Finding("gnss", utc_gnss.SAYS))
             continue
         path = RAPID if bipm_api.is_rapid(each, name=name) else CIRCULAR
         for mjd, value, u in zip(each.mjd, each.value_ns, each.u_ns, strict=True):

@@ -5,6 +5,7 @@ UTC(k) disseminated by GNSS and their System Times"; BIPM time server, `utcgnss`
 UTC, daily. C0: UTC - GPS time, C0': UTC - UTC(USNO) as GPS broadcasts it; C1, C1' the same of GLONASS; later issues
 name further columns. No column is known beforehand: a table is read by the labels above it, `NAME/ns` for a value, any
 other word for a number of measurements, and a line whose numbers are not as many as its labels is named and not used.
+So is one whose MJD is damaged, or another day than the date before it.
 """
 
 import re
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from truechimer.formats.finding import Finding
+from truechimer.formats.leap_rows import MONTHS
+from truechimer.instants.mjd import to_calendar
 
 MAX_BYTES = 4_000_000
 MAX_FINDINGS = 100
@@ -20,11 +23,15 @@ LARGEST_NS = 1e9
 _LABELS = re.compile(r"\bMJD\b(.*/ns.*)")
 _MJD = re.compile(r"[45678][0-9]{4}")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,9}(?:\.[0-9]{0,6})?")
-_MONTH_DAY = re.compile(r"(?:[0-9]{4}\s+)?[A-Za-z]{3,9}\s+[0-9]{1,2}\s+")
+_MONTH_DAY = re.compile(r"(?:[0-9]{4}\s+)?([A-Za-z]{3,9})\s+([0-9]{1,2})\s+")
 _OF_UTCK = re.compile(r"utcr?\([a-z0-9]{1,6}\)(?!_)")
-_NAMES = tuple(f"{before}{system}" for before in ("", "b_", "utc-") for system in ("gps", "glo", "gal", "bei", "bds"))
-FILE_NAMES = tuple(f"utc-{system}" for system in ("gps", "glo", "gal", "bei", "bds"))
-"""How the BIPM's files of UTC minus satellite systems are named."""
+_NAME = re.compile(r"(?:b_|utc-)?(?:gps|glo|glonass|gal|galileo|bei|beidou|bds)(?![a-z])")
+_FILE_NAME = re.compile(r"utc-(?:gps|glo|glonass|gal|galileo|bei|beidou|bds)(?![a-z])")
+SAYS = (
+    "UTC minus a satellite system's time by its remark or its name, not UTC - UTC(k): it is not used; where it is "
+    "UTC - UTC(k), say so in a line '# UTC - UTC(CODE)'"
+)
+"""What is said of values that are not used because of it (rule `gnss`)."""
 SYSTEMS = {"gps": "0", "glonass": "1", "galileo": "2", "beidou": "3"}
 """Systems and the number that the BIPM's files give their columns."""
 
@@ -47,12 +54,23 @@ class GnssTable:
 
 def names_a_system(remark: str, name: str = "") -> bool:
     """Whether the remark or the name of a server's answer says that it is of a satellite system (`[UTC-GPS]`,
-    `[UTC-UTC(USNO)_GPS]`, `b_gps.txt`): then its values are none of UTC - UTC(k).
+    `[UTC-UTC(USNO)_GPS]`, `b_gps.txt`): then its values are none of UTC - UTC(k). A remark that names UTC(k) decides;
+    of a name, a whole word counts (`gpsdo.txt` is no satellite system's).
     """
     words = remark.lower().replace(" ", "")
     if _OF_UTCK.search(words) is not None:
         return False
-    return any(system in words for system in (*SYSTEMS, "gnss")) or name.lower().startswith(_NAMES)
+    return any(system in words for system in (*SYSTEMS, "gnss")) or _NAME.match(name.lower()) is not None
+
+
+def is_file(data: bytes, name: str) -> bool:
+    """Whether a file is named as the BIPM's of UTC minus satellite systems are (`utc-gps`), whose columns look like
+    those of UTC - UTC(k), and says nowhere that it is of the latter.
+    """
+    if _FILE_NAME.match(name.lower()) is None:
+        return False
+    remarks = " ".join(line for line in data[:20_000].decode("latin-1").splitlines() if line.startswith("#"))
+    return _OF_UTCK.search(remarks.lower().replace(" ", "")) is None
 
 
 def read(data: bytes, *, name: str = "") -> tuple[GnssTable | None, list[Finding]]:
@@ -81,10 +99,33 @@ def of_section(lines: Sequence[tuple[int, str]], findings: list[Finding]) -> Gns
         if found is not None and not labels:
             labels = tuple(found.group(1).split())
         elif labels:
-            bare = _MONTH_DAY.sub("", line.strip(), count=1)
-            if _MJD.match(bare) is not None:
-                rows.append((number, bare))
+            date = _MONTH_DAY.match(line.strip())
+            bare = line.strip() if date is None else line.strip()[date.end() :]
+            is_dated = date is not None and date.group(1)[:3].lower() in MONTHS
+            if not is_dated and _MJD.match(bare) is None and not _is_like_row(line.split(), len(labels)):
+                continue
+            if date is not None and _is_other_day(bare.split()[0] if bare else "", date.group(1), date.group(2)):
+                says = "date and MJD of this line are not of one day: it is not used"
+                findings.append(Finding("gnss-date", says, number, 1))
+                continue
+            rows.append((number, bare))
     return _rows(rows, labels, findings) if labels else None
+
+
+def _is_like_row(words: list[str], columns: int) -> bool:
+    """Whether a line without date and MJD is one of values that is damaged: half of its words at least are numbers, and
+    half as many as there are columns.
+    """
+    numbers = sum(_NUMBER.fullmatch(word) is not None for word in words)
+    both = numbers + words.count("-")
+    return numbers > 0 and 2 * both >= len(words) and 2 * both >= columns and len(words) > 1
+
+
+def _is_other_day(mjd: str, month: str, day: str) -> bool:
+    if _MJD.fullmatch(mjd) is None or month[:3].lower() not in MONTHS:
+        return False
+    _, its_month, its_day = to_calendar(int(mjd))
+    return (MONTHS[its_month - 1], its_day) != (month[:3].lower(), int(day))
 
 
 def _rows(lines: Sequence[tuple[int, str]], labels: tuple[str, ...], findings: list[Finding]) -> GnssTable | None:
@@ -92,7 +133,7 @@ def _rows(lines: Sequence[tuple[int, str]], labels: tuple[str, ...], findings: l
     for number, line in lines:
         words = line.split()
         numbers = [word == "-" or _NUMBER.fullmatch(word) is not None for word in words[1:]]
-        if _MJD.fullmatch(words[0]) is None or len(words) != 1 + len(labels) or not all(numbers):
+        if not words or _MJD.fullmatch(words[0]) is None or len(words) != 1 + len(labels) or not all(numbers):
             says = f"this line is no MJD and {len(labels)} values ({', '.join(labels)}): it is not used"
             findings.append(Finding("gnss-row", says, number, 1))
             continue

@@ -43,13 +43,16 @@ class LeftOut:
 @dataclass(frozen=True, slots=True)
 class Submission:
     """`readings` by day and clock; `steps` of UTC(k), one for each clock sent; `left_out`; `missing`: days that were
-    asked for and of which there is nothing.
+    asked for and of which there is nothing; `named`: what the journal calls its laboratory, the k of its UTC(k);
+    `is_known`: it took published values of this laboratory, by its acronym, for its own.
     """
 
     readings: tuple[ClockReading, ...]
     steps: tuple[ClockStep, ...]
     left_out: tuple[LeftOut, ...]
     missing: tuple[int, ...]
+    named: str = ""
+    is_known: bool = False
 
 
 @dataclass(slots=True)
@@ -73,11 +76,16 @@ class _Walk:
     clocks: tuple[tuple[str, str | None], ...] = ()
     read: set[int] = field(default_factory=set)
     simulated: bool = False
+    named: str = ""
+    codes: set[str] = field(default_factory=set)
 
     def seen(self, body: dict[str, Any], state: LaboratoryState) -> None:
         """Take a record that replayed."""
         if body["kind"] == "run-start":
             self.simulated = self.simulated or body.get("simulated") is not False
+            self.named = str(body.get("name", ""))
+            if "published" in body:
+                self.codes.add(str(body["published"].get("laboratory", "")))
         if body["kind"] == "readings":
             self.read = {
                 node
@@ -117,7 +125,8 @@ def prepare(
     """Replay a journal and return what is to be sent of some days (MJD).
 
     `laboratory`: the BIPM's code of five digits; `acronym`: as in Circular T. Raises `SubmissionRejected` where the
-    journal does not replay, where its UTC is simulated, or where it never had a UTC(k).
+    journal does not replay, where its UTC is simulated, where it never had a UTC(k), or where it took published values
+    of another laboratory for its own.
     """
     walk = _Walk({mjd: from_utc(UtcLabel(mjd, 0), leaps, beyond_expiry="flag").tai_fs // 10**6 for mjd in days})
     outcome = replay(log, known, walk.seen)
@@ -128,6 +137,10 @@ def prepare(
         raise SubmissionRejected("the journal holds no step of the scale: there is nothing to send")
     if walk.simulated:
         raise SubmissionRejected("this laboratory's UTC is simulated: nothing of it is ever sent")
+    others = sorted(code for code in walk.codes if code.upper() != acronym.upper())
+    if others:
+        says = f"the journal took the published values of {', '.join(others)} for its own, not those of {acronym}"
+        raise SubmissionRejected(f"{says}: name the laboratory that it is of")
     readings: list[ClockReading] = []
     left_out = [
         LeftOut(name, None, "it has no code of the BIPM (bipm_code in the laboratory's file)")
@@ -148,7 +161,7 @@ def prepare(
         if first <= _mjd_of(tai_ns, leaps) <= last + 1
         for clock in sent
     ]
-    return Submission(tuple(readings), tuple(steps), tuple(left_out), tuple(missing))
+    return Submission(tuple(readings), tuple(steps), tuple(left_out), tuple(missing), walk.named, bool(walk.codes))
 
 
 def _mjd_of(tai_ns: int, leaps: LeapTable) -> float:

@@ -55,13 +55,24 @@ def follow(  # noqa: PLR0917
     e = now.x_s - coordination.at(now.epoch_ns)
     v = now.y - 0.5 * expected - coordination.y_steer
     wanted = coordination.y_steer + expected + gain.k_x * e + gain.k_y * v
+    cut_by = ""
     if abs(wanted - coordination.y_steer) > limits.per_change:
+        cut_by = "per-change"
         # half of what may be braked with is kept back
         approach = sqrt(limits.per_change / interval_s * abs(e))
         aim = now.y + 0.5 * expected
         wanted = aim + approach if e > 0.0 else aim - approach
     because = f"UTC minus UTC(k) {e:+.3e} s"
-    return cut(wanted, coordination, limits, applied, epoch_ns=now.epoch_ns, interval_s=interval_s, because=because)
+    return cut(
+        wanted,
+        coordination,
+        limits,
+        applied,
+        epoch_ns=now.epoch_ns,
+        interval_s=interval_s,
+        because=because,
+        cut_by=cut_by,
+    )
 
 
 def cut(
@@ -73,11 +84,12 @@ def cut(
     epoch_ns: int,
     interval_s: float,
     because: str,
+    cut_by: str = "",
 ) -> SteeringOrder:
     """Return the order for a wanted rate, valid from `epoch_ns` for two intervals.
 
     The wish is cut to none that adds to a total that is used up, to the rate that a day's limit allows, and to what one
-    change may be.
+    change may be; `cut_by`: what it was cut by already. The order bears the last of them.
     """
     # a hair inside, so that rounding cannot put a lawful wish outside
     inside = 1.0 - 1e-9
@@ -87,12 +99,17 @@ def cut(
         max(wanted, applied.reference_y + (-left - applied.total_s) / ahead_s),
         applied.reference_y + (left - applied.total_s) / ahead_s,
     )
+    cut_by = "total" if y != wanted else cut_by
     daily = limits.per_day_s / 86_400.0 * inside
+    before = y
     y = min(max(y, applied.reference_y - daily), applied.reference_y + daily)
+    cut_by = "per-day" if y != before else cut_by
     # last, since one order can do no more: a total that is overdrawn is paid back change by change
     change = limits.per_change * inside
+    before = y
     y = min(max(y, coordination.y_steer - change), coordination.y_steer + change)
+    cut_by = "per-change" if y != before else cut_by
     if y != wanted:
         because += f", cut from {wanted:+.3e}"
     until = epoch_ns + round(ahead_s * 1e9)
-    return SteeringOrder(y, epoch_ns, min(until, limits.valid_until_ns), because)
+    return SteeringOrder(y, epoch_ns, min(until, limits.valid_until_ns), because, cut_by)

@@ -3,17 +3,22 @@ never stepped.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class SteeringOrder:
-    """`y_steer`: rate of UTC(k) minus the scale, dimensionless; valid from and until ns TAI; `because`: one phrase."""
+    """`y_steer`: rate of UTC(k) minus the scale, dimensionless; valid from and until ns TAI; `because`: one phrase.
+
+    `cut_by`: the limit that kept the rate from what the law wished (`per-change`, `per-day`, `total`: the one that left
+    least), empty where none did; for whoever replays, and in no record.
+    """
 
     y_steer: float
     valid_from_ns: int
     valid_until_ns: int
     because: str
+    cut_by: str = field(default="", compare=False)
 
     @property
     def y(self) -> float:
