@@ -109,6 +109,61 @@ def test_what_is_written_is_read_again() -> None:
     assert (again.issue, again.table.mjds, again.tai_minus_utc_s) == (206, value.table.mjds, 32)
 
 
+SINCE_437 = """\
+CIRCULAR T 444                                                                          ISSN 1143-1393
+2025 JANUARY 10, 10h UTC
+
+1 - Difference between UTC and its local realizations UTC(k) and corresponding uncertainties.
+    From 2017 January 1, 0h UTC, TAI-UTC = 37 s.
+
+Date 2024    0h UTC         NOV 30   DEC  5   DEC 10     Uncertainty/ns  Notes
+       MJD                   60644    60649    60654      uA    uB    u
+Laboratory k                                         [UTC-UTC(k)]/ns
+AGGO (La Plata)              510.8    507.1    497.8     0.7   2.9   3.0
+CAO  (Cagliari)           -17697.4 -17821.1 -17933.0     0.7    NC     -
+DLR  (Oberpfaffenhofen)          -        -        -
+"""
+"""Rows as the BIPM's page of issue 444 (2025 January) gives them: the banner, NC for uB and a dash for u, a row of
+dashes alone."""
+
+
+def test_a_link_that_is_not_calibrated_is_read_and_written_since_issue_437() -> None:
+    value = good(SINCE_437)
+    rows = {row.code: row for row in value.table.rows}
+    assert (rows["CAO"].u_a_ns, rows["CAO"].u_b_ns, rows["CAO"].u_ns, rows["CAO"].calibrated) == (
+        0.7,
+        None,
+        None,
+        False,
+    )
+    assert rows["DLR"].utc_minus_utck_ns == (None, None, None)
+    assert rows["DLR"].calibrated
+    again = good(circular_t.write(value).decode())
+    assert [replace(row, line=0) for row in again.table.rows] == [replace(row, line=0) for row in value.table.rows]
+
+
+def test_line_ends_of_other_machines_lose_no_row_where_bytes_are_read() -> None:
+    whole = good(SINCE_437)
+    for ends in ("\r", "\r\n"):
+        assert good(SINCE_437.replace("\n", ends)).table == whole.table
+    week = "[UTCr-UTC(k)]\n" + TABLE.replace("  1.6   5.4   5.6", "").replace("  2.8  20.4  20.6  (2)", "")
+    first, _ = utcr.read(week.encode())
+    other, _ = utcr.read(week.replace("\n", "\r").encode())
+    assert first is not None
+    assert other is not None
+    assert len(first.table.rows) == 4
+    assert other.table == first.table
+
+
+def test_a_row_that_may_have_been_cut_is_said() -> None:
+    """What was cut from the end of a line looks like days without values: they are absent, and that is said."""
+    cut = SINCE_437.replace("    507.1    497.8     0.7   2.9   3.0", "")
+    value, findings = circular_t.read(cut.encode())
+    assert value is not None
+    assert value.table.rows[0].utc_minus_utck_ns == (510.8, None, None)
+    assert [(finding.rule, finding.severity) for finding in findings] == [("cut", Severity.WARNING)]
+
+
 def test_collapsed_blanks_change_nothing() -> None:
     collapsed = "\n".join(" ".join(line.split()) for line in (HEAD + TABLE + AFTER).split("\n"))
     one, other = good(HEAD + TABLE + AFTER), good(collapsed)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from truechimer.formats import utc_gnss, utc_table
 from truechimer.formats.finding import Finding, Severity
 from truechimer.formats.leap_rows import MONTHS
+from truechimer.formats.packed_text import latin_lines
 from truechimer.formats.utc_gnss import GnssTable
 from truechimer.formats.utc_table import LaboratoryRow, UtcTable
 from truechimer.instants.errors import NotADateRejected
@@ -60,8 +61,7 @@ def read(data: bytes) -> tuple[CircularT | None, list[Finding]]:
     if len(data) > MAX_BYTES:
         says = f"{len(data)} bytes are no Circular T (at most {MAX_BYTES}): check the file's name"
         return None, [Finding("too-long", says)]
-    text = data.removeprefix(b"\xef\xbb\xbf").decode("latin-1")
-    lines = [(number, line.rstrip("\r\f ")) for number, line in enumerate(text.split("\n"), start=1)]
+    lines = latin_lines(data, blanks="\r\f ")
     if len(lines) > MAX_LINES:
         says = f"{len(lines)} lines are no Circular T: those behind line {MAX_LINES} are not read"
         findings.append(Finding("too-many-lines", says, MAX_LINES + 1, 1))
@@ -96,7 +96,7 @@ def write(value: CircularT) -> bytes:
     out += ["", f"1 - {banner} Computed values of [UTC-UTC(k)]."]
     if value.tai_minus_utc_s is not None:
         out.append(f"    TAI-UTC = {value.tai_minus_utc_s} s.")
-    uncertain = any(row.u_ns is not None for row in value.table.rows)
+    uncertain = any(utc_table.has_uncertainties(row) for row in value.table.rows)
     out += ["", *utc_table.header_text(value.table.mjds, quantity="[UTC-UTC(k)]", uncertainties=uncertain), ""]
     out += [utc_table.row_text(row) for row in value.table.rows]
     return ("\n".join(out) + "\n").encode("latin-1")

@@ -96,6 +96,16 @@ def plain_bytes(data: bytes, *, at_most: int) -> bytes:
     return data.replace(b"\r", b"\n") if b"\n" not in data else data
 
 
+def latin_lines(data: bytes, *, blanks: str = "\r") -> list[tuple[int, str]]:
+    """Return the numbered lines of a text that is ASCII but for its prose, without a byte-order mark and the `blanks`
+    at their ends; CR alone ends a line where no LF stands.
+    """
+    text = data.removeprefix(b"\xef\xbb\xbf").decode("latin-1")
+    if "\n" not in text:
+        text = text.replace("\r", "\n")
+    return [(number, line.rstrip(blanks)) for number, line in enumerate(text.split("\n"), start=1)]
+
+
 def _unpacked(data: bytes, name: str, unpacker: Callable[[], Any], *, at_most: int, lines: bool = True) -> bytes:
     """Unpack piece by piece, and stop as soon as the result can be no record; `lines`: of a length that a record's
     lines have.

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 
 from truechimer.formats.finding import Finding, Severity
+from truechimer.formats.packed_text import latin_lines
 
 MAX_BYTES = 16_000_000
 MAX_FINDINGS = 1_000
@@ -70,8 +71,7 @@ def read(data: bytes) -> tuple[TwstftFile | None, list[Finding]]:
     findings: list[Finding] = []
     if len(data) > MAX_BYTES:
         return None, [Finding("too-long", f"{len(data)} bytes are no day of two-way sessions (at most {MAX_BYTES})")]
-    text = data.removeprefix(b"\xef\xbb\xbf").decode("latin-1")
-    lines = [(number, line.rstrip("\r")) for number, line in enumerate(text.split("\n"), start=1)]
+    lines = latin_lines(data)
     header = [line for _, line in lines if line.startswith("*")]
     if not any(line[1:].split()[:1] == ["FORMAT"] for line in header):
         return None, [Finding("not-twstft", "no line '* FORMAT 01' at its top: name another file", 1, 1)]

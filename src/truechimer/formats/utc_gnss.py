@@ -15,6 +15,7 @@ from itertools import pairwise
 
 from truechimer.formats.finding import Finding
 from truechimer.formats.leap_rows import MONTHS
+from truechimer.formats.packed_text import latin_lines
 from truechimer.instants.mjd import to_calendar
 
 MAX_BYTES = 4_000_000
@@ -77,8 +78,7 @@ def read(data: bytes, *, name: str = "") -> tuple[GnssTable | None, list[Finding
     """Return a `utc-gps` file: MJD, C0', C0 in ns. `name`: of the file, which tells the system (else its remarks)."""
     if len(data) > MAX_BYTES:
         return None, [Finding("too-long", f"{len(data)} bytes are no series of UTC - GNSS time (at most {MAX_BYTES})")]
-    text = data.removeprefix(b"\xef\xbb\xbf").decode("latin-1")
-    lines = [(number, line.rstrip("\r ")) for number, line in enumerate(text.split("\n"), start=1)]
+    lines = latin_lines(data, blanks="\r ")
     remarks = " ".join(line for _, line in lines if line.startswith("#"))
     found = next((k for system, k in SYSTEMS.items() if system in f"{name} {remarks}".lower()), "0")
     labels = (f"C{found}'/ns", f"C{found}/ns")

@@ -177,6 +177,11 @@ def _row(number: int, line: str, block: _Block, findings: list[Finding]) -> Labo
             findings.append(Finding("count", says, number, begins + 1))
             return None
         values, after = by_column
+        if not after and values[-1] == "-":
+            says = (
+                f"{code.group(1)}: no dash stands for the last day, and nothing behind it: the line may have been cut"
+            )
+            findings.append(Finding("cut", says, number, begins + len(rest) + 1, Severity.WARNING))
     u_a, u_b, u = [None if word in ("-", NOT_CALIBRATED) else float(word) for word in after] or [None, None, None]
     row = LaboratoryRow(
         code.group(1),
@@ -278,16 +283,22 @@ def _with_values(row: LaboratoryRow, values: tuple[float | None, ...]) -> Labora
     )
 
 
+def has_uncertainties(row: LaboratoryRow) -> bool:
+    """Return whether a row says anything behind its values, be it that its link is not calibrated."""
+    return not row.calibrated or any(part is not None for part in (row.u_a_ns, row.u_b_ns, row.u_ns))
+
+
 def row_text(row: LaboratoryRow) -> str:
     """Return a row in the fixed columns of Circular T (since 2005): code and city (25), values f9.1, uA f8.1, uB and u
-    f6.1, notes.
+    f6.1, notes. Of a link that is not calibrated uB is NC and u a dash, as in the issues since 437.
     """
     name = f"{row.code:<4} ({row.city})" if row.city else f"{row.code:<4}"
     values = "".join(f"{'-' if value is None else format(value, '.1f'):>9}" for value in row.utc_minus_utck_ns)
     uncertainties = ""
-    if row.u_ns is not None:
-        parts = (row.u_a_ns, row.u_b_ns, row.u_ns)
-        uncertainties = "  " + "".join(f"{'-' if part is None else format(part, '.1f'):>6}" for part in parts)
+    if has_uncertainties(row):
+        absent = ("-", "-" if row.calibrated else NOT_CALIBRATED, "-")
+        parts = zip((row.u_a_ns, row.u_b_ns, row.u_ns), absent, strict=True)
+        uncertainties = "  " + "".join(f"{word if part is None else format(part, '.1f'):>6}" for part, word in parts)
     notes = "".join(f"  ({note})" for note in row.notes)
     return f"{name:<25}{values}{uncertainties}{notes}"
 

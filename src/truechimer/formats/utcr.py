@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from truechimer.formats import utc_table
 from truechimer.formats.finding import Finding, Severity
+from truechimer.formats.packed_text import latin_lines
 from truechimer.formats.utc_table import LaboratoryRow, UtcTable
 
 __all__ = ["LaboratoryRow", "RapidUtc", "read", "write"]
@@ -33,8 +34,7 @@ def read(data: bytes, *, name: str = "") -> tuple[RapidUtc | None, list[Finding]
     findings: list[Finding] = []
     if len(data) > MAX_BYTES:
         return None, [Finding("too-long", f"{len(data)} bytes are no UTCr file (at most {MAX_BYTES}): check its name")]
-    text = data.removeprefix(b"\xef\xbb\xbf").decode("latin-1")
-    lines = [(number, line.rstrip("\r\f ")) for number, line in enumerate(text.split("\n"), start=1)]
+    lines = latin_lines(data, blanks="\r\f ")
     if not any(_QUANTITY.search(line) for _, line in lines):
         return None, [Finding("not-utcr", "no line '[UTCr-UTC(k)]' above its rows: name another file", 1, 1)]
     table, remarks = utc_table.read(lines, findings)
