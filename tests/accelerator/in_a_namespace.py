@@ -27,7 +27,7 @@ from truechimer.daemon.page_file import PageWriter
 from truechimer.serve.ntp.accelerator import Count
 from truechimer.serve.ntp.bpf import Assembler
 
-PATIENCE_S = 15.0
+PATIENCE_S = 60.0
 LINK_CREATE, ATTACH_XDP, NATIVE = 28, 37, 1 << 2
 """Of bpf(2): a driver's own mode, which the product leaves alone (ADR 74), and its program is right in."""
 FOLDER = Path(sys.argv[1])

@@ -31,7 +31,7 @@ PROGRAM = f"{OPT}/bin/truechimer"
 """The program inside the machine."""
 
 VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
-PATIENCE_S = 40.0
+PATIENCE_S = 120.0
 NAMESPACES = ("--pid", "--mount", "--uts", "--ipc", "--cgroup", "--net")
 ENTERED = ("-p", "-m", "-u", "-i", "-C", "-n")
 KEPT_FROM_IT = ("sys_time", "sys_module", "sys_rawio", "mac_admin", "mac_override")
@@ -222,7 +222,7 @@ def machine(shared: Path) -> Iterator[Machine]:
         if first:
             os.kill(first, 9)
         process.kill()
-        process.wait(20)
+        process.wait(120)
         _remove(group)
 
 
@@ -274,7 +274,7 @@ def asked(here: Machine) -> Iterator[Path]:
         yield log
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(120)
         log.write_text(log.read_text()[before:])
 
 

@@ -19,8 +19,9 @@ from typing import Any
 import pytest
 from tests.daemon_faults.laboratories import LAB as SIMULATED_LAB
 from tests.daemon_faults.laboratories import write_lab
-from tests.daemon_laboratory.laboratories import ask_door, door_pids, end_doors, environment, until
+from tests.daemon_laboratory.laboratories import ask_door, door_pids, end_doors, environment
 from tests.ports import free_port
+from tests.waits import until
 
 from truechimer.cli import export_systemd
 from truechimer.cli.__main__ import main
@@ -351,14 +352,14 @@ def test_the_service_runs_in_its_sandbox_and_a_killed_one_is_taken_over_by_the_n
             assert facts["Uid"].split() == [str(uid)] * 4
             assert b"NOTIFY_SOCKET" not in Path(f"/proc/{pid}/environ").read_bytes() or pid == pids[0]
         first.send_signal(signal.SIGKILL)
-        first.wait(10)
+        first.wait(120)
         until(lambda: ask_door(port), what=lambda: "an answer of the door that was left")
         second = begun()
         again = ask("status", lab=folder)
         assert [door["pid"] for door in again["listeners"]] == pids[1:], "the door was not taken over"
         assert ask_door(port) is not None
         second.terminate()
-        assert second.wait(20) == 0
+        assert second.wait(120) == 0
         assert door_pids(folder) == []
     finally:
         for process in started:

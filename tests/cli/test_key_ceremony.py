@@ -9,8 +9,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.daemon_laboratory.laboratories import until, up
+from tests.daemon_laboratory.laboratories import up
 from tests.daemon_laboratory.test_restarts import a_simulated_lab, until_it_serves
+from tests.waits import until
 
 from truechimer.cli.__main__ import main
 from truechimer.clocks.clock import Clock, ClockKind

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from tests.daemon_faults.laboratories import LAB, write_lab
-from tests.daemon_laboratory.laboratories import ask_door, until, up, verb
+from tests.daemon_laboratory.laboratories import ask_door, up, verb
 from tests.ports import free_port
+from tests.waits import until
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "operations.md"
 SOCKET_TABLES = ("unix", "udp", "udp6", "tcp", "tcp6")

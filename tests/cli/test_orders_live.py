@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 from tests.cli.test_key_ceremony import said
-from tests.daemon_laboratory.laboratories import LEAPS, ask_door, until, up
+from tests.daemon_laboratory.laboratories import LEAPS, ask_door, up
 from tests.daemon_laboratory.test_restarts import a_simulated_lab, until_it_serves
+from tests.waits import until
 
 from truechimer.cli.__main__ import main
 from truechimer.formats import leap_seconds_list

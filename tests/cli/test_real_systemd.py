@@ -361,6 +361,6 @@ def test_beside_debians_chronyd_it_is_no_matter_who_starts_first_or_stops_meanwh
     for how in (("start",), ("restart",), ("stop", "start")):
         for verb in how:
             here.run("systemctl", verb, "chrony")
-        here.until(follows, patience_s=90.0, unit=UNIT)
-        here.until(is_followed, patience_s=60.0, unit=UNIT)
+        here.until(follows, unit=UNIT)
+        here.until(is_followed, unit=UNIT)
     assert here.shows(UNIT, "NRestarts")["NRestarts"] == "0"

@@ -22,6 +22,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.control.fake_laboratory import STATUS, FakeLaboratory, a_clock, a_source, host_label, time_keys
+from tests.waits import PATIENCE_S
 
 from truechimer.cli.__main__ import main
 from truechimer.cli.screen_words import Style, drawn, folded, width_of
@@ -30,7 +31,6 @@ from truechimer.cli.top_screen import Seen, frame
 from truechimer.cli.top_verb import RATE_OVER_S, Rates
 
 SOURCE = Path(__file__).parents[2] / "src"
-PATIENCE_S = 15.0
 
 
 def a_status(**changes: Any) -> dict[str, Any]:

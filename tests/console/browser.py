@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-PATIENCE_S = 30.0
+from tests.waits import PATIENCE_S
+
 FLAGS = (
     "--headless",
     "--no-sandbox",

@@ -8,12 +8,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.console.consoles import ENVIRONMENT, PATIENCE_S, Console, a_console, command, ready_line
 from tests.control.fake_laboratory import FakeLaboratory
+from tests.waits import until
 
 from truechimer.client import process_start
 from truechimer.console import views
@@ -45,13 +46,6 @@ def console(lab: FakeLaboratory) -> Iterator[Console]:
     with a_console(lab.folder) as running:
         until(lambda: running.get("/healthz").status == 200)
         yield running
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def next_event(stream: http.client.HTTPResponse, *wanted: str) -> tuple[str, dict[str, object]]:

@@ -5,8 +5,7 @@ import os
 import socket
 import stat
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.waits import PATIENCE_S, until
 
 from truechimer import client
 from truechimer.client import ServiceReplyRejected, ServiceSilentRejected, ask
@@ -34,7 +34,7 @@ def door(tmp_path: Path) -> Iterator[ControlSocket]:
 @contextmanager
 def connected(door: ControlSocket) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(10)
+        connection.settimeout(PATIENCE_S)
         connection.connect(str(door.path))
         yield connection
 
@@ -51,13 +51,6 @@ def say(door: ControlSocket, octets: bytes) -> bytes:
         except ConnectionResetError:
             pass
     return heard
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def test_a_question_is_answered_on_one_line_and_the_door_hangs_up(door: ControlSocket) -> None:
@@ -148,7 +141,7 @@ def test_of_too_many_idle_clients_the_oldest_goes_and_an_honest_one_is_answered(
     idle = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(control_socket.MAX_CONNECTIONS)]
     try:
         for connection in idle:
-            connection.settimeout(10)
+            connection.settimeout(PATIENCE_S)
             connection.connect(str(door.path))
         assert say(door, b'{"ask": "now"}\n') == b'{"heard": "now"}\n'
         assert idle[0].recv(10) == b""
@@ -162,7 +155,7 @@ def test_many_clients_at_once_are_all_answered(door: ControlSocket) -> None:
     heard: list[dict[str, Any]] = []
     lab = door.path.parent.parent
     threads = [
-        threading.Thread(target=lambda: heard.extend(ask("now", lab=lab, timeout_s=10) for _ in range(20)))
+        threading.Thread(target=lambda: heard.extend(ask("now", lab=lab, timeout_s=PATIENCE_S) for _ in range(20)))
         for _ in range(8)
     ]
     for thread in threads:

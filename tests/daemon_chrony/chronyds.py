@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.daemon_laboratory.laboratories import until
 from tests.ports import free_port
+from tests.waits import until
 
 SBIN = "/usr/sbin:/usr/local/sbin:/usr/bin"
 CHRONYD = shutil.which("chronyd", path=SBIN) or "chronyd"
@@ -41,7 +41,7 @@ class Chronyd:
     def ask(self, *words: str) -> str:
         """Return what chronyc prints."""
         command = [CHRONYC, "-h", str(self.socket), "-N", *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False).stdout
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False).stdout
 
     def tracking(self) -> dict[str, str]:
         """Return chronyc's `tracking` by its own words."""
@@ -50,7 +50,7 @@ class Chronyd:
 
     def end(self) -> None:
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(120)
 
     def start_again(self) -> None:
         """Start it anew after `end`, with the same configuration."""

@@ -202,7 +202,7 @@ def _template() -> tuple[Path, int]:
 def ask_door(port: int) -> NtpAnswer | None:
     """Ask an NTP door once; None where it does not answer."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as connection:
-        connection.settimeout(1.0)
+        connection.settimeout(30.0)
         connection.connect(("127.0.0.1", port))
         try:
             connection.send(make_request(7))

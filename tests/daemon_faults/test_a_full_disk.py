@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from tests.daemon_faults.laboratories import LAB, write_lab
-from tests.daemon_laboratory.laboratories import ask_door, replayed, until, up, verb
+from tests.daemon_laboratory.laboratories import ask_door, replayed, up, verb
 from tests.ports import free_port
+from tests.waits import until
 
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.page_file import PageReader
@@ -74,7 +75,7 @@ def test_a_volume_that_fills_stops_nothing_and_the_truth_stays_inside_the_bound(
         running.until_state("steered")
         until(lambda: isinstance(reader.current(), ClockPage) and is_true())
         fill(volume / "filler")
-        until(lambda: running.ask().get("store", {}).get("state") == "failing", patience_s=20.0)
+        until(lambda: running.ask().get("store", {}).get("state") == "failing")
         count = running.ask()["records"]
         for _ in range(15):
             assert is_true()
@@ -84,10 +85,10 @@ def test_a_volume_that_fills_stops_nothing_and_the_truth_stays_inside_the_bound(
             assert "disk is full" in status["store"]["says"]
         assert "CRITICAL records-not-written" in running.stderr
         (volume / "filler").unlink()
-        until(lambda: running.ask().get("store", {}).get("state") == "written", patience_s=10.0)
-        until(lambda: running.ask().get("state") == "steered", patience_s=5.0)
+        until(lambda: running.ask().get("store", {}).get("state") == "written")
+        until(lambda: running.ask().get("state") == "steered")
         assert is_true()
-        until(lambda: "NOTICE records-not-written" in running.stderr, patience_s=15.0)
+        until(lambda: "NOTICE records-not-written" in running.stderr)
         assert running.end() == 0
     reader.close()
     assert "Traceback" not in running.stderr

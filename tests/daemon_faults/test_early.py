@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 from tests.daemon_faults.laboratories import LAB, Machine, Run, ask_door
-from tests.daemon_laboratory.laboratories import door_pids, is_running, until
+from tests.daemon_laboratory.laboratories import door_pids, is_running
 from tests.ports import free_port
+from tests.waits import until
 
 from truechimer import client
 from truechimer.cli.lab_arguments import now_label
@@ -162,7 +163,7 @@ def test_a_door_behind_a_gate_does_nothing_that_others_see_until_it_is_opened(tm
     listener = Listener(protocol=Protocol.NTP, port=free_port())
     with Gate() as gate:
         shut = doors.begin_door(listener, tmp_path, allow_simulated=False, gate=gate)
-    assert shut.process.wait(10) == 0
+    assert shut.process.wait(120) == 0
     with pytest.raises(doors.DoorRejected):
         doors.opened(shut)
     with Gate() as gate:
@@ -181,7 +182,7 @@ def test_a_door_behind_a_gate_does_nothing_that_others_see_until_it_is_opened(tm
 def test_a_door_whose_laboratory_was_killed_before_it_opened_ends_and_leaves_nothing(tmp_path: Path) -> None:
     command = [sys.executable, "-m", doors.SERVE_MODULE, "--page", str(tmp_path / "page"), "--address", "127.0.0.1"]
     command += ["--port", "0", "--pidfile", str(tmp_path / "ntp.pid"), "--parent-pid", str(2**22 + 1)]
-    ran = subprocess.run(command, env=doors._environment(), capture_output=True, text=True, timeout=20, check=False)
+    ran = subprocess.run(command, env=doors._environment(), capture_output=True, text=True, timeout=120, check=False)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
     assert not (tmp_path / "ntp.pid").exists()
 

@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 from tests.daemon_faults.laboratories import Run
-from tests.daemon_laboratory.laboratories import ask_door, end_doors, environment, is_running, until
+from tests.daemon_laboratory.laboratories import ask_door, end_doors, environment, is_running
 from tests.daemon_serve.doors import ENVIRONMENT, SOURCE, a_live_page, ready_of
 from tests.ports import free_port
+from tests.waits import PATIENCE_S, until
 
 from truechimer._version import __version__
 from truechimer.daemon.door import doors, handover
@@ -66,7 +67,7 @@ class Asking(threading.Thread):
         with ExitStack() as stack:
             connections = [stack.enter_context(a_socket()) for _ in range(self.clients)]
             for one in connections:
-                one.settimeout(1.0)
+                one.settimeout(60.0)
                 one.connect(("127.0.0.1", self.port))
             while not self._ending.is_set():
                 connection = connections[self.asked % self.clients]
@@ -99,7 +100,7 @@ class Asking(threading.Thread):
 
     def end(self) -> None:
         self._ending.set()
-        self.join(10)
+        self.join(PATIENCE_S)
 
     def largest_step_s(self) -> tuple[float, float]:
         """Return the largest step between neighbouring seconds, of the time that was served less the line through it
@@ -155,7 +156,7 @@ def test_sockets_go_from_version_to_version_and_no_question_is_refused(
                 monkeypatch.setattr(doors, "__version__", f"0.0.{number}")
                 before, door = door, upgraded(listener(port, **more), tmp_path)
                 assert isinstance(door.process, subprocess.Popen)
-                assert before.process.wait(5) == 0, "the door before has ended in order"
+                assert before.process.wait(120) == 0, "the door before has ended in order"
                 doors.end_door(before)  # its pipe
                 answered = len(asking.served)
                 until(lambda answered=answered: len(asking.served) > answered + 20)  # type: ignore[misc]
@@ -177,7 +178,7 @@ def test_a_door_whose_sockets_do_not_fit_is_ended_and_the_port_opened_anew(
         before = doors.open_door(listener(port), tmp_path, allow_simulated=False)
         door = upgraded(listener(port, workers=2), tmp_path)
         try:
-            assert before.process.wait(5) == 0
+            assert before.process.wait(120) == 0
             doors.end_door(before)
             assert door.is_open
         finally:
@@ -296,7 +297,7 @@ def test_what_the_door_before_asked_the_kernel_for_does_not_keep_the_next_one_aw
         DepartureDesk(held).send(bytes(48), (), client.getsockname())
         poll = select.poll()
         poll.register(held, 0)
-        assert poll.poll(1000), "a departure stands on the error queue"
+        assert poll.poll(1e3 * PATIENCE_S), "a departure stands on the error queue"
         words = ["--page", str(tmp_path / "run" / "clock.page"), "--address", "127.0.0.1", "--pidfile", str(pidfile)]
         command = [sys.executable, "-m", doors.SERVE_MODULE, *words, "--port", str(held.getsockname()[1])]
         command += ["--rules", DoorRules(interleaved=False).text()]  # it asks for nothing by itself
@@ -304,7 +305,7 @@ def test_what_the_door_before_asked_the_kernel_for_does_not_keep_the_next_one_aw
         with process:
             try:
                 ready_of(process)
-                until(lambda: not poll.poll(0), patience_s=5.0)
+                until(lambda: not poll.poll(0))
             finally:
                 process.kill()
 

@@ -10,12 +10,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tests.waits import PATIENCE_S, until
 
 from truechimer import client
 from truechimer.daemon.host_clocks import HostClocks
@@ -24,20 +25,8 @@ from truechimer.errors import Rejected
 from truechimer.instants import Instant, builtin_leap_table
 
 SOURCE = Path(__file__).parents[2] / "src"
-PATIENCE_S = 30.0
 LEAPS = builtin_leap_table()
 TAI_MINUS_UTC_NS = 37 * 10**9
-
-
-def until(condition: Callable[[], Any], *, patience_s: float = PATIENCE_S, what: Callable[[], str] = str) -> Any:
-    """Wait for a condition and return what it gave."""
-    end = time.monotonic() + patience_s
-    while True:
-        found = condition()
-        if found:
-            return found
-        assert time.monotonic() < end, f"{what() or 'it'} did not happen within {patience_s:g} s"
-        time.sleep(0.05)
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -52,7 +41,7 @@ def verb(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     """Run a verb to its end."""
     command = [sys.executable, "-m", "truechimer", *words]
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=60, env=environment(folder), cwd=folder, check=False
+        command, capture_output=True, text=True, timeout=PATIENCE_S, env=environment(folder), cwd=folder, check=False
     )
 
 
@@ -101,12 +90,12 @@ class Up:
         """End it in order and return its status."""
         if self.process.poll() is None:
             self.send(number)
-        return self.process.wait(20)
+        return self.process.wait(PATIENCE_S)
 
     def kill(self) -> None:
         """Kill -9: nothing of it runs any more when this returns."""
         self.process.kill()
-        self.process.wait(20)
+        self.process.wait(PATIENCE_S)
 
 
 @contextmanager
@@ -131,10 +120,10 @@ def up(folder: Path, *options: str, file_size_limit: int | None = None) -> Itera
         if process.poll() is None:
             process.terminate()
             try:
-                process.wait(20)
+                process.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait(20)
+                process.wait(PATIENCE_S)
         end_doors(folder)
         listener.join(5)
         assert process.stderr is not None
@@ -170,7 +159,7 @@ def ask_door(port: int) -> NtpMeasurement | None:
     clocks = HostClocks()
     warm_up(clocks)
     near = Instant.from_tai_ns(clocks.realtime_ns() + TAI_MINUS_UTC_NS)
-    found = ask_once("127.0.0.1", port, timeout_s=1.0, clocks=clocks, leaps=LEAPS, near=near)
+    found = ask_once("127.0.0.1", port, timeout_s=30.0, clocks=clocks, leaps=LEAPS, near=near)
     return None if isinstance(found, ExchangeFailure) else found
 
 

@@ -17,13 +17,13 @@ from tests.daemon_laboratory.laboratories import (
     ask_door,
     door_error_s,
     replayed,
-    until,
     up,
     verb,
     wall_tai_ns,
     write_lab,
 )
 from tests.ports import free_port
+from tests.waits import until
 
 HEADER = "epoch_tai_ns,clock_a,clock_b,x_a_minus_b_s,u_s\n"
 RECORD = Path(__file__).parents[3] / "shared" / "data" / "stability" / "cs5071a" / "5071A_phase.txt.gz"
@@ -112,8 +112,8 @@ def test_the_real_caesium_maser_record_makes_a_scale_but_no_time(tmp_path: Path)
     (tmp_path / "readings.csv").write_text(HEADER + "".join(rows))
     door = a_lab(tmp_path, interval_s=10.0)
     with up(tmp_path) as running:
-        status = running.until_state("freerun", patience_s=60.0)
-        until(lambda: running.ask().get("epochs", 0) >= len(rows), patience_s=60.0)
+        status = running.until_state("freerun")
+        until(lambda: running.ask().get("epochs", 0) >= len(rows))
         status = running.ask()
         found = until(lambda: ask_door(door))
         told = verb(tmp_path, "now", "--json", "--lab", str(tmp_path))
@@ -137,21 +137,21 @@ def test_a_growing_file_makes_time_and_a_file_that_stops_takes_it_away(tmp_path:
     door = a_lab(tmp_path, clocks=OSCILLATORS, max_age="max_age_s = 3.0\n")
     with up(tmp_path) as running:
         with writing(path):
-            running.until_state("steered", patience_s=60.0)
+            running.until_state("steered")
             found = until(lambda: (answer := ask_door(door)) is not None and answer.synchronised and answer)
             error_s = door_error_s(found)
             print(f"door minus host {error_s * 1e6:.1f} us, bound {found.root_dispersion_s * 1e6:.1f} us")
             assert abs(error_s) <= found.root_distance_s
             assert found.stratum == 1
             assert verb(tmp_path, "now", "--lab", str(tmp_path)).returncode == 0
-        until(lambda: (answer := ask_door(door)) is not None and not answer.synchronised, patience_s=10.0)
+        until(lambda: (answer := ask_door(door)) is not None and not answer.synchronised)
         told = verb(tmp_path, "now", "--json", "--lab", str(tmp_path))
         assert told.returncode == 1
         body = json.loads(told.stdout)
         assert body["state"] == "freerun"
         assert any("max_age_s" in said for said in body["missing"])
         with writing(path):
-            until(lambda: running.ask("now").get("synchronised"), patience_s=20.0)
+            until(lambda: running.ask("now").get("synchronised"))
         assert running.end() == 0
     assert replayed(tmp_path)["difference"] is None
 
@@ -243,7 +243,7 @@ def test_clocks_and_a_link_in_two_files_make_time_together(tmp_path: Path) -> No
     writer.start()
     try:
         with up(tmp_path) as running:
-            running.until_state("steered", patience_s=60.0)
+            running.until_state("steered")
             found = until(lambda: (answer := ask_door(door)) is not None and answer.synchronised and answer)
             error_s = door_error_s(found)
             assert abs(error_s) <= found.root_distance_s

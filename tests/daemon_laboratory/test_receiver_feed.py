@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.daemon_laboratory.laboratories import until, up, wall_tai_ns, write_lab
+from tests.daemon_laboratory.laboratories import up, wall_tai_ns, write_lab
 from tests.ports import free_port
+from tests.waits import until
 
 from truechimer.compare.receiver_epoch import ReceiverEpoch, epochs
 from truechimer.compare.receiver_stream import LONGEST_UNFINISHED, ReceiverStream
@@ -138,7 +139,7 @@ def test_what_a_growing_file_brings_is_stamped_when_it_is_heard(tmp_path: Path) 
         made.start()
         with path.open("ab") as file:
             file.write(data[len(data) // 2 :])
-        batch = out.get(timeout=5.0)
+        batch = out.get(timeout=120)
         assert batch.raw_ns is not None
         assert batch.evidence[0].heard_ns == batch.epoch_tai_ns == LABEL.at(batch.raw_ns)
 
@@ -157,7 +158,7 @@ def test_a_receiver_on_a_serial_line_is_read_as_its_bytes_are(tmp_path: Path) ->
                 target=lambda: [os.write(ours, data[i : i + 500]) for i in range(0, len(data), 500)]
             )
             writer.start()
-            first = out.get(timeout=5.0).evidence[0].epoch
+            first = out.get(timeout=120).evidence[0].epoch
             writer.join(5.0)
         assert first == told(stream(12))[0]
     finally:

@@ -23,11 +23,11 @@ from tests.daemon_laboratory.laboratories import (
     environment,
     is_running,
     replayed,
-    until,
     up,
     write_lab,
 )
 from tests.ports import free_port
+from tests.waits import until
 
 from truechimer import client
 from truechimer.daemon.host_clocks import HostClocks

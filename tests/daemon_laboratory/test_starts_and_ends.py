@@ -16,13 +16,13 @@ from tests.daemon_laboratory.laboratories import (
     door_pids,
     is_running,
     replayed,
-    until,
     up,
     verb,
     write_lab,
 )
 from tests.daemon_laboratory.test_readings_files import HEADER, writing
 from tests.ports import free_port
+from tests.waits import until
 
 HOST_LAB = '[lab]\nname = "small"\nsilence_s = 4.0\n[scale]\ninterval_s = 1.0\n'
 
@@ -49,7 +49,7 @@ def coordination_starts(folder: Path) -> int:
 def test_a_killed_laboratory_leaves_an_honest_door_and_the_next_one_takes_over(tmp_path: Path) -> None:
     door = a_host_lab(tmp_path)
     with writing(tmp_path / "readings.csv", with_clocks=False), up(tmp_path) as first:
-        first.until_state("steered", patience_s=90.0)
+        first.until_state("steered")
         until(lambda: (found := ask_door(door)) is not None and found.synchronised)
         first.kill()
         (orphan,) = door_pids(tmp_path)
@@ -61,11 +61,11 @@ def test_a_killed_laboratory_leaves_an_honest_door_and_the_next_one_takes_over(t
             bounds.append(found.root_dispersion_s)
             time.sleep(0.3)
         assert bounds == sorted(bounds)
-        until(lambda: (found := ask_door(door)) is not None and not found.synchronised, patience_s=10.0)
+        until(lambda: (found := ask_door(door)) is not None and not found.synchronised)
         assert verb(tmp_path, "now", "--lab", str(tmp_path)).returncode == 2
         with up(tmp_path) as second:
             until(lambda: "after the last laboratory here was killed" in second.stderr)
-            second.until_state("steered", patience_s=60.0)
+            second.until_state("steered")
             assert door_pids(tmp_path) == [orphan]  # taken over: its clients notice nothing
             until(lambda: (found := ask_door(door)) is not None and found.synchronised)
             assert second.end() == 0
@@ -144,7 +144,7 @@ def test_a_disk_that_takes_no_more_records_stops_nothing_and_what_is_lost_at_the
     with writing(tmp_path / "readings.csv", with_clocks=False):
         with up(tmp_path, file_size_limit=60_000) as running:
             # at first the file still takes a write now and then
-            until(lambda: running.ask().get("store", {}).get("waiting", 0) > 20, patience_s=60.0)
+            until(lambda: running.ask().get("store", {}).get("waiting", 0) > 20)
             assert running.ask()["store"]["state"] == "failing"
             assert door_pids(tmp_path)
             assert "CRITICAL records-not-written" in running.stderr

@@ -6,13 +6,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.serve.pages import a_page
+from tests.waits import PATIENCE_S
 
 from truechimer.daemon.door.socket_address import socket_address
 from truechimer.daemon.host_clocks import HostClocks
@@ -21,7 +22,6 @@ from truechimer.instants import FS_PER_S
 from truechimer.serve import ClockPage
 from truechimer.serve.ntp import NtpAnswer, make_request, read_reply
 
-PATIENCE_S = 20.0
 SOURCE = Path(__file__).parents[2] / "src"
 ENVIRONMENT = {"PYTHONPATH": str(SOURCE), "PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "TRUECHIMER_NO_WORKERS": "1"}
 
@@ -55,11 +55,11 @@ class Door:
     ready: dict[str, Any]
     address: str = "127.0.0.1"
 
-    def ask(self) -> NtpAnswer | None:
-        """Ask once; None where no reply came within a second."""
+    def ask(self, *, wait_s: float = 30.0) -> NtpAnswer | None:
+        """Ask once; None where no reply came in this time, or no door is there."""
         nonce = time.monotonic_ns()
         with socket.socket(socket.AF_INET6 if ":" in self.address else socket.AF_INET, socket.SOCK_DGRAM) as connection:
-            connection.settimeout(1.0)
+            connection.settimeout(wait_s)
             connection.connect(socket_address(self.address, self.port))
             connection.send(make_request(nonce))
             try:
@@ -100,11 +100,3 @@ def a_page_in(folder: Path, page: ClockPage | None = None) -> Iterator[PageWrite
     with PageWriter(folder / "page", boot_id=HostClocks().boot_id()) as writer:
         writer.publish(page or a_live_page())
         yield writer
-
-
-def until(condition: Callable[[], bool], *, patience_s: float = PATIENCE_S) -> None:
-    """Wait for `condition`, at most `patience_s`."""
-    end = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.01)

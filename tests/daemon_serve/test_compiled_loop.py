@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.daemon_serve.doors import a_door, a_live_page, a_page_in, until
+from tests.daemon_serve.doors import a_door, a_live_page, a_page_in
+from tests.waits import PATIENCE_S, until
 
 from truechimer.daemon.door import counters as names
 from truechimer.daemon.door.counters import NAMES, Counters, read_counters, together
@@ -281,7 +282,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
             gate=Gatekeeper(DoorRules(), secret=SECRET),
             two_per_stamp=True,
         )
-        until(lambda: loop.turn(0.01) == 0 and clocks.rate_is_learned)
+        until(lambda: loop.turn(0.01) == 0 and clocks.rate_is_learned, longest_pause_s=0.0)
         yield loop, port, counters, writer
         port.close()
 
@@ -293,12 +294,12 @@ def test_a_flood_of_full_batches_is_answered_once_each_with_stamps_in_order_and_
     clocks, page = loop._clocks, loop._page_file.current()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.connect(("127.0.0.1", port.port))
-        client.settimeout(2.0)
+        client.settimeout(PATIENCE_S)
         loop.turn(0.01)
         before = clocks.raw_ns()
         for nonce in range(1, 201):
             client.send(make_request(nonce) if nonce % 10 else b"\x1b" * 47)
-        until(lambda: loop.turn(0.02) + 1 > 0 and counters[names.RECEIVED] >= 200)
+        until(lambda: loop.turn(0.02) + 1 > 0 and counters[names.RECEIVED] >= 200, longest_pause_s=0.0)
         after = clocks.raw_ns()
         answers = [read_reply(client.recv(2048), nonce) for nonce in range(1, 201) if nonce % 10]
     receives, transmits = [], []
@@ -324,16 +325,16 @@ def test_a_wall_clock_that_is_stepped_or_a_page_that_ends_is_seen_before_the_bat
     memory = loop.memory
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.connect(("127.0.0.1", port.port))
-        client.settimeout(2.0)
+        client.settimeout(PATIENCE_S)
         loop.turn(0.01)
         memory.pairs[:, 1] += 100_000_000  # as if the wall clock had been set back by 0.1 s since
         client.send(make_request(1))
-        until(lambda: loop.turn(0.02) + 1 > 0 and counters[names.RECEIVED] >= 1)
+        until(lambda: loop.turn(0.02) + 1 > 0 and counters[names.RECEIVED] >= 1, longest_pause_s=0.0)
         assert isinstance(read_reply(client.recv(2048), 1), NtpAnswer)
         assert counters[names.STAMPS_USER] == 1
         writer.publish(a_live_page(state=ServiceState.ALARM))
         client.send(make_request(2))
-        until(lambda: loop.turn(0.02) + 1 > 0 and counters[names.RECEIVED] >= 2)
+        until(lambda: loop.turn(0.02) + 1 > 0 and counters[names.RECEIVED] >= 2, longest_pause_s=0.0)
         answer = read_reply(client.recv(2048), 2)
     assert isinstance(answer, NtpAnswer)
     assert answer.stratum == 0
@@ -344,11 +345,11 @@ def test_an_interleaved_answer_says_when_the_one_before_left(served: Served) -> 
     loop, port, counters, _ = served
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.connect(("127.0.0.1", port.port))
-        client.settimeout(2.0)
+        client.settimeout(PATIENCE_S)
 
         def ask(number: int, origin: int, receive: int, transmit: int) -> tuple[int, int, int]:
             client.send(make_request(1)[:24] + struct.pack(">QQQ", origin, receive, transmit))
-            until(lambda: loop.turn(0.02) + 1 > 0 and counters[names.RECEIVED] >= number)
+            until(lambda: loop.turn(0.02) + 1 > 0 and counters[names.RECEIVED] >= number, longest_pause_s=0.0)
             found: tuple[int, int, int] = struct.unpack(">QQQ", client.recv(2048)[24:48])
             return found
 
@@ -371,14 +372,14 @@ def test_the_answer_leaves_from_the_address_that_was_asked(tmp_path: Path, bound
         port, counters, clocks = UdpPort(bound, 0), Counters(), HostClocks()
         common: dict[str, Any] = {"clocks": clocks, "counters": counters, "bound_limit_s": 1e-3}
         loop = CompiledNtpLoop(port, PageReader(tmp_path / "page"), precision_log2=-23, **common)
-        until(lambda: loop.turn(0.01) == 0 and clocks.rate_is_learned)
+        until(lambda: loop.turn(0.01) == 0 and clocks.rate_is_learned, longest_pause_s=0.0)
         family = socket.AF_INET6 if ":" in asked else socket.AF_INET
         with socket.socket(family, socket.SOCK_DGRAM) as client:
             client.connect((asked, port.port))  # a connected socket hears that address alone
-            client.settimeout(2.0)
+            client.settimeout(PATIENCE_S)
             for nonce in range(1, 13):
                 client.send(make_request(nonce))
-            until(lambda: loop.turn(0.02) + 1 > 0 and counters[names.RECEIVED] >= 12)
+            until(lambda: loop.turn(0.02) + 1 > 0 and counters[names.RECEIVED] >= 12, longest_pause_s=0.0)
             for nonce in range(1, 13):
                 answer = read_reply(client.recv(2048), nonce)
                 assert isinstance(answer, NtpAnswer)
@@ -394,7 +395,7 @@ def test_a_door_answers_while_workers_begin_die_and_are_replaced_and_counts_ever
 
         def ask_until(condition: Callable[[dict[str, int]], bool]) -> None:
             nonlocal asked
-            end = time.monotonic() + 60.0
+            end = time.monotonic() + PATIENCE_S
             while not condition(read_counters(door.counters_path())):
                 assert time.monotonic() < end
                 assert door.ask() is not None
@@ -415,16 +416,14 @@ def test_a_door_answers_while_workers_begin_die_and_are_replaced_and_counts_ever
         assert [len(list(Path(f"/proc/{worker}/task").iterdir())) for worker in children.split()] == [1, 1]
         for worker in children.split():
             os.kill(int(worker), 9)
-        killed = time.monotonic()
-        assert door.ask() is not None
-        assert time.monotonic() - killed < 1.0, "the door itself answers at once"
+        assert door.ask() is not None, "the door itself answers"
         asked += 1
         ask_until(lambda counts: counts["worker_deaths"] == 2 and counts["workers"] == 0)
         ask_until(lambda counts: counts["workers"] == 2)
         for _ in range(20):
             assert door.ask() is not None
         door.process.terminate()
-        door.process.wait(20.0)
+        door.process.wait(120)
         counts = read_counters(door.counters_path())
         # the door's own client asks too, and states its count once a second
         assert counts["replies_synchronised"] <= asked + 20 + counts["probes"] + 2

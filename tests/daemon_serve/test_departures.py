@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.daemon_serve.doors import a_live_page, a_page_in, until
+from tests.daemon_serve.doors import a_live_page, a_page_in
 from tests.daemon_serve.simulated_host import START_NS, SimulatedHost, SimulatedPort, loop_on
 from tests.serve.ntp.test_departed import a_packet, an_answer
 from tests.serve.ntp.test_ntpv5 import v5
 from tests.serve.pages import a_page
+from tests.waits import PATIENCE_S, until
 
 from truechimer.daemon.door import counters as names
 from truechimer.daemon.door.counters import Counters
@@ -51,7 +52,9 @@ class Door:
         """
         self.client.send(make_request(1)[:24] + struct.pack(">QQQ", origin, receive, transmit))
         self.served += 1
-        until(lambda: self.loop.turn(0.02) + 1 > 0 and self.counters[names.RECEIVED] >= self.served)
+        until(
+            lambda: self.loop.turn(0.02) + 1 > 0 and self.counters[names.RECEIVED] >= self.served, longest_pause_s=0.0
+        )
         octets, messages, _, _ = self.client.recvmsg(2048, 256)
         wall_ns = next(stamp_of(data) for _, kind, data in messages if kind == SO_TIMESTAMPNS)
         assert wall_ns is not None
@@ -95,8 +98,8 @@ def door(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Door]:
             loop = CompiledNtpLoop(port, pages, **common)  # type: ignore[arg-type]
         client.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         client.connect(("127.0.0.1", port.port))
-        client.settimeout(2.0)
-        until(lambda: loop.turn(0.01) == 0 and clocks.rate_is_learned)
+        client.settimeout(PATIENCE_S)
+        until(lambda: loop.turn(0.01) == 0 and clocks.rate_is_learned, longest_pause_s=0.0)
         yield Door(loop, port, counters, clocks, client)
         port.close()
 
@@ -203,11 +206,13 @@ def test_version_5_and_sealed_answers_find_their_stamps_too(door: Door) -> None:
     for number in range(6):
         door.client.send(v5(flags=2, server_cookie=cookie, timescale=1))
         door.served += 1
-        until(lambda: door.loop.turn(0.02) + 1 > 0 and door.counters[names.RECEIVED] >= door.served)
+        until(
+            lambda: door.loop.turn(0.02) + 1 > 0 and door.counters[names.RECEIVED] >= door.served, longest_pause_s=0.0
+        )
         octets = door.client.recv(2048)
         cookie = octets[16:24]
         assert bool(octets[15] & 2) == (number > 0)  # interleaved from the second on
-    until(lambda: door.loop.turn(0.02) + 1 > 0)
+    until(lambda: door.loop.turn(0.02) + 1 > 0, longest_pause_s=0.0)
     asked, noted = door.counted()
     assert asked == 5
     assert noted >= 3
@@ -333,7 +338,7 @@ def test_on_a_kernel_before_6_12_what_is_received_has_both_kinds_of_stamp_and_is
         assert DepartureDesk(older).open
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.sendto(b"q" * 48, ("127.0.0.1", port.port))
-    assert port.wait(1.0)
+    assert port.wait(PATIENCE_S)
     received = port.receive()
     port.close()
     assert received is not None

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.daemon_serve.doors import Door, a_door, a_live_page, a_page_in, until
+from tests.daemon_serve.doors import Door, a_door, a_live_page, a_page_in
+from tests.waits import until
 
 from truechimer.daemon.door import door_policy
 from truechimer.daemon.door.counters import read_counters
@@ -21,7 +22,7 @@ def policy(*networks: str, bound_limit_s: float = 0.001, listener: str = NAME) -
 
 
 def is_synchronised(door: Door) -> bool | None:
-    answer = door.ask()
+    answer = door.ask(wait_s=1.0)
     return None if answer is None else answer.stratum in range(1, 16)
 
 
@@ -33,10 +34,10 @@ def test_a_door_takes_its_policy_over_while_it_serves_and_gives_it_back(tmp_path
     with a_page_in(tmp_path, page), a_door(tmp_path, "--policy", str(path), "--bound-limit-s", "0.01") as door:
         assert is_synchronised(door)
         assert door_policy.lay(tmp_path, [(NAME, policy("198.51.100.0/24").canonical().decode())]) == (NAME,)
-        until(lambda: door.ask() is None)
+        until(lambda: door.ask(wait_s=1.0) is None)
         until(lambda: read_counters(door.counters_path())["ignored_not_allowed"] > 0)
         path.write_bytes(b"{}")  # what is no policy changes nothing
-        assert door.ask() is None
+        assert door.ask(wait_s=1.0) is None
         tight = policy("127.0.0.0/8", bound_limit_s=1e-4).canonical().decode()
         assert door_policy.lay(tmp_path, [(NAME, tight)]) == (NAME,)
         until(lambda: is_synchronised(door) is False)

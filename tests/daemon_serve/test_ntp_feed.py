@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tests.daemon_serve.doors import a_live_page
 from tests.daemon_serve.test_ntp_exchange import reply_to
 from tests.serve.pages import LEAPS
+from tests.waits import until
 
 from truechimer.daemon.lab.source_settings import Source, SourceKind
 from truechimer.daemon.ntp import ntp_exchange
@@ -94,13 +95,6 @@ def running(feed: NtpFeed) -> Iterator[NtpFeed]:
         feed.stop()
         feed.join(5.0)
         assert not feed.is_alive()
-
-
-def until(condition: Callable[[], Any], patience_s: float = 10.0) -> None:
-    end = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def measured(**changes: Any) -> NtpMeasurement:
@@ -198,7 +192,7 @@ def test_a_servers_word_on_leap_seconds_moves_nothing(leap: int) -> None:
     with a_server(lambda request: [reply_to(request, PAGE, leap=leap)]) as server:
         feed, out = a_feed(server.port)
         with running(feed):
-            batch = out.get(timeout=5.0)
+            batch = out.get(timeout=120)
     assert abs(batch.readings[0].x_a_minus_b_s) < 0.01
 
 
@@ -235,7 +229,7 @@ def test_it_asks_over_ipv6() -> None:
     with a_server(lambda request: [reply_to(request, PAGE)], address="::1") as server:
         feed, out = a_feed(server.port, host="[::1]")
         with running(feed):
-            assert out.get(timeout=5.0).readings[0].a == "UTC.s"
+            assert out.get(timeout=120).readings[0].a == "UTC.s"
     assert feed.status.delay_s is not None
 
 

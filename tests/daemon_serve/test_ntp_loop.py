@@ -9,9 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.daemon_serve.doors import a_live_page, until
+from tests.daemon_serve.doors import a_live_page
 from tests.daemon_serve.simulated_host import OnePage, SimulatedHost, SimulatedPort, loop_on
 from tests.serve.pages import a_page
+from tests.waits import PATIENCE_S, until
 
 from truechimer.daemon.door import counters as names
 from truechimer.daemon.door.counters import Counters
@@ -80,8 +81,8 @@ def test_moving_wall_clock_and_kernel_stamps_together_moves_no_served_time_on_a_
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
             client.connect(("127.0.0.1", port.port))
-            client.settimeout(1.0)
-            until(lambda: loop.turn(0.01) == 0 and host.clocks.rate_is_learned)
+            client.settimeout(PATIENCE_S)
+            until(lambda: loop.turn(0.01) == 0 and host.clocks.rate_is_learned, longest_pause_s=0.0)
             if when == "before the batch":
                 host.shift_ns = port.shift_at_arrival_ns = by_ns
             elif when == "in the middle of the batch":
@@ -116,7 +117,7 @@ def test_on_a_wildcard_address_the_answer_leaves_from_the_address_that_was_asked
     )
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.settimeout(1.0)
+            client.settimeout(PATIENCE_S)
             client.connect(("127.0.0.2", port.port))  # a connected socket hears that address alone
             client.send(make_request(7))
             while not loop.turn(0.01):
@@ -143,7 +144,7 @@ def test_on_the_ipv6_wildcard_both_families_are_answered() -> None:
     try:
         for family, address in ((socket.AF_INET6, "::1"), (socket.AF_INET, "127.0.0.3")):
             with socket.socket(family, socket.SOCK_DGRAM) as client:
-                client.settimeout(1.0)
+                client.settimeout(PATIENCE_S)
                 client.connect((address, port.port))
                 client.send(make_request(7))
                 while not loop.turn(0.01):
@@ -273,7 +274,7 @@ def test_a_door_that_smears_gives_the_bent_line_with_no_warning_and_stays_synchr
         )
         try:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-                client.settimeout(1.0)
+                client.settimeout(PATIENCE_S)
                 client.connect(("127.0.0.1", port.port))
                 client.send(make_request(7))
                 while not loop.turn(0.01):

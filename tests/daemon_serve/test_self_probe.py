@@ -7,7 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.daemon_serve.doors import a_door, a_live_page, a_page_in, until
+from tests.daemon_serve.doors import a_door, a_live_page, a_page_in
+from tests.waits import until
 
 from truechimer.alerts import AlertKind, AlertSeverity
 from truechimer.cli.status_verb import screen

@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.daemon_serve.doors import ENVIRONMENT, PATIENCE_S, a_door, a_live_page, a_page_in, ready_of, until
+from tests.daemon_serve.doors import ENVIRONMENT, PATIENCE_S, a_door, a_live_page, a_page_in, ready_of
+from tests.waits import until
 
 from truechimer.daemon.door import counters as names
 from truechimer.daemon.door.counters import read_counters
@@ -92,7 +93,7 @@ def test_kill_9_of_the_laboratory_leaves_a_growing_bound_then_unsynchronised_by_
 
 
 def test_kill_9_of_the_laboratory_ends_in_unsynchronised_by_silence(tmp_path: Path) -> None:
-    laboratory = a_laboratory(tmp_path, bound_growth=1e-8, silence_s=0.6)
+    laboratory = a_laboratory(tmp_path, bound_growth=1e-8, silence_s=3.0)
     with a_door(tmp_path) as door:
         until(lambda: (answer := door.ask()) is not None and answer.doubt is None)
         kill_9(laboratory)
@@ -101,7 +102,7 @@ def test_kill_9_of_the_laboratory_ends_in_unsynchronised_by_silence(tmp_path: Pa
         assert answer is not None
         assert answer.doubt is None  # silence is not yet doubt
         until(lambda: (answer := door.ask()) is not None and answer.doubt is AnswerDoubt.UNSYNCHRONISED)
-        assert 0.4 < time.monotonic() - killed_at < PATIENCE_S
+        assert time.monotonic() - killed_at > 1.0
         until(lambda: read_counters(door.counters_path())["unsynchronised_page_too_old"] > 0)
 
 
@@ -226,7 +227,7 @@ child.wait()
 """
 
 
-@pytest.mark.parametrize("orphan_exit_s", ["0.5"])
+@pytest.mark.parametrize("orphan_exit_s", ["2.0"])
 def test_an_orphan_lives_on_for_its_time_and_then_ends_itself(tmp_path: Path, orphan_exit_s: str) -> None:
     command = [sys.executable, "-m", "truechimer.daemon.ntp.serve_process", "--page", str(tmp_path / "page")]
     command += ["--address", "127.0.0.1", "--port", "0", "--orphan-exit-s", orphan_exit_s]
@@ -236,12 +237,11 @@ def test_an_orphan_lives_on_for_its_time_and_then_ends_itself(tmp_path: Path, or
     ready = ready_of(parent)["ready"]
     child = ready["pid"]
     try:
-        time.sleep(0.2)  # the child has looked who its parent is
-        kill_9(parent)
         orphaned_at = time.monotonic()
+        kill_9(parent)
         assert is_running(child)
         until(lambda: not is_running(child))
-        assert time.monotonic() - orphaned_at > 0.4
+        assert time.monotonic() - orphaned_at >= 2.0
     finally:
         if is_running(child):
             os.kill(child, signal.SIGKILL)

@@ -52,7 +52,7 @@ class Demo:
         """All that was said on both streams."""
         return "".join([*self.out, *self.err])
 
-    def wait_for(self, what: str, *, within_s: float = 90.0) -> float:
+    def wait_for(self, what: str, *, within_s: float = 300.0) -> float:
         """Wait until the demo has said `what`; return the seconds since its start."""
         until = time.monotonic() + within_s
         while not re.search(what, self.said):
@@ -65,7 +65,7 @@ class Demo:
         """Do what Ctrl-C does."""
         self.process.send_signal(number)
 
-    def end(self, *, within_s: float = 120.0) -> int:
+    def end(self, *, within_s: float = 300.0) -> int:
         """Wait for its end and return its exit status."""
         status = self.process.wait(within_s)
         for reader in self._readers:
@@ -77,7 +77,7 @@ class Demo:
         body: dict[str, Any] = json.loads("".join(self.out))
         return body
 
-    def verb(self, *words: str, within_s: float = 30.0, **environment: str) -> "subprocess.CompletedProcess[str]":
+    def verb(self, *words: str, within_s: float = 120.0, **environment: str) -> "subprocess.CompletedProcess[str]":
         """Run a verb that finds this demo through the registry."""
         command = [sys.executable, "-P", "-m", "truechimer", *words]
         return subprocess.run(
@@ -154,7 +154,7 @@ def a_demo(
     finally:
         if process.poll() is None:
             process.terminate()
-            process.wait(30)
+            process.wait(120)
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()

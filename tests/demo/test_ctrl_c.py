@@ -15,7 +15,7 @@ import pytest
 from tests.demo.running import PORTS, a_demo, environment_in
 from tests.ports import free_port
 
-SOON_S = 20.0
+SOON_S = 60.0
 AS_FROM_A_TERMINAL = ("env", "--default-signal=HUP")
 """Under nohup a demo outlives its terminal, and so would every demo of tests that were started under it."""
 
@@ -82,7 +82,7 @@ def test_a_reader_that_closes_the_pipe_ends_it_without_a_word(tmp_path: Path) ->
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.stdout.splitlines()[-1] == "141"
@@ -130,7 +130,7 @@ def test_on_a_terminal_it_serves_on_after_its_table_until_ctrl_c(tmp_path: Path)
     finally:
         if process.poll() is None:
             process.terminate()
-            process.wait(30)
+            process.wait(120)
         reader.join(5.0)
         os.close(leader)
     text = shown.decode()

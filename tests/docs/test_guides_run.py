@@ -30,7 +30,7 @@ from tests.ports import free_port
 from .test_documents import DOCS, ROOT
 
 LABORATORY, DATA_CENTRE = DOCS / "guide" / "laboratory.md", DOCS / "guide" / "data-centre.md"
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 NS = 10**9
 TAI_MINUS_UTC_S = 37
 
@@ -178,7 +178,7 @@ class Reader:
         process = self.windows.pop(window)
         if process.poll() is None:
             os.killpg(process.pid, number)
-        return process.wait(30)
+        return process.wait(120)
 
     def follow(self, guide: Path) -> None:
         """Follow a guide from its first block to its last."""

@@ -84,7 +84,7 @@ class Place:
         """Return status and text of a page that the README names."""
         for port, above in PORTS.items():
             address = address.replace(port, str(self.base + above))
-        with urllib.request.urlopen(address, timeout=10.0) as answer:
+        with urllib.request.urlopen(address, timeout=120) as answer:
             return answer.status, answer.read().decode()
 
     def free_the_ports_of(self, lab: Path) -> None:

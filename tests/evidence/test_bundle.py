@@ -235,7 +235,7 @@ def test_from_records_to_a_bundle_that_bare_python_verifies(
 
 def bare(python: Path, *words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [python, "-I", *map(str, words)], cwd=cwd, capture_output=True, text=True, check=False, timeout=60,
+        [python, "-I", *map(str, words)], cwd=cwd, capture_output=True, text=True, check=False, timeout=120,
         env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
     )  # fmt: skip
 

@@ -76,7 +76,7 @@ def test_importing_every_module_of_instants_imports_nothing_heavy() -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=120,
     )
     assert answer.stdout.strip() == "[]"
 

@@ -11,16 +11,17 @@ from typing import Any
 
 import pytest
 from tests.console.browser import Browser, a_browser
-from tests.daemon_laboratory.laboratories import until, up
+from tests.daemon_laboratory.laboratories import up
 from tests.daemon_laboratory.test_restarts import a_simulated_lab, until_it_serves
 from tests.log.test_live_witness import ENVIRONMENT, follow, program, witnesses  # noqa: F401 - a fixture
+from tests.waits import until
 
 SERVED_S = 20.0
 
 
 def page(port: int) -> dict[str, Any]:
     """What the console's page of evidence shows."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/evidence", timeout=10.0) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/evidence", timeout=120) as answer:
         body: dict[str, Any] = json.loads(answer.read())
     return body
 
@@ -55,7 +56,7 @@ def test_what_was_served_under_live_witnesses_is_proved_and_the_page_says_so(
         assert "unwitnessed_since" in until(lambda: found if (found := page(console)).get("published") else None)
         others = follow(tmp_path, witnesses, key)
         try:
-            until(lambda: "unwitnessed_since" not in running.ask("now"), patience_s=60.0)
+            until(lambda: "unwitnessed_since" not in running.ask("now"))
             size = until(lambda: page(console).get("size"))
             until(lambda: page(console)["size"] > size + 5 * SERVED_S, patience_s=3.0 * SERVED_S)
             told = page(console)
@@ -67,7 +68,7 @@ def test_what_was_served_under_live_witnesses_is_proved_and_the_page_says_so(
         finally:
             for one in others:
                 one.terminate()
-                one.wait(10.0)
+                one.wait(120)
     reader = tmp_path / "reader.policy"
     reader.write_text("\n".join([f"log {key}", *witnesses, *rule]), encoding="ascii")
     _, judged = verdict(lab, reader, lab / "policy" / "policy.json")

@@ -56,7 +56,7 @@ def witnesses(tmp_path: Path) -> list[str]:
             time.sleep(0.05)
         port = pidfile.read_text(encoding="ascii").split()[1]
         process.terminate()
-        process.wait(10.0)
+        process.wait(120)
         told = subprocess.run(
             program("witness", "key", str(folder), "--json"), env=ENVIRONMENT, capture_output=True, check=True
         )
@@ -132,4 +132,4 @@ def test_a_folder_that_was_put_back_and_a_log_that_was_edited_are_convicted_by_t
     finally:
         for one in running:
             one.terminate()
-            one.wait(10.0)
+            one.wait(120)

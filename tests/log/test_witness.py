@@ -122,7 +122,7 @@ def test_whatever_bytes_are_answered_with_a_status(data: bytes) -> None:
 
 
 def ask(port: int, raw: bytes) -> bytes:
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as line:
+    with socket.create_connection(("127.0.0.1", port), timeout=120) as line:
         line.sendall(raw)
         line.shutdown(socket.SHUT_WR)
         data = b""
@@ -137,7 +137,7 @@ def test_its_door_answers_http_and_counts_what_is_none(keeper: WitnessKeeper) ->
         head = b"POST /add-checkpoint HTTP/1.1\r\nHost: w\r\n"
         made = ask(server.port, head + b"Content-Length: %d\r\n\r\n" % len(good) + good)
         assert made.startswith(b"HTTP/1.1 200 OK\r\n")
-        line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+        line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
         line.request("GET", f"/{origin_path(ORIGIN)}")
         shown = line.getresponse().read()
         line.close()

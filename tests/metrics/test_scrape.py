@@ -4,7 +4,7 @@ import http.client
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,19 +12,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.console.consoles import PATIENCE_S, Console, a_console
 from tests.control.fake_laboratory import FakeLaboratory
 from tests.metrics.test_values import COUNTERS, DOOR, full_status
+from tests.waits import until
 
 from truechimer.console.metrics import SETS, Format, MetricNames, registry, written
 from truechimer.daemon.door.counters import Counters, door_name
 
 ROOT = Path(__file__).resolve().parents[2]
 REPLIES = "replies_synchronised"
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def scrape(console: Console) -> dict[str, float]:

@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from tests.waits import PATIENCE_S
 
 Behaviour = Callable[[socket.socket, "Request"], None]
 
@@ -100,7 +101,7 @@ def a_receiver(*behaviours: Behaviour, tls: ssl.SSLContext | None = None) -> Ite
 
         def serve(stream: socket.socket) -> None:
             with contextlib.suppress(OSError), stream:
-                stream.settimeout(10.0)
+                stream.settimeout(PATIENCE_S)
                 spoken = stream if tls is None else tls.wrap_socket(stream, server_side=True)
                 with spoken:
                     request = _read(spoken)

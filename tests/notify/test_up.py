@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.daemon_laboratory.laboratories import Up, environment, until, up, verb, write_lab
+from tests.daemon_laboratory.laboratories import Up, environment, up, verb, write_lab
 from tests.notify.receivers import Receiver, a_receiver, answers, hangs
 from tests.ports import free_port
+from tests.waits import until
 
 from truechimer.daemon import notify
 from truechimer.daemon.door import doors
@@ -108,7 +109,7 @@ def test_a_secret_that_others_can_read_starts_nothing(tmp_path: Path) -> None:
         a_laboratory(tmp_path, receiver)
         (tmp_path / "webhook.secret").chmod(0o644)
         with up(tmp_path) as running:
-            assert running.process.wait(20) == 2
+            assert running.process.wait(120) == 2
             assert not receiver.requests
         assert "secret-permissions" in running.stderr or "chmod 600 webhook.secret" in running.stderr
         assert "a secret of" not in running.stderr

@@ -11,9 +11,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.daemon_laboratory.laboratories import until
 from tests.interop.up.test_three_chronyd import CHRONYD, Path50, a_chronyd
 from tests.ports import free_port
+from tests.waits import until
 
 LISTENING = "0A"
 
@@ -35,7 +35,7 @@ class Beside:
             ["chronyc", "-n", "-c", "-h", str(self.socket), *words],
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=120,
             check=True,
         )
         return [line.split(",") for line in found.stdout.splitlines()]
@@ -79,7 +79,7 @@ def beside_chronyd(folder: Path, *, servers: int = 5) -> Iterator[Beside]:
                 yield Beside(folder, socket, ports, paths)
             finally:
                 process.terminate()
-                process.wait(10)
+                process.wait(120)
 
 
 def inodes_of(pid: int) -> set[str]:

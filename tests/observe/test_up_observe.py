@@ -14,16 +14,15 @@ from tests.daemon_laboratory.laboratories import (
     door_pids,
     is_running,
     replayed,
-    until,
     up,
     verb,
     write_lab,
 )
 from tests.observe.beside_chronyd import Beside, beside_chronyd, files_of, listening_ports
 from tests.ports import free_port
+from tests.waits import until
 
 LABS = Path(__file__).parents[2] / "labs"
-PATIENCE_S = 90.0
 OFF_S = 0.03
 STEERING = {"steer", "coordination-start"}
 HEAD = '[lab]\nname = "watch"\nsilence_s = 6.0\n[scale]\ninterval_s = 1.0\n'
@@ -39,7 +38,7 @@ def stated(running: Up) -> dict[str, Any]:
         return status.get("synchronised") is True and status.get("state") == "freerun"
 
     status: dict[str, Any] = {}
-    until(is_stated, patience_s=PATIENCE_S, what=lambda: f"a statement ({status}; {running.stderr[-2000:]})")
+    until(is_stated, what=lambda: f"a statement ({status}; {running.stderr[-2000:]})")
     return status
 
 

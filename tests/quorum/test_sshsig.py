@@ -34,7 +34,7 @@ def keygen(
     *words: str | Path, data: bytes | None = None, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        ["ssh-keygen", *map(str, words)], input=data, capture_output=True, cwd=cwd, timeout=20, check=False
+        ["ssh-keygen", *map(str, words)], input=data, capture_output=True, cwd=cwd, timeout=120, check=False
     )
 
 

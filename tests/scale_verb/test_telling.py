@@ -205,7 +205,7 @@ def test_an_interrupt_leaves_no_part_of_a_result(tmp_path: Path) -> None:
         while ran.poll() is None and not list(tmp_path.glob(".scale.csv.*.part")):
             pass
         ran.send_signal(signal.SIGINT)
-        _, said = ran.communicate(timeout=60)
+        _, said = ran.communicate(timeout=120)
     assert ran.returncode == 130, said
     assert b"Traceback" not in said
     assert out.read_text(encoding="utf-8") == "what was here before\n"

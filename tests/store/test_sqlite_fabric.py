@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.store.faulty_disk import ROOT
+from tests.waits import PATIENCE_S, until
 
 from truechimer.errors import Misuse
 from truechimer.store import sqlite_schema
@@ -120,7 +121,7 @@ def test_who_waits_is_told_where_the_leading_thread_is_interrupted(fabric: Sqlit
 
     def lead(_: sqlite3.Connection) -> None:
         inside.set()
-        assert waiting.wait(5.0)
+        assert waiting.wait(120)
         raise KeyboardInterrupt
 
     def leader() -> None:
@@ -130,7 +131,7 @@ def test_who_waits_is_told_where_the_leading_thread_is_interrupted(fabric: Sqlit
             ends.append(error)
 
     def follower() -> None:
-        assert inside.wait(5.0)
+        assert inside.wait(120)
         waiting.set()
         ends.append(fabric.append("records", b"x", item_id="0"))
 
@@ -138,7 +139,7 @@ def test_who_waits_is_told_where_the_leading_thread_is_interrupted(fabric: Sqlit
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10.0)
+        thread.join(PATIENCE_S)
     assert len(ends) == 2
     assert 0 in ends
 
@@ -158,13 +159,11 @@ def test_a_follower_gets_what_comes_and_is_let_go_at_the_end(fabric: SqliteFabri
     follower = threading.Thread(target=follow)
     follower.start()
     fabric.append("records", b"one", item_id="1")
-    assert first.wait(5.0)
+    assert first.wait(120)
     fabric.append("records", b"two", item_id="2")
-    deadline = time.monotonic() + 5.0
-    while len(got) < 2 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: len(got) == 2)
     fabric.close()
-    follower.join(5.0)
+    follower.join(PATIENCE_S)
     assert not follower.is_alive()
     assert got == [b"one", b"two"]
 
@@ -172,7 +171,7 @@ def test_a_follower_gets_what_comes_and_is_let_go_at_the_end(fabric: SqliteFabri
 def test_a_reader_that_waits_ends_when_nothing_comes(fabric: SqliteFabric) -> None:
     began = time.monotonic()
     assert list(fabric.watch("", wait_s=0.1)) == []
-    assert 0.1 <= time.monotonic() - began < 3.0
+    assert time.monotonic() - began >= 0.1
 
 
 def test_another_process_reads_follows_and_writes_the_same_file(fabric: SqliteFabric, file: Path) -> None:

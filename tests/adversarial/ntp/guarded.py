@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from tests.adversarial.ntp.loop_memory import a_loop, tails
-from tests.daemon_serve.doors import until
+from tests.waits import until
 
 from truechimer.daemon.door import counters as names
 from truechimer.daemon.door.counters import Counters
@@ -77,7 +77,7 @@ def the_loop(edge: str, *, two_per_stamp: bool = False) -> Iterator[CompiledNtpL
     for array in (memory.octets, memory.peers):
         array[:, ends[id(array)] :] = MARK
     try:
-        until(lambda: loop.turn(0.01) == 0 and loop._clocks.rate_is_learned)
+        until(lambda: loop.turn(0.01) == 0 and loop._clocks.rate_is_learned, longest_pause_s=0.0)
         yield loop
     finally:
         loop._udp.close()
@@ -135,7 +135,7 @@ def life(edge: str) -> dict[str, Any]:
 
 
 def serve_until(loop: CompiledNtpLoop, *, received: int) -> None:
-    until(lambda: loop.turn(0.003) + 1 > 0 and loop._counters[names.RECEIVED] >= received)
+    until(lambda: loop.turn(0.003) + 1 > 0 and loop._counters[names.RECEIVED] >= received, longest_pause_s=0.0)
 
 
 def heard(client: socket.socket, last: list[bytes]) -> int:

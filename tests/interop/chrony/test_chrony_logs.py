@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from tests.daemon_chrony.chronyds import chronyd, liar, server
-from tests.daemon_laboratory.laboratories import TAI_MINUS_UTC_NS, until
+from tests.daemon_laboratory.laboratories import TAI_MINUS_UTC_NS
+from tests.waits import until
 
 from truechimer.compare.reading import Reading
 from truechimer.daemon.host_clocks import HostClocks

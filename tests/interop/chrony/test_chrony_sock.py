@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 from tests.daemon_chrony.chronyds import Chronyd, chronyd, selected
-from tests.daemon_laboratory.laboratories import SOURCE, until
+from tests.daemon_laboratory.laboratories import SOURCE
 from tests.daemon_serve.doors import a_live_page, a_page_in
+from tests.waits import until
 
 from truechimer.daemon.page_file import PageWriter
 from truechimer.serve import ServiceState
@@ -36,7 +37,7 @@ def a_door(page: Path, to: Path, *options: str) -> Iterator["subprocess.Popen[st
             yield process
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(120)
 
 
 def system_time_s(running: Chronyd) -> float:

@@ -15,18 +15,16 @@ from tests.daemon_laboratory.laboratories import (
     ask_door,
     door_error_s,
     replayed,
-    until,
     up,
     write_lab,
 )
 from tests.ports import free_port
+from tests.waits import until
 
 from truechimer.daemon.sources.chrony_client import ChronyClient
 from truechimer.formats.chrony_reports import Command, Tracking
 
 pytestmark = [pytest.mark.needs_chrony, pytest.mark.slow]
-
-PATIENCE_S = 120.0
 
 
 def a_lab(folder: Path, source: str, *, more: str = "") -> int:
@@ -76,8 +74,8 @@ def test_of_three_servers_of_a_chronyd_the_one_that_lies_is_named_and_chronyd_is
         sock = f'[[listener]]\nprotocol = "chrony-sock"\npath = "{followed.folder}/t.sock"\nperiod_s = 0.2\n'
         door = a_lab(tmp_path, f'socket = "{followed.socket}"\npoll_s = 0.5', more=sock)
         with up(tmp_path) as running:
-            running.until_state("steered", patience_s=PATIENCE_S)
-            until(lambda: rows(running).get("UTC.c.127.0.1.4", {}).get("mark") == "x", patience_s=30.0)
+            running.until_state("steered")
+            until(lambda: rows(running).get("UTC.c.127.0.1.4", {}).get("mark") == "x")
             time.sleep(3.0)
             found = rows(running)
             errors, bounds = door_errors(door, 20)
@@ -88,9 +86,9 @@ def test_of_three_servers_of_a_chronyd_the_one_that_lies_is_named_and_chronyd_is
             # chronyd ends, and comes back: said once each, recovered by itself
             followed.end()
             until(lambda: alerts(running).count("source-away") == 1)
-            running.until_state("holdover", patience_s=60.0)
+            running.until_state("holdover")
             followed.start_again()
-            running.until_state("steered", patience_s=PATIENCE_S)
+            running.until_state("steered")
             until(lambda: selected(followed) == "TRUE", what=lambda: followed.ask("sources"))
             assert alerts(running).count("source-away") == 1
             assert alerts(running).count("source-returned") == 1

@@ -57,7 +57,7 @@ def demo() -> Iterator[Demo]:
         found.first_leaps.extend(leap_of_each_answer(found.port_base, for_s=2.5))
         yield found
         found.interrupt()
-        assert found.end(within_s=30.0) == 0, found.said
+        assert found.end(within_s=120) == 0, found.said
         assert found.document()["lies"] == 0
         assert found.left_behind() == []
 
@@ -71,7 +71,7 @@ def test_from_the_first_answer_on_the_door_stays_synchronised(demo: Demo) -> Non
 def test_chronyd_takes_the_demo_for_a_server_and_finds_this_machine_right(demo: Demo, tmp_path: Path) -> None:
     command = [CHRONYD, "-Q", "-x", "-d", "-u", "root", "-t", "30"]
     command += [f"server 127.0.0.1 port {demo.port_base} iburst", "cmdport 0", f"pidfile {tmp_path}/own.pid"]
-    found = subprocess.run([*command, "bindcmdaddress /"], capture_output=True, text=True, timeout=60, check=False)
+    found = subprocess.run([*command, "bindcmdaddress /"], capture_output=True, text=True, timeout=120, check=False)
     assert found.returncode == 0, found.stderr
     wrong = re.search(r"System clock wrong by (-?[0-9.]+) seconds \(ignored\)", found.stderr)
     assert wrong, found.stderr
@@ -102,7 +102,7 @@ def test_the_demos_door_keeps_every_clause_that_a_plain_door_keeps(demo: Demo) -
 def in_namespace_of(pid: int, *words: str) -> "subprocess.CompletedProcess[str]":
     """Run a program in the network namespace of a process."""
     command = ["nsenter", f"--net=/proc/{pid}/ns/net", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.mark.needs_netns
@@ -124,7 +124,7 @@ def test_ntpdig_and_chronyd_ask_a_demo_on_port_123_of_a_network_namespace(tmp_pa
             f"pidfile {tmp_path}/own.pid", "bindcmdaddress /",
         )  # fmt: skip
         demo.interrupt()
-        assert demo.end(within_s=30.0) == 0, demo.said
+        assert demo.end(within_s=120) == 0, demo.said
     assert dug.returncode == 0, dug.stdout + dug.stderr
     answer: dict[str, Any] = json.loads(dug.stdout)
     assert abs(float(answer["offset"])) <= WALL_CLOCK_S

@@ -39,7 +39,7 @@ def a_chronyd(folder: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
             yield process
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(120)
 
 
 def honest(_second: float) -> float:

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.daemon_laboratory.laboratories import Up, replayed, until, up, verb
+from tests.daemon_laboratory.laboratories import Up, replayed, up, verb
 from tests.interop.liars.servers import Client, a_lab, ways_to_chronyd
+from tests.waits import until
 
 pytestmark = pytest.mark.needs_chrony
 
-PATIENCE_S = 90.0
 FIFTY_MS = 0.05
 
 
@@ -40,7 +40,7 @@ def test_two_liars_of_five_are_named_and_a_third_one_takes_the_majority_away(tmp
         ways[1].turn(always(FIFTY_MS))
         ways[4].turn(always(FIFTY_MS))
         with up(tmp_path) as running, Client(door) as client:
-            running.until_state("steered", patience_s=PATIENCE_S)
+            running.until_state("steered")
             assert marks(running) == "+x++x"
             assert alerts(running, "link-outvoted") == {"UTC.s1-host", "UTC.s4-host"}
             assert running.ask()["selection"]["named"] == ["UTC.s1", "UTC.s4"]
@@ -57,8 +57,8 @@ def test_two_liars_of_five_are_named_and_a_third_one_takes_the_majority_away(tmp
             time.sleep(2.0)
             # one becomes honest: three of five agree again, and its good conduct need not be waited for
             ways[1].turn()
-            until(lambda: marks(running) == "x+++x", patience_s=20.0)
-            running.until_state("steered", patience_s=20.0)
+            until(lambda: marks(running) == "x+++x")
+            running.until_state("steered")
             assert running.end() == 0
     print(f"{client.synchronised} of {client.answers} answers synchronised, worst {client.worst:.2f} of the bound")
     assert client.synchronised > 8
@@ -84,10 +84,10 @@ def test_whatever_else_a_liar_writes_into_its_answers_moves_nothing(tmp_path: Pa
         ways[2].copies = 3
         ways[3].is_silent = True
         with up(tmp_path) as running, Client(door) as client:
-            running.until_state("steered", patience_s=PATIENCE_S)
+            running.until_state("steered")
             ways[0].turn(rising(1e-4))
             ways[3].is_silent = False
-            until(lambda: marks(running) == "x++++", patience_s=30.0)
+            until(lambda: marks(running) == "x++++")
             assert running.ask()["leap"]["tai_minus_utc_s"] == 37
             time.sleep(2.0)
             assert running.end() == 0
@@ -108,10 +108,10 @@ def test_lies_of_every_size(tmp_path: Path, lie_s: float, first: bool) -> None:
         for way in ways[3:]:
             way.turn(always(lie_s if first else 0.0))
         with up(tmp_path) as running, Client(door) as client:
-            running.until_state("steered", patience_s=PATIENCE_S)
+            running.until_state("steered")
             for way in ways[3:]:
                 way.turn(always(lie_s))
-            until(lambda: marks(running) == ("+++++" if lie_s == 2**32 else "+++xx"), patience_s=30.0)
+            until(lambda: marks(running) == ("+++++" if lie_s == 2**32 else "+++xx"))
             time.sleep(5.0)
             assert running.ask()["state"] == "steered"
             assert running.end() == 0
@@ -125,7 +125,7 @@ def test_ramps_of_every_slope(tmp_path: Path, rate: float) -> None:
     with ways_to_chronyd(tmp_path, 5) as ways:
         door = a_lab(tmp_path, ways)
         with up(tmp_path) as running, Client(door) as client:
-            running.until_state("steered", patience_s=PATIENCE_S)
+            running.until_state("steered")
             for way in ways[3:]:
                 way.turn(rising(rate))
             until(lambda: marks(running) == "+++xx", patience_s=60.0 + 1e-3 / rate)
@@ -142,11 +142,11 @@ def test_three_that_lie_from_the_start_are_never_followed(tmp_path: Path, operat
         for k, way in enumerate(ways[2:]):
             way.turn(always(FIFTY_MS * (k + 1)))
         with up(tmp_path) as running, Client(door) as client:
-            until(lambda: running.ask().get("selection", {}).get("state") == "no-majority", patience_s=30.0)
+            until(lambda: running.ask().get("selection", {}).get("state") == "no-majority")
             time.sleep(15.0)
             assert running.ask()["state"] == "acquiring"
             assert client.synchronised == 0
             ways[2].turn()
-            running.until_state("steered", patience_s=PATIENCE_S)
+            running.until_state("steered")
             assert running.end() == 0
     assert not client.wrong

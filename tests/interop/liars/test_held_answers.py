@@ -5,8 +5,9 @@ stamps. Their delays show it: they are left out and marked, UTC(k) does not foll
 from pathlib import Path
 
 import pytest
-from tests.daemon_laboratory.laboratories import Up, until, up
+from tests.daemon_laboratory.laboratories import Up, up
 from tests.interop.liars.servers import Client, a_lab, ask_door, door_error_s, ways_to_chronyd
+from tests.waits import until
 
 pytestmark = pytest.mark.needs_chrony
 
@@ -35,7 +36,7 @@ def test_answers_that_are_held_back_are_marked_and_left_out_and_move_nothing(tmp
     with ways_to_chronyd(tmp_path, 4) as ways:
         door = a_lab(tmp_path, ways)  # unsynchronised above 20 ms: a bound of half of what they are held would show
         with up(tmp_path) as running, Client(door) as client:
-            running.until_state("steered", patience_s=90.0)
+            running.until_state("steered")
             assert max(limits_s(running)) < HELD_S / 2
             for held in (1, 2):
                 ways[held - 1].hold_s = HELD_S
@@ -44,7 +45,7 @@ def test_answers_that_are_held_back_are_marked_and_left_out_and_move_nothing(tmp
                     assert worst_error_s(door) <= ALLOWED_S
                 status = running.ask()
                 assert status["state"] == "steered"
-                until(lambda held=held: marks(running)[:held] == "~" * held, patience_s=10.0)
+                until(lambda held=held: marks(running)[:held] == "~" * held)
                 assert status["bound_s"] < HELD_S / 4
             assert {row["subject"] for row in running.ask()["alerts"] if row["alert"] == "source-late"}
             assert client.synchronised > 10

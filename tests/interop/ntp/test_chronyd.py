@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.daemon_serve.doors import Door, a_door, a_live_page, a_page_in, until
+from tests.daemon_serve.doors import Door, a_door, a_live_page, a_page_in
 from tests.ports import free_port
+from tests.waits import until
 
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.ntp.ntp_exchange import NtpMeasurement, ask_once, warm_up
@@ -102,7 +103,7 @@ def a_chronyd(folder: Path, *directives: str) -> Iterator[Path]:
             yield run / "own.sock"
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(120)
 
 
 def ntpdata(command_socket: Path) -> dict[str, str]:

@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.daemon_serve.doors import ENVIRONMENT, a_door, a_live_page, a_page_in, until
+from tests.daemon_serve.doors import ENVIRONMENT, a_door, a_live_page, a_page_in
 from tests.interop.ntp.test_chronyd import a_chronyd, ntpdata
 from tests.ports import free_port
+from tests.waits import until
 
 from truechimer.daemon.door.counters import read_counters
 from truechimer.daemon.door.door_rules import DoorRules
@@ -98,7 +99,8 @@ def test_our_client_believes_a_chronyd_that_holds_its_key_and_no_other(tmp_path:
 ASK = """
 import json, subprocess, sys
 from pathlib import Path
-from tests.daemon_serve.doors import a_door, a_page_in, until
+from tests.daemon_serve.doors import a_door, a_page_in
+from tests.waits import until
 folder, rules, program = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 said = {}
 with a_page_in(folder), a_door(folder, "--rules", rules, "--port", "123"):

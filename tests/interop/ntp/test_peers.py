@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.daemon_serve.doors import ENVIRONMENT, a_door, a_page_in, until
+from tests.daemon_serve.doors import ENVIRONMENT, a_door, a_page_in
 from tests.interop.ntp.apart import lay_users_over
+from tests.waits import until
 
 from truechimer.daemon.door.counters import read_counters
 from truechimer.daemon.door.door_rules import DoorRules
