@@ -177,3 +177,46 @@ def test_the_same_values_give_the_same_bits() -> None:
     x = oscillator(1e-10, 300, 1)
     assert learned(x, noise_s=3e-6)[0] == learned(x, noise_s=3e-6)[0]
     assert replace(learned(x, noise_s=3e-6)[0], best=0) != learned(x, noise_s=3e-6)[0]
+
+
+@pytest.mark.parametrize("told_s", [1e-4, 1e-3])
+@pytest.mark.parametrize("n", [40, 400])
+def test_one_value_that_is_as_wrong_as_it_says_costs_nothing_of_what_was_learned(told_s: float, n: int) -> None:
+    """An exchange that took 1.75 s among those of milliseconds: off by 0.4 s, with its own word for it."""
+    x = oscillator(1e-10, n + 101, 3, step_s=16.0)
+
+    def after(e_s: float, u_s: float, limit_s: float) -> list[float]:
+        known, _ = learned(x[:n], noise_s=1e-4, told_s=told_s, step_s=16.0)
+        rng = np.random.default_rng(7)
+        for k in range(n, n + 101):
+            own = (e_s, u_s, limit_s) if k == n else (1e-4 * rng.normal(), told_s, 1e-4)
+            known, _ = update(
+                known,
+                USUAL,
+                epoch_tai_ns=EPOCH_NS + round(k * 16.0 * NS),
+                x_utc_minus_scale_s=float(x[k] + own[0]),
+                u_s=own[1],
+                limit_s=own[2],
+            )
+        return [said(known, ahead_s) for ahead_s in (16.0, 64.0, 1024.0)]
+
+    without, with_it = after(0.0, told_s, 1e-4), after(0.4, 0.45, 0.9)
+    for usual, found in zip(without, with_it, strict=True):
+        assert found < 3.0 * usual
+
+
+def test_a_value_that_its_own_sigma_does_not_explain_counts_in_full() -> None:
+    x = oscillator(1e-10, 401, 3, step_s=16.0)
+    known, _ = learned(x[:400], noise_s=1e-4, step_s=16.0)
+    for off_s, grows in ((0.4, False), (2.0, True)):
+        then = known
+        for k, (e_s, u_s) in enumerate([(off_s, 0.3), (0.0, 1e-4), (0.0, 1e-4)]):
+            then, _ = update(
+                then,
+                USUAL,
+                epoch_tai_ns=EPOCH_NS + round((400 + k) * 16.0 * NS),
+                x_utc_minus_scale_s=float(x[400] + Y * 16.0 * k + e_s),
+                u_s=u_s,
+                limit_s=1.0 if k == 0 else 1e-4,
+            )
+        assert (said(then, 16.0) > 10.0 * said(known, 16.0)) is grows

@@ -10,7 +10,8 @@ can only be tested against what comes from outside. Two things are learned, and 
   passed, against the values that come then. The mean squared error over each horizon, whatever made it (random walk,
   flicker, the day's temperature), is what holdover will be wrong by. Over horizons that were not seen yet, or seldom,
   the error is let grow as a steady drift would make it, fourfold a doubling, up to the worst level of the bank and
-  what the filter does not know of the rate.
+  what the filter does not know of the rate. A value that is much less sure than those before it, by its own word,
+  judges as much less, where that word explains what it says.
 
 Source: Allan 1966 and IEEE 1139 for errors by horizon; Vernotte, Delporte, Brunet and Tournier 2001 for the error of
 extrapolation as the measure of a clock's holdover. Law of the file: + - * / and sqrt in a written order.
@@ -63,6 +64,11 @@ FEW = 1.0
 """A variance from m independent samples is taken to be 1 + FEW / m times as large as it looks."""
 
 NOISE_MEMORY = 64
+
+MUCH_NOISIER, EXPLAINED = 4.0, 9.0
+"""Times the variance of those before, above which a value counts less; and squared sigmas of its own that a value may
+be off for that. An exchange that took 1.75 s where others take milliseconds says nothing of the oscillator.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +175,7 @@ def update(
         return replace(known, horizons=tuple(replace(h, next_ns=0, awaited=()) for h in known.horizons)), True
     # for judging, values that are quieter than they declare are taken at what they are
     quiet = min(1.0, known.noise_factor) if known.n >= FIRST_VALUES else 1.0
-    return _judged(known, epoch_tai_ns, x_s, 1.0 / (sigma_s * sigma_s * quiet + 1e-24)), False
+    return _judged(known, epoch_tai_ns, x_s, 1.0 / (sigma_s * sigma_s * quiet + 1e-24), quiet), False
 
 
 def _with_noise(known: Wander, epoch_ns: int, x_s: float, u_s: float) -> Wander:
@@ -226,7 +232,7 @@ def _opened(before: UtcPrediction, after: UtcPrediction, usual: ScaleNoise, epoc
     return replace(after, state=replace(after.state, p_yy=after.state.p_yy + opened))
 
 
-def _judged(known: Wander, epoch_ns: int, x_s: float, weight: float) -> Wander:
+def _judged(known: Wander, epoch_ns: int, x_s: float, weight: float, quiet: float) -> Wander:
     """Let the value judge the predictions that wait for it, put down new ones, and choose the filter."""
     utc = known.utc
     ripe = utc is not None and utc.state.n >= FIRST_VALUES
@@ -236,7 +242,7 @@ def _judged(known: Wander, epoch_ns: int, x_s: float, weight: float) -> Wander:
     for horizon, span_s in zip(known.horizons, HORIZONS_S, strict=True):
         after = horizon
         if horizon.awaited and epoch_ns - horizon.awaited[0].epoch_ns >= span_s * (1.0 - HALF_WINDOW) * 1e9:
-            after = _heard(horizon, span_s, epoch_ns, x_s, weight)
+            after = _heard(horizon, span_s, epoch_ns, x_s, weight, best=known.best, quiet=quiet)
             is_news = is_news or after.n > horizon.n
         if ripe and age_s >= LEARNED_BEFORE * span_s and epoch_ns >= after.next_ns:
             after = _put_down(after, known.filters, span_s, epoch_ns)
@@ -255,8 +261,13 @@ def _put_down(horizon: Horizon, filters: tuple[UtcPrediction, ...], span_s: floa
     return Horizon(horizon.n, horizon.square_s2, horizon.noise_s2, next_ns, (*horizon.awaited, awaited))
 
 
-def _heard(horizon: Horizon, span_s: float, epoch_ns: int, x_s: float, weight: float) -> Horizon:
-    """Let one value count for the predictions of a horizon whose time has come; those whose time is over are judged."""
+def _heard(
+    horizon: Horizon, span_s: float, epoch_ns: int, x_s: float, weight: float, *, best: int, quiet: float
+) -> Horizon:
+    """Let one value count for the predictions of a horizon whose time has come; those whose time is over are judged.
+
+    `quiet`: variance of the values over what they declare, at most 1.
+    """
     waiting = []
     n, square_s2, noise_s2 = horizon.n, horizon.square_s2, horizon.noise_s2
     for one in horizon.awaited:
@@ -278,13 +289,24 @@ def _heard(horizon: Horizon, span_s: float, epoch_ns: int, x_s: float, weight: f
             n += 1
             gain = 1.0 / min(n, max(LEAST_MEMORY, round(MEMORY_S * STARTS_PER_HORIZON / span_s)))
             x_then, t_then = one.weighted_x / one.weight, one.weighted_t / one.weight
-            found = []
-            for x0, y0, mean in zip(one.x_s, one.y, square_s2, strict=True):
-                error_s = x_then - x0 - y0 * t_then
-                found.append(mean + gain * (error_s * error_s - mean))
-            square_s2 = tuple(found)
+            errors_s = [x_then - x0 - y0 * t_then for x0, y0 in zip(one.x_s, one.y, strict=True)]
+            own_s2 = 1.0 / one.weight
+            if n > 1 and errors_s[best] * errors_s[best] * quiet <= EXPLAINED * own_s2:
+                gain = _believed(gain, own_s2, usual_s2=noise_s2, wander_s2=max(square_s2[best] - noise_s2, 0.0))
+            square_s2 = tuple([mean + gain * (e * e - mean) for e, mean in zip(errors_s, square_s2, strict=True)])
             noise_s2 += gain * (1.0 / one.weight - noise_s2)
     return Horizon(n, square_s2, noise_s2, horizon.next_ns, tuple(waiting))
+
+
+def _believed(gain: float, own_s2: float, *, usual_s2: float, wander_s2: float) -> float:
+    """Return the gain of an error that a value with variance `own_s2` judged, in a mean of errors that values of
+    `usual_s2` judged: the variance of a squared error is as the square of the whole.
+    """
+    usual, own = usual_s2 + wander_s2, own_s2 + wander_s2
+    if own <= MUCH_NOISIER * usual:
+        return gain
+    share = usual / own * (usual / own)
+    return share * gain / (1.0 - gain + share * gain)
 
 
 def _best(horizons: list[Horizon], present: int) -> int:
