@@ -46,6 +46,16 @@ def test_from_values_the_sigma_is_what_their_noise_makes_it(tmp_path: Path, caps
     assert "(99 in 100), likely" in text
 
 
+def test_a_csv_of_ones_own_says_the_same_as_a_series(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = series(tmp_path, days=40)
+    rows = [line.split() for line in path.read_text().splitlines()]
+    csv = tmp_path / "own.csv"
+    csv.write_text("epoch_mjd,x_utc_minus_utck_s\n" + "".join(f"{day},{x}e-9\n" for day, x in rows))
+    words = ["--u", "3e-10"]
+    one, other = (told([str(each), *words], capsys, 0)["holdover"]["prediction"] for each in (path, csv))
+    assert [row["u_s"] for row in other] == pytest.approx([row["u_s"] for row in one], rel=1e-6)
+
+
 def test_a_limit_that_is_passed_already_is_kept_for_no_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     body = told([str(series(tmp_path, days=60, y=1e-13)), "--limit", "1e-8", "--limit", "1e-5"], capsys, 1)
     assert body["holdover"]["kept"][0]["for_s"] == 0.0

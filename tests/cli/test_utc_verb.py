@@ -28,6 +28,7 @@ FILES = {
     "finals2000a": b"16 2 1 57359.00 I -0.003225 0.000031  0.299494 0.000025  I 0.0262864 0.0000042  1.3154\n",
     "leap-list": leap_seconds_list.write(builtin_leap_table(), updated=UtcLabel.parse("2026-07-06T00:00:00Z")),
     "leap-dat": leap_second_dat.write(builtin_leap_table()),
+    "csv": b"epoch_mjd,x_utc_minus_utck_s,u_s,available_mjd\n60000,-1.5e-9,3e-10,60012\n60005,2e-9,,60012\n",
 }
 
 
@@ -53,6 +54,20 @@ def test_every_kind_is_known_by_its_text_and_told(tmp_path: Path, capsys: pytest
     assert {by_kind[kind]["tai_minus_utc_s"] for kind in ("leap-list", "leap-dat")} == {37}
     assert main(["utc", "read", *map(str, paths)]) == 0
     assert "AAA                    -17.9     -23.3     -17.7     5.6" in capsys.readouterr().out
+
+
+def test_the_csv_that_steering_takes_is_a_record_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "mine.csv"
+    more = "".join(f"{60_010 + 5 * k},{k}e-9,,{60_080}\n" for k in range(10))
+    path.write_bytes(FILES["csv"] + more.encode() + b"60060.5,1e-9,,60080\n")
+    assert main(["utc", "read", str(path), "--json"]) == 0
+    body = json.loads(capsys.readouterr().out)
+    assert [finding["rule"] for finding in body["files"][0]["findings"]] == ["hour"]
+    assert body["record"]["UTC"]["all"]["n"] == 12
+    for rows, says in ((b"", "no row stands below"), (b"60000.5,1e-9\n", "not 0 h UTC")):
+        path.write_bytes(b"epoch_mjd,x_utc_minus_utck_s\n" + rows)
+        assert main(["utc", "read", str(path)]) == 2
+        assert says in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,8 @@ def main(argv: list[str]) -> int:
         print(f"{options.folder}: and {found.named - MOST_NAMED} more findings", file=sys.stderr)
     tables = sum(n for kind, n in found.files.items() if kind in utc_record_files.KINDS)
     if tables and not found.published:
-        raise BackcastUseRejected(f"{options.folder}: no value of laboratory {options.laboratory} in {tables} files")
+        of = "UTC - UTC(k)" if options.laboratory is None else f"laboratory {options.laboratory}"
+        raise BackcastUseRejected(f"{options.folder}: no value of {of} in the files of published values ({tables})")
     if not found.published:
         raise BackcastUseRejected(
             f"{options.folder}: no Circular T, rapid UTC or series of UTC - UTC(k): name their folder with --circular-t"

@@ -1,8 +1,10 @@
-"""Published UTC - UTC(k) out of files of any kind that holds it: Circular T, rapid UTC, the BIPM's server, series.
+"""Published UTC - UTC(k) out of files of any kind that holds it: Circular T, rapid UTC, the BIPM's server, series, and
+the CSV that `utc steer` takes.
 
 It judges no value and prints nothing. Of a table with several laboratories one must be named.
 """
 
+from math import hypot
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from truechimer.formats.finding import Finding
     from truechimer.formats.utc_table import UtcTable
 
-KINDS = ("circular-t", "utcr", "api", "clock-file", "series")
+KINDS = ("circular-t", "utcr", "api", "clock-file", "series", "csv")
 """Kinds of files that hold UTC - UTC(k), as `utc_verb.kind_of` names them."""
 
 
@@ -59,6 +61,8 @@ def values_of(
                 u_s = None if u is None else u * 1e-9
                 found.append(PublishedValue(scale=scale, mjd=mjd, x_utc_minus_utck_s=ns * 1e-9, u_s=u_s))
         return found, findings
+    if kind == "csv":
+        return _of_csv(data)
     if utc_gnss.is_file(data, path.name):
         # one column or four of them look like a series of UTC - UTC(k)
         return [], [Finding("gnss", utc_gnss.SAYS)]
@@ -68,6 +72,35 @@ def values_of(
     scale = "UTCr" if path.name.lower().startswith("utcr") else "UTC"
     rows = zip(series.mjd, series.x_s, series.u_s, strict=True)
     return [PublishedValue(scale=scale, mjd=mjd, x_utc_minus_utck_s=x, u_s=u) for mjd, x, u in rows], findings
+
+
+def _of_csv(data: bytes) -> "tuple[list[PublishedValue], list[Finding]]":
+    """Return the values at 0 h UTC; a record has no others."""
+    from truechimer.compare.utc_record import PublishedValue
+    from truechimer.formats import published
+    from truechimer.formats.finding import Finding, Severity
+
+    found, findings = published.read(data, name="", laboratory=None)
+    values = []
+    for each in found:
+        if each.mjd != int(each.mjd):
+            says = f"MJD {each.mjd:g} is not 0 h UTC: the value is left out of the record"
+            findings.append(Finding("hour", says, severity=Severity.WARNING))
+            continue
+        parts = [u for u in (each.u_s, each.u_common_s) if u is not None]
+        values.append(
+            PublishedValue(
+                scale=each.path,
+                mjd=int(each.mjd),
+                x_utc_minus_utck_s=each.x_utc_minus_utck_s,
+                u_a_s=each.u_s,
+                u_s=hypot(*parts) if parts else None,
+                published_mjd=int(each.available_mjd),
+            )
+        )
+    if not found and not findings:
+        findings.append(Finding("empty", "no row stands below the names of the columns"))
+    return values, findings
 
 
 def _of_table(  # noqa: PLR0917

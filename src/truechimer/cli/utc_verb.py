@@ -42,6 +42,7 @@ KINDS = (
     "clock-file",
     "series",
     "utc-gnss",
+    "csv",
 )
 
 
@@ -136,7 +137,7 @@ def kind_of(data: bytes, *, name: str = "") -> str | None:
     """Return what a file is by its text, or None. Columns of UTC - GPS look like the server's answers: a `name` that
     begins as the BIPM's own (`utc-gps`) tells them apart.
     """
-    from truechimer.formats import utc_gnss
+    from truechimer.formats import published, utc_gnss
 
     head = data[:20_000].decode("latin-1")
     begin = head.lstrip("\ufeff \r\n\t")
@@ -149,6 +150,7 @@ def kind_of(data: bytes, *, name: str = "") -> str | None:
         ("bulletin-c", "leap second will be introduced" in " ".join(head.split())),
         ("leap-list", "#@" in head and "#$" in head),
         ("leap-dat", "ile expires on" in head and "#@" not in head),
+        ("csv", published.is_values(data)),
         ("two-way", begin.startswith("*") and "* FORMAT" in head),
         ("api", begin.startswith("{")),
         ("clock-file", _is_clock_file(head)),
@@ -253,6 +255,17 @@ def _utck(data: bytes, _path: Path, *, seconds: bool) -> _Told:
         return None, findings
     body = {"quantity": value.quantity, "laboratory": value.laboratory, "values": len(value.mjd)}
     return body | {"mjd_first": value.mjd[0], "mjd_last": value.mjd[-1]}, findings
+
+
+def _csv(data: bytes, path: Path) -> _Told:
+    from truechimer.cli import utc_record_files
+
+    values, findings = utc_record_files.values_of(data, "csv", path, None)
+    if not values:
+        return None, findings
+    days = [each.mjd for each in values]
+    body = {"quantity": f"{values[0].scale} - UTC(k)", "values": len(values)}
+    return body | {"mjd_first": min(days), "mjd_last": max(days)}, findings
 
 
 def _utc_gnss(data: bytes, path: Path) -> _Told:
@@ -376,6 +389,7 @@ _READERS: dict[str, Callable[[bytes, Path], _Told]] = {
     "clock-file": lambda data, path: _utck(data, path, seconds=True),
     "series": lambda data, path: _utck(data, path, seconds=False),
     "utc-gnss": _utc_gnss,
+    "csv": _csv,
 }
 
 

@@ -91,6 +91,12 @@ def read(data: bytes, *, name: str, laboratory: str | None) -> tuple[tuple[Publi
     return tuple(found), findings
 
 
+def is_values(data: bytes) -> bool:
+    """Return True for a CSV of one's own values of UTC - UTC(k)."""
+    head = data[:20_000].decode("latin-1")
+    return _is_csv(head) and all(name in _first_line(head) for name in VALUE_COLUMNS)
+
+
 def is_rates(data: bytes) -> bool:
     """Return True for a CSV of a frequency standard's rates."""
     head = data[:20_000].decode("latin-1")
