@@ -12,7 +12,9 @@ constant, edited in another module. Kernels that import nothing of what was edit
 
 `TRUECHIMER_KERNELS=plain` asks for the plain form. `later` asks for the plain form until `use_machine_code` is called:
 whoever must be at work at once (`up`) neither waits for Numba to be read into memory nor, after an upgrade, half a
-minute for the compiler, and the bits are the same.
+minute for the compiler, and the bits are the same. `alone` is for a process that runs kernels and little else: Numba
+looks for SciPy and cffi, which no kernel here uses, and reading them takes longer than reading the machine code; such a
+process can import neither.
 """
 
 import functools
@@ -26,18 +28,22 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _MODE = os.environ.get("TRUECHIMER_KERNELS", "")
+_NOT_FOR_KERNELS = ("scipy", "cffi")
 
 
 def _load_numba() -> Any:
     """Return the numba module, or None where it is absent or not wanted."""
     if _MODE == "plain":
         return None
+    if _MODE == "alone":
+        for name in _NOT_FOR_KERNELS:
+            sys.modules.setdefault(name, cast("ModuleType", None))  # "there is none" in the import system's words
     try:
         import numba
     except (ImportError, OSError):

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from truechimer import kernel
+from truechimer.daemon.door.counters import Counters
 from truechimer.daemon.machine_code import LIVE_AFTER_S, PAYS_AFTER_EPOCHS, MachineCode
+from truechimer.daemon.ntp import serve_workers
+from truechimer.daemon.ntp.ntp_loop import UdpPort
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,6 +63,49 @@ def test_a_kernel_stands_for_the_function_that_it_marks(monkeypatch: pytest.Monk
     assert marked.__name__ == "twice"
     assert marked(2.0) == 4.0
     assert marked(3.0) == 6.0
+
+
+ALONE = """
+import sys
+from truechimer import kernel
+@kernel.kernel
+def twice(x):
+    return x + x
+print(kernel.COMPILED, twice(2.0), any(name.startswith(("scipy.", "cffi.")) for name in sys.modules))
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_runs_kernels_alone_reads_nothing_that_no_kernel_uses(tmp_path: Path) -> None:
+    program = tmp_path / "alone.py"
+    program.write_text(ALONE, encoding="utf-8")
+    environment = os.environ | {
+        "TRUECHIMER_KERNELS": "alone",
+        "PYTHONPATH": str(ROOT / "src"),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }
+    for _ in range(2):  # made, then read
+        found = subprocess.run(
+            [sys.executable, str(program)], capture_output=True, text=True, check=True, env=environment
+        )
+        assert found.stdout.split() == ["True", "4.0", "False"]
+
+
+def test_a_doors_worker_runs_kernels_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[dict[str, str]] = []
+
+    def refused(*_: Any, env: dict[str, str], **__: Any) -> None:
+        begun.append(env)
+        raise OSError
+
+    monkeypatch.setattr(serve_workers.subprocess, "Popen", refused)
+    monkeypatch.setattr(serve_workers, "machine_code_is_possible", lambda: True)
+    port = UdpPort("127.0.0.1", 0)
+    workers = serve_workers.Workers([port], [], Counters(), path=None, wanted=True)
+    for now_ns in (0, serve_workers.AFTER_NS - 1, serve_workers.AFTER_NS):
+        workers.look(now_ns)
+    port.close()
+    assert [one["TRUECHIMER_KERNELS"] for one in begun] == ["alone"]
 
 
 FIRST, SECOND = "@kernel\ndef first(x):\n    return second(x) + 1.0\n", "@kernel\ndef second(x):\n    return 2.0 * x\n"

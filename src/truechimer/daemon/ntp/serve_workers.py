@@ -25,7 +25,7 @@ from truechimer.daemon.door.counters import NAMES, Counters, CountersRejected, r
 from truechimer.daemon.ntp.ntp_loop import NS_PER_S, UdpPort
 
 WORKER_MODULE = "truechimer.daemon.ntp.serve_worker"
-AFTER_NS = NS_PER_S // 2
+AFTER_NS = NS_PER_S // 5
 """Workers begin this long after their door: a start has better things to do with the processor first."""
 NO_WORKERS = "TRUECHIMER_NO_WORKERS"
 """In the environment, anything but empty: doors serve by themselves, as with `workers = 0`."""
@@ -132,8 +132,7 @@ class Workers:
         """Begin a worker on its socket. Its standard input is a pipe that nobody writes: its end is this door's."""
         descriptor = worker.port.socket.fileno()
         extra = ["--socket-fd", str(descriptor), "--worker-counters", str(worker.counters or "")]
-        environment = {key: value for key, value in os.environ.items() if key != "TRUECHIMER_KERNELS"}
-        environment |= ONE_THREAD
+        environment = os.environ | ONE_THREAD | {"TRUECHIMER_KERNELS": "alone"}
         package = str(Path(__file__).parents[3])
         inherited = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = package if not inherited else f"{package}{os.pathsep}{inherited}"
