@@ -98,7 +98,7 @@ def test_a_doors_worker_runs_kernels_alone(monkeypatch: pytest.MonkeyPatch) -> N
         begun.append(env)
         raise OSError
 
-    monkeypatch.setattr(serve_workers.subprocess, "Popen", refused)
+    monkeypatch.setattr(subprocess, "Popen", refused)
     monkeypatch.setattr(serve_workers, "machine_code_is_possible", lambda: True)
     port = UdpPort("127.0.0.1", 0)
     workers = serve_workers.Workers([port], [], Counters(), path=None, wanted=True)

@@ -327,10 +327,21 @@ def _doors(rows: list[dict[str, Any]]) -> list[str]:
         counters = row.get("counters")
         if isinstance(counters, dict) and "received" in counters:
             words += f", {plain(counters['received'])} requests"
+        words += _workers(row.get("workers"), counters)
         words += _accelerated(row.get("accelerator"))
         words += _probed(row.get("self_probe"))
         lines += _labelled("door", words)
     return lines
+
+
+def _workers(wanted: object, counters: object) -> str:
+    """Return how many of a door's workers serve, where there are some to be missed; nothing where all do."""
+    if not isinstance(wanted, int) or not isinstance(counters, dict):
+        return ""
+    serving = counters.get("workers", 0)
+    if not isinstance(serving, int) or serving >= wanted:
+        return ""
+    return f", {serving} of {wanted} workers ready (the door answers in plain Python for the others)"
 
 
 def _probed(said: object) -> str:

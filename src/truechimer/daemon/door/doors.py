@@ -149,6 +149,7 @@ class Door:
             row |= sock_door.row(self.listener, self.state) | {"bound_limit_s": self.listener.bound_limit_s}
         if self.counters is not None:
             row["bound_limit_s"] = self.listener.bound_limit_s
+            row["workers"] = 0 if self.listener.rules.smears else self.listener.workers
             row["rules"] = {"rate_per_s": self.listener.rate_per_s} | json.loads(self.listener.rules.text())
             by_order = DoorPolicy(self.policy, _name(self.listener))
             if by_order.look() and by_order.policy is not None:

@@ -12,6 +12,7 @@ import select
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -23,7 +24,7 @@ from truechimer.daemon.door.door_rules import Gatekeeper
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.ntp import serve_process as door
 from truechimer.daemon.ntp.ntp_loop import NS_PER_S, UdpPort
-from truechimer.daemon.ntp.serve_workers import CANNOT_WORK
+from truechimer.daemon.ntp.serve_workers import CANNOT_WORK, MOVES
 from truechimer.daemon.page_file import PageReader
 
 LOOK_EVERY_NS = NS_PER_S
@@ -80,11 +81,15 @@ def main(argv: list[str] | None = None) -> int:
     except OSError:
         sys.stdout = None  # the door has ended meanwhile; or the interpreter complains at exit
         return 0
+    out = sys.stdout.fileno()
+    os.set_blocking(out, False)
     parent = select.poll()
     parent.register(sys.stdin.fileno(), select.POLLIN)
     looked_ns = clocks.raw_ns()
     while not ending.asked and not parent.poll(0):
         loop.turn()
+        with suppress(OSError):  # a door that does not listen for long, or has ended
+            os.write(out, MOVES)
         now_ns = clocks.raw_ns()
         if now_ns - looked_ns >= LOOK_EVERY_NS:
             looked_ns = now_ns

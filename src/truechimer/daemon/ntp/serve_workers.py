@@ -20,8 +20,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from truechimer.daemon import notify
 from truechimer.daemon.door import counters as names
 from truechimer.daemon.door.counters import NAMES, Counters, CountersRejected, read_counters, together
+from truechimer.daemon.journal_log import Priority
 from truechimer.daemon.ntp.ntp_loop import NS_PER_S, UdpPort
 
 WORKER_MODULE = "truechimer.daemon.ntp.serve_worker"
@@ -37,6 +39,13 @@ AGAIN_NS = NS_PER_S // 2
 AGAIN_MOST_NS = 30 * NS_PER_S
 STEADY_NS = 10 * NS_PER_S
 """A worker that lived this long before it died is replaced at once; others after a time that doubles."""
+UNHEARD_NS = NS_PER_S
+"""A worker says twenty times a second that it moves. From this silence on the door serves its socket too."""
+STUCK_NS = 5 * NS_PER_S
+"""A worker that is silent for so long (stopped, or in a call that does not end) is ended and replaced."""
+MOST_BETWEEN_LOOKS_NS = NS_PER_S // 4
+"""Silence is counted by the door's own looks: one that did not run itself has not listened either."""
+MOVES = b"."
 CANNOT_WORK = 3
 """Status of a worker that has no machine code: it is not started again."""
 ENDING_WITHIN_S = 2.0
@@ -50,12 +59,18 @@ class Worker:
     counters: Path | None
     process: "subprocess.Popen[bytes] | None" = None
     ready: bool = False
+    silent_ns: int = 0
     started_ns: int = 0
     next_start_ns: int = 0
     wait_ns: int = AGAIN_NS
     hopeless: bool = False
     before: Sequence[int] = field(default_factory=lambda: array("q", bytes(8 * len(NAMES))))
     """What processes counted that have died."""
+
+    @property
+    def serves(self) -> bool:
+        """Whether its socket needs nobody else."""
+        return self.ready and self.silent_ns < UNHEARD_NS
 
 
 class Workers:
@@ -74,15 +89,19 @@ class Workers:
         self.all = [Worker(port, _beside(path, number)) for number, port in enumerate(ports)]
         self.possible = wanted and machine_code_is_possible()
         self._begun_ns: int | None = None
+        self._looked_ns = 0
 
     def uncovered(self) -> list[int]:
         """Return the places of the sockets that no worker serves."""
-        return [place for place, worker in enumerate(self.all) if not worker.ready]
+        return [place for place, worker in enumerate(self.all) if not worker.serves]
 
     def look(self, now_ns: int) -> None:
-        """Start workers where they are due, hear who is ready, note who has died, add up what they count."""
+        """Start workers where they are due, hear who is ready and who moves, end who is stuck, note who has died, add
+        up what they count.
+        """
         if not self.possible:
             return
+        listened_ns, self._looked_ns = min(now_ns - self._looked_ns, MOST_BETWEEN_LOOKS_NS), now_ns
         if self._begun_ns is None:
             self._begun_ns = now_ns
         if now_ns - self._begun_ns < AFTER_NS:
@@ -95,8 +114,10 @@ class Workers:
                 self._bury(worker, now_ns)
             elif not worker.ready:
                 worker.ready = _has_spoken(worker.process)
+            else:
+                _listen(worker, listened_ns)
         self._counters.beside = [numbers for worker in self.all for numbers in _counted(worker)]
-        self._counters.put(names.WORKERS, sum(worker.ready for worker in self.all))
+        self._counters.put(names.WORKERS, sum(worker.serves for worker in self.all))
 
     def wait(self, timeout_s: float) -> None:
         """Wait until a worker dies, at most so long."""
@@ -166,7 +187,7 @@ class Workers:
         steady = now_ns - worker.started_ns >= STEADY_NS
         worker.wait_ns = AGAIN_NS if steady else min(2 * worker.wait_ns, AGAIN_MOST_NS)
         worker.next_start_ns = now_ns + (0 if steady else worker.wait_ns)
-        worker.process, worker.ready = None, False
+        worker.process, worker.ready, worker.silent_ns = None, False, 0
 
 
 def machine_code_is_possible() -> bool:
@@ -194,6 +215,25 @@ def _has_spoken(process: "subprocess.Popen[bytes]") -> bool:
         return bool(line) and json.loads(line).get("ready") is True
     except (ValueError, AttributeError):
         return False
+
+
+def _listen(worker: Worker, listened_ns: int) -> None:
+    """Hear whether a worker moves, and end one that does not: the signal reaches one that is stopped, too."""
+    assert worker.process is not None
+    assert worker.process.stdout is not None
+    try:
+        heard = os.read(worker.process.stdout.fileno(), 65_536)
+    except BlockingIOError:
+        heard = b""
+    before, worker.silent_ns = worker.silent_ns, 0 if heard else worker.silent_ns + listened_ns
+    if before < STUCK_NS <= worker.silent_ns:
+        seconds = STUCK_NS // NS_PER_S
+        notify.say_line(
+            f"ntp port {worker.port.port}: worker {worker.process.pid} has not moved for {seconds} s and is ended; "
+            "the door answers until another takes its place",
+            priority=Priority.WARNING,
+        )
+        worker.process.kill()
 
 
 def _counted(worker: Worker) -> list[Sequence[int]]:
