@@ -65,6 +65,31 @@ def test_each_first_end_is_a_warning_and_what_does_not_stop_is_critical_once(beg
     assert news.severity is AlertSeverity.WARNING
 
 
+def test_a_door_that_stands_still_is_said_once_until_it_moves_again(tmp_path: Path) -> None:
+    now, written = [0.0], [10**18]
+    watch = DoorWatch(monotonic_s=lambda: now[0])
+    Counters(tmp_path / "counters").close()
+    door = Door(Listener(protocol=Protocol.NTP, port=123), Process(), 123, tmp_path / "counters")  # type: ignore[arg-type]
+
+    def told(looks: int, *, moves: bool) -> list[str]:
+        found = []
+        for _ in range(looks):
+            written[0] += 10**8 * moves
+            os.utime(tmp_path / "counters", ns=(written[0], written[0]))
+            now[0] += 1.5
+            found += [news.says for news in watch.look([door], tmp_path, allow_simulated=False)]
+        return found
+
+    assert told(50, moves=True) == []
+    (says,) = told(50, moves=False)
+    assert "(7) does not move" in says
+    assert told(1, moves=True) == []
+    now[0] += 3_600.0  # both were frozen: one look alone says nothing
+    assert told(door_watch.STILL_LOOKS - 1, moves=False) == []
+    assert told(1, moves=True) == []
+    assert len(told(50, moves=False)) == 1
+
+
 def test_workers_that_end_are_said_and_critical_once_where_they_do_not_stop(tmp_path: Path) -> None:
     now = [0.0]
     watch = DoorWatch(monotonic_s=lambda: now[0])

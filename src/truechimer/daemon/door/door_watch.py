@@ -1,5 +1,5 @@
 """Door watch: a door that ended by itself is opened again, and one that does so again and again is said to; so is one
-whose own client finds its answers wrong, or none.
+whose own client finds its answers wrong, or none, and one that stands still.
 
 It ends no door and serves nothing. It never waits for one: the thread that looks is the one that makes the time.
 """
@@ -23,6 +23,10 @@ AGAIN_AND_AGAIN = 3
 """So many ends within `WITHIN_S` are no accident."""
 WITHIN_S = 600.0
 SILENT_PROBES = 5
+STILL_LOOKS = 15
+"""A door writes its counters ten times a second; so many looks in a row that find them as they were are no accident.
+Looks are counted, not seconds: who was frozen together with the door finds it moving at the next one.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class DoorWatch:
         self._probes: dict[str, tuple[int, int]] = {}
         self._wrong: dict[str, str] = {}
         self._deaths: dict[str, int] = {}
+        self._still: dict[str, tuple[int, int]] = {}
 
     def look(self, doors: list[Door], folder: Path, *, allow_simulated: bool) -> list[DoorNews]:
         """Open again what ended, in place; return what is to be told: each first end, and once where they do not
@@ -76,12 +81,28 @@ class DoorWatch:
             return []
         try:
             counts = read_counters(door.counters)
+            written_ns = door.counters.stat().st_mtime_ns
         except (CountersRejected, OSError):
             return []
         name = f"{door.listener.protocol.value} {door.where}"
         if isinstance(door.process, Adopted):  # what ended before this laboratory began was told by another
             self._deaths.setdefault(name, counts[names.WORKER_DEATHS])
-        return [*self._probed(door, name, counts), *self._buried(name, counts[names.WORKER_DEATHS], now_s)]
+        told = self._stands_still(door, name, written_ns)
+        return [*told, *self._probed(door, name, counts), *self._buried(name, counts[names.WORKER_DEATHS], now_s)]
+
+    def _stands_still(self, door: Door, name: str, written_ns: int) -> list[DoorNews]:
+        """Return what is told of a door that has written nothing for long: once, until it writes again."""
+        before, looks = self._still.get(name, (written_ns, 0))
+        looks = looks + 1 if before == written_ns else 0
+        self._still[name] = (written_ns, looks)
+        if looks != STILL_LOOKS:
+            return []
+        says = f"its process ({door.process.pid}) does not move: it has counted nothing for {STILL_LOOKS} s"
+        do_next = (
+            "see whether it is stopped (kill -CONT lets it go on), or cannot write its counters: workers that are "
+            "ready answer on, but nobody watches or replaces them; where it is ended, the laboratory opens another"
+        )
+        return [DoorNews(name, AlertSeverity.CRITICAL, says, do_next, AlertKind.SERVE_ERROR)]
 
     def _buried(self, name: str, deaths: int, now_s: float) -> list[DoorNews]:
         """Return what is told of workers that ended by themselves: the first, and once where they do not stop."""
