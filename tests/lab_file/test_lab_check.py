@@ -74,6 +74,19 @@ def test_a_taken_port_is_named_with_its_line_and_released_afterwards(folder: Pat
     assert rules(check(folder, text)) == []  # the check itself keeps nothing
 
 
+def test_a_door_at_every_address_of_both_families_finds_an_ipv4_port_taken(folder: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        text = TEXT.format(port=other.getsockname()[1])
+        assert rules(check(folder, f'{text}address = "::"\n')) == [("port-in-use", 9)]
+
+
+def test_an_address_of_one_link_without_its_interface_is_said_to_need_it(folder: Path, free_port: int) -> None:
+    (fault,) = check(folder, TEXT.format(port=free_port) + 'address = "fe80::1"\n').findings
+    assert fault.rule == "address-not-here"
+    assert "fe80::1%eth0" in fault.says
+
+
 def test_a_listening_console_port_is_taken_too(folder: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as other:
         other.bind(("127.0.0.1", 0))

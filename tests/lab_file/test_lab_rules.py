@@ -154,6 +154,7 @@ def test_the_default_operator_is_the_host_and_on_loopback_host_and_port() -> Non
         ('protocol = "console"', 'protocol = "console"\naddress = "localhost"', "bad-address", "not an IP address"),
         ('protocol = "console"', 'protocol = "ntp"', "same-port-twice", "127.0.0.1 port 11123 (its default"),
         ('protocol = "console"', 'protocol = "ntp"\naddress = "0.0.0.0"', "same-port-twice", "both want"),
+        ('protocol = "console"', 'protocol = "ntp"\naddress = "::"', "same-port-twice", "both want"),
         ("[[clock]]", '[scale]\nalgorithm = "algos"\n[[clock]]', "after-the-fact", "use bands, at1 or kalman"),
     ],
 )

@@ -326,7 +326,7 @@ def _try_bind(listener: Listener, transport: str) -> tuple[str, str] | None:
                 # A connection that has just ended does not make the port taken; a listening socket still does.
                 door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
-                door.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                door.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not listener.serves_both_families)
             door.bind(socket_address(listener.address, listener.port_number))
             if transport == "tcp":
                 door.listen(1)
@@ -343,5 +343,8 @@ def _try_bind(listener: Listener, transport: str) -> tuple[str, str] | None:
             )
         if error.errno == errno.EADDRNOTAVAIL:
             return "address-not-here", "this machine does not have this address; `ip address` lists what it has"
+        if address.is_link_local and "%" not in listener.address:
+            says = f"an address of one link goes with its interface: {listener.address}%eth0; `ip address` names them"
+            return "address-not-here", says
         return "cannot-bind", f"{reason_of(error)}; give another address or port"
     return None

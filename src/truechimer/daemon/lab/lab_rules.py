@@ -384,11 +384,20 @@ def _defaults() -> str:
 
 
 def _collide(listener: Listener, other: Listener) -> bool:
-    """Two doors cannot both be bound: one port, one transport, and one address or a wildcard of the same family."""
+    """Two doors cannot both be bound: one port, one transport, and one address or a wildcard that has the other."""
     if listener.port_number != other.port_number or not TRANSPORTS[listener.protocol] & TRANSPORTS[other.protocol]:
         return False
+    return (
+        ipaddress.ip_address(listener.address) == ipaddress.ip_address(other.address)
+        or _takes_in(listener, other)
+        or _takes_in(other, listener)
+    )
+
+
+def _takes_in(listener: Listener, other: Listener) -> bool:
+    """A wildcard takes in every address of its family; that of an NTP door at "::" the IPv4 ones too."""
     here, there = ipaddress.ip_address(listener.address), ipaddress.ip_address(other.address)
-    return here == there or (here.version == there.version and (here.is_unspecified or there.is_unspecified))
+    return here.is_unspecified and (here.version == there.version or listener.serves_both_families)
 
 
 def _simulated(read: TreeRead[LabFile], lab: LabFile, flags: InsecureFlags) -> Iterator[Finding]:

@@ -255,6 +255,11 @@ class Listener:
         return is_loopback(self.address)
 
     @property
+    def serves_both_families(self) -> bool:
+        """True for an NTP door at `::`: it serves IPv4 too, as mapped addresses."""
+        return self.protocol is Protocol.NTP and self.address == "::"
+
+    @property
     def where(self) -> str:
         """The door's place in words."""
         if self.protocol is Protocol.CHRONY_SOCK:
