@@ -45,9 +45,13 @@ OPENNTPD_ADDRESS = "127.0.0.4"
 """It serves port 123 alone, as ntpsec does, which stands on an address of the machine: each has one of its own."""
 NTPSEC = """
 restrict default nomodify nopeer noquery
+unrestrict default limited kod
 tos orphan 1 orphanwait 1
 interface ignore wildcard
 interface listen 127.0.0.1
+"""
+"""By itself it lets an address ask 20 times, and then once a second: `limited` is among its defaults, and `restrict`
+only adds to them. Every other server here is measured without limits too.
 """
 OPENNTPD = f"listen on {OPENNTPD_ADDRESS}\n"
 NTPD_RS = """
@@ -62,6 +66,8 @@ NO_CLOCK = ("setpriv", "--bounding-set", "-sys_time", "--inh-caps", "-sys_time")
 """No server of this bench can set the clock that all of them are judged by."""
 LAID_OVER = 'mount --bind "$0" "$1" && mount --bind "$2" "$3" && shift 3 && exec "$@"'
 A_QUESTION = b"\x23" + bytes(39) + b"a nonce."
+PROCESS_CLOCK = 2
+"""The clock of a process's time on processors is named by its number (clock_getcpuclockid(3))."""
 MODE, SERVER_MODE, UNSYNCHRONISED = 7, 4, 3
 
 
@@ -196,11 +202,11 @@ class Bench:
         self.folder, self.options = folder, options
         self.missing: dict[str, str] = {}
         self._stack = ExitStack()
-        self.load, self.echo = folder / "ntp_load", folder / "ntp_echo"
+        self.load, self.echo, self.least = folder / "ntp_load", folder / "ntp_echo", folder / "ntp_floor"
         compiler = shutil.which("cc") or shutil.which("gcc")
         if compiler is None:
             raise SystemExit("no C compiler (cc); install g++")
-        for program in (self.load, self.echo):
+        for program in (self.load, self.echo, self.least):
             source = HERE / f"{program.name}.c"
             subprocess.run([compiler, "-O2", "-o", str(program), str(source)], check=True)
 
@@ -234,6 +240,18 @@ class Bench:
         port = a_free_port()
         process = self.begin([str(self.echo), ADDRESS, str(port)], stdout=subprocess.PIPE)
         return Server("echo", port, lambda: [process.pid], kind=1, command="recvmmsg 64, sendmmsg 64, in C")
+
+    def floor(self, name: str, answers_a_stamp: int) -> Server:
+        """Start what no server with sockets and an honest stamp for so many answers can beat by much."""
+        port = a_free_port()
+        process = self.begin([str(self.least), ADDRESS, str(port), str(answers_a_stamp)], stdout=subprocess.PIPE)
+        said = "sendto" if answers_a_stamp == 1 else f"sendmmsg {answers_a_stamp}"
+        command = f"recvmmsg 64 with the kernel's stamps, one clock reading and one {said} each, in C"
+        return Server(name, port, lambda: [process.pid], command=command)
+
+    def processor_s(self, server: Server) -> float:
+        """Return the processor time that all processes of a server have taken."""
+        return sum(_taken_s(pid) for pid in server.pids())
 
     def ours(self, name: str, *words: str, plain: bool = False) -> Server:
         """Start our door; it is ready when its worker is (`plain`: it has none)."""
@@ -371,6 +389,14 @@ class Bench:
         done = subprocess.run([*prefix, "taskset", "-c", "1", *words], capture_output=True, text=True, check=True)
         found: dict[str, Any] = json.loads(done.stdout)
         return found
+
+
+def _taken_s(pid: int) -> float:
+    """Return the processor time of a process; nothing where it has ended."""
+    try:
+        return time.clock_gettime((~pid << 3) | PROCESS_CLOCK)
+    except OSError:
+        return 0.0
 
 
 def _chronyd() -> str:

@@ -39,7 +39,8 @@ def test_the_offset_is_the_server_minus_this_host(
     with a_page_in(tmp_path, shifted), a_door(tmp_path) as door:
         ask_verb.main(["ntp", f"127.0.0.1:{door.port}", "--count", "1", "--json"])
     document = json.loads(capsys.readouterr().out)
-    assert document["offset_s"] == pytest.approx(shift_s, abs=1e-3)
+    way_s = document["samples"][0]["delay_s"]  # on a machine with other work the way takes milliseconds
+    assert document["offset_s"] == pytest.approx(shift_s, abs=1e-3 + way_s / 2)
 
 
 def test_an_unsynchronised_server_is_exit_1_and_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,7 +25,7 @@ from truechimer.daemon.ntp.ntp_loop_compiled import CompiledNtpLoop
 from truechimer.daemon.page_file import PageReader, PageWriter
 from truechimer.serve import ServiceState
 from truechimer.serve.ntp import NtpAnswer, make_request, packet_kernel, read_reply
-from truechimer.serve.ntp.reply import stamp_at
+from truechimer.serve.ntp.reply import ReplyKind, stamp_at
 from truechimer.serve.rx_stamp import STAMP_HANDLING_LIMIT_S, USER_STAMP_LIMIT_S, RxStamp, StampKind
 
 pytestmark = pytest.mark.slow  # machine code is made once, which takes longer than all of these
@@ -430,6 +430,39 @@ def test_a_door_answers_while_workers_begin_die_and_are_replaced_and_counts_ever
         assert counts["replies_synchronised"] > asked / 2  # what a worker counted in its last 50 ms dies with it
         assert counts["datagram_faults"] == 0
         assert not list(tmp_path.glob("counters.*"))
+
+
+def test_the_neighbour_of_an_answer_that_could_not_be_sent_has_a_reading_of_its_own(served: Served) -> None:
+    loop, _, counters, _ = served
+    memory, state = loop.memory, loop.memory.state
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.bind(("127.0.0.1", 0))
+        client.setblocking(False)
+        name = struct.pack("=H", socket.AF_INET) + struct.pack(">H", client.getsockname()[1]) + bytes([127, 0, 0, 1])
+        assert loop._prepare(loop._clocks.raw_ns())
+        many, ahead_ns = ntp_layout.SHORT_BATCH + 1, 3 * 10**9
+        for i in range(many):
+            memory.octets[i, :48] = np.frombuffer(make_request(i + 1), dtype=np.uint8)
+            memory.peers[i, :16] = np.frombuffer(name + bytes(8), dtype=np.uint8)
+            memory.inbound[i, ntp_layout.RECEIVED], memory.inbound[i, ntp_layout.FLAGS] = 48, 0
+            memory.inbound[i, ntp_layout.NAME_LENGTH], memory.inbound[i, ntp_layout.CONTROL_LENGTH] = 16, 0
+        memory.peers[0, 0] = socket.AF_UNIX  # nobody can be sent anything there
+        state[ntp_layout.PENDING], state[ntp_layout.USER_RAW] = many, loop._clocks.raw_ns()
+        state[ntp_layout.JUDGED], state[ntp_layout.PAIR_AHEAD] = 0, ahead_ns
+        failed, answered = counters[names.SEND_FAILED], counters[names.REPLY_COUNTERS[ReplyKind.SYNCHRONISED]]
+        ntp_batch.judge(memory, loop._rules, *loop._line, 0.0, loop._counts)
+        ntp_memory.send(memory, *loop._line, loop._counts)
+        ntp_batch.count_sent(memory, loop._rules, loop._counts)
+        state[ntp_layout.PENDING] = 0
+        came = [client.recv(2048) for _ in range(many - 1)]
+        with pytest.raises(BlockingIOError):
+            client.recv(2048)
+    assert counters[names.SEND_FAILED] - failed == 1
+    assert counters[names.REPLY_COUNTERS[ReplyKind.SYNCHRONISED]] - answered == many - 1
+    leaves = memory.sent[:many, 0].tolist()
+    assert leaves[1] - leaves[0] != ahead_ns, "it left before its stamp"
+    assert leaves[2] - leaves[1] == ahead_ns
+    assert [octets[40:48] for octets in came] == [memory.octets[i, 40:48].tobytes() for i in range(1, many)]
 
 
 def test_counts_of_several_processes_add_up_and_a_step_of_the_wall_clock_is_one_step() -> None:

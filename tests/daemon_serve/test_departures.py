@@ -219,6 +219,31 @@ def test_version_5_and_sealed_answers_find_their_stamps_too(door: Door) -> None:
 
 
 @pytest.mark.slow
+def test_machine_code_without_a_table_of_answers_forgets_what_is_said_of_departures(tmp_path: Path) -> None:
+    from truechimer.daemon.ntp.departure_kernel import note_departures
+    from truechimer.daemon.ntp.ntp_loop_compiled import CompiledNtpLoop
+
+    port, counters = UdpPort("127.0.0.1", 0), Counters()
+    with a_page_in(tmp_path):
+        clocks, pages = HostClocks(), PageReader(tmp_path / "page")
+    loop = CompiledNtpLoop(port, pages, clocks=clocks, counters=counters, bound_limit_s=1e-3, precision_log2=-23)
+    memory, packet, raw_ns = loop.memory, a_packet(an_answer(), port=port.port), 5_000 * 10**9
+    port.close()
+    assert loop._rules.saved_keys.shape == (0,)
+    memory.watch[:] = 2, 3, -(2**62), 0
+    for place, at in enumerate((raw_ns - 1_000_000, raw_ns - 2_000, raw_ns + 30_000)):
+        memory.pairs[place] = at, at, 50
+    memory.state[ntp_layout.ASKED], memory.state[ntp_layout.ASKED_SINCE_RAW] = 3, raw_ns - 500
+    memory.departed[0, : len(packet)] = np.frombuffer(packet, dtype=np.uint8)
+    memory.departed_control[0, :10] = 64, 1 | 37 << 32, *divmod(raw_ns, 10**9), 0, 0, 0, 0, 32, 11 << 32
+    memory.departed_control[0, 10:12] = 42 | 4 << 32, 0
+    memory.departed_in[0, ntp_layout.CONTROL_LENGTH], memory.departed_in[0, ntp_layout.RECEIVED] = 96, len(packet)
+    note_departures(memory, loop._rules, 0.0, raw_ns + 20_000, 1, loop._counts)
+    assert memory.state[ntp_layout.ASKED] == 2
+    assert counters[names.DEPARTURES_STAMPED] == 0
+
+
+@pytest.mark.slow
 def test_machine_code_notes_what_the_reference_would_and_nothing_else(tmp_path: Path) -> None:
     from truechimer.daemon.ntp import ntp_layout as layout
     from truechimer.daemon.ntp.departure_kernel import note_departures

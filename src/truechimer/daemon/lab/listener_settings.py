@@ -181,7 +181,7 @@ class Listener:
         default=Stamps.EACH,
         metadata=says(
             "of an ntp door, transmit stamps; each: one for each answer; pairs: under load one for two neighbours, "
-            "which costs a microsecond of exactness and saves a twentieth of the processor",
+            "which costs a microsecond of exactness and saves a hundredth of the processor",
             "pairs: clients of a busy door see up to 3 us more between the stamp and the answer",
         ),
     )

@@ -38,6 +38,9 @@ HAS_STAMPS, OF_SOMETHING_SENT = 1, 2
 LEFT = HAS_STAMPS | OF_SOMETHING_SENT
 """Only stamps of SCM_TIMESTAMPING count for what was sent: the kernel makes up the others where it has none."""
 
+USUAL_OCTETS, USUAL_KIND = HEAD_OCTETS + 2 * WORD, SOL_SOCKET | SCM_TIMESTAMPNS << 32
+"""The head of the first message as it stands nearly always: the kernel's stamp is written before everything else."""
+
 NO_STAMP = -(2**62)
 MOST_SECONDS = 2**33
 """Seconds beyond this are no stamp: the product with 10^9 stays far below 2^63."""
@@ -58,6 +61,9 @@ def read_control(control: Any, i: int, length: int, found: Any) -> None:
     found[PACKET_INFO], found[SENT], found[CARD_INDEX] = -1, 0, 0
     end = min(length, control.shape[1] * WORD)
     at = 0
+    if end >= USUAL_OCTETS and control[i, 0] == USUAL_OCTETS and control[i, 1] == USUAL_KIND:
+        found[STAMP] = _stamp(control, i, 2)
+        at = USUAL_OCTETS // WORD
     while at * WORD + HEAD_OCTETS <= end:
         octets = control[i, at]
         if octets < HEAD_OCTETS or octets > end - at * WORD:

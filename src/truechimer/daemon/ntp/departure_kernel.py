@@ -59,6 +59,9 @@ def ask_departure(out_control: Any, i: int, octets: int, bits: int, state: Any) 
 def note_departures(memory: Any, rules: Any, rate: float, user_raw: int, came: int, counts: Any) -> None:
     """Put the kernel's stamps of `came` answers, which were handed back by `user_raw`, into the table."""
     state, found, inbound = memory.state, memory.found, memory.departed_in
+    if rules.saved_keys.shape[0] == 0:
+        state[ASKED] = max(state[ASKED] - came, 0)
+        return  # what is not offered is not remembered
     judged = judge_batch(memory.watch, memory.pairs, rate, user_raw, state[ASKED_SINCE_RAW])
     by_card = MOVED  # whatever is not believed
     if memory.settings[CARD_CLOCK] != 0:

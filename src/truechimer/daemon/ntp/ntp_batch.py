@@ -14,6 +14,7 @@ from truechimer.daemon.ntp.departure_kernel import ask_departure
 from truechimer.daemon.ntp.ntp_layout import (
     AF_INET,
     ALLOWANCE,
+    ANSWERED,
     AT_OUT_CONTROL,
     CARD_CLOCK,
     CARD_JUDGED,
@@ -26,12 +27,16 @@ from truechimer.daemon.ntp.ntp_layout import (
     FLAGS,
     HAS_KEYS,
     JUDGED,
+    KINDS,
     KISS_DENY_ROWS,
     KISS_RATE_ROWS,
     LAST_RX_RAW,
+    MOST_HELD,
     MSG_TRUNC,
     NAME_LENGTH,
+    NAME_OCTETS,
     NEWEST_VERSION,
+    NOT_ANSWERED,
     NOT_BEFORE_RAW,
     OFFER_FIRST,
     OFFER_SECOND,
@@ -41,9 +46,12 @@ from truechimer.daemon.ntp.ntp_layout import (
     RATES,
     RATES_LOOPBACK,
     RECEIVED,
+    REFUSED,
     SAYS_DENY,
     SAYS_RATE,
     STAMPS_LEFT,
+    T_ANSWERED_FIRST,
+    T_ANSWERED_SUM,
     T_ASKED,
     T_CARD,
     T_KERNEL,
@@ -55,12 +63,16 @@ from truechimer.daemon.ntp.ntp_layout import (
     TO_PYTHON_COUNT,
     UNIQUE_WITHIN_NS,
     USER_RAW,
+    WITH_HEADER,
+    WITHOUT_TIME,
 )
 from truechimer.kernel import borrowing_kernel
 from truechimer.serve.ntp import packet_kernel
+from truechimer.serve.ntp.line_kernel import units_apart
 from truechimer.serve.ntp.packet_kernel import (
     ANSWER,
     EXTENSION_MALFORMED,
+    HAS_TIME,
     HEADER_OCTETS,
     MAC,
     MAC_UNSUPPORTED,
@@ -69,6 +81,7 @@ from truechimer.serve.ntp.packet_kernel import (
     RATE_LIMITED,
     TO_PYTHON,
     admit,
+    correct,
     glance_at,
     is_allowed,
     tail_of,
@@ -123,15 +136,27 @@ def is_loopback(peer: Any, at: int, length: int) -> bool:
 
 
 @borrowing_kernel
+def is_loopback_of_4(peers: Any, i: int) -> bool:
+    """Return whether datagram `i` came from IPv4's 127.0.0.0/8, in an IPv4 socket: `is_loopback` says no less."""
+    return bool(peers[i, 0] == AF_INET and peers[i, 1] == 0 and peers[i, 4] == 127)
+
+
+@borrowing_kernel
 def judge(memory: Any, rules: Any, line: Any, line_rate: Any, rate: float, counts: Any) -> None:
     """Judge each datagram of the batch, and turn those that are plain requests into answers where they stand."""
     state, settings, tally, peers = memory.state, memory.settings, memory.tally, memory.peers
     octets, words, control, out_control = memory.octets, memory.words, memory.control, memory.out_control
-    inbound, outbound, found, stamps = memory.inbound, memory.outbound, memory.found, memory.stamps
+    inbound, outbound, found, plan = memory.inbound, memory.outbound, memory.found, memory.plan
     verdicts, kinds, rx_raw, receive = memory.verdicts, memory.rx_kind, memory.rx_raw, memory.receive
     watch, pairs, templates = memory.watch, memory.pairs, memory.templates
     saved_keys, saved_held, saved_ns = rules.saved_keys, rules.saved_held, rules.saved_ns
     at_out_control = memory.addresses[AT_OUT_CONTROL]
+    newest_version, from_where_asked = settings[NEWEST_VERSION], settings[PACKET_INFO_WANTED] != 0
+    offers_more = newest_version > packet_kernel.NEWEST_VERSION
+    # a call that is given all rules copies all of them: it is made where there is something to ask
+    is_ruled = settings[EVERYBODY] == 0 or settings[RATES] != 0
+    spares_loopback = settings[EVERYBODY] != 0 and settings[RATES_LOOPBACK] == 0
+    received = by_kernel = 0
     state[TO_PYTHON_COUNT] = 0
     believed = state[JUDGED]
     user_raw, not_before = state[USER_RAW], state[NOT_BEFORE_RAW]
@@ -139,53 +164,48 @@ def judge(memory: Any, rules: Any, line: Any, line_rate: Any, rate: float, count
     if has_card:
         state[CARD_JUDGED] = judge_cards(memory, user_raw, not_before)
     for i in range(state[PENDING]):
-        verdicts[i] = NOT_ALLOWED
+        verdicts[i], plan[i] = NOT_ALLOWED, NOT_ANSWERED
         read_control(control, i, inbound[i, CONTROL_LENGTH], found)
-        stamps[i] = found[STAMP]
+        received += 1
         if inbound[i, FLAGS] & MSG_TRUNC != 0:
-            counts[tally[T_RECEIVED]] += 1
             counts[tally[T_TRUNCATED]] += 1
             continue
         length = min(inbound[i, RECEIVED] & 0xFFFF_FFFF, DATAGRAM_ROOM)
         port = np.int64(peers[i, 2]) << 8 | np.int64(peers[i, 3])
-        verdict = glance_at(octets, i, length, port, settings[NEWEST_VERSION])
+        verdict = glance_at(octets, i, length, port, newest_version)
         if verdict == ANSWER and length > HEADER_OCTETS:
             tail = tail_of(octets, i, length, np.int64(octets[i, 0]) >> 3 & 7)
             if tail == MALFORMED:
                 verdict = EXTENSION_MALFORMED
             elif tail == MAC:
                 verdict = TO_PYTHON if settings[HAS_KEYS] != 0 else MAC_UNSUPPORTED
-        if (
-            verdict == ANSWER
-            and settings[NEWEST_VERSION] > packet_kernel.NEWEST_VERSION
-            and words[i, 4] == OFFER_FIRST
-            and words[i, 5] == OFFER_SECOND
-        ):
+        if offers_more and verdict == ANSWER and words[i, 4] == OFFER_FIRST and words[i, 5] == OFFER_SECOND:
             verdict = TO_PYTHON
         if verdict == TO_PYTHON:
             if state[ALLOWANCE] > 0:
                 state[ALLOWANCE] -= 1
                 state[TO_PYTHON_COUNT] += 1
                 verdicts[i] = TO_PYTHON
+                received -= 1  # the reference counts it
             else:
-                counts[tally[T_RECEIVED]] += 1
                 counts[tally[T_OVER_BUDGET]] += 1
             continue
-        counts[tally[T_RECEIVED]] += 1
         doubt, raw = believed, user_raw
         if believed == BELIEVED:
-            doubt, raw = carried_over(watch, pairs, rate, stamps[i], user_raw, not_before)
+            doubt, raw = carried_over(watch, pairs, rate, found[STAMP], user_raw, not_before)
         by_card = received_by_card(memory, raw, user_raw, not_before) if has_card and doubt == BELIEVED else NO_STAMP
         if by_card != NO_STAMP:
             raw = by_card
             counts[tally[T_CARD]] += 1
         elif doubt == BELIEVED:
-            counts[tally[T_KERNEL]] += 1
+            by_kernel += 1
         else:
             counts[tally[T_USER]] += 1
             memory.refused[doubt] += 1
+            state[REFUSED] = 1
         kind = 0 if doubt == BELIEVED else 1
-        if verdict == ANSWER or verdict == EXTENSION_MALFORMED or verdict == MAC_UNSUPPORTED:
+        is_question = verdict == ANSWER or verdict == EXTENSION_MALFORMED or verdict == MAC_UNSUPPORTED
+        if is_ruled and is_question and not (spares_loopback and is_loopback_of_4(peers, i)):
             # what is a question counts for who asked, also where it is not answered
             admitted = ask(settings, rules, peers[i], user_raw)
             if admitted >= 0:
@@ -201,11 +221,44 @@ def judge(memory: Any, rules: Any, line: Any, line_rate: Any, rate: float, count
         verdicts[i], rx_raw[i], kinds[i] = ANSWER, raw, kind
         write_answer(words, i, templates[kind], line, line_rate, raw, receive, saved_keys, saved_held, saved_ns)
         info = 0
-        if settings[PACKET_INFO_WANTED] != 0:
+        if from_where_asked:
             info = write_answer_from(control, out_control, i, found)
         if receive[i, 3] != 0 and settings[DEPARTURES] != 0 and state[STAMPS_LEFT] > 0:
             info = ask_departure(out_control, i, info, settings[DEPARTURES], state)
             counts[tally[T_ASKED]] += 1
-        outbound[i, NAME_LENGTH] = inbound[i, NAME_LENGTH] & 0xFFFF_FFFF
-        outbound[i, CONTROL] = at_out_control + i * OUT_CONTROL_ROOM if info > 0 else 0
-        outbound[i, CONTROL_LENGTH] = info
+        plan[i] = ANSWERED | inbound[i, NAME_LENGTH] & NAME_OCTETS
+        if templates[kind, HAS_TIME] == 0:
+            plan[i] |= WITHOUT_TIME
+        if info > 0:
+            plan[i] |= WITH_HEADER
+            outbound[i, NAME_LENGTH] = plan[i] & NAME_OCTETS
+            outbound[i, CONTROL] = at_out_control + i * OUT_CONTROL_ROOM
+            outbound[i, CONTROL_LENGTH] = info
+    counts[tally[T_RECEIVED]] += received
+    counts[tally[T_KERNEL]] += by_kernel
+
+
+@borrowing_kernel
+def count_sent(memory: Any, rules: Any, counts: Any) -> None:
+    """Count what was sent of the batch, and note when each answer left that its client may ask for."""
+    plan, kinds, receive, sent = memory.plan, memory.rx_kind, memory.receive, memory.sent
+    template_counters, rx_raw, edges, tally = memory.template_counters, memory.rx_raw, memory.edges, memory.tally
+    for i in range(memory.state[PENDING]):
+        if plan[i] == NOT_ANSWERED:
+            continue
+        kind, leaves = kinds[i], sent[i, 0]
+        counts[template_counters[kind, 0]] += 1
+        if template_counters[kind, 1] >= 0:
+            counts[template_counters[kind, 1]] += 1
+        if receive[i, 2] != 0:
+            # how long after its receive stamp it left: RFC 9769 section 2
+            held = units_apart(sent[i, 1], sent[i, 2], receive[i, 0], receive[i, 1])
+            key = (receive[i, 0] & 0x7FFF_FFFF) << 32 | receive[i, 1]
+            correct(key, held & MOST_HELD, leaves, rules.saved_keys, rules.saved_held, rules.saved_ns)
+        if kind % KINDS == 0:
+            took = max(leaves - rx_raw[i], 0)
+            place = 0
+            while place < edges.shape[0] and edges[place] < took:
+                place += 1
+            counts[tally[T_ANSWERED_FIRST] + place] += 1
+            counts[tally[T_ANSWERED_SUM]] += took

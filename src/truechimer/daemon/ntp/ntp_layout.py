@@ -23,6 +23,7 @@ DEPARTED_ROOM = 1280
 DEPARTED_CONTROL_ROOM = 256
 ANSWER_OCTETS = 48
 HEADER_STRIDE = 64
+LINE_OCTETS = 64
 SHORT_BATCH = 8
 """Up to so many answers each has a transmit stamp of its own, whatever the listener's option."""
 
@@ -42,8 +43,10 @@ CLOCK_MONOTONIC_RAW = 4
 NS_PER_S = 10**9
 IDLE_TURN_MS = 20
 """House 4.7 asks for a pair every 100 ms; the shorter, the less can happen between two pairs unseen."""
-PAGE_LOOK_EVERY_NS = 200_000
-"""How old the last look at the page may be before a batch: no older than a full batch is before its last answer."""
+PAGE_LOOK_EVERY_NS = 1_000_000
+"""How old the last look at the page may be before a batch: some ten full batches. A page is written a few times a
+second, and what an old one says holds by its own bound for longer than that.
+"""
 TRIPLES = 5
 NARROW_CARD_NS = 2_500
 """A card is read over a bus, which takes a microsecond or two."""
@@ -79,11 +82,12 @@ AT_IN, AT_OUT, AT_OCTETS, AT_PEERS, AT_CLOCK, AT_POLL, AT_PAGE, AT_OUT_CONTROL, 
     STAMPS_LEFT,  # for so many more it may be asked until the next return
     PAGE_LOOKED_RAW,  # when the page was looked at last
     CARD_JUDGED,  # verdict on the card's stamps of the batch
-    PAIR_AHEAD,  # the second of two answers of one call leaves at least so long after the clock was read (ns)
-    PAIR_LEAST,  # the least that a call for two took lately (ns)
+    PAIR_AHEAD,  # the second of two answers that share a reading leaves at least so long after the clock was read (ns)
+    PAIR_LEAST,  # the least that two took lately (ns)
     PAIR_BEFORE,  # and before that
-    PAIRS_SEEN,  # calls for two that were timed
-) = range(26)
+    PAIRS_SEEN,  # pairs that were timed
+    REFUSED,  # 1: a kernel stamp was not believed since Python looked
+) = range(27)
 STATE_WORDS = 32
 
 # Places of `settings`.
@@ -108,6 +112,13 @@ STATE_WORDS = 32
 ) = range(17)
 SETTING_WORDS = 20
 MOST_STARTS = 512
+
+# What `plan` says of a datagram: nothing is sent, or so long is the name of who gets it, and how.
+NOT_ANSWERED = 0
+NAME_OCTETS = 0xFF
+WITHOUT_TIME = 0x100  # no time is known: its transmit stamp is zero
+WITH_HEADER = 0x200  # it has control messages, so its header is sent
+ANSWERED = 0x400
 
 # Places of `tally`: which counter counts what.
 (
@@ -179,11 +190,11 @@ class Memory(NamedTuple):
     settings: NDArray[np.int64]
     starts: NDArray[np.int64]
     verdicts: NDArray[np.int64]
-    stamps: NDArray[np.int64]
+    plan: NDArray[np.int64]
     rx_raw: NDArray[np.int64]
     rx_kind: NDArray[np.int64]
     receive: NDArray[np.int64]
-    sent_at: NDArray[np.int64]
+    sent: NDArray[np.int64]
     last: NDArray[np.int64]
     found: NDArray[np.int64]
     watch: NDArray[np.int64]

@@ -140,6 +140,7 @@ class CompiledNtpLoop(NtpLoop):
         self._rules = self._take_rules()
         self._line = (np.zeros(line_kernel.LINE_WORDS, dtype=np.int64), np.zeros(1, dtype=np.float64))
         self._prepared_for: object = None
+        self._kisses_know: bool | None = None
         self._part_of_one = 0.0
         self.memory.state[layout.ALLOWANCE] = MOST_TO_PYTHON_AT_ONCE
         self._looked_raw_ns = self._stamped_raw_ns = clocks.raw_ns()
@@ -156,7 +157,6 @@ class CompiledNtpLoop(NtpLoop):
         rate = clocks.rate or 0.0
         self._prepare(clocks.raw_ns())
         memory.state[layout.DEADLINE_RAW] = -(2**62)  # nothing is received
-        ntp_memory.begin(memory, rate)
         ntp_memory.serve(memory, self._rules, *self._line, rate, self._counts)
         read_control(memory.control, 0, 0, memory.found)
 
@@ -183,7 +183,6 @@ class CompiledNtpLoop(NtpLoop):
                 return super().turn()
             self._refill(now)
             state[layout.DEADLINE_RAW] = ends
-            ntp_memory.begin(self.memory, rate)
             why = ntp_memory.serve(self.memory, self._rules, *self._line, rate, self._counts)
             if why == layout.HANDED_OVER:
                 self._by_hand()
@@ -207,7 +206,7 @@ class CompiledNtpLoop(NtpLoop):
         state, settings = self.memory.state, self.memory.settings
         if self._gate.access is not self._access or self._gate.offers is not self._offers:
             self._rules = self._take_rules()
-            self._prepared_for = None
+            self._prepared_for = self._kisses_know = None
         page = self._page_file.current()
         settings[layout.PAGE_FILE] = self._page_file.descriptor
         seen = self._page_file.fingerprint
@@ -219,6 +218,7 @@ class CompiledNtpLoop(NtpLoop):
         first = self._template_at(now_raw_ns)
         if first is None:
             return False
+        self._prepare_kisses(now_raw_ns, is_time_known=bool(first.rows[0][HAS_TIME]))
         good, bad = now_raw_ns, now_raw_ns + TEMPLATE_FOR_NS
         if self._same(first, bad):
             good = bad
@@ -226,8 +226,8 @@ class CompiledNtpLoop(NtpLoop):
             middle = (good + bad) // 2
             good, bad = (middle, bad) if self._same(first, middle) else (good, middle)
         state[layout.FROM_RAW], state[layout.UNTIL_RAW] = now_raw_ns, good
-        self.memory.templates[:] = first.rows
-        self.memory.template_counters[:] = first.counters
+        self.memory.templates[: layout.KINDS] = first.rows
+        self.memory.template_counters[: layout.KINDS] = first.counters
         self._line = first.line
         self._prepared_for = page
         return True
@@ -255,19 +255,24 @@ class CompiledNtpLoop(NtpLoop):
             *(np.frombuffer(each, dtype=np.int64) for each in (*table, *stamps)),
         )
 
-    def _same(self, template: Template, raw_ns: int) -> bool:
-        """Return whether `respond` would say the same at another raw value. A kiss says nothing of time but whether any
-        is known, which the answer beside it says as well: at another moment it need not be made again.
+    def _prepare_kisses(self, now_raw_ns: int, *, is_time_known: bool) -> None:
+        """Make the templates of kisses where those at hand do not hold. A kiss says nothing of time but whether any is
+        known, which the answer beside it says as well: at another moment, or by another page, it is the same.
         """
-        other = self._template_at(raw_ns, kisses=(None,))
-        if other is None:
-            return False
-        many = len(other.rows)
-        return (other.rows, other.counters) == (template.rows[:many], template.counters[:many])
+        if self._kisses_know is is_time_known:
+            return
+        kisses = self._template_at(now_raw_ns, kisses=(Kiss.RATE, Kiss.DENY))
+        assert kisses is not None  # the answer beside it could be made
+        self.memory.templates[layout.KISS_RATE_ROWS :] = kisses.rows
+        self.memory.template_counters[layout.KISS_RATE_ROWS :] = kisses.counters
+        self._kisses_know = is_time_known
 
-    def _template_at(
-        self, raw_ns: int, *, kisses: tuple[Kiss | None, ...] = (None, Kiss.RATE, Kiss.DENY)
-    ) -> Template | None:
+    def _same(self, template: Template, raw_ns: int) -> bool:
+        """Return whether `respond` would say the same at another raw value."""
+        other = self._template_at(raw_ns)
+        return other is not None and (other.rows, other.counters) == (template.rows, template.counters)
+
+    def _template_at(self, raw_ns: int, *, kisses: tuple[Kiss | None, ...] = (None,)) -> Template | None:
         """Return what `respond` says at `raw_ns` to a request that came then, for each of `kisses`; None where these
         numbers cannot hold it.
         """
@@ -408,6 +413,9 @@ class CompiledNtpLoop(NtpLoop):
 
     def _note_refusals(self) -> None:
         """Carry the stamps that machine code did not believe over to those that Python counts."""
+        if not self.memory.state[layout.REFUSED]:
+            return
+        self.memory.state[layout.REFUSED] = 0
         for refusal, count in zip(StampRefusal, self.memory.refused.tolist(), strict=True):
             self._clocks.refusals[refusal] += count
         self.memory.refused[:] = 0

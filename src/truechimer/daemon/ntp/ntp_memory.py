@@ -14,6 +14,7 @@ Obligations of every raw address, all of them kept here:
 """
 
 import ctypes
+import math
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from truechimer.daemon.ntp.control_messages import FOUND_WORDS
 from truechimer.daemon.ntp.departure_kernel import note_departures
-from truechimer.daemon.ntp.ntp_batch import judge
+from truechimer.daemon.ntp.ntp_batch import count_sent, judge
 from truechimer.daemon.ntp.ntp_layout import (
     ANSWER_OCTETS,
     ASKED,
@@ -57,16 +58,17 @@ from truechimer.daemon.ntp.ntp_layout import (
     HEADER_STRIDE,
     IDLE_TURN_MS,
     JUDGED,
-    KINDS,
     LAST_RX_RAW,
+    LINE_OCTETS,
     MORE,
-    MOST_HELD,
     MOST_STARTS,
     MSG_DONTWAIT,
     MSG_ERRQUEUE,
     NAME_LENGTH,
+    NAME_OCTETS,
     NARROW_CARD_NS,
     NARROW_ENOUGH_NS,
+    NOT_ANSWERED,
     NOT_BEFORE_RAW,
     NS_PER_S,
     OUT_CONTROL_ROOM,
@@ -93,8 +95,6 @@ from truechimer.daemon.ntp.ntp_layout import (
     STARTS,
     STATE_WORDS,
     STRIDE,
-    T_ANSWERED_FIRST,
-    T_ANSWERED_SUM,
     T_RECEIVE_FAILED,
     T_SEND_FAILED,
     TEMPLATE_ENDED,
@@ -104,26 +104,33 @@ from truechimer.daemon.ntp.ntp_layout import (
     UNTIL_RAW,
     USER_RAW,
     VECTORS,
+    WITH_HEADER,
+    WITHOUT_TIME,
     Memory,
 )
 from truechimer.daemon.ntp.pair_kernel import note_pair_took
 from truechimer.kernel import borrowing_kernel, foreign
 from truechimer.serve import rx_watch
 from truechimer.serve.ntp import packet_kernel
-from truechimer.serve.ntp.line_kernel import units_apart
-from truechimer.serve.ntp.packet_kernel import (
-    ANSWER,
-    HAS_TIME,
-    correct,
-    write_transmit,
-    write_unknown_transmit,
-)
+from truechimer.serve.ntp.packet_kernel import write_transmit, write_unknown_transmit
 from truechimer.serve.rx_watch import BELIEVED, FAR_PAST, NEWEST, judge_batch, note_pair
 
 
 def addresses_of(array: NDArray[Any], stride: int) -> NDArray[np.int64]:
     """Return the address of each record of an array."""
     return np.int64(array.ctypes.data) + np.arange(BATCH, dtype=np.int64) * stride
+
+
+def in_lines(*shape: int) -> NDArray[np.int64]:
+    """Return an array of whole numbers that begins where a line of the processor's cache does: a header of eight then
+    lies in one of them, for the kernel too.
+    """
+    array = np.zeros(shape, dtype=np.int64)
+    if array.ctypes.data % LINE_OCTETS == 0:
+        return array
+    octets = np.zeros(math.prod(shape) * 8 + LINE_OCTETS, dtype=np.uint8)
+    start = -octets.ctypes.data % LINE_OCTETS
+    return octets[start : start + math.prod(shape) * 8].view(np.int64).reshape(shape)
 
 
 def new_memory(tally: NDArray[np.int64], edges: NDArray[np.int64]) -> Memory:
@@ -136,7 +143,7 @@ def new_memory(tally: NDArray[np.int64], edges: NDArray[np.int64]) -> Memory:
     control = np.zeros((BATCH, CONTROL_ROOM // 8), dtype=np.int64)
     out_control = np.zeros((BATCH, OUT_CONTROL_ROOM // 8), dtype=np.int64)
     vectors_in, vectors_out = np.zeros((BATCH, 2), dtype=np.int64), np.zeros((BATCH, 2), dtype=np.int64)
-    inbound, outbound = np.zeros((BATCH, 8), dtype=np.int64), np.zeros((BATCH, 8), dtype=np.int64)
+    inbound, outbound = in_lines(BATCH, 8), in_lines(BATCH, 8)
     vectors_in[:, 0] = vectors_out[:, 0] = addresses_of(octets, STRIDE)
     vectors_in[:, 1], vectors_out[:, 1] = DATAGRAM_ROOM, ANSWER_OCTETS
     for headers, vectors in ((inbound, vectors_in), (outbound, vectors_out)):
@@ -176,7 +183,7 @@ def new_memory(tally: NDArray[np.int64], edges: NDArray[np.int64]) -> Memory:
         np.zeros(BATCH, dtype=np.int64),
         np.zeros(BATCH, dtype=np.int64),
         np.zeros((BATCH, 6), dtype=np.int64),
-        np.zeros((BATCH, 2), dtype=np.int64),
+        np.zeros((BATCH, 3), dtype=np.int64),
         np.zeros(2, dtype=np.int64),
         np.zeros(FOUND_WORDS, dtype=np.int64),
         watch,
@@ -361,79 +368,52 @@ def page_has_changed(memory: Any) -> bool:
 
 
 @borrowing_kernel
-def send(memory: Any, rules: Any, line: Any, line_rate: Any, counts: Any) -> None:
+def send(memory: Any, line: Any, line_rate: Any, counts: Any) -> None:
     """Stamp and send the batch's answers: the transmit stamp is the last thing before the send. In a batch of more than
     SHORT_BATCH a listener may have one reading of the clock for two neighbours, and the second's stamp as far ahead of
     it as it leaves at least.
+
+    A send drives nearly all that the loop holds out of the nearest cache: what can be done after the last one is not
+    done after each (`ntp_batch.count_sent`).
     """
-    # What is used for each packet is taken out of `memory` first: a call that is given all of it copies all of it.
-    settings, addresses, tally, clock = memory.settings, memory.addresses, memory.tally, memory.clock
-    words, receive, last, outbound = memory.words, memory.receive, memory.last, memory.outbound
-    verdicts, kinds, templates, rx_raw = memory.verdicts, memory.rx_kind, memory.templates, memory.rx_raw
-    template_counters, edges, sent_at = memory.template_counters, memory.edges, memory.sent_at
-    saved_keys, saved_held, saved_ns = rules.saved_keys, rules.saved_held, rules.saved_ns
-    at_clock, at_octets, at_peers, at_out = (
-        addresses[AT_CLOCK],
-        addresses[AT_OCTETS],
-        addresses[AT_PEERS],
-        addresses[AT_OUT],
-    )
-    state, descriptor = memory.state, settings[SOCKET]
-    came, before = state[PENDING], 0
-    pairwise = settings[PAIRWISE] != 0 and came > SHORT_BATCH
-    i = 0
-    while i < came:
-        if verdicts[i] != ANSWER:
-            i += 1
+    addresses, plan, words, receive = memory.addresses, memory.plan, memory.words, memory.receive
+    clock, last, sent, state = memory.clock, memory.last, memory.sent, memory.state
+    at_clock, at_octets, at_peers = addresses[AT_CLOCK], addresses[AT_OCTETS], addresses[AT_PEERS]
+    descriptor, came = memory.settings[SOCKET], state[PENDING]
+    pairwise = memory.settings[PAIRWISE] != 0 and came > SHORT_BATCH
+    raw = before = 0  # `before`: the reading that two neighbours shared, where nothing else was done since
+    is_second = False
+    for i in range(came):
+        planned = plan[i]
+        if planned == NOT_ANSWERED:
+            is_second, before = False, 0
             continue
-        count = 2 if pairwise and i + 1 < came and verdicts[i + 1] == ANSWER else 1
-        raw = read_clock(CLOCK_MONOTONIC_RAW, clock, at_clock)
-        if before != 0:
-            note_pair_took(state, raw - before)
-        ahead = state[PAIR_AHEAD] if count == 2 else 0
-        for one in range(i, i + count):
-            leaves = raw + ahead if one > i else raw
-            if templates[kinds[one], HAS_TIME] != 0:
-                write_transmit(words, one, line, line_rate, leaves, receive, last)
-                sent_at[one, 0], sent_at[one, 1] = last[0], last[1]
-            else:
-                write_unknown_transmit(words, one)
-        if count == 1 and outbound[i, CONTROL_LENGTH] == 0:
-            at, to = at_octets + i * STRIDE, at_peers + i * PEER_STRIDE
-            sent = _sendto(descriptor, at, ANSWER_OCTETS, MSG_DONTWAIT, to, outbound[i, NAME_LENGTH])
-            done = 1 if sent == ANSWER_OCTETS else 0
+        if is_second:
+            is_second, leaves, before = False, raw + state[PAIR_AHEAD], raw
         else:
-            # of two of which one was sent the other has its turn again, with a stamp of its own
-            done = max(int(_sendmmsg(descriptor, at_out + i * HEADER_STRIDE, count, MSG_DONTWAIT)), 0)
-        before = raw if done == 2 else 0
-        if done == 0:
-            counts[tally[T_SEND_FAILED]] += 1
-            i += 1
-            continue
-        for one in range(i, i + done):
-            kind = kinds[one]
-            counts[template_counters[kind, 0]] += 1
-            if template_counters[kind, 1] >= 0:
-                counts[template_counters[kind, 1]] += 1
-            if receive[one, 2] != 0:
-                # how long after its receive stamp it left: RFC 9769 section 2
-                held = units_apart(sent_at[one, 0], sent_at[one, 1], receive[one, 0], receive[one, 1])
-                key = (receive[one, 0] & 0x7FFF_FFFF) << 32 | receive[one, 1]
-                leaves = raw + ahead if one > i else raw
-                correct(key, held & MOST_HELD, leaves, saved_keys, saved_held, saved_ns)
-            if kind % KINDS == 0:
-                took = max(raw - rx_raw[one], 0)
-                place = 0
-                while place < edges.shape[0] and edges[place] < took:
-                    place += 1
-                counts[tally[T_ANSWERED_FIRST] + place] += 1
-                counts[tally[T_ANSWERED_SUM]] += took
-        i += done
+            raw = read_clock(CLOCK_MONOTONIC_RAW, clock, at_clock)
+            if before != 0:
+                note_pair_took(state, raw - before)
+            is_second, leaves, before = pairwise, raw, 0
+        if planned & WITHOUT_TIME == 0:
+            write_transmit(words, i, line, line_rate, leaves, receive, last)
+        else:
+            write_unknown_transmit(words, i)
+        sent[i, 0], sent[i, 1], sent[i, 2] = leaves, last[0], last[1]
+        if planned & WITH_HEADER == 0:
+            at, to = at_octets + i * STRIDE, at_peers + i * PEER_STRIDE
+            was_sent = _sendto(descriptor, at, ANSWER_OCTETS, MSG_DONTWAIT, to, planned & NAME_OCTETS) == ANSWER_OCTETS
+        else:
+            was_sent = _sendmmsg(descriptor, addresses[AT_OUT] + i * HEADER_STRIDE, 1, MSG_DONTWAIT) == 1
+        if not was_sent:
+            counts[memory.tally[T_SEND_FAILED]] += 1
+            plan[i] = NOT_ANSWERED
+            is_second, before = False, 0  # what did not leave took no time: its neighbour has a reading of its own
 
 
 @borrowing_kernel
 def begin(memory: Any, rate: float) -> None:
-    """Take a pair before `serve` is called (again), and judge the stamps of a batch that waits by it."""
+    """Take a pair before anything is served (again), and judge the stamps of a batch that waits by it."""
     state = memory.state
     take_pair(memory, rate)
     state[DOUBTED] = 0
@@ -449,6 +429,7 @@ def serve(memory: Any, rules: Any, line: Any, line_rate: Any, rate: float, count
     finds out meanwhile (a new page, a clock that was stepped) counts for it already.
     """
     state = memory.state
+    begin(memory, rate)
     while True:
         if state[PENDING] == 0:
             if memory.pairs[memory.watch[NEWEST], 0] >= state[DEADLINE_RAW]:
@@ -473,7 +454,8 @@ def serve(memory: Any, rules: Any, line: Any, line_rate: Any, rate: float, count
         if now > state[UNTIL_RAW] or now < state[FROM_RAW]:
             return TEMPLATE_ENDED
         judge(memory, rules, line, line_rate, rate, counts)
-        send(memory, rules, line, line_rate, counts)
+        send(memory, line, line_rate, counts)
+        count_sent(memory, rules, counts)
         if state[TO_PYTHON_COUNT] > 0:
             return HANDED_OVER
         state[PENDING] = 0

@@ -1,9 +1,10 @@
-"""By how much the second of two answers sent in one call leaves after the clock was read, at least; in machine code.
+"""By how much the second of two answers that share a reading leaves after the clock was read, at least; in machine
+code.
 
-It reads no clock. Two answers that share a reading (`stamps = "pairs"`) are sent in one call, and the second leaves
-when the first has. What a call for two takes is seen from reading to reading, and the least of the last hundred or so
-bounds it from below. Seven sixteenths of that least are put to the second's stamp: less than the half that the first
-takes where both take the same. Where the first went out at once the second takes the rest, and the stamp is still
+It reads no clock. Two answers that share a reading (`stamps = "pairs"`) are sent one right after the other, and the
+second leaves when the first has. What the two take is seen from reading to reading, and the least of the last hundred
+or so bounds it from below. Seven sixteenths of that least are put to the second's stamp: less than the half that the
+first takes where both take the same. Where the first went out at once the second takes the rest, and the stamp is still
 before the departure where that comes after 0.44 of a send or later (on loopback 0.6, through a driver at its end).
 
 Source: ADR 73: a stamp that is predicted beyond this is after the departure in a tenth of all cases. The law of the
@@ -16,14 +17,14 @@ from truechimer.daemon.ntp.ntp_layout import PAIR_AHEAD, PAIR_BEFORE, PAIR_LEAST
 from truechimer.kernel import borrowing_kernel
 
 WINDOW = 64
-"""Calls after which the least of those before the last so many is forgotten."""
+"""Pairs after which the least of those before the last so many is forgotten."""
 MOST_NS = 1_000_000
 MOST_AHEAD_NS = 5_000
 
 
 @borrowing_kernel
 def note_pair_took(state: Any, took_ns: int) -> None:
-    """Take in that a call for two answers, with what stands around it, took so long."""
+    """Take in that the sends of two answers, with what stands around them, took so long."""
     if took_ns <= 0 or took_ns > MOST_NS:
         return
     if state[PAIRS_SEEN] % WINDOW == 0:

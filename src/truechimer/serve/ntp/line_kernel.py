@@ -67,12 +67,16 @@ def stamp_of_line(line: Any, rate: Any, raw_ns: int) -> tuple[int, int]:
     towards the past.
     """
     elapsed_ns = raw_ns - line[ANCHOR_RAW]
-    elapsed_s = elapsed_ns // NS_PER_S
-    sub_fs = line[ANCHOR_FS] + (elapsed_ns - elapsed_s * NS_PER_S) * 1_000_000
-    sub_fs += round(float(elapsed_ns) * 1e6 * rate[0])
-    carry_s = sub_fs // FS_PER_S
-    sub_fs -= carry_s * FS_PER_S
-    tai_s = line[ANCHOR_S] + elapsed_s + carry_s
+    tai_s, sub_ns = line[ANCHOR_S], elapsed_ns
+    if elapsed_ns < 0 or elapsed_ns >= NS_PER_S:  # a page in service is younger: two divisions are spared
+        elapsed_s = elapsed_ns // NS_PER_S
+        tai_s += elapsed_s
+        sub_ns -= elapsed_s * NS_PER_S
+    sub_fs = line[ANCHOR_FS] + sub_ns * 1_000_000 + round(float(elapsed_ns) * 1e6 * rate[0])
+    if sub_fs < 0 or sub_fs >= FS_PER_S:
+        carry_s = sub_fs // FS_PER_S
+        tai_s += carry_s
+        sub_fs -= carry_s * FS_PER_S
     offset_s = line[TAI_MINUS_NTP] if tai_s < line[STEP_AT_S] else line[TAI_MINUS_NTP_AFTER]
     # sub_fs * 2^32 / 10^15 = sub_fs * 2^17 / 5^15, in two steps that each stay below 2^63
     high = (sub_fs << 13) // FIFTH_15
