@@ -8,9 +8,11 @@ absent; where skips are forbidden (`CI=true`, or `./truechimer test --ci`) every
 import os
 import shutil
 import signal
+import time
 import tomllib
 from collections import Counter
 from collections.abc import Generator
+from functools import cache
 from pathlib import Path
 
 import hypothesis
@@ -36,6 +38,19 @@ PEERS = {
 }
 """Marker: (program, the Debian package that brings it)."""
 
+EARLY = frozenset({"console", "evidence", "formats", "store"})
+"""Rooms whose tests run none of the kernels that take a minute to compile (those of `bands`): they come first, while
+machine code is still being made.
+"""
+
+CALCULATING = frozenset(
+    {"clocks", "compare", "instants", "laboratory", "measured", "scale", "scenarios", "sim", "stability", "steer"}
+    | {"walks", "watch"}
+)
+"""Rooms whose tests never wait: they come last. Those of programs wait for half of their time, and share cores well."""
+
+MADE_WITHIN_S = 600.0
+
 SKIPS_FORBIDDEN = os.environ.get("TRUECHIMER_FORBID_SKIPS") == "1" or os.environ.get("CI") == "true"
 
 hypothesis.settings.register_profile("core", max_examples=100, deadline=None, print_blob=True)
@@ -55,10 +70,15 @@ def _search_path() -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what this machine cannot run, with the one line that would change it; put the rooms that take longest first.
 
-    Two workers share the files: a long one that began last would leave the other without work.
+    Workers share the files: a long one that began last would leave the others without work.
     """
     cost = tomllib.loads((HERE / "budget.toml").read_text(encoding="utf-8"))["ci"]
-    items.sort(key=lambda item: -cost.get(room_of(item.nodeid), 0))  # stable: random within a room
+
+    def place(item: pytest.Item) -> tuple[bool, bool, float]:
+        room = room_of(item.nodeid)
+        return room not in EARLY, room in CALCULATING, -cost.get(room, 0)
+
+    items.sort(key=place)  # stable: random within a room
     absent = {name: peer for name, peer in PEERS.items() if shutil.which(peer[0], path=_search_path()) is None}
     for item in items:
         if item.get_closest_marker("shared_data") and not SHARED_DATA.is_dir():
@@ -76,6 +96,22 @@ def room_of(nodeid: str) -> str:
     if "tests" in parts:
         parts = parts[parts.index("tests") + 1 :]
     return parts[0] if len(parts) > 1 else "."
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> None:
+    """Wait until machine code is made, where this test may run it; outside its seconds."""
+    if room_of(item.nodeid) not in EARLY:
+        _wait_for_machine_code()
+
+
+@cache
+def _wait_for_machine_code() -> None:
+    """Wait, once, for the file that `truechimer test` makes when the machine code is there, which it makes beside."""
+    made = os.environ.get("TRUECHIMER_MACHINE_CODE")
+    end = time.monotonic() + MADE_WITHIN_S
+    while made and not Path(made).exists() and time.monotonic() < end:
+        time.sleep(0.1)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

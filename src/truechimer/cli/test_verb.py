@@ -9,11 +9,14 @@ Exit status: 0 everything passed; 1 a step failed; 2 wrong use, or no checkout a
 """
 
 import argparse
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +28,9 @@ _SYSTEM_PROGRAMS = "/usr/local/sbin:/usr/sbin:/sbin"
 
 MOST_WORKERS = 4
 """Tests that start daemons and ask them for microseconds suffer from more company than this."""
+
+MACHINE_CODE = "TRUECHIMER_MACHINE_CODE"
+"""Variable of the tests' environment: a file that appears once machine code is made; see `tests/conftest.py`."""
 
 
 class NoCheckoutRejected(Rejected):
@@ -63,20 +69,25 @@ def main(argv: list[str]) -> int:
     environment = environment_of(options)
     making = [subprocess.Popen(command, cwd=root, env=environment) for command in machine_code()]
     *checks, tests = steps(options)
-    try:
-        outcomes = [run(step, root, environment) for step in checks]
-        outcomes.append(wait_for(making))
-    finally:
-        for process in making:
-            process.terminate()  # no more than a formality, but where this was interrupted
-    outcomes.append(run(tests, root, environment))
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as beside:
+        environment[MACHINE_CODE] = str(Path(folder) / "made")
+        made = beside.submit(wait_for, making, Path(environment[MACHINE_CODE]))
+        try:
+            outcomes = [run(step, root, environment) for step in checks]
+            outcomes.append(run(tests, root, environment))
+        finally:
+            for process in making:
+                process.terminate()  # no more than a formality, but where this was interrupted
+        outcomes.insert(-1, made.result())
+    together_s = time.monotonic() - began
     print("\nseconds  step")
     print(f"{set_up_s:7.1f}  looking for peer programs (not counted)")
     for outcome in outcomes:
         print(
             f"{outcome.seconds:7.1f}  {outcome.name}{f'  FAILED (status {outcome.status})' if outcome.status else ''}"
         )
-    print(f"{sum(outcome.seconds for outcome in outcomes):7.1f}  together\n")
+    print(f"{together_s:7.1f}  together\n")
     print(outcomes[-1].last_line, flush=True)
     return 1 if any(outcome.status for outcome in outcomes) else 0
 
@@ -105,25 +116,31 @@ def steps(options: argparse.Namespace) -> list[Step]:
 
 
 def machine_code() -> list[list[str]]:
-    """Return what makes machine code beside the checks, on two cores: tests that began without would make it twice."""
+    """Return what makes machine code beside the rest, on two cores: tests that began without would make it twice. The
+    first takes four times as long as all the others.
+    """
     make = [sys.executable, "-m", "tests.machine_code"]
-    return [[*make, "bands", "kalman", "algos"], [*make, "at1"]]
+    return [[*make, "bands"], [*make, "at1", "kalman", "algos"]]
 
 
-def wait_for(making: "list[subprocess.Popen[bytes]]") -> Outcome:
-    """Wait for the machine code that is still being made; the seconds are those of waiting."""
-    print("--- machine code", flush=True)
+def wait_for(making: "list[subprocess.Popen[bytes]]", made: Path) -> Outcome:
+    """Wait for the machine code, and say with the file `made` that none will come any more."""
     began = time.monotonic()
     status = next((one for one in [process.wait() for process in making] if one), 0)
-    return Outcome("machine code, beside the checks", status, time.monotonic() - began, "")
+    with contextlib.suppress(FileNotFoundError):  # its folder is gone: this was interrupted
+        made.touch()
+    return Outcome("machine code, beside the rest", status, time.monotonic() - began, "")
 
 
 def workers() -> list[str]:
-    """Return pytest's options for one worker a core, at most `MOST_WORKERS`; a file's tests stay with one worker, and
-    files come in the order that tests/conftest.py gives them.
+    """Return pytest's options for one worker more than there are cores, at most `MOST_WORKERS`: tests of programs wait
+    for half of their time. A file's tests stay with one worker, and files come in the order that tests/conftest.py
+    gives them.
     """
-    count = min(len(os.sched_getaffinity(0)), MOST_WORKERS)
-    return ["-n", str(count), "--dist", "loadfile", "--no-loadscope-reorder"] if count > 1 else []
+    cores = len(os.sched_getaffinity(0))
+    return (
+        ["-n", str(min(cores + 1, MOST_WORKERS)), "--dist", "loadfile", "--no-loadscope-reorder"] if cores > 1 else []
+    )
 
 
 def environment_of(options: argparse.Namespace) -> dict[str, str]:
