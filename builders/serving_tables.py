@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from markdown_tables import table
+
 from truechimer.cli import drawing_svg
 from truechimer.cli.figure import Figure, log_axis
 
@@ -15,12 +17,6 @@ US = 1e6
 NAMES = ("truechimer", "truechimer-python", "chrony", "chrony-newest", "ntpsec", "ntpd-rs", "openntpd")
 """In the plots, in the order of their colours."""
 QUANTILES = ("p1", "p50", "p99")
-
-
-def table(rows: list[list[str]]) -> str:
-    """Return rows as a table of Markdown, the first of them its head."""
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return "\n".join([lines[0], "| " + " | ".join("---" for _ in rows[0]) + " |", *lines[1:]])
 
 
 def said_of_the_bench(body: dict[str, Any]) -> str:

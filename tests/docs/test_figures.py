@@ -20,7 +20,7 @@ from truechimer.serve.rx_stamp import STAMP_HANDLING_LIMIT_S, USER_STAMP_LIMIT_S
 from truechimer.steer.bound import COVERAGE_FACTOR
 from truechimer.watch.expiry import DAY_NS, WARNING_NS
 
-from .test_documents import BUILDER
+from .test_documents import DEMO
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 AT1, BOUND, SELECTION, ENVELOPE = (
@@ -78,6 +78,6 @@ def test_a_figure_on_a_page_is_the_codes(page: str, words: str) -> None:
 
 
 def test_the_readme_says_the_sizes_of_the_demos_events() -> None:
-    words = BUILDER.EVENT_WORDS
+    words = DEMO.EVENT_WORDS
     assert words["clock-step"] == f"the heaviest clock steps by {STEP_S * 1e9:g} ns"
     assert words["link-ramp"] == f"a link to UTC is walked away, {RAMP_S_PER_S * 1e9:g} ns a second"
