@@ -38,9 +38,9 @@ PEERS = {
 }
 """Marker: (program, the Debian package that brings it)."""
 
-EARLY = frozenset({"console", "evidence", "formats", "store"})
-"""Rooms whose tests run none of the kernels that take a minute to compile (those of `bands`): they come first, while
-machine code is still being made.
+EARLY = frozenset({"console", "demo", "evidence", "formats", "interop", "store"})
+"""Rooms whose laboratories run `at1` alone: they come first, while the machine code of `bands`, which takes more than a
+minute, is still being made.
 """
 
 CALCULATING = frozenset(

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.ports import free_port
-from tests.waits import until
+from tests.waits import PATIENCE_S, until
 
 SBIN = "/usr/sbin:/usr/local/sbin:/usr/bin"
 CHRONYD = shutil.which("chronyd", path=SBIN) or "chronyd"
@@ -100,12 +100,39 @@ def server(address: str, *, stratum: int = 1) -> Iterator[int]:
         yield port
 
 
+@contextmanager
+def a_chronyd(folder: Path, port: int, *, address: str = "127.0.0.1") -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a chronyd that serves this machine's clock as stratum 1 and answers no question but NTP's."""
+    folder.mkdir(parents=True)
+    lines = ["local stratum 1", "allow 127.0.0.0/8", f"bindaddress {address}", f"port {port}", "cmdport 0"]
+    (folder / "own.conf").write_text("\n".join([*lines, f"pidfile {folder}/own.pid"]) + "\n", encoding="ascii")
+    command = [CHRONYD, "-x", "-d", "-u", "root", f"include {folder}/own.conf", "bindcmdaddress /"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(PATIENCE_S)
+
+
+def answer_of(back: socket.socket, question: bytes) -> bytes:
+    """Carry a question to the server and return the answer to it; one to an earlier question, late, is left out."""
+    back.send(question)
+    while True:
+        answer = back.recv(2048)
+        if answer[24:32] == question[40:48]:  # its origin is the question's transmit stamp
+            return answer
+
+
 class Liar(threading.Thread):
-    """A path to a server, at an address of its own: it moves receive and transmit stamp of each answer by `shift_s`."""
+    """A path to a server, at an address of its own: it moves receive and transmit stamp of each answer by `shift_s`, or
+    swallows everything.
+    """
 
     def __init__(self, address: str, server_address: str, server_port: int, *, shift_s: float = 0.0) -> None:
         super().__init__(daemon=True)
         self.shift_s = shift_s
+        self.is_silent = False
         self._behind = (server_address, server_port)
         self._front = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._front.bind((address, 0))
@@ -120,8 +147,9 @@ class Liar(threading.Thread):
             while not self._ended.is_set():
                 try:
                     request, client = self._front.recvfrom(2048)
-                    back.send(request)
-                    reply = back.recv(2048)
+                    if self.is_silent:
+                        continue
+                    reply = answer_of(back, request)
                 except OSError:
                     continue
                 self._front.sendto(self._moved(reply), client)

@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from tests.daemon_chrony.chronyds import CHRONYD, a_chronyd
 from tests.daemon_laboratory.laboratories import end_doors
-from tests.interop.up.test_three_chronyd import CHRONYD, a_chronyd
 from tests.ports import free_port
 
 from .test_documents import DOCS, ROOT

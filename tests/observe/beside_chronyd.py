@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.interop.up.test_three_chronyd import CHRONYD, Path50, a_chronyd
+from tests.daemon_chrony.chronyds import CHRONYD, Liar, a_chronyd
 from tests.ports import free_port
 from tests.waits import until
 
@@ -27,7 +27,7 @@ class Beside:
     folder: Path
     socket: Path
     ports: list[int]
-    paths: list[Path50]
+    paths: list[Liar]
 
     def chronyc(self, *words: str) -> list[list[str]]:
         """Ask the user's chronyd; comma-separated fields of each line."""
@@ -60,7 +60,7 @@ def beside_chronyd(folder: Path, *, servers: int = 5) -> Iterator[Beside]:
         for number, address in enumerate(addresses):
             port = free_port()
             ends.enter_context(a_chronyd(folder / f"server-{number}", port))
-            path = Path50(port, address=address)
+            path = Liar(address, "127.0.0.1", port)
             path.start()
             ends.callback(path.stop)
             paths.append(path)

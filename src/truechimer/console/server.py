@@ -30,7 +30,14 @@ from truechimer.console.laboratory_feed import LaboratoryFeed
 from truechimer.console.metrics import MetricsPage
 from truechimer.console.orders_page import OrdersPage
 from truechimer.daemon import notify
-from truechimer.daemon.door.door_program import WRONG_USE, OneLineParser, add_door_options, complain, say_ready
+from truechimer.daemon.door.door_program import (
+    WRONG_USE,
+    OneLineParser,
+    add_address_options,
+    add_door_options,
+    complain,
+    say_ready,
+)
 from truechimer.daemon.door.parenthood import Parenthood, take_away
 from truechimer.daemon.door.socket_address import socket_address
 from truechimer.daemon.host_clocks import HostClocks
@@ -52,8 +59,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the command line of this process."""
     options = OneLineParser(prog="console", description="serve the live page of a laboratory")
     options.add_argument("--lab", type=Path, required=True, help="the laboratory's directory")
-    options.add_argument("--address", required=True, help="numeric address to listen on")
-    options.add_argument("--port", type=int, required=True, help="TCP port; 0 lets the kernel choose")
+    add_address_options(options, transport="TCP")
     options.add_argument(
         "--metrics",
         type=MetricNames,

@@ -6,10 +6,8 @@ moved, its other fields written over, silence, copies of answers. Everything sta
 process id.
 """
 
-import shutil
 import socket
 import struct
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,28 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from tests.daemon_chrony.chronyds import a_chronyd, answer_of
 from tests.daemon_laboratory.laboratories import ask_door, door_error_s, write_lab
 from tests.ports import free_port
 
-CHRONYD = shutil.which("chronyd", path="/usr/sbin:/usr/local/sbin:/usr/bin") or "chronyd"
 UNITS_PER_S = 1 << 32
 STAMPS = struct.Struct("!QQQQ")
 """Reference, origin, receive and transmit stamp: octets 16 to 48 of an answer."""
-
-
-@contextmanager
-def a_chronyd(folder: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a chronyd of our own that serves this machine's clock as stratum 1."""
-    folder.mkdir(parents=True)
-    lines = ["local stratum 1", "allow 127.0.0.0/8", "bindaddress 127.0.0.1", f"port {port}", "cmdport 0"]
-    (folder / "own.conf").write_text("\n".join([*lines, f"pidfile {folder}/own.pid"]) + "\n")
-    command = [CHRONYD, "-x", "-d", "-u", "root", f"include {folder}/own.conf", "bindcmdaddress /"]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
-        try:
-            yield process
-        finally:
-            process.terminate()
-            process.wait(120)
 
 
 def honest(_second: float) -> float:
@@ -82,8 +65,7 @@ class Way(threading.Thread):
                     self.questions.append(time.monotonic())
                     if self.is_silent:
                         continue
-                    back.send(question)
-                    answer = back.recv(2048)
+                    answer = answer_of(back, question)
                 except OSError:
                     continue
                 time.sleep(self.hold_s)

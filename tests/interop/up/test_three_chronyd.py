@@ -5,17 +5,14 @@ silent here is the path to one: a forwarder that moves the stamps of the answers
 server.
 """
 
-import shutil
-import socket
-import struct
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from tests.daemon_chrony.chronyds import CHRONYD, Liar, a_chronyd
 from tests.daemon_laboratory.laboratories import (
     Up,
     ask_door,
@@ -31,66 +28,6 @@ from tests.waits import until
 pytestmark = pytest.mark.needs_chrony
 
 
-CHRONYD = shutil.which("chronyd", path="/usr/sbin:/usr/local/sbin:/usr/bin") or "chronyd"
-
-
-@contextmanager
-def a_chronyd(folder: Path, port: int, *, address: str = "127.0.0.1") -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a chronyd of our own that serves this machine's clock as stratum 1."""
-    folder.mkdir()
-    lines = ["local stratum 1", "allow 127.0.0.0/8", f"bindaddress {address}", f"port {port}", "cmdport 0"]
-    (folder / "own.conf").write_text("\n".join([*lines, f"pidfile {folder}/own.pid"]) + "\n")
-    command = [CHRONYD, "-x", "-d", "-u", "root", f"include {folder}/own.conf", "bindcmdaddress /"]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
-        try:
-            yield process
-        finally:
-            process.terminate()
-            process.wait(120)
-
-
-class Path50(threading.Thread):
-    """A path to a server on which somebody sits: it moves receive and transmit stamp of each answer by `shift_s`, or
-    swallows everything.
-    """
-
-    def __init__(self, server_port: int, *, address: str = "127.0.0.1") -> None:
-        super().__init__(daemon=True)
-        self.shift_s = 0.0
-        self.is_silent = False
-        self._server_port = server_port
-        self._front = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._front.bind((address, 0))
-        self._front.settimeout(0.1)
-        self.port: int = self._front.getsockname()[1]
-        self._ended = threading.Event()
-
-    def run(self) -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as back:
-            back.connect(("127.0.0.1", self._server_port))
-            back.settimeout(0.5)
-            while not self._ended.is_set():
-                try:
-                    request, client = self._front.recvfrom(2048)
-                    if self.is_silent:
-                        continue
-                    back.send(request)
-                    reply = back.recv(2048)
-                except OSError:
-                    continue
-                self._front.sendto(self._moved(reply), client)
-        self._front.close()
-
-    def _moved(self, reply: bytes) -> bytes:
-        receive, transmit = struct.unpack("!QQ", reply[32:48])
-        units = round(self.shift_s * 2**32)
-        return reply[:32] + struct.pack("!QQ", (receive + units) % 2**64, (transmit + units) % 2**64) + reply[48:]
-
-    def stop(self) -> None:
-        self._ended.set()
-        self.join(5)
-
-
 @contextmanager
 def three_chronyd(folder: Path) -> Iterator[list[int]]:
     """Run three chronyd; give their ports."""
@@ -102,14 +39,14 @@ def three_chronyd(folder: Path) -> Iterator[list[int]]:
 
 
 @contextmanager
-def three_paths(folder: Path) -> Iterator[list[Path50]]:
+def three_paths(folder: Path) -> Iterator[list[Liar]]:
     """Run three chronyd, each behind a path of its own."""
     with ExitStack() as ends:
         paths = []
         for name in "abc":
             port = free_port()
             ends.enter_context(a_chronyd(folder / f"chronyd-{name}", port))
-            path = Path50(port)
+            path = Liar("127.0.0.1", "127.0.0.1", port)
             path.start()
             ends.callback(path.stop)
             paths.append(path)

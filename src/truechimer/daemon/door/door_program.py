@@ -26,6 +26,12 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(WRONG_USE, f"{self.prog}: {message}; see --help\n")
 
 
+def add_address_options(options: argparse.ArgumentParser, *, transport: str) -> None:
+    """Add where a door of this transport (UDP, TCP) listens."""
+    options.add_argument("--address", required=True, help="numeric address to listen on")
+    options.add_argument("--port", type=int, required=True, help=f"{transport} port; 0 lets the kernel choose")
+
+
 def add_door_options(options: argparse.ArgumentParser, *, orphan_exit_s: float, while_orphaned: str) -> None:
     """Add what each door is told: how to speak, whose child it is, and how long it lives without its parent."""
     options.add_argument("--log", type=LogForm, default=LogForm.AUTO, help="form of lines on stderr: auto, text, json")

@@ -28,6 +28,7 @@ from truechimer.daemon.door.door_program import (
     DEFAULT_ORPHAN_EXIT_S,
     WRONG_USE,
     OneLineParser,
+    add_address_options,
     add_door_options,
     complain,
     say_ready,
@@ -63,8 +64,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the command line of this process."""
     options = OneLineParser(prog="serve_process", description="serve NTP from a clock page")
     options.add_argument("--page", type=Path, required=True, help="the clock page's file; it may appear later")
-    options.add_argument("--address", required=True, help="numeric address to listen on")
-    options.add_argument("--port", type=int, required=True, help="UDP port; 0 lets the kernel choose")
+    add_address_options(options, transport="UDP")
     options.add_argument(
         "--bound-limit-s",
         type=float,
