@@ -38,7 +38,7 @@ PEERS = {
 }
 """Marker: (program, the Debian package that brings it)."""
 
-EARLY = frozenset({"console", "demo", "evidence", "formats", "interop", "store"})
+EARLY = frozenset({"console", "evidence", "formats", "interop", "store"})
 """Rooms whose laboratories run `at1` alone: they come first, while the machine code of `bands`, which takes more than a
 minute, is still being made.
 """
