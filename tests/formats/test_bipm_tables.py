@@ -162,6 +162,12 @@ def test_a_row_that_may_have_been_cut_is_said() -> None:
     assert value is not None
     assert value.table.rows[0].utc_minus_utck_ns == (510.8, None, None)
     assert [(finding.rule, finding.severity) for finding in findings] == [("cut", Severity.WARNING)]
+    whole = "AGGO (La Plata)              510.8    507.1    497.8     0.7   2.9   3.0"
+    for left in ("AGGO (La Plata)", "AGGO (La Pl"):
+        value, findings = circular_t.read(SINCE_437.replace(whole, left).encode())
+        assert value is not None
+        assert [row.code for row in value.table.rows] == ["CAO", "DLR"]
+        assert [(finding.rule, finding.severity) for finding in findings] == [("cut", Severity.ERROR)]
 
 
 def test_collapsed_blanks_change_nothing() -> None:

@@ -19,6 +19,7 @@ from truechimer.instants.mjd import to_calendar
 
 MOST_DATES = 40
 _CODE = re.compile(r"([A-Z][A-Z0-9]{0,5})\s*(?:\(([^)]*)\)|\s)")
+_CUT_ROW = re.compile(r"[A-Z][A-Z0-9]{0,5}\s*\([^)]*\)?")
 _VALUE = re.compile(r"[+-]?[0-9]{1,9}(?:\.[0-9]{0,3})?")
 _TOUCHING = re.compile(r"[+-]?[0-9]{1,9}\.[0-9]")
 _NOTE = re.compile(r"\(([0-9]{1,2})\)")
@@ -98,7 +99,10 @@ def read(lines: Sequence[tuple[int, str]], findings: list[Finding]) -> tuple[Utc
                 block.rows.append(row)
         else:
             others.append((number, line))
-            if begun or _is_row(line):  # above the first line of MJDs a letter head has telephone numbers
+            if block is not None and _CUT_ROW.fullmatch(line.strip()) is not None:
+                says = f"{words[0]}: no value stands behind this laboratory: the line may have been cut; it is not used"
+                findings.append(Finding("cut", says, number, 1))
+            elif begun or _is_row(line):  # above the first line of MJDs a letter head has telephone numbers
                 _check_other(number, words, block, findings)
     return _joined(blocks, findings), others
 
