@@ -1,5 +1,6 @@
 """A door that outlived its laboratory is taken over by the next one, where it serves the very same."""
 
+import errno
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ from tests.waits import until
 
 from truechimer.daemon.door import doors
 from truechimer.daemon.door.doors import Adopted, Door
+from truechimer.daemon.door.parenthood import name_itself
 from truechimer.daemon.host_clocks import HostClocks
 from truechimer.daemon.lab.listener_settings import Listener, Protocol
 from truechimer.daemon.page_file import PageWriter
@@ -76,6 +78,29 @@ def test_a_door_that_serves_anything_else_is_ended_and_another_begun(
         assert ask_door(found.port) is not None
     finally:
         doors.end_door(found)
+
+
+@pytest.mark.parametrize("before", ["4711", "471147114711", None])
+def test_a_door_names_itself_on_a_disk_without_room(
+    before: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pidfile = tmp_path / "ntp-1.pid"
+    if before is not None:
+        pidfile.write_text(f"{before}\n")
+
+    def full(path: Path, _text: str, **_: object) -> None:
+        path.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    if before is None:
+        with pytest.raises(OSError, match="No space"):
+            name_itself(pidfile)
+        assert list(tmp_path.iterdir()) == []
+    else:
+        name_itself(pidfile)
+        assert pidfile.read_text() == f"{os.getpid()}\n"
+        assert list(tmp_path.iterdir()) == [pidfile]
 
 
 def opened_here() -> int:

@@ -1,5 +1,6 @@
 """The page as a file: one writer, and readers that keep the last whole page."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,20 @@ def test_counters_are_read_back_by_name(tmp_path: Path) -> None:
     assert found["received"] == 0
     assert found["host_step_last_ns"] == -(2**63)
     assert found[NAMES[5]] == 5
+
+
+def test_counters_are_written_over_what_was_there_and_the_rest_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "counters"
+    path.write_bytes(b"x" * 20_000)
+    cut: list[int] = []
+    monkeypatch.setattr(os, "ftruncate", lambda descriptor, _length: cut.append(os.fstat(descriptor).st_size))
+    Counters(path).close()
+    assert cut == [20_000], "a disk without room takes no octet that was let go first"
+    monkeypatch.undo()
+    Counters(path).close()
+    assert set(read_counters(path).values()) == {0}
 
 
 def test_a_file_that_holds_other_counters_is_refused(tmp_path: Path) -> None:

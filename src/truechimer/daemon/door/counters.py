@@ -136,9 +136,11 @@ class Counters:
         """Numbers of other processes of the same door, which `flush` writes out together with these."""
         self._descriptor: int | None = None
         if path is not None:
-            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-            self._descriptor = os.open(path, flags, 0o644)
+            # written over, not cut first: on a disk without room a file keeps what it has, and gets no more
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
             self.flush()
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, len(_HEAD) + 8 * len(NAMES))
 
     def __getitem__(self, name: str) -> int:
         """Return one number."""

@@ -5,10 +5,12 @@ laboratory that was killed, so that its clients notice nothing; the next laborat
 pid file. So a door that no pid file names any more can never be taken over, and ends (ADR 23).
 """
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
 
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 INIT = 1
 """A process started by init has no laboratory to lose: a service manager ends it."""
 
@@ -53,16 +55,21 @@ class Parenthood:
 
 def name_itself(pidfile: Path) -> None:
     """Write this process's id where the next laboratory looks for it, whole at every moment: a door that takes the
-    place of another finds that one's number there. Raises `OSError`.
+    place of another finds that one's number there. On a disk without room the number of the door before is written
+    over, which takes none. Raises `OSError`.
     """
-    beside = pidfile.with_name(f"{pidfile.name}.new")
+    beside, number = pidfile.with_name(f"{pidfile.name}.new"), f"{os.getpid()}\n"
     try:
-        beside.write_text(f"{os.getpid()}\n", encoding="ascii")
+        beside.write_text(number, encoding="ascii")
         beside.replace(pidfile)
-    except OSError:
+    except OSError as error:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
-        raise
+        if error.errno not in NO_ROOM or not pidfile.is_file():
+            raise
+        with pidfile.open("r+", encoding="ascii") as file:
+            file.write(number)
+            file.truncate()
 
 
 def take_away(pidfile: Path | None) -> None:
