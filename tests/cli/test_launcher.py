@@ -34,7 +34,7 @@ class Checkout:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=300,
         )
 
     def environment(self, **more: str) -> dict[str, str]:
@@ -157,7 +157,7 @@ def test_two_first_runs_at_once_set_up_once(checkout: Checkout) -> None:
         )
         for _ in range(2)
     ]
-    said = [process.communicate(timeout=120) for process in both]
+    said = [process.communicate(timeout=300) for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert sum("setting up" in err for _, err in said) == 1
     assert len({out for out, _ in said}) == 1
@@ -174,7 +174,7 @@ def test_a_set_up_that_was_killed_is_begun_again(checkout: Checkout) -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     ) as process:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not incomplete.exists() and time.monotonic() < deadline:
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGKILL)
