@@ -24,9 +24,11 @@ def said_of_the_bench(body: dict[str, Any]) -> str:
     versions = ", ".join(f"{name}: {said}" for name, said in sorted(body["versions"].items()))
     load = ", ".join(f"{each:.2f}" for each in body["load_average"])
     host = body["host"]
+    turns = f"{body['turns']} turns of " if "turns" in body else ""
     return (
         f"On this bench, loopback, no NIC: {host['processors']} processors, Linux {host['kernel']}, load average "
-        f"{load} at the end; {versions}; medians of {body['rounds']} alternating rounds of {body['seconds']} s."
+        f"{load} at the end; {versions}; medians of {body['rounds']} alternating rounds of "
+        f"{turns}{body['seconds']} s{', servers and generator at real-time priority' * body['real_time_priority']}."
     )
 
 
@@ -36,11 +38,12 @@ def serving_block(path: Path) -> str:
         return "Not measured yet: `python bench/ntp.py --out docs/measured/ntp_serving.json` makes these tables."
     body = json.loads(path.read_text(encoding="utf-8"))
     parts = [said_of_the_bench(body)]
-    rows = [["Replies per second of processor time", "over", "ratio", "all rounds"]]
-    rows += [
-        [one["of"], one["over"], f"{one['median']:.3f}", ", ".join(f"{each:.2f}" for each in one["all"])]
-        for one in body["ratios"]
-    ]
+    rows = [["Replies per second of processor time", "over", "ratio", "all turns (95 %)", "rounds"]]
+    for one in body["ratios"]:
+        low, high = one["between"]
+        fine = f"{one['of_turns']:.3f} ({low:.3f} to {high:.3f})"
+        rounds = ", ".join(f"{each:.2f}" for each in one["all"])
+        rows.append([one["of"], one["over"], f"{one['median']:.3f}", fine, rounds])
     parts.append(table(rows))
     rows = [
         ["Requests a second", "server", "offset served p1, p50, p99 (us)", "T4-T3 p50, p99 (us)", "impossible stamps"]
@@ -54,8 +57,9 @@ def serving_block(path: Path) -> str:
                 gap = ", ".join(f"{row['t4_minus_t3_s'][one] * US:.2f}" for one in QUANTILES[1:])
                 rows.append([rate, name, offset, gap, f"{row['t2_before_t1'] + row['t3_after_t4']:.0f}"])
     parts.append(table(rows))
-    rows = [["Server", "what ran"], *([name, f"`{said}`"] for name, said in body["commands"].items() if said)]
-    rows += [[name, f"not measured: {why}"] for name, why in body.get("peers_missing", {}).items()]
+    rows = [["Server", "what ran", "of a processor, when nobody asks"]]
+    rows += [[name, f"`{said}`", f"{body['idle'][name]:.2%}"] for name, said in body["commands"].items() if said]
+    rows += [[name, f"not measured: {why}", ""] for name, why in body.get("peers_missing", {}).items()]
     parts.append(table(rows))
     return "\n\n".join(parts)
 
