@@ -56,6 +56,25 @@ def test_a_csv_of_ones_own_says_the_same_as_a_series(tmp_path: Path, capsys: pyt
     assert [row["u_s"] for row in other] == pytest.approx([row["u_s"] for row in one], rel=1e-6)
 
 
+def test_values_noisier_than_the_kind_that_is_named_are_said_to_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A frequency that walks 3e-13 a day is no maser's; its sigma was stated at a twelfth of what it is."""
+    rng = np.random.default_rng(3)
+    x_ns = np.cumsum(np.cumsum(rng.normal(scale=3e-13, size=150)) * 86_400e9 + rng.normal(scale=100.0, size=150))
+    path = tmp_path / "wild.txt"
+    path.write_text("".join(f"{59_000 + d} {each:.3f}\n" for d, each in enumerate(x_ns.tolist())))
+    body = told([str(path), "--u", "1e-8"], capsys, 1)
+    assert "walk" in body["learned"]["beyond"]
+    main(["utc", "holdover", str(path), "--u", "1e-8"])
+    assert "noisier than is looked for in a maser" in capsys.readouterr().out
+    assert "beyond" not in told([str(path), "--u", "1e-8", "--kind", "rubidium"], capsys, 1)["learned"]
+    assert (
+        "beyond"
+        not in told([str(series(tmp_path, days=90)), "--kind", "caesium", "--u", "3e-10"], capsys, 0)["learned"]
+    )
+
+
 def test_a_limit_that_is_passed_already_is_kept_for_no_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     body = told([str(series(tmp_path, days=60, y=1e-13)), "--limit", "1e-8", "--limit", "1e-5"], capsys, 1)
     assert body["holdover"]["kept"][0]["for_s"] == 0.0

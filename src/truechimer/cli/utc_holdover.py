@@ -141,6 +141,7 @@ def of_files(options: argparse.Namespace) -> dict[str, Any]:
     horizons = (1, 10, 30)
     ahead = [foresight.ahead(known, at_ns + days * _DAY_S * 10**9) for days in horizons]
     noise = foresight.learned(known)
+    beyond = foresight.beyond(known, usual)
     passages = first_passage.passages(known, from_ns=at_ns, x_utck_minus_scale_s=0.0)
     return {
         "values": known.n,
@@ -152,6 +153,7 @@ def of_files(options: argparse.Namespace) -> dict[str, Any]:
             "flicker_fm": noise.flicker_fm,
             "random_walk_fm_1s": noise.walk_fm,
             "values_over_stated": noise.values,
+            **({"beyond": list(beyond)} if beyond else {}),
         },
         "holdover": {
             "prediction": [
@@ -203,6 +205,11 @@ def lines(body: dict[str, Any]) -> list[str]:
         simulated = "  SIMULATED UTC" if body.get("against") == "simulated-utc" else ""
         out.append(f"{body['scale']}: if nothing more came from outside{simulated}")
     told = body.get("holdover", {})
+    if beyond := body.get("learned", {}).get("beyond"):
+        out.append(
+            f"noisier than is looked for in a {body['kind']} ({', '.join(beyond)}): the sigmas below are too small; "
+            "name another --kind, or what a value is sure to with --u"
+        )
     if told.get("learned_days"):
         out.append(f"learned from {told['learned_days']} days")
     for row in told.get("prediction", []):

@@ -50,6 +50,8 @@ of one that fades is what the ensemble knows of its own, and taken as it is.
 NEGLIGIBLE = 1e-5
 """Weight against the largest below which a filter is left out in the end."""
 
+AT_THE_END = 0.8
+"""A noise whose variance is more than this part of the largest that the bank has stands at its end."""
 ONE_SIGMA = 0.6826894921370859
 _STATES = 3 + len(TAUS_S)
 
@@ -169,6 +171,24 @@ def learned(known: Foresight) -> Learned:
         sqrt(total(w * known.q2) / 3.0),
         sqrt(total(w * known.noise2)),
     )
+
+
+def beyond(known: Foresight, usual: FreeNoise) -> tuple[str, ...]:
+    """Return which noises stand at the upper end of what the bank can learn from `usual`: white, flicker, walk, values.
+    The truth may lie beyond, and then what is stated is too sure.
+    """
+    found = learned(known)
+    noises = (
+        ("white", found.white_fm * found.white_fm, usual.q1),
+        ("flicker", found.flicker_fm * found.flicker_fm, _floor2(usual)),
+        ("walk", found.walk_fm * found.walk_fm * 3.0, usual.q2),
+        ("values", found.values * found.values, 1.0),
+    )
+    names: list[str] = []
+    for (name, variance, expected), coarse, far, fine, near in zip(noises, COARSE, FAR, FINE, NEAR, strict=True):
+        if variance > AT_THE_END * expected * _power(coarse, far[-1]) * _power(fine, near[-1]):
+            names.append(name)
+    return tuple(names)
 
 
 # ---- the bank -------------------------------------------------------------------------------------------------------
