@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from truechimer.clocks.clock import Clock, ClockKind
+from truechimer.clocks.clock import Clock, ClockKind, NoiseModel
 from truechimer.steer import first_passage, foresight, free_noise, mixture
 from truechimer.steer.delayed_filter import DAY_S, FreeNoise
 from truechimer.steer.foresight import ALONE, Foresight, Value
@@ -163,6 +163,18 @@ def test_an_ensemble_is_expected_to_be_as_quiet_as_its_clocks_make_it_at_each_av
     assert both.allan_variance(DAY_S) == pytest.approx(maser[1] / DAY_S + maser[2] + maser[3] * DAY_S / 3.0, rel=0.2)
     assert both.allan_variance(100.0 * DAY_S) < 0.6 * maser[3] * 100.0 * DAY_S / 3.0
     assert of_learned(clocks, [(0.0,) * 4] * 4, weight=0.0, age_d=90.0) == free_noise.of_kinds(clocks)
+
+
+def test_a_fountain_that_nothing_was_declared_of_is_expected_to_be_no_better_than_fountains_are() -> None:
+    """Who is better than all that it is compared with is not learned from them."""
+    fountain, masers = (0.0, 2e-26, 1e-32, 1e-38), [(0.0, 1.4e-26, 9e-32, 4.6e-36)] * 2
+    clocks = tuple(Clock(name=f"H{k}", kind=ClockKind.MASER) for k in range(2))
+    unknown = Clock(name="F", kind=ClockKind.FOUNTAIN)
+    declared = Clock(name="F", kind=ClockKind.FOUNTAIN, noise=NoiseModel(white_fm_1s=1.4e-13))
+    careful, sure = (of_learned((one, *clocks), [fountain, *masers], age_d=90.0) for one in (unknown, declared))
+    assert careful.allan_variance(5.0 * DAY_S) > 1.2 * sure.allan_variance(5.0 * DAY_S)
+    alone = of_learned((unknown,), [fountain], age_d=90.0)
+    assert math.sqrt(alone.q1 / DAY_S) == pytest.approx(6.46e-16, rel=0.02)
 
 
 def test_what_is_left_of_the_drift_falls_with_the_age_of_the_scale_and_fades_over_it() -> None:

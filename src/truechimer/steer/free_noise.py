@@ -15,6 +15,12 @@ from truechimer.steer.delayed_filter import DAY_S, FreeNoise
 LEAST_RATIO = 0.05
 """However quiet a clock looks against the others, no less than this part of its kind's variance is expected of it."""
 
+LEAST_WHITE = {ClockKind.FOUNTAIN: 1.9e-13}
+"""White FM (ADEV at 1 s) that is expected of a kind at least, where nothing is declared: 6.5e-16 at a day. A clock that
+is better over days than all that it is compared with is not learned from them: of a fountain with two masers, of 8e-16,
+half of the variance was believed to be theirs, and the scale had 2.5 times the variance that was expected at 5 d.
+"""
+
 LEAST_PART = 1e-3
 """Where the fit finds no white FM or no random walk, this part of a clock's is taken: a bank of filters has levels of
 something.
@@ -82,9 +88,10 @@ def of_ensemble(
         if not now:
             continue
         of = two_state_noise(clock)
+        least = 0.0 if of.declared else LEAST_WHITE.get(clock.kind, 0.0)
         levels.append(
             (
-                max(of_clock[1], LEAST_RATIO * of.q1),
+                max(of_clock[1], LEAST_RATIO * of.q1, least * least),
                 max(LEARNED_FLOOR2 * of_clock[2], LEAST_RATIO * of.floor * of.floor),
                 max(of_clock[3], LEAST_RATIO * of.q2),
             )
