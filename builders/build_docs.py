@@ -25,6 +25,7 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "builders")]
 from demo_tables import broken_claims, demo_block  # noqa: E402
 from measured_tables import (  # noqa: E402
     attacks_block,
+    backcast_block,
     choices_block,
     cost_block,
     departures_block,
@@ -91,6 +92,8 @@ def documents(root: Path = ROOT) -> dict[Path, str]:
     steering = root / "docs" / "guide" / "steering.md"
     serving = root / "docs" / "guide" / "serving.md"
     sources = root / "docs" / "guide" / "sources.md"
+    backcast = root / "docs" / "guide" / "backcast.md"
+    years = json.loads((measured / "backcast.json").read_text(encoding="utf-8"))
     attacks = json.loads((measured / "ntp_client_attacks.json").read_text(encoding="utf-8"))
     year = json.loads((measured / "steering_year.json").read_text(encoding="utf-8"))
     front = json.loads((measured / "steering_front.json").read_text(encoding="utf-8"))
@@ -107,6 +110,7 @@ def documents(root: Path = ROOT) -> dict[Path, str]:
             "steering-front",
             steering_front_block(front),
         ),
+        backcast: with_block(backcast.read_text(encoding="utf-8"), "backcast-cost", backcast_block(years)),
         sources: with_block(sources.read_text(encoding="utf-8"), "attacks", attacks_block(attacks)),
         ensemble: with_block(ensemble.read_text(encoding="utf-8"), "cost", cost_block(speed)),
         serving: with_block(

@@ -172,6 +172,16 @@ def steering_front_block(body: dict[str, Any]) -> str:
     return table(rows)
 
 
+def backcast_block(body: dict[str, Any]) -> str:
+    """Return how long `backcast` takes over a year, and `utc read` over ten."""
+    rows = [["files", "number", "MB", "epochs", "s by the clock", "s of processor"]]
+    for name, case in body["cases"].items():
+        epochs = f"{case['epochs']:,}" if "epochs" in case else ""
+        times = (plain(case["wall_s_median"]), plain(case["processor_s_median"]))
+        rows.append([name, f"{case['files']:,}", plain(case["megabytes"]), epochs, *times])
+    return table(rows)
+
+
 def attacks_block(body: dict[str, Any]) -> str:
     """Return what attacks on our NTP client came to, the worst of all seeds."""
     rows = [["attack", "moved, us", "bound stated, us", "served, %", "named after, s", "lies", "said"]]
