@@ -30,7 +30,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
-from tests.daemon_serve.doors import Door, a_door, a_live_page, a_page_in, until  # noqa: E402
+from tests.daemon_serve.doors import Door, a_door, a_live_page, a_page_in  # noqa: E402
+from tests.waits import until  # noqa: E402
 
 from truechimer.daemon.door.counters import WORKERS, read_counters  # noqa: E402
 from truechimer.daemon.door.door_rules import DoorRules  # noqa: E402

@@ -32,7 +32,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
-from tests.daemon_serve.doors import a_live_page, a_page_in, until  # noqa: E402
+from tests.daemon_serve.doors import a_live_page, a_page_in  # noqa: E402
+from tests.waits import until  # noqa: E402
 
 from truechimer.daemon.door import counters as names  # noqa: E402
 from truechimer.daemon.door.counters import Counters  # noqa: E402
