@@ -192,12 +192,14 @@ def main() -> int:
         "samples_each": options.samples,
         "departures": said,
         "offset_us": {
-            server: {mode: spread([-row[0] for row in rows]) for mode, rows in each.items()}
+            f"{server}, {mode}": spread([-row[0] for row in rows])
             for server, each in found.items()
+            for mode, rows in each.items()
         },
         "delay_us": {
-            server: {mode: spread([row[1] for row in rows]) for mode, rows in each.items()}
+            f"{server}, {mode}": spread([row[1] for row in rows])
             for server, each in found.items()
+            for mode, rows in each.items()
         },
     }
     text = json.dumps(document, indent=1) + "\n"
