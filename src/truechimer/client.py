@@ -24,6 +24,8 @@ from truechimer.instants import Instant, TimeBound
 
 SOCKET_NAME = "control.sock"
 RUN_FOLDER = "run"
+LOCK_NAME = "laboratory.lock"
+"""Below RUN_FOLDER: locked by the process whose folder it is, whose id it holds."""
 
 MAX_SOCKET_PATH = 107
 """Octets in `sun_path` of Linux's sockaddr_un, less its closing zero (unix(7)); a longer path goes through the
@@ -56,13 +58,17 @@ class ServiceNotFoundRejected(Rejected):
 class ServiceSilentRejected(Rejected):
     """The laboratory at `lab` did not answer, because of `because`. It may be stopped, starting, or stuck."""
 
-    def __init__(self, lab: Path, because: str, *, found_by: str) -> None:
+    def __init__(self, lab: Path, because: str, *, found_by: str, starting: bool = False) -> None:
         self.lab = lab
         self.because = because
         self.found_by = found_by
+        self.starting = starting
+        do_next = "see whether it still runs, start it again with `truechimer up`"
+        if starting:
+            do_next = "wait for it with `truechimer wait --within S`"
         super().__init__(
-            f"the laboratory in {lab} (found by {found_by}) does not answer: {because}; see whether it still runs, "
-            "start it again with `truechimer up`, or name another with --lab DIR"
+            f"the laboratory in {lab} (found by {found_by}) does not answer{' yet' if starting else ''}: {because}; "
+            f"{do_next}, or name another with --lab DIR"
         )
 
 
@@ -165,7 +171,9 @@ def _ask(what: str, place: Place, *, timeout_s: float, request: dict[str, Any] |
             place.lab, f"nothing came within {timeout_s:g} s", found_by=place.found_by
         ) from None
     except OSError as error:
-        raise ServiceSilentRejected(place.lab, _words(error), found_by=place.found_by) from None
+        starter = _starter(place.lab) if isinstance(error, FileNotFoundError) else None
+        because = f"it is starting (process {starter})" if starter else _words(error)
+        raise ServiceSilentRejected(place.lab, because, found_by=place.found_by, starting=bool(starter)) from None
     try:
         document = json.loads(octets, parse_constant=_no_such_number)
     except (ValueError, RecursionError):
@@ -173,7 +181,8 @@ def _ask(what: str, place: Place, *, timeout_s: float, request: dict[str, Any] |
     if not isinstance(document, dict):
         raise ServiceReplyRejected(place.lab, "not a JSON object")
     if document.get("starting") is True:
-        raise ServiceSilentRejected(place.lab, str(document.get("error"))[:500], found_by=place.found_by)
+        because = str(document.get("error"))[:500]
+        raise ServiceSilentRejected(place.lab, because, found_by=place.found_by, starting=True)
     if "error" in document:
         raise ServiceReplyRejected(place.lab, str(document["error"])[:500])
     return document
@@ -368,6 +377,18 @@ def _instant(document: dict[str, Any], key: str, place: Place) -> Instant:
 def _no_such_number(word: str) -> None:
     """Refuse NaN and Infinity, which Python's reader takes and JSON does not know."""
     raise ValueError(word)
+
+
+def _starter(lab: Path) -> int | None:
+    """Return the process that has taken a laboratory's folder, where it lives; a first start takes up to a minute or
+    two, until machine code is made, and has no control socket before that.
+    """
+    try:
+        pid = int((lab / RUN_FOLDER / LOCK_NAME).read_bytes()[:32])
+        is_ours = b"truechimer" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return None
+    return pid if is_ours else None
 
 
 def _words(error: OSError) -> str:

@@ -3,12 +3,15 @@
 import json
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.control.fake_laboratory import FakeLaboratory
+from tests.waits import until
 
 import truechimer
 from truechimer import client
@@ -90,6 +93,23 @@ def test_now_raises_where_the_laboratory_cannot_bound_the_time(lab: FakeLaborato
         client.now(lab=lab.folder)
     assert caught.value.state == "freerun"
     assert caught.value.missing == ("no reading names host",)
+
+
+def test_a_laboratory_that_has_no_socket_yet_is_said_to_be_starting(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    words = [sys.executable, "-c", "import sys; sys.stdin.read()", "truechimer"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE) as starter:
+        until(lambda: b"truechimer" in Path(f"/proc/{starter.pid}/cmdline").read_bytes())
+        (tmp_path / "run" / client.LOCK_NAME).write_text(f"{starter.pid:<31}\n")
+        with pytest.raises(ServiceSilentRejected, match=f"yet: it is starting .process {starter.pid}.; wait") as caught:
+            client.now(lab=tmp_path)
+        assert caught.value.starting
+        starter.communicate()
+    with pytest.raises(
+        ServiceSilentRejected, match=r"there is no run/control\.sock; see whether it still runs"
+    ) as caught:
+        client.now(lab=tmp_path)
+    assert not caught.value.starting
 
 
 def serve_once(folder: Path, reply: bytes, *, hold: threading.Event | None = None) -> threading.Thread:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from truechimer.client import LOCK_NAME, RUN_FOLDER
 from truechimer.daemon.door.doors import orphans
 from truechimer.daemon.lab.lab_file import LabFile
 from truechimer.errors import Rejected
@@ -36,7 +37,7 @@ class Hold:
 
     def __init__(self, folder: Path) -> None:
         """Take the folder; raises `LabHeldRejected` where a live process has it, or where it takes no file."""
-        path = folder / "run" / "laboratory.lock"
+        path = folder / RUN_FOLDER / LOCK_NAME
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -77,7 +78,7 @@ class Hold:
 def is_held(folder: Path) -> bool:
     """Return True where a laboratory process has this folder."""
     try:
-        descriptor = os.open(folder / "run" / "laboratory.lock", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(folder / RUN_FOLDER / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return False
     try:
