@@ -13,6 +13,7 @@ from tests.daemon_serve.doors import a_door, a_page_in
 from tests.waits import until
 
 from truechimer.cli.status_verb import screen
+from truechimer.daemon.door import doors
 from truechimer.daemon.door.counters import WORKERS, Counters, read_counters
 from truechimer.daemon.door.doors import Door
 from truechimer.daemon.lab.listener_settings import Listener, Protocol
@@ -122,7 +123,10 @@ def test_a_door_that_did_not_run_itself_ends_no_worker(begun: tuple[Workers, lis
     ("wanted", "serving", "says"),
     [(2, 2, ""), (0, 0, ""), (2, 1, ", 1 of 2 workers ready"), (1, 0, ", 0 of 1 workers ready")],
 )
-def test_status_says_how_many_workers_are_missing(wanted: int, serving: int, says: str, tmp_path: Path) -> None:
+def test_status_says_how_many_workers_are_missing(
+    wanted: int, serving: int, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doors, "machine_code_is_possible", lambda: True)
     counters = Counters(tmp_path / "counters")
     counters.put(WORKERS, serving)
     counters.close()
@@ -133,6 +137,8 @@ def test_status_says_how_many_workers_are_missing(wanted: int, serving: int, say
     text = " ".join("\n".join(screen({"state": "steered", "listeners": [row]})).split())
     assert says in text
     assert ("workers ready" in text) is bool(says)
+    monkeypatch.setattr(doors, "machine_code_is_possible", lambda: False)
+    assert door.row()["workers"] == 0, "where there can be none, none is missing"
 
 
 @pytest.mark.slow

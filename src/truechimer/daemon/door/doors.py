@@ -31,6 +31,7 @@ from truechimer.daemon.door.probed import probed_row
 from truechimer.daemon.journal_log import LogForm
 from truechimer.daemon.lab.listener_settings import Listener, Protocol
 from truechimer.daemon.ntp import accelerator_state
+from truechimer.daemon.ntp.serve_workers import machine_code_is_possible
 from truechimer.errors import Rejected
 
 READY_WITHIN_S = 10.0
@@ -149,7 +150,8 @@ class Door:
             row |= sock_door.row(self.listener, self.state) | {"bound_limit_s": self.listener.bound_limit_s}
         if self.counters is not None:
             row["bound_limit_s"] = self.listener.bound_limit_s
-            row["workers"] = 0 if self.listener.rules.smears else self.listener.workers
+            has_workers = machine_code_is_possible() and not self.listener.rules.smears
+            row["workers"] = self.listener.workers if has_workers else 0
             row["rules"] = {"rate_per_s": self.listener.rate_per_s} | json.loads(self.listener.rules.text())
             by_order = DoorPolicy(self.policy, _name(self.listener))
             if by_order.look() and by_order.policy is not None:
