@@ -18,13 +18,13 @@ def test_every_name_of_the_walk_exists(name: str) -> None:
 @pytest.mark.parametrize(
     ("caller", "called"),
     [
-        ("daemon.ntp.ntp_memory.serve", ["receive", "page_has_changed", "judge", "send"]),
+        ("daemon.ntp.ntp_memory.serve", ["begin", "receive", "page_has_changed", "judge", "send", "count_sent"]),
         ("daemon.ntp.ntp_memory.receive", ["take_pair", "judge_batch"]),
         ("daemon.ntp.ntp_batch.judge", ["read_control", "glance_at", "tail_of", "carried_over", "ask", "write_answer"]),
         ("daemon.ntp.ntp_memory.send", ["read_clock", "write_transmit", "_sendto"]),
         (
             "daemon.ntp.ntp_loop_compiled.CompiledNtpLoop.turn",
-            ["take_pair", "_prepare", "begin", "serve", "_keep_books"],
+            ["take_pair", "_prepare", "serve", "_keep_books"],
         ),
     ],
 )
