@@ -3,8 +3,8 @@ door, chronyd, the newest NTP servers of others, a raw recvmmsg/sendmmsg echo in
 answer needs, in C, and nothing else (`ntp_floor.c`); all alternating in one run.
 
     python builders/fetch_peers.py --newest PEERS
-    PYTHONPATH=src python bench/ntp.py --peers PEERS --real-time --out docs/measured/ntp_serving.json
-    PYTHONPATH=src python bench/ntp.py --peers PEERS --real-time --sweep --out docs/measured/ntp_loads.json
+    PYTHONPATH=src python bench/ntp.py --peers PEERS --out docs/measured/ntp_serving.json
+    PYTHONPATH=src python bench/ntp.py --peers PEERS --sweep --out docs/measured/ntp_loads.json
 
 Loopback, no network card. Every server runs on processor 0, the generator (`ntp_load.c`, compiled by the system's
 compiler) on processor 1; 64 client addresses, 256 requests outstanding. The machine's speed changes from one second to
